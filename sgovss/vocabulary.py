@@ -1,0 +1,172 @@
+"""Vocabularies: the class names, synonyms and colours that a user wants an image segmented into."""
+
+from __future__ import annotations
+
+import colorsys
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from sgovss.errors import InputError
+
+Color = tuple[int, int, int]
+
+_GOLDEN_RATIO = 0.618033988749895
+
+
+def _clean(name: str) -> str:
+    return " ".join(str(name).split())
+
+
+def _key(name: str) -> str:
+    """What makes two names the same word to a reader: case, hyphens and underscores do not count."""
+    return _clean(name.replace("-", " ").replace("_", " ")).casefold()
+
+
+@dataclass(frozen=True)
+class ClassEntry:
+    """One class of a vocabulary.
+
+    Args:
+        name: what the class is called in tables and legends.
+        synonyms: further words for it; at inference the best-scoring word counts.
+        color: RGB in 0..255 for overlays, or None to have one chosen.
+    """
+
+    name: str
+    synonyms: tuple[str, ...] = ()
+    color: Color | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name and its synonyms, in order."""
+        return (self.name, *self.synonyms)
+
+
+class Vocabulary(Sequence[ClassEntry]):
+    """An ordered list of classes; the class axis of every output follows it.
+
+    Raises:
+        InputError: no class, an empty name, or a word that stands for two classes.
+    """
+
+    def __init__(self, classes: Iterable[ClassEntry], source: str = "vocabulary") -> None:
+        self.classes = tuple(classes)
+        if not self.classes:
+            raise InputError(f"{source}: no class names; give at least one, such as 'building, road'")
+        seen: dict[str, str] = {}
+        for entry in self.classes:
+            for name in entry.names:
+                if not _clean(name):
+                    raise InputError(f"{source}: an empty class name; remove the extra separator")
+                if _key(name) in seen:
+                    raise InputError(
+                        f"{source}: '{name}' stands twice (in '{seen[_key(name)]}' and '{entry.name}'); keep one"
+                    )
+                seen[_key(name)] = entry.name
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def __getitem__(self, index):  # type: ignore[override]
+        return self.classes[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocabulary) and self.classes == other.classes
+
+    def __hash__(self) -> int:
+        return hash(self.classes)
+
+    def __repr__(self) -> str:
+        return f"Vocabulary({', '.join('|'.join(entry.names) for entry in self.classes)})"
+
+    @property
+    def names(self) -> list[str]:
+        """One name per class, in order."""
+        return [entry.name for entry in self.classes]
+
+    @property
+    def words(self) -> set[str]:
+        """Every name and synonym, normalised for comparison between vocabularies."""
+        return {_key(name) for entry in self.classes for name in entry.names}
+
+    def knows(self, entry: ClassEntry) -> bool:
+        """Whether the entry's name or one of its synonyms is in this vocabulary."""
+        return any(_key(name) in self.words for name in entry.names)
+
+    def colors(self) -> np.ndarray:
+        """(T, 3) uint8 RGB; classes without a colour of their own get well-separated hues."""
+        rows = []
+        for index, entry in enumerate(self.classes):
+            if entry.color is not None:
+                rows.append(entry.color)
+                continue
+            hue = (0.08 + index * _GOLDEN_RATIO) % 1.0
+            value = (0.95, 0.7, 0.85)[index % 3]
+            rows.append(tuple(round(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.65, value)))
+        return np.asarray(rows, dtype=np.uint8)
+
+    @classmethod
+    def from_string(cls, text: str, source: str = "vocabulary") -> Vocabulary:
+        """Parse ``"building, road, tree|forest"``: commas part classes, bars part synonyms."""
+        if not text.strip():
+            return cls([], source)
+        return cls((_entry_from_words(part.split("|"), source) for part in text.split(",")), source)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Vocabulary:
+        """Read a .txt (one class a line), .json or .yaml file (a list of strings or of
+        ``{name, synonyms, color}``, at the top or under ``classes``).
+
+        Raises:
+            InputError: the file is missing, not readable as such, or its words are wrong.
+        """
+        path = Path(path)
+        source = str(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: cannot read this vocabulary file ({error})") from error
+        if path.suffix == ".txt":
+            lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+            return cls([_entry_from_words(line.split("|"), source) for line in lines], source)
+        try:
+            content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        except (ValueError, yaml.YAMLError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{path}: not a valid {path.suffix.lstrip('.') or 'YAML'} file ({reason})") from error
+        if isinstance(content, dict):
+            content = content.get("classes")
+        if not isinstance(content, list):
+            raise InputError(f"{path}: expected a list of class names, at the top or under 'classes'")
+        return cls([_entry_from_item(item, source) for item in content], source)
+
+    @classmethod
+    def parse(cls, text: str) -> Vocabulary:
+        """A vocabulary from what a user typed: the path of a file, or the words themselves."""
+        if text.endswith((".txt", ".json", ".yaml", ".yml")):
+            return cls.from_file(text)
+        return cls.from_string(text)
+
+
+def _entry_from_words(words: Sequence[str], source: str) -> ClassEntry:
+    names = [_clean(word) for word in words]
+    if not all(names):
+        raise InputError(f"{source}: an empty class name in '{'|'.join(words)}'; remove the extra ',' or '|'")
+    return ClassEntry(names[0], tuple(names[1:]))
+
+
+def _entry_from_item(item: object, source: str) -> ClassEntry:
+    if isinstance(item, str):
+        return _entry_from_words(item.split("|"), source)
+    if isinstance(item, dict) and isinstance(item.get("name"), str):
+        color = item.get("color")
+        if color is not None and (len(color) != 3 or not all(isinstance(c, int) and 0 <= c <= 255 for c in color)):
+            raise InputError(f"{source}: colour of '{item['name']}' must be three numbers from 0 to 255, not {color}")
+        entry = _entry_from_words([item["name"], *item.get("synonyms", ())], source)
+        return ClassEntry(entry.name, entry.synonyms, tuple(color) if color is not None else None)
+    raise InputError(f"{source}: a class is a name or {{name, synonyms, color}}, not {item!r}")
