@@ -1,0 +1,147 @@
+"""The config keys sgovss adds to Detectron2's, and how a config is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import yaml
+from detectron2.config import CfgNode, get_cfg
+
+import sgovss.modeling  # noqa: F401  registers the meta-architecture, encoder and head that the keys name
+from sgovss.errors import InputError
+from sgovss.paths import config_file
+
+
+def add_sgovss_config(cfg: CfgNode) -> None:
+    """Add every key of sgovss to a Detectron2 config, with its default, in place."""
+    cfg.MODEL.META_ARCHITECTURE = "SGOVSS"
+    cfg.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+    cfg.MODEL.BACKBONE.NAME = "CLIPImageEncoder"
+    cfg.MODEL.SEM_SEG_HEAD.NAME = "CostVolumeHead"
+    cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = 255
+    cfg.INPUT.FORMAT = "RGB"
+    _add_model(cfg)
+    _add_input(cfg)
+    _add_solver_and_test(cfg)
+
+
+def _add_model(cfg: CfgNode) -> None:
+    clip = cfg.MODEL.CLIP = CfgNode()
+    # "tiny" (embedded) or a model name of open_clip, such as convnext_large_d_320 or ViT-B-16.
+    clip.NAME = "tiny"
+    # "embedded", "random", a tag of open_clip, or the path of a state dict.
+    clip.WEIGHTS = "embedded"
+    # What learns in the image encoder: "full", "attention" (queries and values of a ViT) or "none".
+    clip.TUNING = "full"
+    # Factor on the learning rate for the image encoder.
+    clip.LR_MULTIPLIER = 0.01
+    # Prompt templates: "paper", "plain", "single", "remote_sensing" or "imagenet".
+    clip.TEMPLATES = "paper"
+
+    node = cfg.MODEL.SGOVSS = CfgNode()
+    # Refine text and visual features under the RS-Bias.
+    node.BIAS_GUIDANCE = True
+    # Let classes attend to each other in the decoder, guided by the text.
+    node.TEXT_GUIDANCE = True
+    # Width of the refinement, and attention heads of refinement and decoder.
+    node.HIDDEN_DIM = 256
+    node.HEADS = 4
+    # Number of RS-Bias tokens per image.
+    node.BIAS_TOKENS = 1
+    # Channels of the cost embedding at the three decoder stages, and side of its depthwise convolutions.
+    node.DECODER_DIMS = [64, 48, 32]
+    node.DECODER_KERNEL = 7
+    # Channels of the visual guidance of each decoder stage.
+    node.GUIDANCE_DIM = 32
+    # First slope and offset of the output layer: logit = LOGIT_SCALE * cosine + LOGIT_BIAS.
+    node.LOGIT_SCALE = 20.0
+    node.LOGIT_BIAS = -5.0
+    # Ignored pixels in the loss: "MASK" leaves them out, "NEGATIVE" counts them as none of the classes.
+    node.IGNORED_PIXELS = "MASK"
+
+    compensation = node.COMPENSATION = CfgNode()
+    # Soft guidance by the frozen twin; off is plain fine-tuning.
+    compensation.ENABLED = True
+    # Factors of the losses gc3, gc4, gc5 and gcd (res3, res4, res5, dense).
+    compensation.WEIGHTS = [0.1, 0.1, 0.1, 0.1]
+    # The factors change linearly to this multiple of themselves over the training; 1 keeps them.
+    compensation.FINAL_SCALE = 1.0
+    # Side of the pooling cells, in cells of the dense map.
+    compensation.POOL = 2
+    # Distance per pooled cell: "cosine" or "smooth_l1".
+    compensation.DISTANCE = "cosine"
+
+
+def _add_input(cfg: CfgNode) -> None:
+    # YAML files of further datasets, beside those that come with sgovss and in $SGOVSS_DATASETS.
+    cfg.DATASETS.SPECIFICATIONS = []
+    # Names of training classes held out as unseen: their pixels are ignored in training.
+    cfg.DATASETS.UNSEEN = []
+    # How many label files of each dataset are read through before the run starts; 0 for none.
+    cfg.DATASETS.CHECKED_LABELS = 200
+    # Random zoom of training images before the crop, as factors of their size.
+    cfg.INPUT.SCALE_RANGE = [0.5, 2.0]
+    # Side of the square training crop in pixels.
+    cfg.INPUT.CROP_SIZE = 384
+    # Share of a crop that a single class may fill before another crop is tried.
+    cfg.INPUT.CROP_MAX_SHARE = 1.0
+    # Random horizontal and vertical flips and quarter turns: seen from above there is no up.
+    cfg.INPUT.TURN = True
+    # Colour jitter as in SSD.
+    cfg.INPUT.COLOR_JITTER = True
+
+
+def _add_solver_and_test(cfg: CfgNode) -> None:
+    cfg.SOLVER.OPTIMIZER = "ADAMW"
+    # Precision of autocast where SOLVER.AMP.ENABLED: "bfloat16" or "float16" (CUDA only).
+    cfg.SOLVER.AMP.DTYPE = "bfloat16"
+    # Batches whose gradients are added up before each step.
+    cfg.SOLVER.ACCUMULATE = 1
+    # Evaluation precision: "float32" or "bfloat16".
+    cfg.TEST.PRECISION = "float32"
+    # Test classes counted as seen, by name; empty: those the training vocabulary knows.
+    cfg.TEST.SEEN = []
+
+    window = cfg.TEST.SLIDING_WINDOW = CfgNode()
+    # Overlapping windows instead of the whole image.
+    window.ENABLED = False
+    # Side of the windows and distance between them, in pixels.
+    window.WINDOW = 384
+    window.STRIDE = 256
+    # Side of the square the image is resized to first; 0 keeps its size.
+    window.WORKING_SIZE = 640
+    # Side of the square at which the whole image is seen as well; 0 for no such view.
+    window.GLOBAL_VIEW = 384
+
+
+def load_config(path: str | Path, options: Sequence[str] = ()) -> CfgNode:
+    """Read a config file, with options on top.
+
+    Args:
+        path: a file, or the name of one that comes with sgovss, such as ``sgovss_tiny.yaml``.
+        options: alternating keys and values, as on the command line.
+
+    Raises:
+        InputError: no such file, not YAML, an unknown key, or a value of the wrong type.
+    """
+    cfg = get_cfg()
+    add_sgovss_config(cfg)
+    path = Path(path) if Path(path).is_file() else config_file(str(path))
+    try:
+        cfg.merge_from_file(str(path))
+    except (KeyError, ValueError, AssertionError, AttributeError, OSError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: {_reason(error)}") from error
+    if len(options) % 2:
+        raise InputError(f"options come in pairs of KEY VALUE, but '{options[-1]}' has no value")
+    try:
+        cfg.merge_from_list(list(options))
+    except (KeyError, ValueError, AssertionError, AttributeError) as error:
+        raise InputError(f"options: {_reason(error)}; configs/base.yaml and sgovss/config.py list the keys") from error
+    return cfg
+
+
+def _reason(error: Exception) -> str:
+    message = str(error.args[0] if isinstance(error, KeyError) and error.args else error) or type(error).__name__
+    return " ".join(message.split())[:300]

@@ -1,0 +1,164 @@
+"""Checkpoints: what training saves to go on, and what inference needs and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from fvcore.common.checkpoint import Checkpointer
+from torch import nn
+
+from sgovss.errors import InputError
+from sgovss.files import atomic_path
+
+TRAINING = "training"
+INFERENCE = "inference"
+
+
+class SGOVSSCheckpointer(Checkpointer):
+    """Saves the trainable weights, the config and the hash of the base weights they belong to.
+
+    The base weights (CLIP's) are not copied into every checkpoint: they come from
+    MODEL.CLIP.WEIGHTS again, and the hash tells whether they are the same.
+
+    Args:
+        model: a model that still has its base weights.
+        cfg: the config to save.
+        checkpointables: further things with ``state_dict`` and ``load_state_dict``.
+    """
+
+    def __init__(self, model: nn.Module, cfg: CfgNode, **checkpointables: Any) -> None:
+        super().__init__(model, cfg.OUTPUT_DIR, **checkpointables)
+        self.cfg = cfg
+        self.base = fingerprint(self.model)
+
+    def save(self, name: str, **kwargs: Any) -> None:
+        """Write ``OUTPUT_DIR/<name>.pth`` in one move: whole, or not at all."""
+        if not self.save_to_disk:
+            return
+        trainable = {key for key, value in self.model.named_parameters() if value.requires_grad}
+        content = {
+            "kind": TRAINING,
+            "model": {key: value for key, value in self.model.state_dict().items() if key in trainable},
+            "config": self.cfg.dump(),
+            "base_weights": {"name": self.cfg.MODEL.CLIP.WEIGHTS, "sha256": self.base},
+            **{key: part.state_dict() for key, part in self.checkpointables.items()},
+            **kwargs,
+        }
+        path = Path(self.save_dir) / f"{name}.pth"
+        _write(content, path)
+        self.tag_last_checkpoint(path.name)
+
+    def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
+        """Load weights, and the state of ``checkpointables`` (None: of all there are).
+
+        Raises:
+            InputError: the file is missing, damaged, another architecture's or of other base weights.
+        """
+        if not path:
+            return {}
+        content = read_checkpoint(path)
+        apply_weights(self.model, content, path, self.base)
+        for key in self.checkpointables if checkpointables is None else checkpointables:
+            if key not in content:
+                raise InputError(f"{path}: this checkpoint cannot be resumed, it holds no '{key}' state")
+            self.checkpointables[key].load_state_dict(content.pop(key))
+        return content
+
+
+def fingerprint(model: nn.Module) -> str:
+    """SHA-256 of the CLIP weights in the model: keys and bytes of image and text encoder."""
+    digest = hashlib.sha256()
+    for part in (model.image_encoder, model.text_embedder):
+        for key, value in part.state_dict().items():
+            digest.update(key.encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def save_inference_checkpoint(model: nn.Module, cfg: CfgNode, path: str | Path) -> None:
+    """Write all that segmenting needs: every weight but the frozen twin's, and the config."""
+    content = {"kind": INFERENCE, "model": model.state_dict(), "config": cfg.dump()}
+    _write(content, Path(path))
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint of sgovss, tensors and plain values only.
+
+    Raises:
+        InputError: no such file, a damaged one, or a file of something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"MODEL.WEIGHTS: no file {path}; give a checkpoint written by train_net.py")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise InputError(f"MODEL.WEIGHTS: {path} is damaged or cut short ({reason}); copy it again") from error
+    if not isinstance(content, dict) or content.get("kind") not in (TRAINING, INFERENCE):
+        raise InputError(f"MODEL.WEIGHTS: {path} is no checkpoint of sgovss; CLIP weights go to MODEL.CLIP.WEIGHTS")
+    return content
+
+
+def load_weights(model: nn.Module, path: str | Path) -> None:
+    """Load a checkpoint of either kind into a model as built from its config, in place.
+
+    Raises:
+        InputError: as :func:`read_checkpoint` and :func:`apply_weights`.
+    """
+    content = read_checkpoint(path)
+    apply_weights(model, content, path, fingerprint(model) if content["kind"] == TRAINING else "")
+
+
+def apply_weights(model: nn.Module, content: dict[str, Any], path: str | Path, base: str) -> None:
+    """Load a checkpoint's weights into a model, all of them or none.
+
+    Args:
+        model: as built from a config.
+        content: a checkpoint, as :func:`read_checkpoint` returns it.
+        path: where it came from, for messages.
+        base: fingerprint of the base weights the model was built with.
+
+    Raises:
+        InputError: tensors are missing, left over or of another shape, or the base weights differ.
+    """
+    expected = {key: value.shape for key, value in model.state_dict().items()}
+    if content["kind"] == TRAINING:
+        trained = {key for key, value in model.named_parameters() if value.requires_grad}
+        expected = {key: shape for key, shape in expected.items() if key in trained}
+    problem = _difference(expected, {key: value.shape for key, value in content["model"].items()})
+    if problem:
+        raise InputError(f"MODEL.WEIGHTS: {path} belongs to another architecture or config: {problem}")
+    if content["kind"] == TRAINING and content["base_weights"]["sha256"] != base:
+        raise InputError(
+            f"MODEL.CLIP.WEIGHTS: {path} was trained from '{content['base_weights']['name']}' "
+            f"(SHA-256 {content['base_weights']['sha256'][:12]}…), but the weights given now differ ({base[:12]}…)"
+        )
+    model.load_state_dict(content["model"], strict=False)
+
+
+def _difference(expected: dict[str, torch.Size], found: dict[str, torch.Size]) -> str:
+    """What keeps two sets of tensors from matching, on one line; empty if nothing."""
+    missing = sorted(expected.keys() - found.keys())
+    extra = sorted(found.keys() - expected.keys())
+    shapes = [
+        f"{key} is {tuple(found[key])}, not {tuple(expected[key])}"
+        for key in expected
+        if key in found and found[key] != expected[key]
+    ]
+    parts = [
+        f"{len(keys)} tensors {what} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
+        for what, keys in (("missing", missing), ("left over", extra), ("of another shape", shapes))
+        if keys
+    ]
+    return "; ".join(parts)
+
+
+def _write(content: dict[str, Any], path: Path) -> None:
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)

@@ -1,0 +1,173 @@
+"""Detectron2's default trainer, made for vocabularies and for any device."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import weakref
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import build_detection_test_loader, build_detection_train_loader
+from detectron2.engine import DefaultTrainer, HookBase, TrainerBase
+from detectron2.modeling import build_model
+from detectron2.solver.build import get_default_optimizer_params
+from detectron2.utils import comm
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from sgovss.data.labels import load_labels
+from sgovss.data.mapper import SegmentationMapper
+from sgovss.data.registration import dataset_metadata, training_vocabulary
+from sgovss.engine.checkpoint import SGOVSSCheckpointer, save_inference_checkpoint
+from sgovss.engine.step import StepTrainer, autocast
+from sgovss.errors import InputError
+from sgovss.evaluation.evaluator import OpenVocabularyEvaluator
+
+logger = logging.getLogger(__name__)
+
+INFERENCE_CHECKPOINT = "model_inference.pth"
+
+# Parameters that are neither norms nor biases, but no matrices either: decay would only pull them to zero.
+_NO_DECAY = ("scale", "log_scale", "logit_bias", "class_embedding", "positional_embedding", "queries")
+
+
+class Trainer(DefaultTrainer):
+    """Trains and evaluates sgovss as a config says.
+
+    Args:
+        cfg: a frozen config; its datasets are registered.
+    """
+
+    def __init__(self, cfg: CfgNode) -> None:
+        # DefaultTrainer's own constructor hands device ids to DistributedDataParallel, which fails on CPU,
+        # and knows neither bfloat16 nor accumulation; so its short construction is repeated here.
+        TrainerBase.__init__(self)
+        cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
+        model = self.build_model(cfg)
+        optimizer = self.build_optimizer(cfg, model)
+        clipping = cfg.SOLVER.CLIP_GRADIENTS
+        self._trainer = StepTrainer(
+            _distributed(model),
+            self.build_train_loader(cfg),
+            optimizer,
+            precision=cfg.SOLVER.AMP.DTYPE if cfg.SOLVER.AMP.ENABLED else "float32",
+            accumulate=cfg.SOLVER.ACCUMULATE,
+            max_norm=clipping.CLIP_VALUE if clipping.ENABLED else None,
+        )
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        self.checkpointer = SGOVSSCheckpointer(model, cfg, trainer=weakref.proxy(self))
+        self.start_iter = 0
+        self.max_iter = cfg.SOLVER.MAX_ITER
+        self.cfg = cfg
+        self.register_hooks(self.build_hooks())
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        """The model of the config, and a line on its size instead of Detectron2's print-out of every layer."""
+        model = build_model(cfg)
+        total = sum(parameter.numel() for parameter in model.parameters())
+        trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+        logger.info("%s: %.2f M parameters, %.2f M trainable", cfg.MODEL.CLIP.NAME, total / 1e6, trainable / 1e6)
+        return model
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+        """AdamW; the image encoder learns at MODEL.CLIP.LR_MULTIPLIER times the rate.
+
+        Raises:
+            InputError: another optimizer, or a kind of gradient clipping other than over the full model.
+        """
+        if cfg.SOLVER.OPTIMIZER != "ADAMW":
+            raise InputError(f"SOLVER.OPTIMIZER: '{cfg.SOLVER.OPTIMIZER}' is not supported; use ADAMW")
+        clipping = cfg.SOLVER.CLIP_GRADIENTS
+        if clipping.ENABLED and clipping.CLIP_TYPE != "full_model":
+            raise InputError(f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE: no '{clipping.CLIP_TYPE}' here; use full_model")
+        parameters = get_default_optimizer_params(
+            model,
+            base_lr=cfg.SOLVER.BASE_LR,
+            weight_decay=cfg.SOLVER.WEIGHT_DECAY,
+            weight_decay_norm=cfg.SOLVER.WEIGHT_DECAY_NORM,
+            weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
+            lr_factor_func=lambda name: cfg.MODEL.CLIP.LR_MULTIPLIER if name.startswith("image_encoder.") else 1.0,
+            overrides={name: {"weight_decay": 0.0} for name in _NO_DECAY},
+        )
+        return torch.optim.AdamW(parameters, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY)
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode) -> Any:
+        return build_detection_train_loader(cfg, mapper=SegmentationMapper(cfg, is_train=True))
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
+        return build_detection_test_loader(cfg, dataset_name, mapper=SegmentationMapper(cfg, is_train=False))
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> OpenVocabularyEvaluator:
+        """The evaluator of one test set, with that set's own vocabulary."""
+        metadata = dataset_metadata(dataset_name)
+        return OpenVocabularyEvaluator(
+            dataset_name,
+            vocabulary=metadata.vocabulary,
+            training_vocabulary=training_vocabulary(cfg.DATASETS.TRAIN, cfg.DATASETS.UNSEEN),
+            seen=tuple(cfg.TEST.SEEN) or None,
+            output_dir=cfg.OUTPUT_DIR,
+            sem_seg_loading_fn=functools.partial(load_labels, labels=metadata.label_map),
+            settings=_settings(cfg),
+        )
+
+    @classmethod
+    def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> dict[str, Any]:
+        """Evaluate on every set of DATASETS.TEST, in float32 unless TEST.PRECISION says otherwise."""
+        with autocast(cfg.TEST.PRECISION, torch.device(cfg.MODEL.DEVICE)):
+            return super().test(cfg, model, evaluators)
+
+    def build_hooks(self) -> list[HookBase]:
+        hooks = super().build_hooks()
+        if comm.is_main_process():
+            hooks.append(InferenceCheckpoint(self.checkpointer.model, self.cfg))
+        return hooks
+
+
+class InferenceCheckpoint(HookBase):
+    """Writes the self-contained checkpoint for inference when training has come to its end.
+
+    Args:
+        model: the bare model.
+        cfg: its config.
+    """
+
+    def __init__(self, model: nn.Module, cfg: CfgNode) -> None:
+        self.model = model
+        self.cfg = cfg
+
+    def after_train(self) -> None:
+        if self.trainer.iter >= self.trainer.max_iter:
+            save_inference_checkpoint(self.model, self.cfg, Path(self.cfg.OUTPUT_DIR) / INFERENCE_CHECKPOINT)
+
+
+def _distributed(model: nn.Module) -> nn.Module:
+    if comm.get_world_size() == 1:
+        return model
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    return DistributedDataParallel(model, device_ids=None if on_cpu else [comm.get_local_rank()])
+
+
+def _settings(cfg: CfgNode) -> dict[str, Any]:
+    """What a table needs to say beside its numbers."""
+    window = cfg.TEST.SLIDING_WINDOW
+    return {
+        "model": cfg.MODEL.CLIP.NAME,
+        "clip_weights": cfg.MODEL.CLIP.WEIGHTS,
+        "weights": cfg.MODEL.WEIGHTS,
+        "templates": cfg.MODEL.CLIP.TEMPLATES,
+        "ignored_pixels": cfg.MODEL.SGOVSS.IGNORED_PIXELS,
+        "view": {key.lower(): window[key] for key in window if key != "ENABLED"} if window.ENABLED else "whole image",
+        "min_size": cfg.INPUT.MIN_SIZE_TEST,
+        "flip_and_scale": cfg.TEST.AUG.ENABLED,
+        "precision": cfg.TEST.PRECISION,
+        "seed": cfg.SEED,
+        "max_iter": cfg.SOLVER.MAX_ITER,
+    }

@@ -1,0 +1,99 @@
+"""Pictures of an evaluation: the confusion matrix and curves over training steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from sgovss.files import atomic_path
+
+_ANNOTATED_UP_TO = 20
+_UNSEEN = "#b8420f"
+
+
+def draw_confusion(
+    matrix: np.ndarray, names: Sequence[str], seen: Sequence[bool], title: str, path: str | Path
+) -> None:
+    """Write a confusion matrix as a PNG: rows are true classes in percent of their pixels, columns predictions.
+
+    Unseen classes are orange and starred; rows of classes without ground truth are grey. The column "no class"
+    appears only if the model rejected pixels.
+
+    Args:
+        matrix: (T + 1, T + 1) int64 in the convention of :mod:`sgovss.evaluation.metrics`.
+        names: T class names.
+        seen: T flags.
+    """
+    shares = _row_shares(matrix)
+    count = len(names)
+    cell = 0.62 if count <= _ANNOTATED_UP_TO else 0.24
+    side = max(cell * count, 2.8)
+    margin = 0.075 * max(map(len, names)) + 1.6
+    figure = Figure(figsize=(side + margin + 0.9, side + margin), dpi=110, layout="constrained")
+    axes = figure.add_subplot(facecolor="0.88")  # shows through where a row is not defined
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
+    figure.colorbar(image, ax=axes, label="% of the true class", fraction=0.04, pad=0.02)
+    size = 9 if count <= _ANNOTATED_UP_TO else 7
+    labels = [name if known else f"{name} *" for name, known in zip(names, seen, strict=True)]
+    axes.set_yticks(range(count), labels, fontsize=size)
+    columns = labels if shares.shape[1] == count else [*labels, "no class"]
+    axes.set_xticks(range(len(columns)), columns, fontsize=size, rotation=45, ha="right", rotation_mode="anchor")
+    for ticks in (axes.get_yticklabels(), axes.get_xticklabels()):
+        for tick, known in zip(ticks, seen, strict=False):
+            tick.set_color("black" if known else _UNSEEN)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("ground truth")
+    figure.suptitle(title, fontsize=11)
+    if not all(seen):
+        figure.supxlabel("* unseen in training", fontsize=size, color=_UNSEEN, x=0.98, ha="right")
+    if count <= _ANNOTATED_UP_TO:
+        _annotate(axes, shares)
+    _save(figure, path)
+
+
+def draw_curves(
+    series: Mapping[str, Sequence[tuple[int, float | None]]], title: str, path: str | Path, ylabel: str = "mIoU (%)"
+) -> None:
+    """Write curves over training steps as a PNG.
+
+    Args:
+        series: label of each curve and its (step, value) points; points with value None are left out.
+    """
+    figure = Figure(figsize=(6.4, 4), dpi=110, layout="constrained")
+    axes = figure.add_subplot()
+    for label, points in series.items():
+        known = [(step, value) for step, value in points if value is not None]
+        axes.plot([step for step, _ in known], [value for _, value in known], marker="o", markersize=4, label=label)
+    axes.set_title(title, fontsize=11)
+    axes.set_xlabel("training step")
+    axes.set_ylabel(ylabel)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    if series:
+        axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def _row_shares(matrix: np.ndarray) -> np.ndarray:
+    """(T, T) or (T, T + 1) percent of each true class, NaN in rows of classes without ground truth."""
+    truth = matrix[:, :-1].T.astype(float)
+    total = truth.sum(axis=1, keepdims=True)
+    shares = np.divide(100 * truth, total, out=np.full_like(truth, np.nan), where=total > 0)
+    return shares if truth[:, -1].any() else shares[:, :-1]
+
+
+def _annotate(axes, shares: np.ndarray) -> None:
+    for (row, column), value in np.ndenumerate(shares):
+        if value >= 0.5:
+            color = "white" if value > 55 else "black"
+            axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=color)
+
+
+def _save(figure: Figure, path: str | Path) -> None:
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format="png")

@@ -1,0 +1,80 @@
+"""From image files to overlay, label and share files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from sgovss.data.labels import read_rgb
+from sgovss.errors import InputError
+from sgovss.files import atomic_path, write_json_atomically
+from sgovss.inference.overlay import class_shares, draw_overlay, save_label_png
+from sgovss.inference.predictor import Predictor
+from sgovss.vocabulary import Vocabulary
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+
+
+def find_images(inputs: Sequence[str | Path]) -> dict[Path, Path]:
+    """The image files among files and folders, each with the name of its outputs.
+
+    Args:
+        inputs: image files, or folders that are searched through.
+
+    Returns:
+        path of the image -> relative path of its outputs, without suffix.
+
+    Raises:
+        InputError: a path does not exist, a folder has no image, or two images' outputs have one name.
+    """
+    found: dict[Path, Path] = {}
+    for path in map(Path, inputs):
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+            if not files:
+                raise InputError(f"{path}: no image in this folder (looked for {', '.join(IMAGE_SUFFIXES)})")
+            found.update({file: file.relative_to(path).with_suffix("") for file in files})
+        elif path.is_file():
+            found[path] = Path(path.stem)
+        else:
+            raise InputError(f"{path}: no such file or folder")
+    owners: dict[Path, Path] = {}
+    for path, name in found.items():
+        if owners.setdefault(name, path) != path:
+            raise InputError(f"{owners[name]} and {path} would both be written as '{name}'; segment them one by one")
+    return found
+
+
+def segment_file(predictor: Predictor, path: Path, vocabulary: Vocabulary, target: Path) -> Path:
+    """Segment one image file and write what a person and a program want to see of it.
+
+    Writes ``<target>_overlay.png`` (with legend), ``<target>_labels.png`` (class ids, coloured by a
+    palette) and ``<target>_shares.json``.
+
+    Returns:
+        the overlay's path.
+
+    Raises:
+        InputError: the image cannot be read, or the outputs cannot be written.
+    """
+    image = read_rgb(path)
+    prediction = predictor(image, vocabulary)
+    save_label_png(_beside(target, "labels.png"), prediction.labels, vocabulary)
+    shares = {
+        "image": str(path),
+        "height": image.shape[0],
+        "width": image.shape[1],
+        "mean_score": float(prediction.scores.mean()),
+        "shares": class_shares(prediction.labels, vocabulary),
+    }
+    write_json_atomically(_beside(target, "shares.json"), shares)
+    overlay = _beside(target, "overlay.png")
+    with atomic_path(overlay) as temporary:
+        Image.fromarray(draw_overlay(image, prediction.labels, vocabulary)).save(temporary)
+    return overlay
+
+
+def _beside(target: Path, ending: str) -> Path:
+    return target.with_name(f"{target.name}_{ending}")

@@ -1,0 +1,180 @@
+"""Readable results: an image painted in its classes with a legend, and a label PNG that other tools can read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from sgovss.errors import InputError
+from sgovss.files import atomic_path
+from sgovss.vocabulary import Vocabulary
+
+_ENOUGH = 512  # pixels on the long side from which a picture is not enlarged
+_WIDE = 1.5  # width / height from which the legend goes below
+_LONGEST_NAME = 32
+
+
+def no_class_id(vocabulary: Vocabulary) -> int:
+    """The id that stands for "no class": 255, or 65535 where 255 may be a class."""
+    return 255 if len(vocabulary) <= 255 else 65535
+
+
+def class_shares(labels: np.ndarray, vocabulary: Vocabulary) -> dict[str, float]:
+    """Share of all pixels (0..1) of every class, in the vocabulary's order; pixels without a class are in none.
+
+    Args:
+        labels: (H, W) integer class ids; :func:`no_class_id` for pixels without a class.
+    """
+    ids = _checked(labels, vocabulary, no_class_id(vocabulary))
+    counts = np.bincount(ids.reshape(-1), minlength=len(vocabulary))[: len(vocabulary)]
+    return {name: float(count / ids.size) for name, count in zip(vocabulary.names, counts, strict=True)}
+
+
+def draw_overlay(
+    image: np.ndarray, labels: np.ndarray, vocabulary: Vocabulary, alpha: float = 0.5, ignore: int | None = None
+) -> np.ndarray:
+    """Paint classes over an image and add a legend of those present with their share of the pixels.
+
+    Small images are enlarged 2 to 4 times. The legend stands on the right, or below a wide image.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        labels: (H, W) integer class ids.
+        alpha: 0 shows the image only (with class borders), 1 the classes only.
+        ignore: id of pixels left unpainted; by default :func:`no_class_id`.
+
+    Returns:
+        (H', W', 3) uint8 RGB.
+
+    Raises:
+        InputError: image and labels differ in size, or an id is not in the vocabulary.
+    """
+    if image.shape[:2] != labels.shape:
+        raise InputError(f"overlay: image is {image.shape[:2]} but labels are {labels.shape}; sizes must be equal")
+    ignore = no_class_id(vocabulary) if ignore is None else ignore
+    ids = _checked(labels, vocabulary, ignore)
+    colors = vocabulary.colors()
+    counts = np.bincount(ids.reshape(-1), minlength=len(vocabulary))[: len(vocabulary)]
+    entries = [
+        _Entry(tuple(colors[index].tolist()), _short(vocabulary[index].name), _share(counts[index] / ids.size))
+        for index in np.argsort(-counts, kind="stable")
+        if counts[index]
+    ]
+    return _with_legend(_paint(image, ids, colors, alpha), entries)
+
+
+def save_label_png(path: str | Path, labels: np.ndarray, vocabulary: Vocabulary) -> None:
+    """Write class ids as a PNG whose pixel values are the ids: with a palette of the class colours for up to 255
+    classes (255 is black: no class), 16-bit grey beyond.
+
+    Args:
+        labels: (H, W) integer class ids; :func:`no_class_id` for pixels without a class.
+
+    Raises:
+        InputError: an id is not in the vocabulary, or the folder cannot be written to.
+    """
+    without = no_class_id(vocabulary)
+    _checked(labels, vocabulary, without)
+    picture = Image.fromarray(labels.astype(np.uint8 if without == 255 else np.uint16))
+    if without == 255:
+        palette = np.zeros((256, 3), dtype=np.uint8)
+        palette[: len(vocabulary)] = vocabulary.colors()
+        picture.putpalette(palette.tobytes())
+    with atomic_path(path) as partial:
+        picture.save(partial, format="PNG")
+
+
+@dataclass(frozen=True)
+class _Entry:
+    color: tuple[int, int, int]
+    name: str
+    share: str
+
+
+def _checked(labels: np.ndarray, vocabulary: Vocabulary, ignore: int) -> np.ndarray:
+    """uint16 ids with T for "no class"."""
+    count = len(vocabulary)
+    without = labels == ignore
+    stray = labels[~without & ((labels < 0) | (labels >= count))]
+    if stray.size:
+        raise InputError(
+            f"labels: id {stray[0]} ({stray.size} stray pixels) is not in the vocabulary of {count} classes; "
+            "use the vocabulary that the labels were made with"
+        )
+    return np.where(without, count, labels).astype(np.uint16)
+
+
+def _paint(image: np.ndarray, ids: np.ndarray, colors: np.ndarray, alpha: float) -> np.ndarray:
+    longest = max(ids.shape)
+    factor = min(4, math.ceil(_ENOUGH / longest))
+    size = (ids.shape[1] * factor, ids.shape[0] * factor)
+    picture = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC) if factor > 1 else image
+    ids = cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST) if factor > 1 else ids
+    width = max(3, 2 * (max(size) // 1000) + 1)
+    border = cv2.morphologyEx(ids, cv2.MORPH_GRADIENT, np.ones((width, width), np.uint8)) > 0
+    paint = np.append(colors, [[0, 0, 0]], axis=0).astype(np.uint8)[ids]
+    blended = cv2.addWeighted(picture, 1 - alpha, paint, alpha, 0)
+    strong = min(1.0, alpha + 0.35)
+    blended[border] = cv2.addWeighted(picture, 1 - strong, paint, strong, 0)[border]
+    without = ids == len(colors)
+    blended[without] = picture[without]
+    return blended
+
+
+def _with_legend(picture: np.ndarray, entries: list[_Entry]) -> np.ndarray:
+    height, width = picture.shape[:2]
+    size = max(14, round(max(height, width) / 45))
+    font = _font(size)
+    line, gap = round(1.6 * size), round(0.6 * size)
+    name_width = max((math.ceil(font.getlength(entry.name)) for entry in entries), default=0)
+    share_width = math.ceil(font.getlength("100.0 %"))
+    column = size + gap + name_width + gap + share_width + 2 * gap
+    below = width > _WIDE * height
+    if below:
+        columns = max(1, (width - gap) // column)
+    else:  # at most three columns, then the legend grows downwards
+        columns = min(3, math.ceil(len(entries) / max(1, (height - 2 * gap) // line)))
+    rows = math.ceil(len(entries) / max(columns, 1))
+    columns = math.ceil(len(entries) / max(rows, 1))
+    legend = (columns * column + gap, rows * line + 2 * gap) if entries else (0, 0)
+    canvas = (max(width, legend[0]), height + legend[1]) if below else (width + legend[0], max(height, legend[1]))
+    sheet = Image.new("RGB", canvas, "white")
+    sheet.paste(Image.fromarray(picture), (0, 0))
+    left, top = (gap, height + gap) if below else (width + gap, gap)
+    draw = ImageDraw.Draw(sheet)
+    for index, entry in enumerate(entries):
+        corner = left + column * (index // rows), top + line * (index % rows) + line // 2
+        _draw_entry(draw, entry, font, corner, column - 2 * gap)
+    return np.array(sheet)
+
+
+def _draw_entry(
+    draw: ImageDraw.ImageDraw, entry: _Entry, font: ImageFont.FreeTypeFont, start: tuple[int, int], width: int
+) -> None:
+    """Swatch, name and share on one line; ``start`` is its left end at half height."""
+    x, y = start
+    size = font.size
+    draw.rectangle((x, y - size // 2, x + size, y + size // 2), fill=entry.color, outline="black")
+    draw.text((x + size + round(0.6 * size), y), entry.name, "black", font, anchor="lm")
+    draw.text((x + width, y), entry.share, "#555555", font, anchor="rm")
+
+
+@lru_cache(maxsize=8)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    # Pillow's own face lacks Greek and Cyrillic; the one that matplotlib ships has them.
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+
+
+def _share(share: float) -> str:
+    return f"{100 * share:.1f} %" if share >= 0.0005 else "<0.1 %"

@@ -1,0 +1,98 @@
+"""Segment an image in words, from Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from detectron2.config import CfgNode
+from detectron2.modeling import build_model
+
+from sgovss.config import load_config
+from sgovss.engine.checkpoint import INFERENCE, load_weights, read_checkpoint
+from sgovss.errors import InputError
+from sgovss.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What an image was segmented into.
+
+    Attributes:
+        labels: (H, W) int64, positions in the vocabulary.
+        scores: (H, W) float32 in 0..1, of the chosen class.
+        legend: the vocabulary; ``legend.names[i]`` and ``legend.colors()[i]`` belong to label i.
+    """
+
+    labels: np.ndarray
+    scores: np.ndarray
+    legend: Vocabulary
+
+
+class Predictor:
+    """A model ready to segment images.
+
+    Args:
+        config: a config, its file, or the name of one that comes with sgovss (``sgovss_tiny.yaml``).
+        weights: a checkpoint of train_net.py; None takes MODEL.WEIGHTS of the config, and if that is
+            empty too, CLIP as it is, without any fine-tuning.
+        options: alternating config keys and values on top of the file.
+
+    Raises:
+        InputError: config or weights are wrong.
+
+    Example::
+
+        predict = sgovss.Predictor("sgovss_tiny.yaml")
+        prediction = predict(image, "building, road, tree|forest, water")
+    """
+
+    def __init__(
+        self, config: CfgNode | str | Path, weights: str | Path | None = None, options: tuple[str, ...] = ()
+    ) -> None:
+        cfg = config.clone() if isinstance(config, CfgNode) else load_config(config, options)
+        cfg.defrost()
+        # The frozen twin guides training; a predictor has no use for it.
+        cfg.MODEL.SGOVSS.COMPENSATION.ENABLED = False
+        weights = weights or cfg.MODEL.WEIGHTS
+        if weights and read_checkpoint(weights)["kind"] == INFERENCE:
+            cfg.MODEL.CLIP.WEIGHTS = "random"
+        self.model = build_model(cfg).eval()
+        if weights:
+            load_weights(self.model, weights)
+        self.cfg = cfg
+
+    def __call__(self, image: np.ndarray, vocabulary: Vocabulary | str) -> Prediction:
+        """Segment one image.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            vocabulary: the classes, or the words as :meth:`Vocabulary.parse` takes them.
+
+        Raises:
+            InputError: the image's shape or type, or the words, are wrong.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise InputError(f"image: expected (H, W, 3) uint8 RGB, not {image.shape} {image.dtype}")
+        if isinstance(vocabulary, str):
+            vocabulary = Vocabulary.parse(vocabulary)
+        tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        output = self.model([{"image": tensor, "vocabulary": vocabulary}])[0]["sem_seg"]
+        scores, labels = output.max(dim=0)
+        return Prediction(labels.cpu().numpy(), scores.cpu().numpy(), vocabulary)
+
+
+def config_of(checkpoint: str | Path) -> CfgNode:
+    """The config that a checkpoint carries, on the devices of this machine.
+
+    Raises:
+        InputError: the file is missing, damaged or something else.
+    """
+    saved = yaml.safe_load(read_checkpoint(checkpoint)["config"])
+    saved["MODEL"].pop("DEVICE")
+    cfg = load_config("base.yaml")
+    cfg.merge_from_other_cfg(CfgNode(saved))
+    return cfg

@@ -1,0 +1,132 @@
+"""Bias-guided image-text collaborative optimisation (figure 2, middle)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from detectron2.layers import ShapeSpec
+from torch import nn
+
+from sgovss.modeling.layers import Attention, ZeroGate
+
+_BIAS_GRID = 4
+"""Each level is averaged onto this many cells a side before the bias gathers it: scene layout, not detail."""
+
+
+class RSBias(nn.Module):
+    """Aggregates an image's levels into a few bias tokens that stand for its scene.
+
+    Args:
+        channels: channels of each level, by name.
+        dim: width of the tokens.
+        tokens: how many.
+        heads: attention heads.
+    """
+
+    def __init__(self, channels: Mapping[str, int], dim: int, tokens: int, heads: int) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.randn(tokens, dim) * dim**-0.5)
+        self.inputs = nn.ModuleDict(
+            {name: nn.Sequential(nn.LayerNorm(count), nn.Linear(count, dim)) for name, count in channels.items()}
+        )
+        self.gather = Attention(dim, heads)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, levels: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Maps (B, C, h, w) by level -> (B, tokens, dim)."""
+        cells = []
+        for name, layer in self.inputs.items():
+            pooled = F.adaptive_avg_pool2d(levels[name], _BIAS_GRID)
+            cells.append(layer(pooled.flatten(2).transpose(1, 2)))
+        context = torch.cat(cells, dim=1)
+        queries = self.queries.expand(len(context), -1, -1)
+        return self.norm(queries + self.gather(queries, context))
+
+
+class BiasGuidedRefinement(nn.Module):
+    """Text and visual features optimise each other under the guidance of the RS-Bias.
+
+    1. The text embeddings attend to each other (self-attention across classes).
+    2. First cross-attention, both ways: text takes from the bias, the bias takes from the text.
+    3. Second cross-attention: every location of every level takes from the refined text and bias.
+    4. Element-wise product (figure 1): the text-side bias, as a factor per joint-space channel
+       (B, D, 1, 1), gates the dense map (B, D, h, w) before correlation.
+
+    Every step adds to CLIP's own features behind a :class:`ZeroGate`: at first nothing changes.
+
+    Args:
+        input_shape: channels of ``res3``, ``res4``, ``res5`` and ``dense``.
+        dim: hidden width.
+        heads: attention heads.
+        tokens: number of bias tokens.
+    """
+
+    def __init__(self, *, input_shape: Mapping[str, ShapeSpec], dim: int, heads: int, tokens: int) -> None:
+        super().__init__()
+        channels = {name: shape.channels for name, shape in input_shape.items()}
+        joint = channels["dense"]
+        self.bias = RSBias(channels, dim, tokens, heads)
+        self.text_input = nn.Linear(joint, dim)
+        self.text_attention = Attention(dim, heads)
+        self.text_from_bias = Attention(dim, heads)
+        self.bias_from_text = Attention(dim, heads)
+        self.norms = nn.ModuleDict({name: nn.LayerNorm(dim) for name in ("text", "text_bias", "bias", "refined")})
+        self.text_output = _GatedOutput(dim, joint)
+        self.channel_output = _GatedOutput(dim, joint)
+        self.visual = nn.ModuleDict({name: _LevelRefinement(count, dim, heads) for name, count in channels.items()})
+
+    def forward(
+        self, text: torch.Tensor, levels: Mapping[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
+        """Refine one vocabulary for each image, and each image for the vocabulary.
+
+        Args:
+            text: (T, D) L2-normalised embeddings.
+            levels: maps (B, C, h, w) by level.
+
+        Returns:
+            refined text (B, T, D), refined maps by level (shapes as given) and the bias (B, tokens, dim).
+        """
+        bias = self.bias(levels)
+        # Unit vectors have entries of about D ** -0.5; the hidden width wants entries of about one.
+        hidden = self.text_input(text * text.shape[-1] ** 0.5).expand(len(bias), -1, -1)
+        norm = self.norms["text"]
+        hidden = hidden + self.text_attention(norm(hidden), norm(hidden))
+        refined_bias = bias + self.bias_from_text(self.norms["bias"](bias), hidden)
+        hidden = hidden + self.text_from_bias(self.norms["text_bias"](hidden), bias)
+        context = self.norms["refined"](torch.cat([hidden, refined_bias], dim=1))
+        refined_text = text + self.text_output(context[:, : len(text)])
+        refined = {name: layer(levels[name], context) for name, layer in self.visual.items()}
+        factor = 1 + self.channel_output(context[:, len(text) :].mean(dim=1))
+        refined["dense"] = refined["dense"] * factor[:, :, None, None]
+        return refined_text, refined, refined_bias
+
+
+class _GatedOutput(nn.Module):
+    """Gate, then a linear layer back to the space the result is added to: (..., dim) -> (..., channels)."""
+
+    def __init__(self, dim: int, channels: int) -> None:
+        super().__init__()
+        self.gate = ZeroGate(dim)
+        self.linear = nn.Linear(dim, channels, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(self.gate(x))
+
+
+class _LevelRefinement(nn.Module):
+    """Second cross-attention for one level: its locations take from text and bias."""
+
+    def __init__(self, channels: int, dim: int, heads: int) -> None:
+        super().__init__()
+        self.input = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, dim))
+        self.attention = Attention(dim, heads)
+        self.output = _GatedOutput(dim, channels)
+
+    def forward(self, features: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        """Map (B, C, h, w) and context (B, M, dim) -> refined map (B, C, h, w)."""
+        locations = features.flatten(2).transpose(1, 2)
+        taken = self.output(self.attention(self.input(locations), context))
+        return features + taken.transpose(1, 2).view_as(features)

@@ -1,0 +1,101 @@
+"""Generalization compensation: the soft guidance by a frozen twin (figure 2, "LFE + Avg Pooling")."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from detectron2.config import CfgNode, configurable
+from torch import nn
+
+from sgovss.errors import InputError
+
+LEVELS = {"res3": "gc3", "res4": "gc4", "res5": "gc5", "dense": "gcd"}
+DISTANCES = ("cosine", "smooth_l1")
+
+
+class GeneralizationCompensation(nn.Module):
+    """Pulls the low frequencies of the tuned encoder's maps towards those of its frozen twin.
+
+    Each pair of maps goes through a fixed binomial low-pass and average pooling onto one coarse
+    grid; what remains is compared by a distance that is exactly 0 for equal maps. Detail above
+    that grid stays free to adapt to pixels: the guidance is soft.
+
+    Which filter, distance and weights the paper uses is not public; these are our choices.
+
+    Args:
+        weights: factor of each level's loss, in the order res3, res4, res5, dense; 0 leaves it out.
+        final_scale: factor on all of them reached linearly at the end of training; 1 is constant.
+        pool: side of the coarse grid's cells, in cells of the dense map.
+        distance: ``cosine`` (half the squared distance of unit vectors per cell) or ``smooth_l1``
+            (Huber distance in units of the twin's own spread).
+
+    Raises:
+        InputError: an unknown distance, not four weights, or a cell below 1.
+    """
+
+    @configurable
+    def __init__(self, *, weights: tuple[float, ...], final_scale: float, pool: int, distance: str) -> None:
+        super().__init__()
+        if distance not in DISTANCES:
+            raise InputError(f"MODEL.SGOVSS.COMPENSATION.DISTANCE: '{distance}' is not one of {', '.join(DISTANCES)}")
+        if len(weights) != len(LEVELS) or min(weights) < 0:
+            raise InputError(
+                "MODEL.SGOVSS.COMPENSATION.WEIGHTS: give four numbers >= 0, for res3, res4, res5 and dense"
+            )
+        if pool < 1:
+            raise InputError("MODEL.SGOVSS.COMPENSATION.POOL: the pooling cell must be at least 1")
+        self.weights = dict(zip(LEVELS, weights, strict=True))
+        self.final_scale = final_scale
+        self.pool = pool
+        self.distance = distance
+        taps = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+        self.register_buffer("low_pass", torch.outer(taps, taps), persistent=False)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict:
+        compensation = cfg.MODEL.SGOVSS.COMPENSATION
+        return {
+            "weights": tuple(compensation.WEIGHTS),
+            "final_scale": compensation.FINAL_SCALE,
+            "pool": compensation.POOL,
+            "distance": compensation.DISTANCE,
+        }
+
+    def forward(
+        self, tuned: Mapping[str, torch.Tensor], frozen: Mapping[str, torch.Tensor], progress: float = 0.0
+    ) -> dict[str, torch.Tensor]:
+        """Compare two encoders' maps of the same images.
+
+        Args:
+            tuned, frozen: maps (B, C, h, w) by level, as :class:`CLIPImageEncoder` returns them.
+            progress: how much of the training is over, 0 to 1.
+
+        Returns:
+            the weighted scalar losses ``loss_gc3``, ``loss_gc4``, ``loss_gc5`` and ``loss_gcd``.
+        """
+        scale = 1 + (self.final_scale - 1) * progress
+        grid = tuple(max(1, side // self.pool) for side in tuned["dense"].shape[-2:])
+        losses = {}
+        for level, weight in self.weights.items():
+            if weight > 0:
+                pair = (self.coarse(maps[level], grid) for maps in (tuned, frozen))
+                losses[f"loss_{LEVELS[level]}"] = weight * scale * self._compare(*pair)
+        return losses
+
+    def coarse(self, features: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+        """The low frequencies of (B, C, h, w) on a coarse grid, in float32."""
+        features = features.float()
+        channels = features.shape[1]
+        kernel = self.low_pass.expand(channels, 1, -1, -1)
+        smooth = F.conv2d(F.pad(features, (2, 2, 2, 2), mode="replicate"), kernel, groups=channels)
+        return F.adaptive_avg_pool2d(smooth, grid)
+
+    def _compare(self, tuned: torch.Tensor, frozen: torch.Tensor) -> torch.Tensor:
+        if self.distance == "cosine":
+            # Half the squared distance of unit vectors equals 1 - cosine, and is exactly 0 for equal ones.
+            difference = F.normalize(tuned, dim=1) - F.normalize(frozen, dim=1)
+            return 0.5 * difference.square().sum(dim=1).mean()
+        spread = frozen.std().clamp_min(1e-6)
+        return F.smooth_l1_loss(tuned / spread, frozen / spread)

@@ -1,0 +1,159 @@
+"""The cost volume: correlation of refined dense features with refined text, and its decoding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
+from torch import nn
+
+from sgovss.errors import InputError
+from sgovss.modeling.bias_guidance import BiasGuidedRefinement
+from sgovss.modeling.decoder import MultiscaleDecoder
+
+STAGE_LEVELS = ("res5", "res4", "res3")
+"""Which level guides which decoder stage: coarse to fine."""
+
+
+def correlate(dense: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+    """Cosine of dense features (B, D, h, w) and text (B, T, D): the cost map (B, T, h, w)."""
+    return torch.einsum("bdhw,btd->bthw", F.normalize(dense, dim=1), F.normalize(text, dim=-1))
+
+
+@SEM_SEG_HEADS_REGISTRY.register()
+class CostVolumeHead(nn.Module):
+    """Bias-guided refinement, cost map, multiscale decoder and output layer.
+
+    At initialisation the logits are ``scale * cost + bias`` of plain CLIP's cost map, up-sampled
+    eight times. Nothing in the weights depends on how many or which classes there are.
+
+    Args:
+        input_shape: channels and strides of ``res3``, ``res4``, ``res5`` and ``dense``.
+        bias_guidance: whether text and visual features are refined under the RS-Bias.
+        text_guidance: whether classes attend to each other in the decoder, guided by the text.
+        hidden_dim: width of the refinement.
+        heads: attention heads.
+        bias_tokens: number of RS-Bias tokens.
+        decoder_dims: channels of the cost embedding at each of the three stages.
+        decoder_kernel: side of the decoder's depthwise convolutions, odd.
+        guidance_dim: channels of the visual guidance of each stage.
+        logit_scale, logit_bias: first values of the output layer's slope (> 0) and offset.
+
+    Raises:
+        InputError: not three decoder widths, or widths that the heads do not divide.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        input_shape: Mapping[str, ShapeSpec],
+        bias_guidance: bool,
+        text_guidance: bool,
+        hidden_dim: int,
+        heads: int,
+        bias_tokens: int,
+        decoder_dims: Sequence[int],
+        decoder_kernel: int,
+        guidance_dim: int,
+        logit_scale: float,
+        logit_bias: float,
+    ) -> None:
+        super().__init__()
+        if len(decoder_dims) != len(STAGE_LEVELS) or any(dim % heads for dim in (*decoder_dims, hidden_dim)):
+            raise InputError(
+                f"MODEL.SGOVSS.DECODER_DIMS: give three widths, each (and HIDDEN_DIM) a multiple of HEADS ({heads})"
+            )
+        joint = input_shape["dense"].channels
+        self.refinement = (
+            BiasGuidedRefinement(input_shape=input_shape, dim=hidden_dim, heads=heads, tokens=bias_tokens)
+            if bias_guidance
+            else None
+        )
+        self.guides = nn.ModuleDict()
+        for i, level in enumerate(STAGE_LEVELS):
+            # Stage i works at 2**i times the dense grid; a level that is coarser than that is enlarged.
+            factor = max(1, round(2**i * input_shape[level].stride / input_shape["dense"].stride))
+            self.guides[level] = _LevelGuide(input_shape[level].channels, guidance_dim, factor)
+        self.decoder = MultiscaleDecoder(
+            guidance=guidance_dim,
+            text=joint,
+            dims=decoder_dims,
+            heads=heads,
+            kernel=decoder_kernel,
+            text_guidance=text_guidance,
+        )
+        self.log_scale = nn.Parameter(torch.tensor(math.log(logit_scale)))
+        self.logit_bias = nn.Parameter(torch.tensor(float(logit_bias)))
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) -> dict:
+        node = cfg.MODEL.SGOVSS
+        return {
+            "input_shape": input_shape,
+            "bias_guidance": node.BIAS_GUIDANCE,
+            "text_guidance": node.TEXT_GUIDANCE,
+            "hidden_dim": node.HIDDEN_DIM,
+            "heads": node.HEADS,
+            "bias_tokens": node.BIAS_TOKENS,
+            "decoder_dims": tuple(node.DECODER_DIMS),
+            "decoder_kernel": node.DECODER_KERNEL,
+            "guidance_dim": node.GUIDANCE_DIM,
+            "logit_scale": node.LOGIT_SCALE,
+            "logit_bias": node.LOGIT_BIAS,
+        }
+
+    def forward(self, levels: Mapping[str, torch.Tensor], text: torch.Tensor) -> torch.Tensor:
+        """Score every location for every name.
+
+        Args:
+            levels: the encoder's maps (B, C, h, w) by name.
+            text: (T, D) L2-normalised embeddings of the names.
+
+        Returns:
+            logits (B, T, 8h, 8w), where (h, w) is the dense map's grid.
+        """
+        cost, refined_text, refined = self.cost_map(levels, text)
+        guidance = [
+            guide(refined[level], _times(cost.shape[-2:], 2**i)) for i, (level, guide) in enumerate(self.guides.items())
+        ]
+        return self.decoder(self.log_scale.exp() * cost + self.logit_bias, guidance, refined_text)
+
+    def cost_map(
+        self, levels: Mapping[str, torch.Tensor], text: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, Mapping[str, torch.Tensor]]:
+        """The cost map (B, T, h, w), with the refined text (B, T, D) and maps it came from."""
+        refined_text: torch.Tensor = text.expand(len(levels["dense"]), -1, -1)
+        if self.refinement is not None:
+            refined_text, levels, _ = self.refinement(text, levels)
+        return correlate(levels["dense"], refined_text), refined_text, levels
+
+
+class _LevelGuide(nn.Module):
+    """Brings a level to its stage's resolution and to few channels.
+
+    A ViT's levels are coarser than the stages want; the missing ``factor`` is learned as sub-pixels.
+    """
+
+    def __init__(self, channels: int, guidance: int, factor: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.project = nn.Linear(channels, guidance * factor**2)
+        self.shuffle = nn.PixelShuffle(factor)
+
+    def forward(self, features: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """(B, C, h, w) -> (B, guidance, *size)."""
+        features = self.project(self.norm(features.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+        features = F.gelu(self.shuffle(features))
+        if tuple(features.shape[-2:]) != size:
+            features = F.interpolate(features, size=size, mode="bilinear", align_corners=False)
+        return features
+
+
+def _times(size: Sequence[int], factor: int) -> tuple[int, int]:
+    return size[0] * factor, size[1] * factor

@@ -1,0 +1,94 @@
+"""CLIP image encoders that give maps instead of one vector (figure 2, left)."""
+
+from __future__ import annotations
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from open_clip.timm_model import TimmModel
+from open_clip.transformer import VisionTransformer
+from torch import nn
+
+from sgovss.errors import InputError
+from sgovss.modeling.clip_models import load_clip
+from sgovss.modeling.conv_tower import ConvTower
+from sgovss.modeling.vit_tower import ViTTower
+
+TUNING = ("full", "attention", "none")
+
+
+@BACKBONE_REGISTRY.register()
+class CLIPImageEncoder(Backbone):
+    """The image side of a CLIP model, returning raw tower maps and nothing learned anew.
+
+    Output maps, for a batch (B, 3, H, W) of normalised images:
+
+    ======  ======================  =========================================
+    name    shape                   what
+    ======  ======================  =========================================
+    res3    (B, C3, H/s3, W/s3)     convolutional: stride 8; ViT: patch size
+    res4    (B, C4, H/s4, W/s4)     convolutional: stride 16; ViT: patch size
+    res5    (B, C5, H/s5, W/s5)     convolutional: stride 32; ViT: patch size
+    dense   (B, D, H/s5, W/s5)      joint image-text space, not normalised
+    ======  ======================  =========================================
+
+    Drop-out, stochastic depth and norm statistics stay as at inference even while training, so
+    that at step 0 the tuned encoder equals its frozen twin exactly.
+
+    Args:
+        visual: open_clip's image tower, a TimmModel or a VisionTransformer.
+        tuning: which parameters learn: ``full``; ``attention``, the query and value projections
+            of a ViT; or ``none``.
+
+    Raises:
+        InputError: an unknown tuning, or a tower without maps in the joint space.
+    """
+
+    @configurable
+    def __init__(self, *, visual: nn.Module, tuning: str) -> None:
+        super().__init__()
+        self.tower = _dense_tower(visual)
+        self._tune(tuning)
+        self.eval()
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
+        clip = load_clip(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS)
+        return {"visual": clip.visual, "tuning": cfg.MODEL.CLIP.TUNING}
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """(B, 3, H, W) normalised images, H and W multiples of ``size_divisibility``."""
+        return self.tower(images)
+
+    def train(self, mode: bool = True) -> CLIPImageEncoder:
+        """Stay in inference mode whatever is asked; see the class."""
+        return super().train(False)
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        return dict(self.tower.shapes)
+
+    @property
+    def size_divisibility(self) -> int:
+        return self.tower.shapes["dense"].stride
+
+    def _tune(self, tuning: str) -> None:
+        if tuning not in TUNING:
+            raise InputError(f"MODEL.CLIP.TUNING: '{tuning}' is not one of {', '.join(TUNING)}")
+        self.requires_grad_(tuning == "full")
+        if tuning == "attention":
+            if not isinstance(self.tower, ViTTower):
+                raise InputError("MODEL.CLIP.TUNING: 'attention' needs a ViT tower; use 'full' for a convolutional one")
+            for parameter in self.tower.query_value_parameters():
+                parameter.requires_grad_(True)
+
+
+def _dense_tower(visual: nn.Module) -> ConvTower | ViTTower:
+    if isinstance(visual, TimmModel):
+        return ConvTower(visual)
+    if isinstance(visual, VisionTransformer):
+        return ViTTower(visual)
+    raise InputError(
+        f"MODEL.CLIP.NAME: no dense maps can be taken from a {type(visual).__name__}; "
+        "use a convolutional timm tower (such as convnext_large_d_320) or a ViT (such as ViT-B-16)"
+    )

@@ -1,0 +1,190 @@
+"""The meta-architecture: the data flow of the paper's figure 2."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY, build_backbone, build_sem_seg_head
+from detectron2.modeling.postprocessing import sem_seg_postprocess
+from detectron2.utils.events import get_event_storage, has_event_storage
+from torch import nn
+
+from sgovss.inference.views import View, build_view
+from sgovss.modeling.compensation import GeneralizationCompensation
+from sgovss.modeling.objective import PixelObjective
+from sgovss.modeling.text_embedder import TextEmbedder, TextEmbeddings
+from sgovss.vocabulary import Vocabulary
+
+_TWIN = "frozen_encoder."
+
+
+@META_ARCH_REGISTRY.register()
+class SGOVSS(nn.Module):
+    """Soft-guided open-vocabulary semantic segmentation.
+
+    ::
+
+        image ─► tuned CLIP image encoder ──► res3, res4, res5, dense ─┐
+           └───► frozen twin ─► res3, res4, res5, dense (training only) │
+                      └── generalization compensation ◄────────────────┤
+        class names ─► frozen CLIP text encoder ─► text ─► head ◄───────┘
+                                                            └─► logits, one layer per name
+
+    The frozen twin is a copy of the encoder as it is built, before any fine-tuned weights are
+    loaded. It is never part of ``state_dict()``.
+
+    Args:
+        image_encoder: gives the maps; see :class:`CLIPImageEncoder`.
+        text_embedder: embeds vocabularies.
+        head: maps and text to logits; see :class:`CostVolumeHead`.
+        objective: pixel loss.
+        compensation: soft guidance while training, or None for plain fine-tuning.
+        view: how an image is looked at when testing.
+        pixel_mean, pixel_std: of the RGB input in 0..255.
+        max_iter: length of the training, for the compensation's schedule.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        image_encoder: nn.Module,
+        text_embedder: TextEmbedder,
+        head: nn.Module,
+        objective: PixelObjective,
+        compensation: GeneralizationCompensation | None,
+        view: View,
+        pixel_mean: Sequence[float],
+        pixel_std: Sequence[float],
+        max_iter: int,
+    ) -> None:
+        super().__init__()
+        self.image_encoder = image_encoder
+        self.text_embedder = text_embedder
+        self.head = head
+        self.objective = objective
+        self.compensation = compensation
+        self.frozen_encoder = None
+        if compensation is not None:
+            self.frozen_encoder = copy.deepcopy(image_encoder).requires_grad_(False)
+        self.view = view
+        self.max_iter = max_iter
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
+        self.register_state_dict_post_hook(_drop_twin)
+        self.register_load_state_dict_post_hook(_expect_no_twin)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        encoder = build_backbone(cfg)
+        node = cfg.MODEL.SGOVSS
+        return {
+            "image_encoder": encoder,
+            "text_embedder": TextEmbedder(cfg),
+            "head": build_sem_seg_head(cfg, encoder.output_shape()),
+            "objective": PixelObjective(node.IGNORED_PIXELS, cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE),
+            "compensation": GeneralizationCompensation(cfg) if node.COMPENSATION.ENABLED else None,
+            "view": build_view(cfg),
+            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+            "pixel_std": cfg.MODEL.PIXEL_STD,
+            "max_iter": cfg.SOLVER.MAX_ITER,
+        }
+
+    @property
+    def device(self) -> torch.device:
+        return self.pixel_mean.device
+
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> dict[str, torch.Tensor] | list[dict[str, torch.Tensor]]:
+        """Train on a batch or segment it.
+
+        Args:
+            batched_inputs: one dict per image, with ``image`` (3, H, W) in 0..255 RGB and
+                ``vocabulary``; in training also ``sem_seg`` (H, W) int64 and one size and
+                vocabulary for all; at inference optionally ``height`` and ``width`` of the output.
+
+        Returns:
+            in training the losses; else one ``{"sem_seg": (T, height, width)}`` per image, float32
+            scores in 0..1, T following the image's vocabulary.
+        """
+        if self.training:
+            return self.losses(batched_inputs)
+        return [self.segment(entry) for entry in batched_inputs]
+
+    def losses(self, batched_inputs: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """``loss_pixel`` and the compensation's losses; see :meth:`forward`."""
+        images = torch.stack([entry["image"].to(self.device) for entry in batched_inputs])
+        labels = torch.stack([entry["sem_seg"].to(self.device) for entry in batched_inputs])
+        images = self._prepare(images)
+        text = self.text_embedder(batched_inputs[0]["vocabulary"])
+        levels = self.image_encoder(images)
+        logits = self.head(levels, _one_word_each(text))
+        losses = {"loss_pixel": self.objective(_crop(logits, images.shape, labels.shape), labels)}
+        if self.compensation is not None:
+            with torch.no_grad():
+                frozen = self.frozen_encoder(images)
+            losses.update(self.compensation(levels, frozen, self._progress()))
+        return losses
+
+    @torch.no_grad()
+    def segment(self, entry: dict[str, Any]) -> dict[str, torch.Tensor]:
+        """One image at inference; see :meth:`forward`. Its result does not depend on other images."""
+        image = entry["image"].to(self.device)
+        scores = self.view(lambda images: self.scores(images, entry["vocabulary"]), image)
+        size = entry.get("height", image.shape[-2]), entry.get("width", image.shape[-1])
+        return {"sem_seg": sem_seg_postprocess(scores, image.shape[-2:], *size)}
+
+    def scores(self, images: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
+        """Images (B, 3, H, W) in 0..255 -> scores (B, T, H, W) in 0..1, the best word of each class."""
+        text = self.text_embedder(vocabulary)
+        padded = self._prepare(images)
+        logits = _best_word(self.head(self.image_encoder(padded), text.embeddings), text, len(vocabulary))
+        logits = F.interpolate(logits.float(), size=padded.shape[-2:], mode="bilinear", align_corners=False)
+        return logits[..., : images.shape[-2], : images.shape[-1]].sigmoid()
+
+    def _prepare(self, images: torch.Tensor) -> torch.Tensor:
+        """Normalise, and pad right and below to what the encoder divides by, repeating the border."""
+        images = (images.float() - self.pixel_mean) / self.pixel_std
+        divisor = self.image_encoder.size_divisibility
+        missing = [-side % divisor for side in images.shape[-2:]]
+        return F.pad(images, (0, missing[1], 0, missing[0]), mode="replicate") if any(missing) else images
+
+    def _progress(self) -> float:
+        return get_event_storage().iter / self.max_iter if has_event_storage() else 0.0
+
+
+def _one_word_each(text: TextEmbeddings) -> torch.Tensor:
+    """One word per class, drawn at random: (N, D) -> (T, D)."""
+    order = torch.rand(len(text.owners), device=text.owners.device).argsort()
+    order = order[text.owners[order].argsort(stable=True)]
+    first = text.owners.unique_consecutive(return_counts=True)[1].cumsum(0).roll(1)
+    first[0] = 0
+    return text.embeddings[order[first]]
+
+
+def _best_word(logits: torch.Tensor, text: TextEmbeddings, classes: int) -> torch.Tensor:
+    """Maximum over the words of each class: (B, N, h, w) -> (B, T, h, w)."""
+    if logits.shape[1] == classes:
+        return logits
+    index = text.owners.view(1, -1, 1, 1).expand_as(logits)
+    lowest = logits.new_full((len(logits), classes, *logits.shape[-2:]), float("-inf"))
+    return lowest.scatter_reduce(1, index, logits, reduce="amax")
+
+
+def _crop(logits: torch.Tensor, padded: torch.Size, labels: torch.Size) -> torch.Tensor:
+    """Cut the part of the logits that stems from padding, to the nearest logit cell."""
+    height, width = (round(logits.shape[axis] * labels[axis] / padded[axis]) for axis in (-2, -1))
+    return logits[..., :height, :width]
+
+
+def _drop_twin(module: nn.Module, state_dict: dict[str, Any], prefix: str, metadata: dict) -> None:
+    for key in [key for key in state_dict if key.startswith(prefix + _TWIN)]:
+        del state_dict[key]
+
+
+def _expect_no_twin(module: nn.Module, incompatible: Any) -> None:
+    incompatible.missing_keys[:] = [key for key in incompatible.missing_keys if _TWIN not in key]

@@ -1,0 +1,53 @@
+"""The pixel objective against the formula written out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sgovss.errors import InputError
+from sgovss.modeling.objective import PixelObjective
+
+
+def by_hand(logits: torch.Tensor, labels: torch.Tensor, ignored: str) -> float:
+    total, count = 0.0, 0
+    for b, y, x in ((b, y, x) for b in range(len(labels)) for y in range(3) for x in range(4)):
+        label = int(labels[b, y, x])
+        if label == 255 and ignored == "MASK":
+            continue
+        for t in range(logits.shape[1]):
+            p = torch.sigmoid(logits[b, t, y, x])
+            total -= float(torch.log(p if t == label else 1 - p))
+            count += 1
+    return total / count
+
+
+@pytest.mark.parametrize("ignored", ["MASK", "NEGATIVE"])
+def test_equals_the_formula(ignored):
+    torch.manual_seed(0)
+    logits, labels = torch.randn(2, 5, 3, 4), torch.randint(0, 5, (2, 3, 4))
+    labels[0, 0], labels[1, 2, 3] = 255, 255
+    loss = PixelObjective(ignored, 255)(logits, labels)
+    assert loss.item() == pytest.approx(by_hand(logits, labels, ignored), rel=1e-5)
+
+
+def test_masked_pixels_give_no_gradient():
+    logits = torch.randn(1, 3, 4, 4, requires_grad=True)
+    labels = torch.full((1, 4, 4), 255)
+    labels[0, 0, 0] = 1
+    PixelObjective("MASK", 255)(logits, labels).backward()
+    assert logits.grad[0, :, 0, 0].abs().min() > 0
+    assert logits.grad[0, :, 1:].abs().max() == 0
+
+
+def test_a_batch_without_labels_costs_nothing():
+    logits = torch.randn(1, 3, 4, 4, requires_grad=True)
+    loss = PixelObjective("MASK", 255)(logits, torch.full((1, 4, 4), 255))
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad.abs().max() == 0
+
+
+def test_unknown_treatment_is_named():
+    with pytest.raises(InputError, match="IGNORED_PIXELS: 'SKIP'"):
+        PixelObjective("SKIP", 255)

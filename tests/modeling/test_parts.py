@@ -1,0 +1,146 @@
+"""Layers and encoders on their own."""
+
+from __future__ import annotations
+
+import copy
+
+import open_clip
+import pytest
+import torch
+
+from sgovss.errors import InputError
+from sgovss.modeling import CLIPImageEncoder
+from sgovss.modeling.decoder import ClassAttention, MultiscaleDecoder
+from sgovss.modeling.layers import Attention, ZeroGate
+from sgovss.modeling.templates import TEMPLATES, template_set
+from tests.modeling.conftest import TEXT, VISION, make_head
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(64, 64), (96, 128)])
+def test_encoder_shapes_are_what_it_declares(encoder, size):
+    maps = encoder(torch.randn(2, 3, *size))
+    for name, shape in encoder.output_shape().items():
+        assert maps[name].shape == (2, shape.channels, size[0] // shape.stride, size[1] // shape.stride)
+
+
+@torch.no_grad()
+def test_vit_blocks_equal_open_clips(kind, clip, encoder):
+    if kind != "vit":
+        pytest.skip("for the transformer only")
+    images = torch.randn(2, 3, 64, 64)
+    expected = clip.visual.forward_intermediates(images, indices=[0, 1, 2])["image_intermediates"]
+    maps = encoder(images)
+    for name, features in zip(("res3", "res4", "res5"), expected, strict=True):
+        torch.testing.assert_close(maps[name], features, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_convolutional_dense_map_of_one_location_is_the_image_embedding(kind, clip, encoder):
+    if kind != "convnext":
+        pytest.skip("for convolutional towers only")
+    images = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(encoder(images)["dense"][..., 0, 0], clip.encode_image(images), atol=1e-5, rtol=1e-5)
+
+
+def test_tuning_chooses_the_parameters(kind, clip):
+    trainable = {}
+    for tuning in ("full", "none", *(["attention"] if kind == "vit" else [])):
+        encoder = CLIPImageEncoder(visual=copy.deepcopy(clip).visual, tuning=tuning)
+        trainable[tuning] = {name for name, p in encoder.named_parameters() if p.requires_grad}
+    assert trainable["none"] == set()
+    assert len(trainable["full"]) == len(list(encoder.parameters()))
+    if kind == "vit":
+        assert all(".query." in name or ".value." in name for name in trainable["attention"])
+        assert len(trainable["attention"]) == 3 * 4 + 2
+
+
+def test_tuning_that_cannot_be_is_an_error(clip, kind):
+    with pytest.raises(InputError, match=r"MODEL\.CLIP\.TUNING"):
+        CLIPImageEncoder(visual=clip.visual, tuning="attention" if kind == "convnext" else "everything")
+
+
+def test_encoder_stays_in_inference_mode(encoder):
+    encoder.train()
+    assert not any(module.training for module in encoder.modules())
+
+
+def test_towers_without_dense_maps_are_refused():
+    for vision in (
+        {**VISION["vit"], "attentional_pool": True, "attn_pooler_heads": 2},
+        {**VISION["vit"], "layers": [1, 1, 1, 1]},
+    ):
+        visual = open_clip.CLIP(32, {"image_size": 64, **vision}, TEXT).visual
+        with pytest.raises(InputError, match=r"MODEL\.CLIP\.NAME"):
+            CLIPImageEncoder(visual=visual, tuning="none")
+
+
+@torch.no_grad()
+def test_attention_with_one_key_depends_on_the_query():
+    torch.manual_seed(0)
+    attention = Attention(16, 2)
+    taken = attention(torch.randn(1, 5, 16), torch.randn(1, 1, 16))
+    assert (taken[0, 0] - taken[0, 1]).abs().max() > 1e-3
+
+
+def test_zero_gate_starts_as_nothing_and_learns():
+    gate = ZeroGate(4, axis=1)
+    x = torch.randn(2, 4, 3)
+    assert gate(x).abs().max() == 0
+    gate(x).sum().backward()
+    assert gate.scale.grad.abs().min() > 0
+
+
+@torch.no_grad()
+def test_class_attention_is_the_formula():
+    torch.manual_seed(0)
+    layer = ClassAttention(8, 6, heads=2).eval()
+    q, k, v = torch.rand(1, 1, 1, 5, 8), torch.rand(1, 1, 1, 5, 8), torch.randn(1, 1, 1, 5, 8)
+    result = layer._attend(q, k, v)[0, 0, 0]
+    for head in range(2):
+        part = slice(4 * head, 4 * head + 4)
+        weights = q[0, 0, 0, :, part] @ k[0, 0, 0, :, part].T
+        expected = weights / weights.sum(dim=1, keepdim=True) @ v[0, 0, 0, :, part]
+        torch.testing.assert_close(result[:, part], expected, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_decoder_gives_eight_times_the_resolution():
+    decoder = MultiscaleDecoder(guidance=4, text=6, dims=(8, 8, 4), heads=2, kernel=3, text_guidance=True)
+    guidance = [torch.randn(2, 4, 3 * 2**i, 5 * 2**i) for i in range(3)]
+    assert decoder(torch.randn(2, 7, 3, 5), guidance, torch.randn(2, 7, 6)).shape == (2, 7, 24, 40)
+
+
+@pytest.mark.parametrize("off", ["bias_guidance", "text_guidance"])
+def test_guidance_can_be_switched_off(encoder, embedder, vocabulary, off):
+    head = make_head(encoder.output_shape(), **{off: False})
+    names = {name.split(".")[0] if off == "bias_guidance" else name for name, _ in head.named_parameters()}
+    assert not [name for name in names if name == "refinement" or (off == "text_guidance" and ".classes." in name)]
+    logits = head(encoder(torch.randn(1, 3, 64, 64)), embedder(vocabulary).embeddings)
+    assert logits.shape[1] == len(embedder(vocabulary).owners)
+
+
+def test_wrong_decoder_widths_are_named(encoder):
+    with pytest.raises(InputError, match="DECODER_DIMS"):
+        make_head(encoder.output_shape(), decoder_dims=(16, 15, 8))
+
+
+def test_template_sets():
+    assert len(TEMPLATES["imagenet"]) == 80
+    assert template_set("paper") == ("a RS photo of {}",)
+    assert all(template.count("{}") == 1 for templates in TEMPLATES.values() for template in templates)
+    with pytest.raises(InputError, match="imagenet"):
+        template_set("none")
+
+
+@torch.no_grad()
+def test_embeddings_average_the_templates(clip, embedder):
+    from sgovss.modeling.text_embedder import TextEmbedder
+    from sgovss.vocabulary import Vocabulary
+
+    templates = ("a photo of {}", "an aerial view of {}")
+    both = TextEmbedder(clip=copy.deepcopy(clip), tokenizer=embedder.tokenizer, templates=templates)
+    prompts = [template.format("road") for template in templates]
+    expected = clip.encode_text(embedder.tokenizer(prompts), normalize=True).mean(dim=0)
+    found = both(Vocabulary.from_string("road")).embeddings[0]
+    torch.testing.assert_close(found, expected / expected.norm())
