@@ -43,4 +43,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'sgovss' has no attribute '{name}'")
+    importlib.import_module("sgovss._detectron2")
     return getattr(importlib.import_module(_LAZY[name]), name)

@@ -12,6 +12,6 @@ with warnings.catch_warnings():
         if error.name != "detectron2":
             raise
         raise ImportError(
-            "sgovss extends Detectron2, which is not installed; run 'make setup', or see Detectron2's own "
-            "instructions for installing it from its repository"
+            "sgovss extends Detectron2, which is not installed; run 'make setup' or 'python "
+            "tools/install_detectron2.py', or install it from its own repository"
         ) from error

@@ -81,16 +81,12 @@ def _add_input(cfg: CfgNode) -> None:
     cfg.DATASETS.UNSEEN = []
     # How many label files of each dataset are read through before the run starts; 0 for none.
     cfg.DATASETS.CHECKED_LABELS = 200
-    # Random zoom of training images before the crop, as factors of their size.
-    cfg.INPUT.SCALE_RANGE = [0.5, 2.0]
-    # Side of the square training crop in pixels.
-    cfg.INPUT.CROP_SIZE = 384
-    # Share of a crop that a single class may fill before another crop is tried.
-    cfg.INPUT.CROP_MAX_SHARE = 1.0
-    # Random horizontal and vertical flips and quarter turns: seen from above there is no up.
-    cfg.INPUT.TURN = True
+    # All eight flips and quarter turns in training, as an image from above has no up; else the horizontal flip.
+    cfg.INPUT.ANY_ORIENTATION = True
+    # A training crop with a larger share of one class is drawn again, up to ten times; 1.0 takes any.
+    cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0
     # Colour jitter as in SSD.
-    cfg.INPUT.COLOR_JITTER = True
+    cfg.INPUT.COLOR_AUG_SSD = True
 
 
 def _add_solver_and_test(cfg: CfgNode) -> None:

@@ -1,0 +1,27 @@
+"""Datasets: specifications, registration with Detectron2, the mapper, checks, generated scenes."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sgovss.data.registration import register_dataset, register_datasets
+    from sgovss.data.specification import DatasetSpecification
+    from sgovss.data.specification_file import load_specification
+
+# Registration imports Detectron2, which the processes that draw scenes have no use for.
+_LAZY = {
+    "DatasetSpecification": "sgovss.data.specification",
+    "load_specification": "sgovss.data.specification_file",
+    "register_dataset": "sgovss.data.registration",
+    "register_datasets": "sgovss.data.registration",
+}
+
+__all__ = ["DatasetSpecification", "load_specification", "register_dataset", "register_datasets"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'sgovss.data' has no attribute '{name}'")
+    return getattr(importlib.import_module(_LAZY[name]), name)

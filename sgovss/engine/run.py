@@ -5,20 +5,42 @@ from __future__ import annotations
 import argparse
 import logging
 import multiprocessing
+from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode
-from detectron2.engine import default_setup
+from detectron2.engine import default_argument_parser, default_setup, launch
 from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
 
 from sgovss.config import load_config
 from sgovss.data import register_datasets
 from sgovss.data.checks import check_dataset
+from sgovss.data.registration import dataset_metadata
 from sgovss.engine.checkpoint import INFERENCE, load_weights, read_checkpoint
 from sgovss.engine.trainer import Trainer
 from sgovss.errors import InputError
+from sgovss.files import atomic_path
 
 logger = logging.getLogger(__name__)
+
+
+def argument_parser(epilog: str) -> argparse.ArgumentParser:
+    """Detectron2's: --config-file, --eval-only, --resume, --num-gpus and trailing KEY VALUE."""
+    return default_argument_parser(epilog=epilog)
+
+
+def start(cfg: CfgNode, args: argparse.Namespace) -> None:
+    """Call :func:`run` in as many processes as ``--num-gpus`` and ``--num-machines`` ask for; without a GPU they
+    talk through gloo."""
+    launch(
+        run,
+        args.num_gpus,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        args=(cfg, args),
+    )
 
 
 def prepare_config(config_file: str, options: list[str], *, eval_only: bool) -> CfgNode:
@@ -42,8 +64,14 @@ def prepare_config(config_file: str, options: list[str], *, eval_only: bool) -> 
     names = cfg.DATASETS.TEST if eval_only else (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)
     if not names:
         raise InputError("DATASETS.TRAIN and DATASETS.TEST are empty; name at least one dataset")
+    if cfg.DATASETS.TRAIN:
+        cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = dataset_metadata(cfg.DATASETS.TRAIN[0]).ignore_label
     for name in names:
         check_dataset(name, sample=cfg.DATASETS.CHECKED_LABELS)
+    # Detectron2 writes config and log here first; where that fails it shows a traceback.
+    with atomic_path(Path(cfg.OUTPUT_DIR) / ".writable"):
+        pass
+    (Path(cfg.OUTPUT_DIR) / ".writable").unlink()
     cfg.freeze()
     return cfg
 
@@ -63,6 +91,8 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
         multiprocessing.set_start_method("fork", force=True)
         register_datasets(cfg.DATASETS.SPECIFICATIONS)
     default_setup(cfg, args)
+    # Detectron2 sets up loggers for itself and fvcore only.
+    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="sgovss")
     if args.eval_only:
         model = Trainer.build_model(cfg)
         if cfg.MODEL.WEIGHTS:

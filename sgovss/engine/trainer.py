@@ -108,10 +108,11 @@ class Trainer(DefaultTrainer):
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> OpenVocabularyEvaluator:
         """The evaluator of one test set, with that set's own vocabulary."""
         metadata = dataset_metadata(dataset_name)
+        trained_on = training_vocabulary(cfg.DATASETS.TRAIN, cfg.DATASETS.UNSEEN) if cfg.DATASETS.TRAIN else None
         return OpenVocabularyEvaluator(
             dataset_name,
             vocabulary=metadata.vocabulary,
-            training_vocabulary=training_vocabulary(cfg.DATASETS.TRAIN, cfg.DATASETS.UNSEEN),
+            training_vocabulary=trained_on,
             seen=tuple(cfg.TEST.SEEN) or None,
             output_dir=cfg.OUTPUT_DIR,
             sem_seg_loading_fn=functools.partial(load_labels, labels=metadata.label_map),

@@ -1,0 +1,58 @@
+# make setup | demo | test | test-slow | clean | distclean
+#   PYTHON=python3.12           the interpreter to build .venv from
+#   SITE_PACKAGES=/some/folder  use the torch or Detectron2 that stands there instead of downloading it
+
+PYTHON = python3
+VENV_PYTHON = .venv/bin/python
+READY = .venv/ready
+
+# Results are kept under a checksum of all they came from, and made again when any of it differs.
+checksum = $(shell { find $(1) -type f ! -path '*/__pycache__/*' | LC_ALL=C sort | xargs cksum; $(2); } \
+	2>/dev/null | cksum | tr ' ' -)
+CODE = sgovss configs datasets demo tools train_net.py setup.py pyproject.toml Makefile
+REAL_DATA = echo "$$SGOVSS_REAL_DATA"; ls -d ../shared/data
+DEMO_DONE := output/demo/done-$(call checksum,$(CODE),true)
+TEST_DONE := output/test/passed-$(call checksum,$(CODE) tests .ci *.md *.in *.cff LICENSE NOTICE,$(REAL_DATA))
+
+# pytest, shown and logged; a plain pipe to tee would lose its exit status.
+pytest = { $(VENV_PYTHON) -m pytest $(2); echo $$? > $(1)/status; } 2>&1 | tee $(1)/log; exit $$(cat $(1)/status)
+
+.PHONY: setup demo test test-slow clean distclean force
+
+setup: $(READY)
+
+# Naming an interpreter or a folder always runs the set-up: it may differ from last time's.
+$(READY): setup.py pyproject.toml tools/setup_environment.py tools/install_detectron2.py tools/detectron2.txt \
+		$(if $(SITE_PACKAGES)$(filter command,$(origin PYTHON)),force)
+	@$(PYTHON) tools/setup_environment.py --site-packages "$(SITE_PACKAGES)"
+	@touch $@
+
+demo: $(DEMO_DONE)
+	@cat output/demo/summary.txt
+
+$(DEMO_DONE): | $(READY)
+	@rm -rf output/demo
+	$(VENV_PYTHON) tools/demo_main_job.py --output output/demo
+	@touch $@
+
+test: $(TEST_DONE)
+	@echo "Result for these sources, kept in output/test (remove that folder to run the tests again):"
+	@cat $(TEST_DONE)
+
+$(TEST_DONE): | $(READY)
+	@rm -rf output/test && mkdir -p output/test
+	$(VENV_PYTHON) -m ruff check --quiet .
+	$(VENV_PYTHON) -m ruff format --quiet --check .
+	@$(call pytest,output/test)
+	@tail -n 1 output/test/log > $@
+
+test-slow: $(READY)
+	@rm -rf output/test-slow && mkdir -p output/test-slow
+	@$(call pytest,output/test-slow,-m slow)
+
+clean:
+	rm -rf output build dist *.egg-info .cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ ! -path './.venv/*' -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf .venv

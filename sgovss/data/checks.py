@@ -1,0 +1,44 @@
+"""What can be wrong with a dataset on disk, found before hours of training rest on it."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+from detectron2.data import DatasetCatalog
+
+from sgovss.data.labels import image_size, load_labels
+from sgovss.data.registration import dataset_metadata
+from sgovss.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+
+def check_dataset(name: str, sample: int = 200) -> int:
+    """Check a registered dataset: folders, pairs, sizes of all files, label values of a sample.
+
+    Sizes come from the files' headers. Label values are read from ``sample`` files spread evenly over the
+    sorted list; the mapper and the evaluator check each of the others when they read it. A number of pairs
+    other than the published one is a warning, since a part of a dataset is a fair thing to use.
+
+    Returns:
+        The number of image–label pairs.
+
+    Raises:
+        InputError: the first problem found; names the file, and for label values the value and its count.
+    """
+    metadata = dataset_metadata(name)
+    records = DatasetCatalog.get(name)
+    for record in records:
+        image, label = image_size(record["file_name"]), image_size(record["sem_seg_file_name"])
+        if image != label:
+            raise InputError(
+                f"{record['sem_seg_file_name']}: label is {label[1]}x{label[0]} pixels, its image "
+                f"{record['file_name']} is {image[1]}x{image[0]}; make them equal"
+            )
+    for index in np.unique(np.linspace(0, len(records) - 1, min(sample, len(records))).round().astype(int)):
+        load_labels(records[index]["sem_seg_file_name"], metadata.label_map)
+    published = metadata.specification.splits[metadata.split].count
+    if published is not None and published != len(records):
+        logger.warning("%s: %d pairs here, %d in the published dataset", name, len(records), published)
+    return len(records)

@@ -1,0 +1,27 @@
+"""Generated datasets are drawn on first use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sgovss.data.listing import dataset_folder
+from sgovss.data.scenes import write_scenes
+from sgovss.data.specification import DatasetSpecification
+from sgovss.errors import InputError
+
+
+def ensure_generated(spec: DatasetSpecification, root: str | Path | None = None) -> Path:
+    """The folder of a generated dataset, drawn if it is not there.
+
+    Args:
+        root: the folder that holds the dataset's folder; default as in :func:`dataset_folder`.
+
+    Raises:
+        InputError: the specification has no generator, the folder cannot be written to, or it holds scenes
+            of other settings.
+    """
+    if spec.generator is None:
+        raise InputError(f"dataset '{spec.name}' has no 'generator' in its file, so it cannot be drawn")
+    folder = dataset_folder(spec, root)
+    generator = spec.generator
+    return write_scenes(folder.parent, folder.name, generator.splits, generator.size, generator.style)

@@ -1,0 +1,138 @@
+"""Images and labels from files: raw label values become class ids here, and only here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from detectron2.data import detection_utils
+from PIL import Image, UnidentifiedImageError
+
+from sgovss.data.specification import DatasetSpecification
+from sgovss.errors import InputError
+
+_OUTSIDE = -1
+_LABEL_MODES = ("1", "L", "P", "I", "I;16", "I;16L", "I;16B")
+_DEEP_MODES = (*_LABEL_MODES[3:], "F")
+_EXIF_ORIENTATION = 0x0112
+_READ_ERRORS = (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """Raw label value to class id, by one table lookup.
+
+    Attributes:
+        table: (largest known value + 2,) int32; entry v is the id of raw value v, ``ignore_label``, or -1
+            for a value outside the specification. The last entry stands for every larger value.
+        ignore_label: 255, or 65535 where there are more than 255 classes.
+        num_classes: ids run from 0 to ``num_classes - 1``.
+    """
+
+    table: np.ndarray
+    ignore_label: int
+    num_classes: int
+
+    @classmethod
+    def from_specification(cls, spec: DatasetSpecification) -> LabelMap:
+        return cls.from_values(spec.values, spec.ignore.values)
+
+    @classmethod
+    def from_values(cls, values: Sequence[Sequence[int]], ignored: Sequence[int]) -> LabelMap:
+        """From the raw values of each class, in id order, and those to ignore."""
+        ignore_label = 255 if len(values) <= 255 else 65535
+        largest = max((*(value for of_class in values for value in of_class), *ignored))
+        table = np.full(largest + 2, _OUTSIDE, np.int32)
+        table[list(ignored)] = ignore_label
+        for index, of_class in enumerate(values):
+            table[list(of_class)] = index
+        return cls(table, ignore_label, len(values))
+
+    @property
+    def dtype(self) -> type[np.generic]:
+        """The smallest type for ids that Detectron2's resizing takes: its integer path is 8-bit only."""
+        return np.uint8 if self.ignore_label == 255 else np.float32
+
+    def without(self, held_out: Collection[int]) -> LabelMap:
+        """The map to a vocabulary without these ids: they become ignored, the others close ranks."""
+        kept = [index for index in range(self.num_classes) if index not in held_out]
+        ranks = np.full(self.num_classes, self.ignore_label, np.int32)
+        ranks[kept] = np.arange(len(kept))
+        table = self.table.copy()
+        is_class = (table != _OUTSIDE) & (table != self.ignore_label)
+        table[is_class] = ranks[table[is_class]]
+        return LabelMap(table, self.ignore_label, len(kept))
+
+    def __call__(self, raw: np.ndarray, source: str | Path) -> np.ndarray:
+        """(H, W) integers, the raw values, to a new (H, W) int32 array of ids.
+
+        Raises:
+            InputError: a value outside the specification; names the source, the value and its count.
+        """
+        last = len(self.table) - 1
+        raw = np.asarray(raw, np.int64)
+        ids = self.table[np.where(raw < 0, last, np.minimum(raw, last))]
+        outside = ids == _OUTSIDE
+        if outside.any():
+            found, counts = np.unique(raw[outside], return_counts=True)
+            most = int(np.argmax(counts))
+            others = f" and {len(found) - 1} other such values" if len(found) > 1 else ""
+            raise InputError(
+                f"{source}: label value {found[most]} ({counts[most]} pixels){others} is outside the dataset's "
+                "specification; correct the label, or add the value to a class or to 'ignore' in the dataset file"
+            )
+        return ids
+
+
+def load_labels(path: str | Path, labels: LabelMap, dtype: type[np.generic] = np.int64) -> np.ndarray:
+    """A label image as a writable (H, W) array of class ids and ``labels.ignore_label``.
+
+    ``functools.partial(load_labels, labels=...)`` is a ``sem_seg_loading_fn`` for ``SemSegEvaluator``.
+
+    Raises:
+        InputError: the file is unreadable, not single-channel, or holds a value outside the specification.
+    """
+    try:
+        with Image.open(path) as image:
+            mode = image.mode
+            raw = np.asarray(image) if mode in _LABEL_MODES else None
+    except _READ_ERRORS as error:
+        raise InputError(f"{path}: cannot read this label image ({error})") from error
+    if raw is None:
+        raise InputError(
+            f"{path}: label image of mode {mode}, expected one channel of class values; convert colours to values first"
+        )
+    return labels(raw, path).astype(dtype)
+
+
+def read_rgb(path: str | Path) -> np.ndarray:
+    """An image as a read-only (H, W, 3) uint8 RGB array, turned as its EXIF orientation says.
+
+    Raises:
+        InputError: the file is missing or unreadable, or has more than 8 bits a channel.
+    """
+    try:
+        with Image.open(path) as image:
+            mode = image.mode
+        if mode not in _DEEP_MODES:
+            return detection_utils.read_image(str(path), format="RGB")
+    except _READ_ERRORS as error:
+        raise InputError(f"{path}: cannot read this image ({error})") from error
+    raise InputError(f"{path}: image of mode {mode}; scale it to 8 bits a channel first")
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """(height, width) in pixels from the file's header, after EXIF orientation; no pixel is decoded.
+
+    Raises:
+        InputError: the file is missing or not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(_EXIF_ORIENTATION) in (5, 6, 7, 8)
+    except _READ_ERRORS as error:
+        raise InputError(f"{path}: cannot read this image ({error})") from error
+    return (width, height) if turned else (height, width)

@@ -1,0 +1,176 @@
+"""From a dataset record to what the model takes: reading, augmentation, class ids of the training vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.data import transforms as T
+from detectron2.projects.point_rend import ColorAugSSDTransform
+
+from sgovss.data.labels import LabelMap, load_labels, read_rgb
+from sgovss.data.registration import dataset_metadata, held_out_ids, training_vocabulary
+from sgovss.errors import InputError
+from sgovss.vocabulary import Vocabulary
+
+IMAGE_PAD_VALUE = 128.0
+
+
+class SegmentationMapper:
+    """Detectron2 dataset mapper for semantic segmentation in a vocabulary.
+
+    Takes a record of :func:`sgovss.data.listing.list_pairs` and returns a new dict with
+
+    - ``image``: (3, H, W) uint8 RGB tensor after augmentation;
+    - ``sem_seg`` (training only): (H, W) int64 tensor of ids of the training vocabulary, or ``ignore_label``;
+    - ``vocabulary``: the classes that ``sem_seg``, or at inference the dataset, is about;
+    - ``file_name``, ``dataset``, and ``height``, ``width``: size in pixels of the image file.
+
+    Args:
+        vocabularies: dataset name to the vocabulary its images are to be segmented into.
+        augmentations: what :func:`training_augmentations` or :func:`inference_augmentations` returns.
+        label_maps: dataset name to its label map; None for inference, where no label is read.
+        held_out: ids, in the datasets' own order, that training must not see: their pixels are ignored and
+            the remaining ids close ranks.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        vocabularies: Mapping[str, Vocabulary],
+        augmentations: Sequence[T.Augmentation | T.Transform],
+        label_maps: Mapping[str, LabelMap] | None = None,
+        held_out: Sequence[int] = (),
+    ) -> None:
+        self.augmentations = T.AugmentationList(list(augmentations))
+        # Kept here, not looked up by name: spawned loader workers have empty catalogs.
+        self.vocabularies = dict(vocabularies)
+        self.label_maps = None
+        if label_maps is not None:
+            self.label_maps = {name: labels.without(held_out) for name, labels in label_maps.items()}
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
+        """Read ``INPUT.*``, and ``DATASETS.TRAIN`` and ``DATASETS.UNSEEN`` or ``DATASETS.TEST``.
+
+        Raises:
+            InputError: see :func:`sgovss.data.registration.training_vocabulary`.
+        """
+        if not is_train:
+            return {
+                "vocabularies": {name: dataset_metadata(name).vocabulary for name in cfg.DATASETS.TEST},
+                "augmentations": inference_augmentations(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST),
+            }
+        names = cfg.DATASETS.TRAIN
+        vocabulary = training_vocabulary(names, cfg.DATASETS.UNSEEN)
+        label_maps = {name: dataset_metadata(name).label_map for name in names}
+        augmentations = training_augmentations(
+            min_sizes=cfg.INPUT.MIN_SIZE_TRAIN,
+            max_size=cfg.INPUT.MAX_SIZE_TRAIN,
+            size_sampling=cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING,
+            crop_size=_crop_size(cfg),
+            max_category_area=cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA,
+            any_orientation=cfg.INPUT.ANY_ORIENTATION,
+            color_jitter=cfg.INPUT.COLOR_AUG_SSD,
+            ignore_label=dataset_metadata(names[0]).ignore_label,
+        )
+        held_out = held_out_ids(names, cfg.DATASETS.UNSEEN)
+        return {
+            "vocabularies": dict.fromkeys(names, vocabulary),
+            "augmentations": augmentations,
+            "label_maps": label_maps,
+            "held_out": held_out,
+        }
+
+    def __call__(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Read and augment one record.
+
+        Raises:
+            InputError: an unreadable file, sizes that differ, or a label value outside the specification.
+        """
+        image = read_rgb(record["file_name"])
+        result = {"file_name": record["file_name"], "dataset": record["dataset"]}
+        result["vocabulary"] = self.vocabularies[record["dataset"]]
+        result["height"], result["width"] = image.shape[:2]
+        sem_seg = None
+        if self.label_maps is not None:
+            labels = self.label_maps[record["dataset"]]
+            sem_seg = load_labels(record["sem_seg_file_name"], labels, labels.dtype)
+            if sem_seg.shape != image.shape[:2]:
+                raise InputError(
+                    f"{record['sem_seg_file_name']}: label is {sem_seg.shape[1]}x{sem_seg.shape[0]} pixels, its image "
+                    f"{record['file_name']} is {image.shape[1]}x{image.shape[0]}; make them equal"
+                )
+        augmented = T.AugInput(image, sem_seg=sem_seg)
+        self.augmentations(augmented)
+        # np.array copies: torch wants memory that is writable and without negative strides.
+        result["image"] = torch.from_numpy(np.array(augmented.image.transpose(2, 0, 1), order="C"))
+        if sem_seg is not None:
+            result["sem_seg"] = torch.from_numpy(augmented.sem_seg.astype(np.int64))
+        return result
+
+
+def training_augmentations(
+    *,
+    min_sizes: Sequence[int],
+    max_size: int,
+    size_sampling: str = "choice",
+    crop_size: tuple[int, int] | None,
+    max_category_area: float = 1.0,
+    any_orientation: bool = True,
+    color_jitter: bool = True,
+    ignore_label: int = 255,
+) -> list[T.Augmentation | T.Transform]:
+    """Scale, crop, orientation, colour, padding; in this order, so that each works on few pixels.
+
+    Args:
+        min_sizes: lengths in pixels for the shorter edge: a list to choose from, or (smallest, largest) if
+            ``size_sampling`` is "range"; 0 keeps the native scale.
+        max_size: no longer edge than this after resizing.
+        crop_size: (height, width) of the crop; smaller images are padded to it. None takes the whole image.
+        max_category_area: a crop with a larger share of one class is drawn again, up to ten times.
+        any_orientation: all eight flips and quarter turns alike, as an image from above has no up;
+            otherwise the horizontal flip only, for oblique views.
+        color_jitter: brightness, contrast, saturation and hue as in SSD.
+        ignore_label: label of padded pixels; does not count in ``max_category_area``.
+
+    Raises:
+        InputError: sizes that ``size_sampling`` cannot use.
+    """
+    if size_sampling not in ("choice", "range") or (size_sampling == "range" and len(min_sizes) != 2):
+        raise InputError(
+            f"INPUT.MIN_SIZE_TRAIN {tuple(min_sizes)} with MIN_SIZE_TRAIN_SAMPLING '{size_sampling}': "
+            "give 'choice' and any number of sizes, or 'range' and (smallest, largest)"
+        )
+    steps: list[T.Augmentation | T.Transform] = [T.ResizeShortestEdge(list(min_sizes), max_size, size_sampling)]
+    if crop_size is not None:
+        steps.append(T.RandomCrop_CategoryAreaConstraint("absolute", crop_size, max_category_area, ignore_label))
+    steps.append(T.RandomFlip(horizontal=True))
+    if any_orientation:
+        steps.append(T.RandomRotation([0, 90, 180, 270], sample_style="choice"))
+    if color_jitter:
+        steps.append(ColorAugSSDTransform(img_format="RGB"))
+    if crop_size is not None:
+        steps.append(T.FixedSizeCrop(crop_size, pad_value=IMAGE_PAD_VALUE, seg_pad_value=ignore_label))
+    return steps
+
+
+def inference_augmentations(min_size: int, max_size: int) -> list[T.Augmentation]:
+    """Resize the shorter edge to ``min_size`` pixels (0: native scale), the longer to at most ``max_size``."""
+    return [T.ResizeShortestEdge(min_size, max_size)] if min_size > 0 else []
+
+
+def _crop_size(cfg: CfgNode) -> tuple[int, int] | None:
+    crop = cfg.INPUT.CROP
+    if not crop.ENABLED:
+        return None
+    if crop.TYPE != "absolute" or len(crop.SIZE) != 2 or not all(isinstance(n, int) and n > 0 for n in crop.SIZE):
+        raise InputError(
+            f"INPUT.CROP: TYPE '{crop.TYPE}' and SIZE {crop.SIZE} cannot be padded to one size; "
+            "give TYPE 'absolute' and SIZE [height, width] in pixels"
+        )
+    return crop.SIZE[0], crop.SIZE[1]

@@ -1,0 +1,159 @@
+"""Dataset specifications in Detectron2's catalogs, and the vocabulary that a model is trained on."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
+
+from sgovss import paths
+from sgovss.data.generated import ensure_generated
+from sgovss.data.labels import LabelMap
+from sgovss.data.listing import list_pairs
+from sgovss.data.specification import DatasetSpecification
+from sgovss.data.specification_file import load_specification
+from sgovss.errors import InputError
+from sgovss.vocabulary import ClassEntry, Vocabulary
+
+EVALUATOR_TYPE = "sgovss"
+FILES_VARIABLE = "SGOVSS_DATASETS"
+
+
+def register_dataset(spec: DatasetSpecification | str | Path, root: str | Path | None = None) -> list[str]:
+    """Make every split of a dataset known to Detectron2 as ``<name>_<split>``.
+
+    Nothing is read from the dataset's folder yet: the list is made, and ``$DETECTRON2_DATASETS`` looked
+    up, when the split is first used. Registering the same specification again changes nothing.
+
+    The metadata holds ``stuff_classes``, ``stuff_colors``, ``ignore_label``, ``stuff_dataset_id_to_contiguous_id``,
+    ``evaluator_type`` = "sgovss", and our own: ``vocabulary`` (Vocabulary), ``label_map`` (LabelMap),
+    ``specification``, ``split``, ``root``, ``ground_sample_distance``.
+
+    Args:
+        spec: the specification or the path of its YAML file.
+        root: the folder that holds the dataset's folder; default as in :func:`sgovss.data.listing.dataset_folder`.
+
+    Returns:
+        The registered names.
+
+    Raises:
+        InputError: the file is wrong, or the name stands for something else already.
+    """
+    if not isinstance(spec, DatasetSpecification):
+        spec = load_specification(spec)
+    names = [f"{spec.name}_{split}" for split in spec.splits]
+    for name in names:
+        _refuse_conflict(name, spec, root)
+    for name, split in zip(names, spec.splits, strict=True):
+        if name not in DatasetCatalog:
+            _register_split(name, spec, split, root)
+    return names
+
+
+def register_datasets(files: Iterable[str | Path] = ()) -> list[str]:
+    """Register the datasets that come with sgovss, those of ``files`` and those named in ``$SGOVSS_DATASETS``
+    (paths parted by ``os.pathsep``). Returns all names.
+
+    Raises:
+        InputError: a file is wrong, or two different datasets have one name.
+    """
+    named = [path for path in os.environ.get(FILES_VARIABLE, "").split(os.pathsep) if path]
+    return [name for path in [*paths.dataset_files(), *files, *named] for name in register_dataset(path)]
+
+
+def dataset_metadata(name: str) -> Metadata:
+    """Detectron2's metadata of a dataset that was registered from a specification.
+
+    Raises:
+        InputError: no such dataset; the message lists names like it.
+    """
+    if name in DatasetCatalog and MetadataCatalog.get(name).get("specification") is not None:
+        return MetadataCatalog.get(name)
+    known = [other for other in DatasetCatalog if MetadataCatalog.get(other).get("specification") is not None]
+    close = difflib.get_close_matches(name, known, n=3) or sorted(known)
+    raise InputError(
+        f"dataset '{name}' is not known; there are {', '.join(close) or 'none'}; name a dataset file in "
+        f"DATASETS.SPECIFICATIONS or ${FILES_VARIABLE} to add one"
+    )
+
+
+def training_vocabulary(dataset_names: Sequence[str], unseen: Sequence[str] = ()) -> Vocabulary:
+    """The classes that a model is trained on, in the order of its training ids.
+
+    Args:
+        dataset_names: the training sets (``DATASETS.TRAIN``); all must have the same classes.
+        unseen: names or synonyms of classes held out of training (``DATASETS.UNSEEN``).
+
+    Raises:
+        InputError: no training set, sets that differ in their classes, an unseen name that is no class, or
+            no class left.
+    """
+    held_out = held_out_ids(dataset_names, unseen)
+    kept = [entry for i, entry in enumerate(_common_vocabulary(dataset_names)) if i not in held_out]
+    if not kept:
+        raise InputError(f"DATASETS.UNSEEN holds out every class of {dataset_names[0]}; leave at least one")
+    return Vocabulary(kept, source=f"training classes of {', '.join(dataset_names)}")
+
+
+def held_out_ids(dataset_names: Sequence[str], unseen: Sequence[str]) -> tuple[int, ...]:
+    """Ids, in the training sets' own class order, of the classes held out of training; errors as above."""
+    vocabulary = _common_vocabulary(dataset_names)
+    ids = []
+    for word in unseen:
+        matches = [i for i, entry in enumerate(vocabulary) if Vocabulary([entry]).knows(ClassEntry(word))]
+        if not matches:
+            names = ", ".join(vocabulary.names)
+            raise InputError(f"DATASETS.UNSEEN: '{word}' is no class of {dataset_names[0]}; its classes are {names}")
+        ids += matches
+    return tuple(sorted(set(ids)))
+
+
+def _common_vocabulary(dataset_names: Sequence[str]) -> Vocabulary:
+    if not dataset_names:
+        raise InputError("DATASETS.TRAIN names no training set; give at least one, such as ('dubai_mbrsc_train',)")
+    first, *others = dataset_names
+    vocabulary: Vocabulary = dataset_metadata(first).vocabulary
+    for name in others:
+        # A class that only one set labels would be taught as absent on the images of the other.
+        if dataset_metadata(name).vocabulary != vocabulary:
+            raise InputError(f"DATASETS.TRAIN: {first} and {name} differ in their classes; train on sets with the same")
+    return vocabulary
+
+
+def _refuse_conflict(name: str, spec: DatasetSpecification, root: str | Path | None) -> None:
+    if name not in DatasetCatalog:
+        return
+    known = MetadataCatalog.get(name)
+    if known.get("specification") != spec:
+        raise InputError(f"dataset name '{name}' stands for another dataset already; change 'name' in the dataset file")
+    if root is not None and known.root != str(root):
+        raise InputError(f"dataset '{name}' is registered with root {known.root} already, not {root}; use one of them")
+
+
+def _register_split(name: str, spec: DatasetSpecification, split: str, root: str | Path | None) -> None:
+    label_map = LabelMap.from_specification(spec)
+    vocabulary = spec.vocabulary
+    DatasetCatalog.register(name, partial(_records, spec, split, root))
+    MetadataCatalog.get(name).set(
+        stuff_classes=vocabulary.names,
+        stuff_colors=vocabulary.colors().tolist(),
+        stuff_dataset_id_to_contiguous_id={values[0]: i for i, values in enumerate(spec.values)},
+        ignore_label=label_map.ignore_label,
+        evaluator_type=EVALUATOR_TYPE,
+        vocabulary=vocabulary,
+        label_map=label_map,
+        specification=spec,
+        split=split,
+        root=None if root is None else str(root),
+        ground_sample_distance=spec.ground_sample_distance,
+    )
+
+
+def _records(spec: DatasetSpecification, split: str, root: str | Path | None) -> list[dict[str, str]]:
+    if spec.generator is not None:
+        ensure_generated(spec, root)
+    return list_pairs(spec, split, root)

@@ -1,0 +1,178 @@
+"""Dataset specifications: the shipped files, and what a wrong file is told."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from pydantic import ValidationError
+
+from sgovss.data.specification import DatasetSpecification
+from sgovss.data.specification_file import load_specification
+from sgovss.errors import InputError
+from sgovss.paths import dataset_file, dataset_files
+
+GOOD = """\
+name: fields
+title: Two classes for tests
+source: null
+licence: null
+citation: null
+verified: unverified
+ground_sample_distance: null
+classes:
+  - {name: field, color: [1, 2, 3], value: [1, 4]}
+  - {name: river, synonyms: [water], color: [4, 5, 6], value: 2}
+ignore:
+  values: [0, 255]
+  colors: [[0, 0, 0]]
+splits:
+  train: {images: images, labels: labels, count: 2}
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text: str) -> Path:
+        path = tmp_path / "fields.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def edited(old: str, new: str) -> str:
+    assert GOOD.count(old) == 1, old
+    return GOOD.replace(old, new)
+
+
+@pytest.mark.parametrize("path", dataset_files(), ids=lambda path: path.stem)
+def test_shipped_files_are_valid_and_named_after_their_dataset(path):
+    spec = load_specification(path)
+    assert spec.name == path.stem
+    assert spec.root is None
+    assert all(entry.color is not None for entry in spec.classes)
+
+
+def test_content_of_a_file(write):
+    spec = load_specification(write(GOOD))
+    assert spec.values == ((1, 4), (2,))
+    assert spec.mask_colors == (((1, 2, 3),), ((4, 5, 6),))
+    assert spec.vocabulary.names == ["field", "river"]
+    assert spec.vocabulary[1].synonyms == ("water",)
+    assert spec.splits["train"].images == ("images",)
+    assert spec.splits["train"].select == ("*",)
+
+
+def test_value_defaults_to_the_position(write):
+    spec = load_specification(write(edited(", value: [1, 4]", "").replace("[0, 255]", "[255]")))
+    assert spec.values == ((0,), (2,))
+
+
+def test_relative_root_is_relative_to_the_file(write):
+    path = write(GOOD + "root: data\n")
+    assert load_specification(path).root == str(path.parent / "data")
+
+
+WRONG = [
+    ("  colors: [[0, 0, 0]]", "  colours: [[0, 0, 0]]", 13, "unknown key 'colours'; did you mean 'colors'"),
+    ("synonyms: [water]", "wibble: 3", 10, "unknown key 'wibble'"),
+    ("color: [4, 5, 6]", "color: [1, 2, 3]", 10, "colour [1, 2, 3] is used twice, for 'field' and 'river'"),
+    ("[[0, 0, 0]]", "[[4, 5, 6]]", 13, "colour [4, 5, 6] is used twice, for 'river' and 'ignore'"),
+    ("value: 2}", "value: 4}", 10, "value 4 is used twice, for 'field' and 'river'"),
+    ("[0, 255]", "[0, 2]", 12, "value 2 is used twice, for 'river' and 'ignore'"),
+    ("  values: [0, 255]\n", "", 11, "missing key 'values'"),
+    ("name: river, ", "", 10, "missing key 'name'"),
+    ("name: river", "id: 2, name: river", 10, "id 2 of 'river' should be 1"),
+    ("name: river", "name: Field", 8, "stands twice"),
+    ("name: river", "name: no", 10, "should be a valid string"),
+    ("color: [4, 5, 6]", "color: [4, 5, 256]", 10, "less than or equal to 255"),
+    ("color: [4, 5, 6]", "color: [4, 5]", 10, "missing key '2'"),
+    ("value: 2}", "value: -1}", 10, "greater than or equal to 0"),
+    ("value: 2}", "value: yes}", 10, "valid integer"),
+    ("verified: unverified", "verified: maybe", 6, "'real-sample', 'documented' or 'unverified'"),
+    ("title:", "name: again\ntitle:", 2, "key 'name' stands twice"),
+    ("name: fields", "name: my fields", 1, "match pattern"),
+    ("labels: labels", "labels: images", 15, "the same files"),
+    ("labels: labels", "labels: [a, b]", 15, "as many label folders"),
+    ("[0, 255]", "[0, 255", 13, "not valid YAML"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "line", "message"), WRONG, ids=[case[3] for case in WRONG])
+def test_a_wrong_file_is_told_the_line(write, old, new, line, message):
+    path = write(edited(old, new))
+    with pytest.raises(InputError) as caught:
+        load_specification(path)
+    assert str(caught.value).startswith(f"{path}:{line}: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_ignore_says_what_to_write(write):
+    text = GOOD[: GOOD.index("ignore:")] + GOOD[GOOD.index("splits:") :]
+    with pytest.raises(InputError, match="missing key 'ignore'; list the label values that are no class"):
+        load_specification(write(text))
+
+
+def test_empty_class_list(write):
+    content = yaml.safe_load(GOOD) | {"classes": []}
+    with pytest.raises(InputError, match="'classes' is empty"):
+        load_specification(write(yaml.safe_dump(content)))
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "just words\n"])
+def test_a_file_that_is_no_mapping(write, text):
+    with pytest.raises(InputError, match="expected a mapping"):
+        load_specification(write(text))
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match=r"gone\.yaml: cannot read"):
+        load_specification(tmp_path / "gone.yaml")
+
+
+GENERATOR = "generator: {style: b, size: 64, splits: {%s}}\n"
+
+
+def test_generator_must_fill_the_splits(write):
+    with pytest.raises(InputError, match=r"generator\.splits: these must be the dataset's splits: train"):
+        load_specification(write(GOOD + GENERATOR % "test: [0, 3]"))
+
+
+def test_generator_seeds_must_not_leak_between_splits(write):
+    text = GOOD + "  val: {images: images, labels: labels}\n" + GENERATOR % "train: [0, 11], val: [10, 5]"
+    with pytest.raises(InputError, match="seed 10 is also used by 'train'"):
+        load_specification(write(text))
+
+
+def test_specifications_from_python_are_checked_too():
+    content = yaml.safe_load(GOOD)
+    content["classes"][1]["value"] = 1
+    with pytest.raises(ValidationError, match="value 1 is used twice"):
+        DatasetSpecification.model_validate(content)
+
+
+PALETTES = [
+    ("dubai_mbrsc", "dubai_mbrsc/masks/{}.png", "dubai_mbrsc/labels_id/{}.png"),
+    ("isaid_sample", "isaid_sample/val/images/{}_instance_color_RGB.png", "isaid_sample/val/labels_id/{}.png"),
+]
+
+
+@pytest.mark.parametrize(("name", "masks", "labels"), PALETTES, ids=[case[0] for case in PALETTES])
+def test_colours_are_those_of_the_real_masks(real_data, name, masks, labels):
+    """Every pixel of a published colour mask has the colour that the file states for its id."""
+    spec = load_specification(dataset_file(f"{name}.yaml"))
+    colors = {color: index for index, of_class in enumerate(spec.mask_colors) for color in of_class}
+    colors |= dict.fromkeys(spec.ignore.colors, 255)
+    folder, pattern = (real_data / masks.format("*")).parent, masks.rsplit("/", 1)[1].format("*")
+    found = sorted(folder.glob(pattern))
+    assert found
+    for path in found[::6]:
+        key = path.name.removesuffix(pattern.lstrip("*"))
+        mask = np.asarray(Image.open(path).convert("RGB"))
+        ids = np.full(mask.shape[:2], -1)
+        for color, index in colors.items():
+            ids[(mask == color).all(axis=-1)] = index
+        np.testing.assert_array_equal(ids, np.asarray(Image.open(real_data / labels.format(key))))

@@ -1,0 +1,196 @@
+"""The wheel, the extras, and the set-up tools."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from packaging.requirements import Requirement
+
+
+def _load_tool(checkout: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, checkout / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def source(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what setup.py packs, with one more config and dataset file."""
+    source = tmp_path_factory.mktemp("source")
+    for folder in ("sgovss", "configs", "datasets"):
+        shutil.copytree(checkout / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE", "NOTICE"):
+        shutil.copy(checkout / file, source)
+    for file in ("configs/protocols/extra_protocol.yaml", "datasets/extra_lakes.yaml", "datasets/extra_script.py"):
+        (source / file).parent.mkdir(exist_ok=True)
+        (source / file).write_text("# only for this test\n")
+    return source
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that setup.py builds from that copy, without a network."""
+    target = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--no-deps", "--no-build-isolation", "--wheel-dir", target, source], check=True)
+    (built,) = target.glob("sgovss-*.whl")
+    return built
+
+
+def test_wheel_has_all_that_the_package_reads(source: Path, wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assets = [file for file in (source / "sgovss" / "assets").rglob("*") if file.is_file()]
+    for file in [*(source / "sgovss").rglob("*.py"), *assets]:
+        assert file.relative_to(source).as_posix() in names
+    for file in [*(source / "configs").rglob("*.yaml"), *(source / "datasets").rglob("*.yaml")]:
+        assert f"sgovss/{file.relative_to(source).as_posix()}" in names
+    assert {"sgovss/configs/protocols/extra_protocol.yaml", "sgovss/datasets/extra_lakes.yaml"} <= names
+
+
+def test_wheel_has_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"sgovss"}
+    assert not [name for name in names if name.startswith("sgovss/datasets/") and not name.endswith(".yaml")]
+    assert sum(name.endswith(("licenses/LICENSE", "licenses/NOTICE")) for name in names) == 2
+
+
+def test_installed_wheel_finds_its_data(wheel: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run([*pip, "--target", site, wheel], check=True)
+    code = (
+        f"import sys; sys.path.insert(0, {str(site)!r})\n"
+        "from sgovss.paths import config_file, dataset_file\n"
+        "print(config_file('protocols/extra_protocol.yaml'), dataset_file('extra_lakes.yaml'))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    configs, datasets = site / "sgovss" / "configs", site / "sgovss" / "datasets"
+    assert found.stdout.split() == [str(configs / "protocols/extra_protocol.yaml"), str(datasets / "extra_lakes.yaml")]
+
+
+def test_metadata_names_version_licence_and_extras(wheel: Path) -> None:
+    (metadata,) = importlib.metadata.distributions(name="sgovss", path=[str(wheel)])
+    assert metadata.version == wheel.name.split("-")[1]
+    assert "Apache-2.0" in (metadata.metadata["License-Expression"] or metadata.metadata["License"])
+    assert {"tiny", "geo", "app", "dev", "all"} <= set(metadata.metadata.get_all("Provides-Extra"))
+
+
+def test_all_is_the_union_of_the_extras(wheel: Path) -> None:
+    (metadata,) = importlib.metadata.distributions(name="sgovss", path=[str(wheel)])
+    requirements = [Requirement(text) for text in metadata.requires]
+    optional = [requirement for requirement in requirements if requirement.marker is not None]
+    by_extra = {
+        extra: {item.name for item in optional if item.marker.evaluate({"extra": extra})}
+        for extra in metadata.metadata.get_all("Provides-Extra")
+    }
+    whole = by_extra.pop("all")
+    assert whole == set().union(*by_extra.values())
+    assert all(by_extra.values())
+
+
+def test_requirements_cover_those_of_detectron2(wheel: Path) -> None:
+    """Detectron2 is installed without its dependencies, so sgovss must name every one it needs to run."""
+    owners = importlib.metadata.packages_distributions().get("detectron2")
+    if not owners:
+        pytest.skip("the Detectron2 here is a plain checkout, without a list of its dependencies")
+    (metadata,) = importlib.metadata.distributions(name="sgovss", path=[str(wheel)])
+    named = {Requirement(text).name.lower() for text in metadata.requires if "extra ==" not in text}
+    wanted = {
+        Requirement(text).name.lower()
+        for text in importlib.metadata.requires(owners[0])
+        if Requirement(text).marker is None
+    }
+    assert wanted - {"black"} <= named  # black only formats configs written by hand in LazyConfig.to_py
+
+
+def test_strip_removes_what_is_foreign_and_keeps_the_rest(checkout: Path, tmp_path: Path) -> None:
+    for name in ("detectron2/_C.cpython-310-x86_64-linux-gnu.so", "detectron2/_C_like.py", "detectron2/config/a.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "__init__.py").touch()
+    (tmp_path / "sal_detectron2-0.7.2.dist-info").mkdir()
+    tool = _load_tool(checkout, "install_detectron2")
+
+    tool.strip(tmp_path)
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"detectron2/_C_like.py", "detectron2/config/a.py"}
+
+    site = tmp_path / "site"
+    site.mkdir()
+    tool.move(tmp_path, site)
+    assert {path.name for path in site.iterdir()} == {"detectron2", "sal_detectron2-0.7.2.dist-info"}
+
+
+def test_detectron2_of_ones_own_is_kept(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = tmp_path / "detectron2"
+    (package / "config").mkdir(parents=True)
+    (package / "__init__.py").write_text("__version__ = '9.9'\n")
+    (package / "config" / "__init__.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    tool = _load_tool(checkout, "install_detectron2")
+    monkeypatch.setattr(tool, "download", lambda target: pytest.fail("downloaded although one is there"))
+
+    assert tool.main() == 0
+    assert capsys.readouterr().out == f"Detectron2 9.9 in {package} is kept\n"
+
+    (package / "config" / "__init__.py").write_text("import no_such_module\n")
+    assert tool.main() == 1
+    assert "No module named 'no_such_module'" in capsys.readouterr().out
+
+
+def test_setup_refuses_an_old_python_in_one_line(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = _load_tool(checkout, "setup_environment")
+    monkeypatch.setattr(tool.sys, "version_info", (3, 9, 18))
+    with pytest.raises(tool.SetupError, match=r"needs Python 3\.10 or newer, this is 3\.9"):
+        tool.check_python()
+
+
+def test_setup_tells_how_to_get_ensurepip(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = _load_tool(checkout, "setup_environment")
+    monkeypatch.setattr(tool.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(tool.SetupError, match=r"apt install python3\.\d+-venv"):
+        tool.check_python()
+
+
+def test_setup_refuses_a_folder_without_torch_or_detectron2(checkout: Path, tmp_path: Path) -> None:
+    tool = _load_tool(checkout, "setup_environment")
+    with pytest.raises(tool.SetupError, match="no torch and no detectron2"):
+        tool.use_packages(Path(sys.executable), str(tmp_path))
+
+
+@pytest.mark.parametrize("headless_works", [True, False])
+def test_setup_falls_back_to_headless_opencv(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, headless_works: bool
+) -> None:
+    """Both share the folder cv2, so the one must go before the other comes, even where pip knows it already."""
+    tool = _load_tool(checkout, "setup_environment")
+    steps: list[str] = []
+
+    def run(python: Path, *arguments: str, quiet: bool = False) -> int:
+        if arguments == ("-c", "import cv2"):
+            return 0 if headless_works and len(steps) == 2 else 1
+        steps.append(" ".join(arguments))
+        return 0
+
+    monkeypatch.setattr(tool, "_run", run)
+    monkeypatch.setattr(tool, "_output", lambda python, code: "5.0.0")
+    if headless_works:
+        tool.ensure_opencv(Path(sys.executable))
+    else:
+        with pytest.raises(tool.SetupError, match="apt install libgl1"):
+            tool.ensure_opencv(Path(sys.executable))
+    assert steps[0].endswith("uninstall --yes opencv-python")
+    assert steps[1].endswith("--force-reinstall opencv-python-headless==5.0.0")
