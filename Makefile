@@ -9,6 +9,9 @@ READY = .venv/ready
 # Results are kept under a checksum of all they came from, and made again when any of it differs.
 checksum = $(shell { find $(1) -type f ! -path '*/__pycache__/*' | LC_ALL=C sort | xargs cksum; $(2); } \
 	2>/dev/null | cksum | tr ' ' -)
+# Generated scenes are drawn into the checkout, where make clean finds them.
+export SGOVSS_CACHE ?= $(CURDIR)/.cache
+
 CODE = sgovss configs datasets demo tools train_net.py setup.py pyproject.toml Makefile
 REAL_DATA = echo "$$SGOVSS_REAL_DATA"; ls -d ../shared/data
 DEMO_DONE := output/demo/done-$(call checksum,$(CODE),true)

@@ -18,8 +18,7 @@ from sgovss.errors import command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     args = argument_parser(__doc__).parse_args(argv)
-    cfg = prepare_config(args.config_file, args.opts, eval_only=args.eval_only)
-    start(cfg, args)
+    start(prepare_config(args), args)
     return 0
 
 

@@ -90,6 +90,7 @@ def _add_input(cfg: CfgNode) -> None:
 
 
 def _add_solver_and_test(cfg: CfgNode) -> None:
+    # "ADAMW" only.
     cfg.SOLVER.OPTIMIZER = "ADAMW"
     # Precision of autocast where SOLVER.AMP.ENABLED: "bfloat16" or "float16" (CUDA only).
     cfg.SOLVER.AMP.DTYPE = "bfloat16"
@@ -112,6 +113,15 @@ def _add_solver_and_test(cfg: CfgNode) -> None:
     window.GLOBAL_VIEW = 384
 
 
+def config_path(path: str | Path) -> Path:
+    """A config file as it is, or the one of this name that comes with sgovss.
+
+    Raises:
+        InputError: there is neither.
+    """
+    return Path(path) if Path(path).is_file() else config_file(str(path))
+
+
 def load_config(path: str | Path, options: Sequence[str] = ()) -> CfgNode:
     """Read a config file, with options on top.
 
@@ -124,7 +134,7 @@ def load_config(path: str | Path, options: Sequence[str] = ()) -> CfgNode:
     """
     cfg = get_cfg()
     add_sgovss_config(cfg)
-    path = Path(path) if Path(path).is_file() else config_file(str(path))
+    path = config_path(path)
     try:
         cfg.merge_from_file(str(path))
     except (KeyError, ValueError, AssertionError, AttributeError, OSError, yaml.YAMLError) as error:

@@ -33,6 +33,11 @@ def dataset_file(name: str) -> Path:
     return _find("datasets", name)
 
 
+def config_files() -> list[Path]:
+    """All configs that come with sgovss, sorted by path."""
+    return _files(_folder("configs"))
+
+
 def dataset_files() -> list[Path]:
     """All dataset descriptions that come with sgovss, sorted by path."""
     return _files(_folder("datasets"))

@@ -17,6 +17,20 @@ Color = tuple[int, int, int]
 
 _GOLDEN_RATIO = 0.618033988749895
 
+# Colours that a map reader expects; every other word gets a hue of its own.
+_FAMILIAR: dict[Color, tuple[str, ...]] = {
+    (40, 110, 200): ("water", "sea", "river", "lake"),
+    (25, 105, 45): ("tree", "trees", "forest", "woods", "vegetation"),
+    (125, 200, 85): ("grass", "lawn", "meadow", "low vegetation"),
+    (200, 65, 55): ("building", "buildings", "house", "houses", "roof"),
+    (110, 110, 120): ("road", "roads", "street", "runway", "highway"),
+    (190, 185, 175): ("pavement", "parking lot", "impervious surface"),
+    (225, 200, 75): ("farmland", "cropland", "field", "agriculture"),
+    (165, 115, 70): ("bare soil", "soil", "bare land", "bare ground", "land", "sand", "desert"),
+    (255, 120, 220): ("car", "cars", "vehicle", "vehicles"),
+}
+_COLOR_OF = {word: color for color, words in _FAMILIAR.items() for word in words}
+
 
 def _clean(name: str) -> str:
     return " ".join(str(name).split())
@@ -99,15 +113,16 @@ class Vocabulary(Sequence[ClassEntry]):
         return any(_key(name) in self.words for name in entry.names)
 
     def colors(self) -> np.ndarray:
-        """(T, 3) uint8 RGB; classes without a colour of their own get well-separated hues."""
-        rows = []
+        """(T, 3) uint8 RGB: each class's own colour, else a familiar one if it is free, else a hue apart."""
+        rows: list[Color] = []
         for index, entry in enumerate(self.classes):
+            familiar = next((_COLOR_OF[_key(name)] for name in entry.names if _key(name) in _COLOR_OF), None)
             if entry.color is not None:
                 rows.append(entry.color)
-                continue
-            hue = (0.08 + index * _GOLDEN_RATIO) % 1.0
-            value = (0.95, 0.7, 0.85)[index % 3]
-            rows.append(tuple(round(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.65, value)))
+            elif familiar is not None and familiar not in rows:
+                rows.append(familiar)
+            else:
+                rows.append(_hue(index))
         return np.asarray(rows, dtype=np.uint8)
 
     @classmethod
@@ -153,10 +168,17 @@ class Vocabulary(Sequence[ClassEntry]):
         return cls.from_string(text)
 
 
+def _hue(index: int) -> Color:
+    hue = (0.08 + index * _GOLDEN_RATIO) % 1.0
+    value = (0.95, 0.7, 0.85)[index % 3]
+    red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.65, value))
+    return red, green, blue
+
+
 def _entry_from_words(words: Sequence[str], source: str) -> ClassEntry:
     names = [_clean(word) for word in words]
     if not all(names):
-        raise InputError(f"{source}: an empty class name in '{'|'.join(words)}'; remove the extra ',' or '|'")
+        raise InputError(f"{source}: an empty class name in '{'|'.join(names)}'; remove the extra ',' or '|'")
     return ClassEntry(names[0], tuple(names[1:]))
 
 

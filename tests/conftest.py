@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from PIL import Image
+
+from sgovss.data.specification import DatasetSpecification
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -23,3 +30,81 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the real images: no folder {folder} (or name another in SGOVSS_REAL_DATA)")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def catalogs() -> Iterator[None]:
+    """What a test registers is gone after it."""
+    before = set(DatasetCatalog.list())
+    yield
+    for name in set(DatasetCatalog.list()) - before:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+
+
+@pytest.fixture
+def fields() -> DatasetSpecification:
+    """Three classes with raw values 1|4, 2 and 3, and 0 to ignore."""
+    return DatasetSpecification.model_validate(
+        {
+            "name": "fields",
+            "title": "Fields",
+            "source": None,
+            "licence": None,
+            "citation": None,
+            "verified": "unverified",
+            "ground_sample_distance": 0.5,
+            "classes": [
+                {"name": "field", "synonyms": ["farmland"], "color": [9, 9, 0], "value": [1, 4]},
+                {"name": "river", "color": [0, 0, 9], "value": 2},
+                {"name": "hedge", "color": [0, 9, 0], "value": 3},
+            ],
+            "ignore": {"values": [0]},
+            "splits": {
+                "train": {"images": "images", "labels": "labels", "image_suffix": ".jpg", "select": "a_*"},
+                "test": {"images": "images", "labels": "labels", "image_suffix": ".jpg", "select": "b_*", "count": 1},
+            },
+        }
+    )
+
+
+@pytest.fixture
+def write_fields(tmp_path: Path) -> Callable[..., Path]:
+    """Writes the files of the ``fields`` dataset below a root and returns the root."""
+
+    def write(keys: tuple[str, ...] = ("a_0", "a_1", "b_0"), size: tuple[int, int] = (24, 32)) -> Path:
+        folder = tmp_path / "fields"
+        rng = np.random.default_rng(0)
+        for name in ("images", "labels"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        for key in keys:
+            labels = rng.integers(0, 5, size).astype(np.uint8)
+            Image.fromarray(np.repeat(labels[..., None] * 60, 3, axis=2)).save(folder / "images" / f"{key}.jpg")
+            Image.fromarray(labels).save(folder / "labels" / f"{key}.png")
+        return tmp_path
+
+    return write
+
+
+@pytest.fixture
+def run_options(fields, write_fields, tmp_path) -> list[str]:
+    """Options on top of ``sgovss_tiny.yaml`` for two steps on the ``fields`` dataset, told by its YAML file alone."""
+    content = fields.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    content |= {"source": None, "licence": None, "citation": None, "root": str(write_fields())}
+    file = tmp_path / "fields.yaml"
+    file.write_text(yaml.safe_dump(content))
+    options = {
+        "DATASETS.SPECIFICATIONS": f"('{file}',)",
+        "DATASETS.TRAIN": "('fields_train',)",
+        "DATASETS.TEST": "('fields_test',)",
+        "DATASETS.UNSEEN": "('hedge',)",
+        "MODEL.CLIP.WEIGHTS": "random",
+        "MODEL.DEVICE": "cpu",
+        "INPUT.MIN_SIZE_TRAIN": "(48,)",
+        "INPUT.CROP.SIZE": "[32,32]",
+        "SOLVER.IMS_PER_BATCH": "2",
+        "SOLVER.MAX_ITER": "2",
+        "SOLVER.CHECKPOINT_PERIOD": "1",
+        "OUTPUT_DIR": str(tmp_path / "output"),
+    }
+    return [part for pair in options.items() for part in pair]

@@ -13,7 +13,7 @@ from detectron2.engine import default_argument_parser, default_setup, launch
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from sgovss.config import load_config
+from sgovss.config import config_path, load_config
 from sgovss.data import register_datasets
 from sgovss.data.checks import check_dataset
 from sgovss.data.registration import dataset_metadata
@@ -43,35 +43,34 @@ def start(cfg: CfgNode, args: argparse.Namespace) -> None:
     )
 
 
-def prepare_config(config_file: str, options: list[str], *, eval_only: bool) -> CfgNode:
+def prepare_config(args: argparse.Namespace) -> CfgNode:
     """Read the config, register its datasets, and check all that can be checked before the run starts.
 
-    Nothing is written yet.
+    Args:
+        args: of :func:`argument_parser`; ``config_file`` becomes the path that was found.
 
     Raises:
         InputError: whatever is wrong with config, weights or data.
     """
-    if not config_file:
+    if not args.config_file:
         raise InputError("--config-file: give a config, such as configs/sgovss_tiny.yaml")
-    cfg = load_config(config_file, options)
-    if eval_only:
+    args.config_file = str(config_path(args.config_file))
+    cfg = load_config(args.config_file, args.opts)
+    if args.eval_only:
         # The frozen twin guides training; evaluation has no use for it.
         cfg.MODEL.SGOVSS.COMPENSATION.ENABLED = False
     if cfg.MODEL.WEIGHTS and read_checkpoint(cfg.MODEL.WEIGHTS)["kind"] == INFERENCE:
         # All weights are in the checkpoint; do not ask for CLIP's as well.
         cfg.MODEL.CLIP.WEIGHTS = "random"
     register_datasets(cfg.DATASETS.SPECIFICATIONS)
-    names = cfg.DATASETS.TEST if eval_only else (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)
+    names = cfg.DATASETS.TEST if args.eval_only else (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)
     if not names:
         raise InputError("DATASETS.TRAIN and DATASETS.TEST are empty; name at least one dataset")
     if cfg.DATASETS.TRAIN:
         cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = dataset_metadata(cfg.DATASETS.TRAIN[0]).ignore_label
     for name in names:
         check_dataset(name, sample=cfg.DATASETS.CHECKED_LABELS)
-    # Detectron2 writes config and log here first; where that fails it shows a traceback.
-    with atomic_path(Path(cfg.OUTPUT_DIR) / ".writable"):
-        pass
-    (Path(cfg.OUTPUT_DIR) / ".writable").unlink()
+    _check_writable(Path(cfg.OUTPUT_DIR))
     cfg.freeze()
     return cfg
 
@@ -101,3 +100,11 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
     trainer = Trainer(cfg)
     trainer.resume_or_load(resume=args.resume)
     return trainer.train()
+
+
+def _check_writable(folder: Path) -> None:
+    """Detectron2 writes config and log first of all, and shows a traceback where that fails."""
+    probe = folder / ".writable"
+    with atomic_path(probe):
+        pass
+    probe.unlink()

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from detectron2.engine import SimpleTrainer
+from detectron2.utils.events import get_event_storage
 from torch import nn
 
 from sgovss.errors import InputError
@@ -79,7 +80,7 @@ class StepTrainer(SimpleTrainer):
         self._write_metrics(losses, waited)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.storage.put_scalar("gradient_norm", norm)
+        get_event_storage().put_scalar("gradient_norm", norm)
 
     def _clip(self) -> float:
         """Bound the norm of all gradients together; returns what it was."""

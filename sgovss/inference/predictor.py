@@ -36,7 +36,8 @@ class Predictor:
     """A model ready to segment images.
 
     Args:
-        config: a config, its file, or the name of one that comes with sgovss (``sgovss_tiny.yaml``).
+        config: a config, its file, or the name of one that comes with sgovss (``sgovss_tiny.yaml``); None
+            takes the one that ``weights`` carries.
         weights: a checkpoint of train_net.py; None takes MODEL.WEIGHTS of the config, and if that is
             empty too, CLIP as it is, without any fine-tuning.
         options: alternating config keys and values on top of the file.
@@ -51,10 +52,9 @@ class Predictor:
     """
 
     def __init__(
-        self, config: CfgNode | str | Path, weights: str | Path | None = None, options: tuple[str, ...] = ()
+        self, config: CfgNode | str | Path | None, weights: str | Path | None = None, options: tuple[str, ...] = ()
     ) -> None:
-        cfg = config.clone() if isinstance(config, CfgNode) else load_config(config, options)
-        cfg.defrost()
+        cfg = _read(config, weights, options)
         # The frozen twin guides training; a predictor has no use for it.
         cfg.MODEL.SGOVSS.COMPENSATION.ENABLED = False
         weights = weights or cfg.MODEL.WEIGHTS
@@ -83,6 +83,20 @@ class Predictor:
         output = self.model([{"image": tensor, "vocabulary": vocabulary}])[0]["sem_seg"]
         scores, labels = output.max(dim=0)
         return Prediction(labels.cpu().numpy(), scores.cpu().numpy(), vocabulary)
+
+
+def _read(config: CfgNode | str | Path | None, weights: str | Path | None, options: tuple[str, ...]) -> CfgNode:
+    """A config of one's own, to be changed."""
+    if config is None:
+        if weights is None:
+            raise InputError("Predictor: give a config, such as 'sgovss_tiny.yaml', or weights that carry one")
+        config = config_of(weights)
+    if not isinstance(config, CfgNode):
+        return load_config(config, options)
+    cfg = config.clone()
+    cfg.defrost()
+    cfg.merge_from_list(list(options))
+    return cfg
 
 
 def config_of(checkpoint: str | Path) -> CfgNode:

@@ -1,0 +1,92 @@
+"""Loading CLIP: embedded weights, files, tags, and what goes wrong with them."""
+
+from __future__ import annotations
+
+import json
+
+import open_clip
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from sgovss.config import load_config
+from sgovss.errors import InputError
+from sgovss.modeling import clip_models
+from sgovss.modeling.clip_models import ASSETS, create_model, create_tokenizer, load_clip, load_weights_file
+from tests.modeling.conftest import TEXT, VISION
+
+
+def small_clip() -> torch.nn.Module:
+    return open_clip.CLIP(32, VISION["vit"], TEXT)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_state_dict_file_gives_equal_weights(tmp_path, suffix):
+    source, target = small_clip(), small_clip()
+    path = tmp_path / f"clip{suffix}"
+    state = {key: value.contiguous() for key, value in source.state_dict().items()}
+    save_file(state, path) if suffix == ".safetensors" else torch.save({"state_dict": state}, path)
+    load_weights_file(target, path)
+    assert all(torch.equal(value, target.state_dict()[key]) for key, value in state.items())
+
+
+def test_positional_embeddings_of_another_size_are_interpolated(tmp_path):
+    source, target = small_clip(), open_clip.CLIP(32, {**VISION["vit"], "image_size": 96}, TEXT)
+    torch.save(source.state_dict(), tmp_path / "clip.pt")
+    load_weights_file(target, tmp_path / "clip.pt")
+    assert torch.equal(target.visual.positional_embedding[0], source.visual.positional_embedding[0])
+
+
+def test_another_architecture_is_named_with_its_tensors(tmp_path):
+    other = open_clip.CLIP(32, {**VISION["vit"], "width": 32}, TEXT)
+    torch.save(other.state_dict(), tmp_path / "clip.pt")
+    with pytest.raises(InputError, match=r"clip\.pt: these weights are another architecture's.*visual\.") as caught:
+        load_weights_file(small_clip(), tmp_path / "clip.pt")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_truncated_file_is_named(tmp_path, suffix):
+    path = tmp_path / f"clip{suffix}"
+    state = {key: value.contiguous() for key, value in small_clip().state_dict().items()}
+    save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(InputError, match="may be cut short") as caught:
+        load_weights_file(small_clip(), path)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_network_says_what_to_fetch_and_where_to_put_it(monkeypatch):
+    def refuse(*_, **__):
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(open_clip, "download_pretrained", refuse)
+    monkeypatch.setattr(clip_models, "create_model", lambda *_, **__: small_clip())
+    with pytest.raises(InputError, match=r"timm/vit_base_patch16_clip_224\.openai.*set MODEL\.CLIP\.WEIGHTS"):
+        load_clip("ViT-B-16", "openai")
+
+
+def test_embedded_weights_belong_to_the_embedded_model():
+    with pytest.raises(InputError, match="'embedded' belongs to"):
+        load_clip("ViT-B-16", "embedded")
+
+
+def test_embedded_model_is_complete_small_and_normalised_as_its_config_says():
+    load_clip("tiny", "embedded")
+    assert (ASSETS / "image_tower.safetensors").stat().st_size <= 12e6
+    statistics = json.loads((ASSETS / "open_clip_config.json").read_text())["preprocess_cfg"]
+    cfg = load_config("sgovss_tiny.yaml")
+    assert [255 * x for x in statistics["mean"]] == pytest.approx(cfg.MODEL.PIXEL_MEAN)
+    assert [255 * x for x in statistics["std"]] == pytest.approx(cfg.MODEL.PIXEL_STD)
+
+
+@torch.no_grad()
+def test_embedded_text_tower_knows_what_words_mean():
+    model, tokenizer = create_model("tiny").eval(), create_tokenizer("tiny")
+    forest, wood, car = model.encode_text(tokenizer(["forest", "woodland", "car"]), normalize=True)
+    assert forest @ wood > forest @ car + 0.2
+
+
+def test_openai_weights_get_their_activation():
+    assert isinstance(small_clip().visual.transformer.resblocks[0].mlp.gelu, torch.nn.GELU)
+    assert open_clip.get_pretrained_cfg("ViT-B-16", "openai")["quick_gelu"]

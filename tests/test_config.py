@@ -1,0 +1,61 @@
+"""Configs that come with sgovss are complete, and every key of sgovss is read somewhere."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from detectron2.config import CfgNode, get_cfg
+
+from sgovss import paths
+from sgovss.config import add_sgovss_config, load_config
+from sgovss.errors import InputError
+from sgovss.inference.predictor import config_of
+
+
+@pytest.mark.parametrize("name", [path.name for path in paths.config_files()])
+def test_every_config_loads(name):
+    assert load_config(name).MODEL.META_ARCHITECTURE == "SGOVSS"
+
+
+def keys_of(node: CfgNode, prefix: str = "") -> set[str]:
+    keys = set()
+    for name, value in node.items():
+        keys |= keys_of(value, f"{prefix}{name}.") if isinstance(value, CfgNode) else {f"{prefix}{name}"}
+    return keys
+
+
+def test_every_own_key_is_read_and_has_a_comment(checkout):
+    cfg = get_cfg()
+    theirs = keys_of(cfg)
+    add_sgovss_config(cfg)
+    own = keys_of(cfg) - theirs
+    assert len(own) > 25
+    code = "\n".join(path.read_text() for path in (checkout / "sgovss").rglob("*.py") if path.name != "config.py")
+    assert [key for key in own if f".{key.split('.')[-1]}" not in code] == []
+    lines = (checkout / "sgovss" / "config.py").read_text().splitlines()
+    for number, line in enumerate(lines):
+        name = line.strip().split(" = ")[0].split(".")[-1]
+        set_for_detectron2 = line.strip().startswith("cfg.MODEL.")
+        if " = " in line and not set_for_detectron2 and any(key.endswith(f".{name}") for key in own):
+            above = [text.strip() for text in lines[max(0, number - 2) : number]]
+            assert any(text.startswith("#") for text in above), f"{name} has no comment"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["MODEL.SGOVS.HEADS", "4"], "MODEL.SGOVS"),
+        (["MODEL.SGOVSS.HEADS", "four"], "HEADS"),
+        (["MODEL.SGOVSS.HEADS"], "no value"),
+    ],
+)
+def test_wrong_options_are_named(options, message):
+    with pytest.raises(InputError, match=message) as caught:
+        load_config("sgovss_tiny.yaml", options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoints_config_comes_back(tmp_path):
+    cfg = load_config("sgovss_tiny.yaml", ["MODEL.SGOVSS.HEADS", "2"])
+    torch.save({"kind": "inference", "model": {}, "config": cfg.dump()}, tmp_path / "x.pth")
+    assert config_of(tmp_path / "x.pth").dump() == cfg.dump()
