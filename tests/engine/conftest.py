@@ -1,4 +1,4 @@
-"""Detectron2 keeps one logger per process, with handlers on files and streams of the first run; tests have many runs."""
+"""Detectron2 keeps one logger a process, with handlers on files and streams of the first run; tests have many runs."""
 
 from __future__ import annotations
 
