@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """The main job from end to end on the embedded model: score, fine-tune, score again, segment a new scene in words.
 
-    python tools/demo_main_job.py --output output/demo --vocabulary "house, road, tree|forest, parking lot"
+python tools/demo_main_job.py --output output/demo --vocabulary "house, road, tree|forest, parking lot"
 """
 
 from __future__ import annotations

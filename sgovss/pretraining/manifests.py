@@ -1,0 +1,132 @@
+"""Caption manifests: reading, decoding, and the held-out share."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from sgovss.errors import InputError
+
+SIDE = 256
+IGNORE = 255
+HOLD_OUT_EVERY = 5
+
+UCM_SCENES = {
+    "agricultural": "agricultural land",
+    "airplane": "airplane",
+    "baseballdiamond": "baseball diamond",
+    "beach": "beach",
+    "buildings": "buildings",
+    "chaparral": "chaparral",
+    "denseresidential": "dense residential area",
+    "forest": "forest",
+    "freeway": "freeway",
+    "golfcourse": "golf course",
+    "harbor": "harbor",
+    "intersection": "intersection",
+    "mediumresidential": "medium residential area",
+    "mobilehomepark": "mobile home park",
+    "overpass": "overpass",
+    "parkinglot": "parking lot",
+    "river": "river",
+    "runway": "runway",
+    "sparseresidential": "sparse residential area",
+    "storagetanks": "storage tanks",
+    "tenniscourt": "tennis court",
+}
+"""UC Merced's folder names -> words."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of a manifest: image, captions, and the scene's name if it has one."""
+
+    image: Path
+    captions: tuple[str, ...]
+    scene: str | None
+
+
+def read_manifest(path: Path, root: Path) -> list[Record]:
+    """Read jsonl lines ``{file, captions, class?}``; files are relative to ``root``.
+
+    A line without ``class`` takes its scene from the image's folder if that is one of UC Merced's.
+
+    Raises:
+        InputError: the manifest or an image is missing, or a line lacks a key.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot read this manifest ({error})") from error
+    records = [_record(line, f"{path}:{number}", root) for number, line in enumerate(lines, 1) if line.strip()]
+    if not records:
+        raise InputError(f"{path}: an empty manifest; expected one {{file, captions}} object a line")
+    return records
+
+
+def _record(line: str, where: str, root: Path) -> Record:
+    try:
+        item = json.loads(line)
+        image, captions = root / item["file"], tuple(caption.strip() for caption in item["captions"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{where}: expected a JSON object with 'file' and 'captions' ({error!r})") from error
+    if not image.is_file():
+        raise InputError(f"{where}: image {image} does not exist; mend the line or --images")
+    if not captions:
+        raise InputError(f"{where}: no caption; give at least one or remove the line")
+    scene = item.get("class") or UCM_SCENES.get(image.parent.name)
+    return Record(image, captions, scene)
+
+
+def split(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+    """(training, held-out) records: in the order of file names, every fifth image of each scene is held out.
+
+    Records without a scene are all for training; there is nothing to score on them.
+    """
+    by_scene: dict[str | None, list[Record]] = defaultdict(list)
+    for record in sorted(records, key=lambda record: str(record.image)):
+        by_scene[record.scene].append(record)
+    training, held_out = list(by_scene.pop(None, [])), []
+    for group in by_scene.values():
+        for index, record in enumerate(group):
+            (held_out if index % HOLD_OUT_EVERY == HOLD_OUT_EVERY - 1 else training).append(record)
+    return training, held_out
+
+
+def decode(path: Path, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray:
+    """(H, W, 3) uint8 RGB, or (H, W) with ``cv2.IMREAD_UNCHANGED`` for label files.
+
+    Raises:
+        InputError: the file is missing or not an image.
+    """
+    array = cv2.imread(str(path), flags)
+    if array is None:
+        raise InputError(f"{path}: not a readable image; replace it or remove it from the list")
+    return array
+
+
+def load(records: Sequence[Record]) -> Tensor:
+    """Decode all images once, at 256 x 256: (N, 3, 256, 256) uint8 RGB.
+
+    Raises:
+        InputError: an unreadable file.
+    """
+    with ThreadPoolExecutor(2) as pool:
+        images = list(pool.map(_decode_square, records))
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+
+
+def _decode_square(record: Record) -> np.ndarray:
+    image = decode(record.image)
+    if image.shape[:2] != (SIDE, SIDE):
+        image = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return image

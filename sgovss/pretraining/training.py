@@ -1,0 +1,119 @@
+"""The pre-training loop: steps, checkpoints, resume."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from sgovss.errors import InputError
+from sgovss.files import atomic_path
+from sgovss.pretraining.crops import random_crops
+from sgovss.pretraining.objective import contrastive_loss
+from sgovss.pretraining.texts import TextTable
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides a run's outcome; a checkpoint only continues the recipe it was made with.
+
+    The learning rates are peaks of a one-cycle schedule with AdamW.
+    """
+
+    steps: int
+    batch: int
+    size: int
+    seed: int
+    tower_lr: float = 2e-4
+    projection_lr: float = 2e-3
+    weight_decay: float = 0.01
+    temperature: float = 0.05
+    warm_up: float = 0.15
+
+
+class Pretraining:
+    """Trains an image tower against frozen texts.
+
+    Args:
+        visual: open_clip's ``TimmModel``, started from ImageNet.
+        images: (N, 3, 256, 256) uint8 RGB.
+        texts: what may be said of each of the N images.
+        recipe: see :class:`Recipe`.
+    """
+
+    def __init__(self, visual: nn.Module, images: Tensor, texts: TextTable, recipe: Recipe) -> None:
+        self.visual = visual.to(memory_format=torch.channels_last)
+        self.images = images
+        self.texts = texts
+        self.recipe = recipe
+        rates = [recipe.tower_lr, recipe.projection_lr]
+        groups = [{"params": list(part.parameters())} for part in (visual.trunk, visual.head)]
+        self.optimizer = torch.optim.AdamW(groups, lr=recipe.tower_lr, weight_decay=recipe.weight_decay)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, max_lr=rates, total_steps=recipe.steps, pct_start=recipe.warm_up
+        )
+        self.step = 0
+
+    def run(self, checkpoint: Path, every: int) -> None:
+        """Train from the current step to the last, saving a checkpoint every so many steps and at the end."""
+        self.visual.train()
+        started, first = time.monotonic(), self.step
+        while self.step < self.recipe.steps:
+            loss = self._train_step()
+            self.step += 1
+            last = self.step == self.recipe.steps
+            if self.step % 10 == 0 or last:
+                pace = (time.monotonic() - started) / (self.step - first)
+                left = pace * (self.recipe.steps - self.step) / 60
+                report = "step %d/%d loss %.4f (%.2f s a step, %.0f min left)"
+                logger.info(report, self.step, self.recipe.steps, loss, pace, left)
+            if self.step % every == 0 or last:
+                self.save(checkpoint)
+
+    def _train_step(self) -> float:
+        # One generator a step: a resumed run draws what the uninterrupted one would have drawn.
+        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
+        chosen = torch.randint(len(self.images), (self.recipe.batch,), generator=generator)
+        texts = self.texts.embeddings[self.texts.draw(chosen, generator)]
+        views = random_crops(self.images[chosen], self.recipe.size, generator)
+        loss = contrastive_loss(self.visual(views), texts, self.recipe.temperature)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.schedule.step()
+        return loss.item()
+
+    def save(self, path: Path) -> None:
+        """Write the whole state, atomically."""
+        state = {
+            "recipe": asdict(self.recipe),
+            "step": self.step,
+            "visual": self.visual.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+        with atomic_path(path) as temporary:
+            torch.save(state, temporary)
+
+    def resume(self, path: Path) -> None:
+        """Continue from a checkpoint of the same recipe.
+
+        Raises:
+            InputError: the checkpoint is damaged or was made with another recipe.
+        """
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError) as error:
+            raise InputError(f"{path}: cannot read this checkpoint ({error}); remove it to start anew") from error
+        if state["recipe"] != asdict(self.recipe):
+            raise InputError(f"{path}: made with {state['recipe']}; give the same settings or another --output")
+        self.visual.load_state_dict(state["visual"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.step = state["step"]
