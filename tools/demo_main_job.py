@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     pictures = segment(args.output, after / "model_inference.pth", args.vocabulary)
     summary = summarise(before, after, pictures, time.monotonic() - start)
     (args.output / "summary.txt").write_text(summary, encoding="utf-8")
-    print(f"\n{summary}", end="")
+    print(f"== summary: {args.output / 'summary.txt'}")
     return 0
 
 
