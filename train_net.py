@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Train and evaluate sgovss.
 
-    python train_net.py --config-file configs/sgovss_tiny.yaml
-    python train_net.py --config-file configs/dubai_tiny.yaml --eval-only MODEL.WEIGHTS output/model_final.pth
+python train_net.py --config-file configs/sgovss_tiny.yaml
+python train_net.py --config-file configs/dubai_tiny.yaml --eval-only MODEL.WEIGHTS output/model_final.pth
 """
 
 from __future__ import annotations
