@@ -22,9 +22,9 @@ from sgovss.errors import InputError, command
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 CONFIG = CHECKOUT / "configs" / "sgovss_tiny.yaml"
-VOCABULARY = "house|building, street|road, tree|forest, lawn|grass, parking lot|pavement, bare soil, car, swimming pool"
+VOCABULARY = "building|house, road, tree|forest, grass|lawn, parking lot|pavement, car, sports court, swimming pool"
 # No scene of the dataset has this seed: the ranges stand in datasets/generated_scenes.yaml.
-UNUSED_SEED = 70_011
+UNUSED_SEED = 70_001
 TRAINED = "fine-tuned"
 METRICS = ("seen_mIoU", "unseen_mIoU", "harmonic_mIoU")
 

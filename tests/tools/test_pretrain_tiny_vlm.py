@@ -250,4 +250,5 @@ def test_shipped_tower_loads_names_scenes_and_is_small(tool):
         for crop in crops_of_scene(generate_scene(seed, 256, "b"), np.random.default_rng(seed))
     ]
     tally = name_crops(zero_shot, crops)
-    assert sum(right for right, _ in tally.values()) / len(crops) > 3 / len(SCENE_VOCABULARY)
+    shares = [right / total for right, total in tally.values()]
+    assert np.mean(shares) > 2 / len(SCENE_VOCABULARY), tally
