@@ -68,8 +68,11 @@ def prepare_config(args: argparse.Namespace) -> CfgNode:
         raise InputError("DATASETS.TRAIN and DATASETS.TEST are empty; name at least one dataset")
     if cfg.DATASETS.TRAIN:
         cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = dataset_metadata(cfg.DATASETS.TRAIN[0]).ignore_label
+    processes = args.num_gpus * args.num_machines
     for name in names:
-        check_dataset(name, sample=cfg.DATASETS.CHECKED_LABELS)
+        if check_dataset(name, sample=cfg.DATASETS.CHECKED_LABELS) < processes:
+            # A process without an image would wait for the others for ever.
+            raise InputError(f"{name} has fewer images than the {processes} processes asked for; lower --num-gpus")
     _check_writable(Path(cfg.OUTPUT_DIR))
     cfg.freeze()
     return cfg

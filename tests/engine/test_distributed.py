@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+import train_net
 from tests.engine.test_train_net import CONFIG, options_of, output_of
 
 
 @pytest.mark.slow
-def test_two_processes_train_and_evaluate_and_score_as_one(run_options, checkout):
+def test_two_processes_train_and_evaluate_and_score_as_one(run_options, write_fields, checkout):
     output = output_of(run_options)
+    write_fields(("a_0", "a_1", "b_0", "b_1"))
 
     def command(*arguments: str) -> None:
         result = subprocess.run(
@@ -34,4 +36,9 @@ def test_two_processes_train_and_evaluate_and_score_as_one(run_options, checkout
     command("--eval-only", *options_of(run_options, **weights))
     alone = json.loads((Path(weights["OUTPUT_DIR"]) / "evaluation" / "fields_test.json").read_text())
     assert together["mIoU"] == pytest.approx(alone["mIoU"], abs=1e-6)
-    assert together["images"] == alone["images"] == 1
+    assert together["images"] == alone["images"] == 2
+
+
+def test_fewer_images_than_processes_is_an_error(run_options, capsys):
+    assert train_net.main([*CONFIG, "--num-gpus", "2", *run_options]) == 2
+    assert "fields_test has fewer images than the 2 processes" in capsys.readouterr().err
