@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from sgovss.allocator import keep_freed_memory
 from sgovss.engine.run import argument_parser, prepare_config, start
 from sgovss.errors import command
 
@@ -23,4 +24,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(main())

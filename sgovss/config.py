@@ -43,6 +43,10 @@ def _add_model(cfg: CfgNode) -> None:
     node = cfg.MODEL.SGOVSS = CfgNode()
     # Refine text and visual features under the RS-Bias.
     node.BIAS_GUIDANCE = True
+    # Decode the cost map in three stages; off, the logits are its affine map.
+    node.DECODER = True
+    # Let the encoder's levels guide the decoder.
+    node.VISUAL_GUIDANCE = True
     # Let classes attend to each other in the decoder, guided by the text.
     node.TEXT_GUIDANCE = True
     # Width of the refinement, and attention heads of refinement and decoder.
@@ -72,6 +76,8 @@ def _add_model(cfg: CfgNode) -> None:
     compensation.POOL = 2
     # Distance per pooled cell: "cosine" or "smooth_l1".
     compensation.DISTANCE = "cosine"
+    # Factor of the guidance where pixels are labelled; elsewhere it is 1.
+    compensation.LABELLED = 1.0
 
 
 def _add_input(cfg: CfgNode) -> None:

@@ -30,13 +30,17 @@ class GeneralizationCompensation(nn.Module):
         pool: side of the coarse grid's cells, in cells of the dense map.
         distance: ``cosine`` (half the squared distance of unit vectors per cell) or ``smooth_l1``
             (Huber distance in units of the twin's own spread).
+        labelled: factor of the guidance where pixels are labelled; elsewhere, where nothing but the twin
+            speaks, it is 1.
 
     Raises:
-        InputError: an unknown distance, not four weights, or a cell below 1.
+        InputError: an unknown distance, not four weights, a cell below 1, or a negative factor.
     """
 
     @configurable
-    def __init__(self, *, weights: tuple[float, ...], final_scale: float, pool: int, distance: str) -> None:
+    def __init__(
+        self, *, weights: tuple[float, ...], final_scale: float, pool: int, distance: str, labelled: float
+    ) -> None:
         super().__init__()
         if distance not in DISTANCES:
             raise InputError(f"MODEL.SGOVSS.COMPENSATION.DISTANCE: '{distance}' is not one of {', '.join(DISTANCES)}")
@@ -46,10 +50,13 @@ class GeneralizationCompensation(nn.Module):
             )
         if pool < 1:
             raise InputError("MODEL.SGOVSS.COMPENSATION.POOL: the pooling cell must be at least 1")
+        if labelled < 0:
+            raise InputError("MODEL.SGOVSS.COMPENSATION.LABELLED: the factor must not be negative")
         self.weights = dict(zip(LEVELS, weights, strict=True))
         self.final_scale = final_scale
         self.pool = pool
         self.distance = distance
+        self.labelled = labelled
         taps = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
         self.register_buffer("low_pass", torch.outer(taps, taps), persistent=False)
 
@@ -61,15 +68,21 @@ class GeneralizationCompensation(nn.Module):
             "final_scale": compensation.FINAL_SCALE,
             "pool": compensation.POOL,
             "distance": compensation.DISTANCE,
+            "labelled": compensation.LABELLED,
         }
 
     def forward(
-        self, tuned: Mapping[str, torch.Tensor], frozen: Mapping[str, torch.Tensor], progress: float = 0.0
+        self,
+        tuned: Mapping[str, torch.Tensor],
+        frozen: Mapping[str, torch.Tensor],
+        labelled: torch.Tensor | None = None,
+        progress: float = 0.0,
     ) -> dict[str, torch.Tensor]:
         """Compare two encoders' maps of the same images.
 
         Args:
             tuned, frozen: maps (B, C, h, w) by level, as :class:`CLIPImageEncoder` returns them.
+            labelled: (B, H, W) bool, which pixels of the images have a label; None for all.
             progress: how much of the training is over, 0 to 1.
 
         Returns:
@@ -77,11 +90,15 @@ class GeneralizationCompensation(nn.Module):
         """
         scale = 1 + (self.final_scale - 1) * progress
         grid = tuple(max(1, side // self.pool) for side in tuned["dense"].shape[-2:])
+        emphasis: torch.Tensor | float = self.labelled
+        if labelled is not None:
+            share = F.adaptive_avg_pool2d(labelled[:, None].float(), grid)[:, 0]
+            emphasis = 1 + (self.labelled - 1) * share
         losses = {}
         for level, weight in self.weights.items():
             if weight > 0:
-                pair = (self.coarse(maps[level], grid) for maps in (tuned, frozen))
-                losses[f"loss_{LEVELS[level]}"] = weight * scale * self._compare(*pair)
+                distances = self._compare(*(self.coarse(maps[level], grid) for maps in (tuned, frozen)))
+                losses[f"loss_{LEVELS[level]}"] = weight * scale * (emphasis * distances).mean()
         return losses
 
     def coarse(self, features: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
@@ -93,9 +110,10 @@ class GeneralizationCompensation(nn.Module):
         return F.adaptive_avg_pool2d(smooth, grid)
 
     def _compare(self, tuned: torch.Tensor, frozen: torch.Tensor) -> torch.Tensor:
+        """Distance of each cell: (B, C, h, w) twice -> (B, h, w)."""
         if self.distance == "cosine":
             # Half the squared distance of unit vectors equals 1 - cosine, and is exactly 0 for equal ones.
             difference = F.normalize(tuned, dim=1) - F.normalize(frozen, dim=1)
-            return 0.5 * difference.square().sum(dim=1).mean()
+            return 0.5 * difference.square().sum(dim=1)
         spread = frozen.std().clamp_min(1e-6)
-        return F.smooth_l1_loss(tuned / spread, frozen / spread)
+        return F.smooth_l1_loss(tuned / spread, frozen / spread, reduction="none").mean(dim=1)

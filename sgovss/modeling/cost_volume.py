@@ -35,6 +35,8 @@ class CostVolumeHead(nn.Module):
     Args:
         input_shape: channels and strides of ``res3``, ``res4``, ``res5`` and ``dense``.
         bias_guidance: whether text and visual features are refined under the RS-Bias.
+        decoder: whether the cost map is decoded; else the logits are its affine map and stay on its grid.
+        visual_guidance: whether the levels guide the decoder.
         text_guidance: whether classes attend to each other in the decoder, guided by the text.
         hidden_dim: width of the refinement.
         heads: attention heads.
@@ -54,6 +56,8 @@ class CostVolumeHead(nn.Module):
         *,
         input_shape: Mapping[str, ShapeSpec],
         bias_guidance: bool,
+        decoder: bool,
+        visual_guidance: bool,
         text_guidance: bool,
         hidden_dim: int,
         heads: int,
@@ -76,18 +80,20 @@ class CostVolumeHead(nn.Module):
             else None
         )
         self.guides = nn.ModuleDict()
-        for i, level in enumerate(STAGE_LEVELS):
+        for i, level in enumerate(STAGE_LEVELS if decoder and visual_guidance else ()):
             # Stage i works at 2**i times the dense grid; a level that is coarser than that is enlarged.
             factor = max(1, round(2**i * input_shape[level].stride / input_shape["dense"].stride))
             self.guides[level] = _LevelGuide(input_shape[level].channels, guidance_dim, factor)
-        self.decoder = MultiscaleDecoder(
-            guidance=guidance_dim,
-            text=joint,
-            dims=decoder_dims,
-            heads=heads,
-            kernel=decoder_kernel,
-            text_guidance=text_guidance,
-        )
+        self.decoder = None
+        if decoder:
+            self.decoder = MultiscaleDecoder(
+                guidance=guidance_dim if visual_guidance else 0,
+                text=joint,
+                dims=decoder_dims,
+                heads=heads,
+                kernel=decoder_kernel,
+                text_guidance=text_guidance,
+            )
         self.log_scale = nn.Parameter(torch.tensor(math.log(logit_scale)))
         self.logit_bias = nn.Parameter(torch.tensor(float(logit_bias)))
 
@@ -97,6 +103,8 @@ class CostVolumeHead(nn.Module):
         return {
             "input_shape": input_shape,
             "bias_guidance": node.BIAS_GUIDANCE,
+            "decoder": node.DECODER,
+            "visual_guidance": node.VISUAL_GUIDANCE,
             "text_guidance": node.TEXT_GUIDANCE,
             "hidden_dim": node.HIDDEN_DIM,
             "heads": node.HEADS,
@@ -116,13 +124,16 @@ class CostVolumeHead(nn.Module):
             text: (T, D) L2-normalised embeddings of the names.
 
         Returns:
-            logits (B, T, 8h, 8w), where (h, w) is the dense map's grid.
+            logits (B, T, 8h, 8w), where (h, w) is the dense map's grid; without a decoder (B, T, h, w).
         """
         cost, refined_text, refined = self.cost_map(levels, text)
+        calibrated = self.log_scale.exp() * cost + self.logit_bias
+        if self.decoder is None:
+            return calibrated
         guidance = [
             guide(refined[level], _times(cost.shape[-2:], 2**i)) for i, (level, guide) in enumerate(self.guides.items())
-        ]
-        return self.decoder(self.log_scale.exp() * cost + self.logit_bias, guidance, refined_text)
+        ] or [None] * len(STAGE_LEVELS)
+        return self.decoder(calibrated, guidance, refined_text)
 
     def cost_map(
         self, levels: Mapping[str, torch.Tensor], text: torch.Tensor

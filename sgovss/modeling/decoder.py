@@ -22,7 +22,7 @@ class SpatialRefinement(nn.Module):
 
     Args:
         dim: channels of the cost embedding.
-        guidance: channels of the visual guidance.
+        guidance: channels of the visual guidance; 0 for none.
         kernel: side of the depthwise convolution.
     """
 
@@ -31,14 +31,15 @@ class SpatialRefinement(nn.Module):
         self.depthwise = nn.Conv2d(dim, dim, kernel, padding=kernel // 2, groups=dim)
         self.norm = LayerNorm2d(dim)
         self.expand = nn.Conv2d(dim, 2 * dim, 1)
-        self.guide = nn.Conv2d(guidance, 2 * dim, 1, bias=False)
+        self.guide = nn.Conv2d(guidance, 2 * dim, 1, bias=False) if guidance else None
         self.contract = nn.Conv2d(2 * dim, dim, 1)
 
-    def forward(self, x: torch.Tensor, guidance: torch.Tensor) -> torch.Tensor:
-        """Embedding (B * T, dim, h, w) and guidance (B, G, h, w) -> (B * T, dim, h, w)."""
+    def forward(self, x: torch.Tensor, guidance: torch.Tensor | None) -> torch.Tensor:
+        """Embedding (B * T, dim, h, w) and guidance (B, G, h, w), if there is one -> (B * T, dim, h, w)."""
         hidden = self.expand(self.norm(self.depthwise(x)))
-        per_image = hidden.unflatten(0, (len(guidance), -1)) + self.guide(guidance)[:, None]
-        return x + self.contract(F.gelu(per_image.flatten(0, 1)))
+        if self.guide is not None:
+            hidden = (hidden.unflatten(0, (len(guidance), -1)) + self.guide(guidance)[:, None]).flatten(0, 1)
+        return x + self.contract(F.gelu(hidden))
 
 
 class ClassAttention(nn.Module):
@@ -87,7 +88,7 @@ class DecoderStage(nn.Module):
 
     Args:
         dim, next_dim: channels of the embedding before and after.
-        guidance: channels of the visual guidance.
+        guidance: channels of the visual guidance; 0 for none.
         text: channels of the text embeddings.
         heads: heads of the class attention.
         kernel: side of the depthwise convolution.
@@ -106,7 +107,12 @@ class DecoderStage(nn.Module):
         self.calibrate = nn.Conv2d(next_dim, 1, 1, bias=False)
 
     def forward(
-        self, x: torch.Tensor, cost: torch.Tensor, guidance: torch.Tensor, text: torch.Tensor, grid: tuple[int, int]
+        self,
+        x: torch.Tensor,
+        cost: torch.Tensor,
+        guidance: torch.Tensor | None,
+        text: torch.Tensor,
+        grid: tuple[int, int],
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Embedding (B * T, dim, h, w) and cost (B, T, h, w) -> the same at (2h, 2w)."""
         x = self.spatial(x, guidance)
@@ -124,7 +130,7 @@ class MultiscaleDecoder(nn.Module):
     first all additions are zero and the result is the cost map, up-sampled eight times.
 
     Args:
-        guidance: channels of the visual guidance of each stage.
+        guidance: channels of the visual guidance of each stage; 0 for none.
         text: channels of the text embeddings.
         dims: channels of the cost embedding at each of the three stages.
         heads: heads of the class attention.
@@ -151,12 +157,12 @@ class MultiscaleDecoder(nn.Module):
             for dim, next_dim in pairs
         )
 
-    def forward(self, cost: torch.Tensor, guidance: Sequence[torch.Tensor], text: torch.Tensor) -> torch.Tensor:
+    def forward(self, cost: torch.Tensor, guidance: Sequence[torch.Tensor | None], text: torch.Tensor) -> torch.Tensor:
         """Refine a cost map.
 
         Args:
             cost: (B, T, h, w).
-            guidance: one visual map (B, G, h * 2**i, w * 2**i) for each stage i.
+            guidance: one visual map (B, G, h * 2**i, w * 2**i), or None, for each stage i.
             text: refined text embeddings (B, T, D).
 
         Returns:

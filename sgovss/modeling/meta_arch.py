@@ -127,7 +127,8 @@ class SGOVSS(nn.Module):
         if self.compensation is not None:
             with torch.no_grad():
                 frozen = self.frozen_encoder(images)
-            losses.update(self.compensation(levels, frozen, self._progress()))
+            labelled = labels != self.objective.ignore_label
+            losses.update(self.compensation(levels, frozen, labelled, self._progress()))
         return losses
 
     @torch.no_grad()

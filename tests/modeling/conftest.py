@@ -57,6 +57,8 @@ def make_head(input_shape, **changes) -> CostVolumeHead:
     """A small head; keyword arguments replace single settings."""
     settings = {
         "bias_guidance": True,
+        "decoder": True,
+        "visual_guidance": True,
         "text_guidance": True,
         "hidden_dim": 32,
         "heads": 2,
@@ -80,7 +82,7 @@ def model(encoder, embedder) -> SGOVSS:
         head=make_head(encoder.output_shape()),
         objective=PixelObjective("MASK", 255),
         compensation=GeneralizationCompensation(
-            weights=(1.0, 1.0, 1.0, 1.0), final_scale=1.0, pool=2, distance="cosine"
+            weights=(1.0, 1.0, 1.0, 1.0), final_scale=1.0, pool=2, distance="cosine", labelled=1.0
         ),
         view=WholeImage(),
         pixel_mean=[120.0, 115.0, 105.0],

@@ -111,13 +111,24 @@ def test_decoder_gives_eight_times_the_resolution():
     assert decoder(torch.randn(2, 7, 3, 5), guidance, torch.randn(2, 7, 6)).shape == (2, 7, 24, 40)
 
 
-@pytest.mark.parametrize("off", ["bias_guidance", "text_guidance"])
-def test_guidance_can_be_switched_off(encoder, embedder, vocabulary, off):
+@pytest.mark.parametrize(
+    ("off", "gone"),
+    [
+        ("bias_guidance", "refinement."),
+        ("text_guidance", ".classes."),
+        ("visual_guidance", "guide"),
+        ("decoder", "decoder."),
+    ],
+)
+def test_each_part_can_be_switched_off(encoder, embedder, vocabulary, off, gone):
     head = make_head(encoder.output_shape(), **{off: False})
-    names = {name.split(".")[0] if off == "bias_guidance" else name for name, _ in head.named_parameters()}
-    assert not [name for name in names if name == "refinement" or (off == "text_guidance" and ".classes." in name)]
-    logits = head(encoder(torch.randn(1, 3, 64, 64)), embedder(vocabulary).embeddings)
-    assert logits.shape[1] == len(embedder(vocabulary).owners)
+    assert any(gone in name for name, _ in make_head(encoder.output_shape()).named_parameters())
+    assert not any(gone in name for name, _ in head.named_parameters())
+    text = embedder(vocabulary).embeddings
+    levels = encoder(torch.randn(1, 3, 64, 64))
+    logits = head(levels, text)
+    factor = 1 if off == "decoder" else 8
+    assert logits.shape == (1, len(text), *(factor * side for side in levels["dense"].shape[-2:]))
 
 
 def test_wrong_decoder_widths_are_named(encoder):

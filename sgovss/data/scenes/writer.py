@@ -128,7 +128,7 @@ def _fill(folder: Path, splits: Mapping[str, tuple[int, int]], size: int, style:
         for index in range(count)
     ]
     with (folder / "captions.jsonl").open("w", encoding="utf-8") as lines:
-        for record in tqdm(_run(jobs, workers), total=len(jobs), desc="drawing scenes", unit="scene"):
+        for record in tqdm(_run(jobs, workers), total=len(jobs), desc="drawing scenes", unit="scene", mininterval=1):
             lines.write(json.dumps(record) + "\n")
 
 

@@ -1,0 +1,97 @@
+"""What an ablation shows: the cell chosen for each row, tables of mean and spread, curves over steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
+from typing import Any
+
+from tabulate import tabulate
+
+from sgovss.ablation.protocol import Protocol, Task
+
+Record = Mapping[str, Any]
+
+
+def score(record: Record, step: int | str, column: str) -> float | None:
+    """A ``<dataset>/<metric>`` of a record at a budget, in per cent; None where it is not known."""
+    dataset, _, metric = column.partition("/")
+    return record.get("scores", {}).get(str(step), {}).get(dataset, {}).get(metric)
+
+
+def chosen(record: Record, task: Task, step: int | str) -> float:
+    """What a checkpoint is chosen by: the mean of the task's ``choose`` columns; -1 where one is not known."""
+    values = [score(record, step, column) for column in task.choose]
+    return -1.0 if any(value is None for value in values) else mean(values)
+
+
+def best_step(record: Record, task: Task) -> str:
+    """The budget whose checkpoint is best by validation."""
+    return max(record["scores"], key=lambda step: chosen(record, task, step))
+
+
+def best_cell(records: Sequence[Record], task: Task, longest: int) -> dict[str, str] | None:
+    """The settings whose best checkpoint within ``longest`` steps is best by validation; None without a record."""
+    rated = [
+        (max(chosen(record, task, step) for step in record["scores"] if int(step) <= longest), record["cell"])
+        for record in records
+        if any(int(step) <= longest for step in record.get("scores", {}))
+    ]
+    return max(rated, key=lambda pair: pair[0])[1] if rated else None
+
+
+def table(protocol: Protocol, task: str, final: Mapping[str, Sequence[Record]], aside: bool = False) -> str:
+    """A Markdown table of one task: a line for every row and budget, and one for its best validation checkpoint.
+
+    Args:
+        final: the records of each row at its chosen cell, one a seed.
+        aside: the columns scored beside the table instead of the table's own.
+    """
+    spec = protocol.tasks[task]
+    columns = spec.aside if aside else spec.report
+    lines = []
+    for row, records in final.items():
+        if not records:
+            continue
+        title = protocol.rows[row].title
+        settings = ", ".join(f"{axis} {value}" for axis, value in records[0]["cell"].items())
+        steps = sorted({int(step) for record in records for step in record["scores"]})
+        for step in steps:
+            known = [record for record in records if str(step) in record["scores"]]
+            values = [_spread([score(record, step, column) for record in known]) for column in columns.values()]
+            lines.append([title, settings, str(step), len(known), *values])
+        if len(steps) > 1:
+            values = [
+                _spread([score(record, best_step(record, spec), column) for record in records])
+                for column in columns.values()
+            ]
+            lines.append([title, settings, "best on validation", len(records), *values])
+    headers = ["row", "settings", "steps", "seeds", *columns]
+    return tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True)
+
+
+def curves(
+    protocol: Protocol, task: str, final: Mapping[str, Sequence[Record]], rows: Sequence[str], column: str
+) -> dict[str, list[tuple[int, float | None]]]:
+    """Mean over seeds of a column at every budget, for some rows; budget 0 is the model before training."""
+    untrained = [record for row in final for record in final[row] if not protocol.rows[row].trained]
+    start = [(0, _mean([score(record, 0, column) for record in untrained]))] if untrained else []
+    series = {}
+    for row in rows:
+        records = final.get(row, ())
+        steps = sorted({int(step) for record in records for step in record["scores"]})
+        points = [(step, _mean([score(record, step, column) for record in records])) for step in steps]
+        series[protocol.rows[row].title] = [*start, *points]
+    return series
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return mean(known) if known else None
+
+
+def _spread(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    return f"{mean(known):.1f} ± {stdev(known):.1f}" if len(known) > 1 else f"{known[0]:.1f}"

@@ -1,0 +1,214 @@
+"""The ablation's bookkeeping, with a stand-in for train_net.py that writes what the real one writes."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from sgovss.ablation.interpolation import interpolate_tower
+from sgovss.ablation.protocol import load_protocol
+from sgovss.ablation.report import best_cell, best_step, curves, table
+from sgovss.ablation.runs import Run, Runner
+from sgovss.config import load_config
+from sgovss.engine.checkpoint import SGOVSSCheckpointer, read_checkpoint
+from sgovss.engine.trainer import Trainer
+from sgovss.errors import InputError
+
+CHECKOUT = Path(__file__).parents[2]
+
+PROTOCOL = """
+frozen_at: abc
+steps: [100, 300, 1000]
+screening_steps: 300
+seeds: [1, 2]
+grid: {lr: [0.1, 0.3], weight: [1, 2]}
+options: {MODEL.CLIP.LR_MULTIPLIER: "{lr}"}
+tasks:
+  one:
+    title: the one task
+    config: sgovss_tiny.yaml
+    choose: [val/harmonic_mIoU]
+    report: {seen: test/seen_mIoU, harmonic mean: test/harmonic_mIoU}
+    aside: {other: extra/mIoU}
+rows:
+  zero_shot: {title: zero-shot, trained: false}
+  plain: {title: plain}
+  blend: {title: blended, tower_of: plain, shares: [0.5]}
+  soft: {title: soft, options: {W: "[{weight}]"}}
+"""
+
+# Scores rise with the steps, with the learning rate and by the seed, so that every choice is known beforehand.
+STAND_IN = """
+import json, sys, pathlib
+words = sys.argv[1:]
+at = words.index("--config-file")
+words = [w for w in words[:at] + words[at + 2:] if not w.startswith("--")]
+options = dict(zip(words[::2], words[1::2]))
+out = pathlib.Path(options["OUTPUT_DIR"])
+out.mkdir(parents=True, exist_ok=True)
+with (out / "calls.txt").open("a") as calls:
+    calls.write(" ".join(sys.argv[1:]) + "\\n")
+if "--eval-only" not in sys.argv:
+    if options["SEED"] == "13":
+        sys.exit("error: no luck")
+    for step in range(100, int(options["SOLVER.MAX_ITER"]) + 1, 100):
+        (out / f"model_{step - 1:07d}.pth").write_text("weights")
+    (out / "model_final.pth").write_text("weights")
+else:
+    steps = int(out.name.removeprefix("step_"))
+    value = steps / 100 + float(options.get("MODEL.CLIP.LR_MULTIPLIER", 0)) + int(options["SEED"])
+    for name in eval(options["DATASETS.TEST"]):
+        metrics = dict.fromkeys(("mIoU", "seen_mIoU", "unseen_mIoU", "harmonic_mIoU", "pACC"), value)
+        (out / "evaluation").mkdir(exist_ok=True)
+        (out / "evaluation" / f"{name}.json").write_text(
+            json.dumps({**metrics, "per_class": [{"name": "road", "iou": value}]}))
+"""
+
+
+@pytest.fixture
+def protocol(tmp_path):
+    (tmp_path / "protocol.yaml").write_text(PROTOCOL)
+    return load_protocol(tmp_path / "protocol.yaml")
+
+
+@pytest.fixture
+def runner(protocol, tmp_path):
+    (tmp_path / "train_net.py").write_text(STAND_IN)
+    return Runner(protocol, tmp_path / "train_net.py", tmp_path / "runs", tmp_path / "work")
+
+
+@pytest.fixture(scope="module")
+def tool():
+    spec = importlib.util.spec_from_file_location("ablation_tool", CHECKOUT / "tools" / "ablation.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_row_spans_the_axes_that_its_options_mention(protocol):
+    assert protocol.cells("zero_shot") == [{}]
+    assert protocol.cells("plain") == [{"lr": "0.1"}, {"lr": "0.3"}]
+    assert len(protocol.cells("soft")) == 4
+    assert protocol.cells("blend") == [{"lr": "0.1", "share": "0.5"}, {"lr": "0.3", "share": "0.5"}]
+    assert protocol.run_options("one", "soft", {"lr": "0.3", "weight": "2"}) == {
+        "MODEL.CLIP.LR_MULTIPLIER": "0.3",
+        "W": "[2]",
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("tower_of: plain", "tower_of: plane", "no row 'plane'"),
+        ('"[{weight}]"', '"[{heft}]"', "no axis 'heft'"),
+        ("seeds: [1, 2]", "seeds: [one]", "seeds.0"),
+        ("frozen_at: abc", "frozen: abc", "frozen"),
+        (", shares: [0.5]", "", "go together"),
+    ],
+)
+def test_a_wrong_protocol_ends_in_one_line(tmp_path, old, new, message):
+    (tmp_path / "wrong.yaml").write_text(PROTOCOL.replace(old, new))
+    with pytest.raises(InputError, match=message):
+        load_protocol(tmp_path / "wrong.yaml")
+
+
+def test_the_protocol_of_the_project_is_valid_and_names_known_keys():
+    protocol = load_protocol(CHECKOUT / "docs" / "evidence" / "protocol.yaml")
+    for task in protocol.tasks:
+        for row in protocol.rows:
+            for cell in protocol.cells(row):
+                options = protocol.run_options(task, row, cell)
+                load_config(protocol.tasks[task].config, [word for pair in options.items() for word in pair])
+
+
+def test_a_run_is_scored_at_each_budget_and_never_twice(runner):
+    run = Run("one", "plain", {"lr": "0.3"}, 2)
+    assert runner.carry_out(run, [100, 300])
+    record = runner.record(run)
+    assert {step: value["test"]["mIoU"] for step, value in record["scores"].items()} == {"100": 3.3, "300": 5.3}
+    assert record["scores"]["100"]["extra"]["iou"] == {"road": 3.3}
+    assert not runner.carry_out(run, [100, 300])
+    assert runner.carry_out(run, [100, 300, 1000])
+    calls = (runner.work / run.key / "calls.txt").read_text().splitlines()
+    assert len(calls) == 2 and "SOLVER.MAX_ITER 1000" in calls[1] and "--resume" in calls[1]
+
+
+def test_a_run_keeps_the_checkpoints_of_its_budgets_and_goes_on_from_the_last(runner):
+    run = Run("one", "plain", {"lr": "0.3"}, 1)
+    runner.carry_out(run, [100, 300])
+    folder = runner.work / run.key
+    assert sorted(path.name for path in folder.glob("*.pth")) == ["model_0000099.pth", "model_0000299.pth"]
+    assert (folder / "last_checkpoint").read_text() == "model_0000299.pth"
+
+
+def test_a_failed_training_names_log_and_reason_and_leaves_no_record(runner):
+    run = Run("one", "plain", {"lr": "0.3"}, 13)
+    with pytest.raises(InputError, match=r"status 1; see .*train.log \(error: no luck\)"):
+        runner.carry_out(run, [100])
+    assert runner.record(run) == {}
+
+
+def test_the_best_cell_and_checkpoint_are_those_of_the_validation_set(protocol):
+    def record(lr, **scores):
+        sets = {
+            step: {"val": {"harmonic_mIoU": val}, "test": {"harmonic_mIoU": test}}
+            for step, (val, test) in scores.items()
+        }
+        return {"cell": {"lr": lr}, "scores": {step.strip("s"): value for step, value in sets.items()}}
+
+    task = protocol.tasks["one"]
+    slow, fast = record("0.1", s100=(20, 90), s300=(25, 10)), record("0.3", s100=(30, 1), s300=(5, 99), s1000=(50, 2))
+    assert best_cell([slow, fast], task, longest=300) == {"lr": "0.3"}
+    assert best_step(slow, task) == "300"
+    assert best_step(fast, task) == "1000"
+    assert best_cell([{}], task, longest=300) is None
+
+
+def test_the_whole_command_screens_chooses_finishes_and_reports(tool, protocol, runner, tmp_path, monkeypatch):
+    monkeypatch.setattr("sgovss.ablation.runs.interpolate_tower", lambda *args: None)
+    monkeypatch.setattr(tool, "CHECKOUT", tmp_path)
+    flags = ["--protocol", tmp_path / "protocol.yaml", "--records", runner.records, "--work", runner.work]
+    flags += ["--report", tmp_path / "report"]
+    assert tool.main(["run", *map(str, flags)]) == 0
+    written = {str(path.relative_to(runner.records)) for path in runner.records.rglob("*.json")}
+    assert "one/plain/lr-0.1_seed-1.json" in written
+    assert "one/plain/lr-0.3_seed-2.json" in written and "one/plain/lr-0.1_seed-2.json" not in written
+    text = (tmp_path / "report" / "tables.md").read_text()
+    # (10 + 0.3 + 1, 10 + 0.3 + 2) at 1000 steps
+    assert "| plain     | lr 0.3             | 1000               |       2 | 11.8 ± 0.7" in text
+    assert (tmp_path / "report" / "one_harmonic_mean.png").is_file()
+
+
+def test_curves_begin_at_the_model_before_training(protocol):
+    def record(step, value):
+        return {"cell": {}, "scores": {step: {"test": {"seen_mIoU": value}}}}
+
+    final = {"zero_shot": [record("0", 1.0)], "plain": [record("100", 3.0), record("100", 5.0)]}
+    assert curves(protocol, "one", final, ["plain"], "test/seen_mIoU") == {"plain": [(0, 1.0), (100, 4.0)]}
+    assert "4.0 ± 1.4" in table(protocol, "one", final)
+
+
+def test_an_interpolated_tower_lies_between_frozen_and_tuned(tmp_path):
+    options = {"MODEL.SGOVSS.COMPENSATION.ENABLED": "False"}
+    cfg = load_config(
+        "sgovss_tiny.yaml", [*(word for pair in options.items() for word in pair), "OUTPUT_DIR", str(tmp_path)]
+    )
+    model = Trainer.build_model(cfg)
+    frozen = {key: value.clone() for key, value in model.state_dict().items()}
+    checkpointer = SGOVSSCheckpointer(model, cfg)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1.0)
+    checkpointer.save("tuned")
+    interpolate_tower(tmp_path / "tuned.pth", "sgovss_tiny.yaml", options, 0.25, tmp_path / "quarter.pth")
+    blended = read_checkpoint(tmp_path / "quarter.pth")["model"]
+    for key, value in blended.items():
+        expected = 0.25 if key.startswith("image_encoder.") else 1.0
+        torch.testing.assert_close(value, frozen[key] + expected)
+    assert json.dumps(sorted(blended)) == json.dumps(sorted(read_checkpoint(tmp_path / "tuned.pth")["model"]))

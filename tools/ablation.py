@@ -1,0 +1,154 @@
+#!/usr/bin/env python
+"""Run a protocol's rows and write what they show; run it again after an interruption and it goes on.
+
+    DETECTRON2_DATASETS=DATA python tools/ablation.py run                     # all of it, for days on a CPU
+    DETECTRON2_DATASETS=DATA python tools/ablation.py run --tasks generated --rows zero-shot plain --screen
+    python tools/ablation.py report                                           # tables and curves of what is there
+
+Screening tries every cell of a row's grid with the first seed at the short budgets; validation chooses the cell;
+the final runs take that cell to the longest budget with all seeds. Every finished run is one JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from sgovss.ablation.protocol import Protocol, load_protocol
+from sgovss.ablation.report import best_cell, chosen, curves, table
+from sgovss.ablation.runs import Run, Runner
+from sgovss.errors import InputError, command
+from sgovss.evaluation.pictures import draw_curves
+from sgovss.files import atomic_path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+EVIDENCE = CHECKOUT / "docs" / "evidence"
+
+logger = logging.getLogger("ablation")
+
+
+class Ablation:
+    """The runs of some tasks and rows.
+
+    Args:
+        protocol: all that may be run.
+        runner: carries runs out.
+        tasks, rows: what to look at; empty for everything.
+    """
+
+    def __init__(self, protocol: Protocol, runner: Runner, tasks: Sequence[str], rows: Sequence[str]) -> None:
+        self.protocol = protocol
+        self.runner = runner
+        self.tasks = _known(tasks, protocol.tasks, "--tasks")
+        self.rows = _known(rows, protocol.rows, "--rows")
+
+    def screen(self) -> None:
+        """Every cell, first seed, short budgets."""
+        steps = [step for step in self.protocol.steps if step <= self.protocol.screening_steps]
+        runs = [
+            Run(task, row, cell, self.protocol.seeds[0])
+            for task in self.tasks
+            for row in self.rows
+            for cell in self.protocol.cells(row)
+        ]
+        self._carry_out(runs, steps)
+
+    def finish(self, longest: int) -> None:
+        """The chosen cell of each row, all seeds, all budgets up to ``longest``."""
+        steps = [step for step in self.protocol.steps if step <= longest]
+        for task in self.tasks:
+            for row in self.rows:
+                cell = self.cell(task, row)
+                if cell is None:
+                    raise InputError(f"{task}/{row}: no cell is chosen yet; screen this row first")
+                seeds = self.protocol.seeds if self.protocol.rows[row].trained else self.protocol.seeds[:1]
+                self._carry_out([Run(task, row, cell, seed) for seed in seeds], steps)
+
+    def cell(self, task: str, row: str) -> dict[str, str] | None:
+        """The settings that screening chose."""
+        records = [
+            self.runner.record(Run(task, row, cell, self.protocol.seeds[0])) for cell in self.protocol.cells(row)
+        ]
+        return best_cell(records, self.protocol.tasks[task], self.protocol.screening_steps)
+
+    def final(self, task: str) -> dict[str, list[dict[str, Any]]]:
+        """The records of each row at its chosen cell."""
+        return {row: list(self._records(task, row)) for row in self.rows}
+
+    def _records(self, task: str, row: str) -> Iterator[dict[str, Any]]:
+        cell = self.cell(task, row)
+        if cell is not None:
+            records = (self.runner.record(Run(task, row, cell, seed)) for seed in self.protocol.seeds)
+            yield from (record for record in records if record)
+
+    def _carry_out(self, runs: Sequence[Run], steps: Sequence[int]) -> None:
+        for number, run in enumerate(runs, 1):
+            started = time.monotonic()
+            worked = self.runner.carry_out(run, steps)
+            record, task = self.runner.record(run), self.protocol.tasks[run.task]
+            scores = "; ".join(f"{step}: {chosen(record, task, step):.1f}" for step in record["scores"])
+            took = f"{(time.monotonic() - started) / 60:.1f} min" if worked else "was there"
+            logger.info("%d/%d %s: %s (validation by steps; %s)", number, len(runs), run.key, scores, took)
+
+
+def write_report(ablation: Ablation, folder: Path) -> None:
+    """Write ``tables.md`` and a picture of curves for each task's first reported columns."""
+    parts = []
+    for task in ablation.tasks:
+        final, spec = ablation.final(task), ablation.protocol.tasks[task]
+        if not any(final.values()):
+            continue
+        parts += [f"## {spec.title}", table(ablation.protocol, task, final)]
+        if spec.aside:
+            parts += ["Beside it, deciding nothing:", table(ablation.protocol, task, final, aside=True)]
+        trained = [row for row in ablation.rows if final[row] and ablation.protocol.rows[row].tower_of is None]
+        trained = [row for row in trained if ablation.protocol.rows[row].trained]
+        for heading, column in spec.report.items():
+            series = curves(ablation.protocol, task, final, trained, column)
+            name = f"{task}_{heading.replace(' ', '_')}.png"
+            draw_curves(series, f"{spec.title}: {heading}", folder / name)
+    path = folder / "tables.md"
+    with atomic_path(path) as temporary:
+        temporary.write_text("\n\n".join(["# Tables", *parts]) + "\n", encoding="utf-8")
+    print(f"tables in {path}")
+
+
+def _known(names: Sequence[str], all_names: Sequence[str], flag: str) -> list[str]:
+    if unknown := [name for name in names if name not in all_names]:
+        raise InputError(f"{flag}: no '{unknown[0]}' in the protocol; it has {', '.join(all_names)}")
+    return [name for name in all_names if not names or name in names]
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=("run", "report"))
+    parser.add_argument("--protocol", type=Path, default=EVIDENCE / "protocol.yaml")
+    parser.add_argument("--records", type=Path, default=EVIDENCE / "runs", help="one JSON a run")
+    parser.add_argument("--work", type=Path, default=Path("output/ablation"), help="checkpoints and logs")
+    parser.add_argument("--report", type=Path, default=EVIDENCE, help="where tables and curves go")
+    parser.add_argument("--tasks", nargs="*", default=(), help="default: all")
+    parser.add_argument("--rows", nargs="*", default=(), help="default: all")
+    parser.add_argument("--screen", action="store_true", help="stop after screening")
+    parser.add_argument("--longest", type=int, help="the longest budget of the final runs")
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
+    protocol = load_protocol(args.protocol)
+    runner = Runner(protocol, CHECKOUT / "train_net.py", args.records, args.work)
+    ablation = Ablation(protocol, runner, args.tasks, args.rows)
+    if args.action == "run":
+        ablation.screen()
+        if not args.screen:
+            ablation.finish(args.longest or max(protocol.steps))
+    write_report(ablation, args.report)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
