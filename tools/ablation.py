@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +41,15 @@ class Ablation:
         protocol: all that may be run.
         runner: carries runs out.
         tasks, rows: what to look at; empty for everything.
+        jobs: runs at a time.
     """
 
-    def __init__(self, protocol: Protocol, runner: Runner, tasks: Sequence[str], rows: Sequence[str]) -> None:
+    def __init__(
+        self, protocol: Protocol, runner: Runner, tasks: Sequence[str], rows: Sequence[str], jobs: int
+    ) -> None:
         self.protocol = protocol
         self.runner = runner
+        self.jobs = jobs
         self.tasks = _known(tasks, protocol.tasks, "--tasks")
         self.rows = _known(rows, protocol.rows, "--rows")
 
@@ -60,14 +66,23 @@ class Ablation:
 
     def finish(self, longest: int) -> None:
         """The chosen cell of each row, all seeds, all budgets up to ``longest``."""
-        steps = [step for step in self.protocol.steps if step <= longest]
-        for task in self.tasks:
-            for row in self.rows:
-                cell = self.cell(task, row)
-                if cell is None:
-                    raise InputError(f"{task}/{row}: no cell is chosen yet; screen this row first")
-                seeds = self.protocol.seeds if self.protocol.rows[row].trained else self.protocol.seeds[:1]
-                self._carry_out([Run(task, row, cell, seed) for seed in seeds], steps)
+        runs = [run for task in self.tasks for row in self.rows for run in self._final_runs(task, row)]
+        unique = {run.key: run for run in runs}
+        self._carry_out(list(unique.values()), [step for step in self.protocol.steps if step <= longest])
+
+    def _final_runs(self, task: str, row: str) -> list[Run]:
+        cell = self.cell(task, row)
+        if cell is None:
+            raise InputError(f"{task}/{row}: no cell is chosen yet; screen this row first")
+        spec = self.protocol.rows[row]
+        runs = [
+            Run(task, row, cell, seed) for seed in (self.protocol.seeds if spec.trained else self.protocol.seeds[:1])
+        ]
+        if spec.tower_of is not None:
+            # The row whose towers it takes may have chosen another cell for itself.
+            own = {axis: value for axis, value in cell.items() if axis != "share"}
+            runs += [Run(task, spec.tower_of, own, seed) for seed in self.protocol.seeds]
+        return runs
 
     def cell(self, task: str, row: str) -> dict[str, str] | None:
         """The settings that screening chose."""
@@ -87,13 +102,25 @@ class Ablation:
             yield from (record for record in records if record)
 
     def _carry_out(self, runs: Sequence[Run], steps: Sequence[int]) -> None:
-        for number, run in enumerate(runs, 1):
-            started = time.monotonic()
-            worked = self.runner.carry_out(run, steps)
-            record, task = self.runner.record(run), self.protocol.tasks[run.task]
-            scores = "; ".join(f"{step}: {chosen(record, task, step):.1f}" for step in record["scores"])
-            took = f"{(time.monotonic() - started) / 60:.1f} min" if worked else "was there"
-            logger.info("%d/%d %s: %s (validation by steps; %s)", number, len(runs), run.key, scores, took)
+        # What takes another row's checkpoints comes after that row.
+        waves = [[run for run in runs if bool(self.protocol.rows[run.row].tower_of) == late] for late in (False, True)]
+        with ThreadPoolExecutor(self.jobs) as pool:
+            for wave in waves:
+                pending = [pool.submit(self._carry_out_one, run, steps) for run in wave]
+                try:
+                    for number, done in enumerate(as_completed(pending), 1):
+                        logger.info("%d/%d %s", number, len(wave), done.result())
+                finally:
+                    for future in pending:
+                        future.cancel()
+
+    def _carry_out_one(self, run: Run, steps: Sequence[int]) -> str:
+        started = time.monotonic()
+        worked = self.runner.carry_out(run, steps)
+        record, task = self.runner.record(run), self.protocol.tasks[run.task]
+        scores = "; ".join(f"{step}: {chosen(record, task, step):.1f}" for step in record["scores"])
+        took = f"{(time.monotonic() - started) / 60:.1f} min" if worked else "was there"
+        return f"{run.key}: {scores} (validation by steps; {took})"
 
 
 def write_report(ablation: Ablation, folder: Path) -> None:
@@ -136,12 +163,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--tasks", nargs="*", default=(), help="default: all")
     parser.add_argument("--rows", nargs="*", default=(), help="default: all")
     parser.add_argument("--screen", action="store_true", help="stop after screening")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time, which share the cores")
     parser.add_argument("--longest", type=int, help="the longest budget of the final runs")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     protocol = load_protocol(args.protocol)
-    runner = Runner(protocol, CHECKOUT / "train_net.py", args.records, args.work)
-    ablation = Ablation(protocol, runner, args.tasks, args.rows)
+    # Several runs of one thread each get more done than one run of several threads.
+    threads = max(1, os.cpu_count() // args.jobs)
+    runner = Runner(protocol, CHECKOUT / "train_net.py", args.records, args.work, threads)
+    ablation = Ablation(protocol, runner, args.tasks, args.rows, args.jobs)
     if args.action == "run":
         ablation.screen()
         if not args.screen:

@@ -51,13 +51,15 @@ class Runner:
         script: train_net.py.
         records: folder of one JSON a run.
         work: folder for checkpoints and logs, which may be removed when all is done.
+        threads: of each run on the CPU.
     """
 
-    def __init__(self, protocol: Protocol, script: Path, records: Path, work: Path) -> None:
+    def __init__(self, protocol: Protocol, script: Path, records: Path, work: Path, threads: int) -> None:
         self.protocol = protocol
         self.script = script
         self.records = records
         self.work = work
+        self.threads = threads
 
     def record(self, run: Run) -> dict[str, Any]:
         """What is known of a run; empty if nothing is.
@@ -136,8 +138,9 @@ class Runner:
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, str(self.script), "--config-file", self.protocol.tasks[run.task].config, *flags]
         command += [word for pair in options.items() for word in pair]
+        environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
         with log.open("a", encoding="utf-8") as file:
-            done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT)
+            done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
         if done.returncode:
             last = (log.read_text(encoding="utf-8").strip().splitlines() or ["no output"])[-1]
             raise InputError(f"{run.key}: train_net.py ended with status {done.returncode}; see {log} ({last[:200]})")
@@ -151,7 +154,7 @@ class Runner:
             "config": self.protocol.tasks[run.task].config,
             "options": dict(options),
             "commit": _commit(),
-            "machine": f"{os.cpu_count()} x {platform.processor() or platform.machine()}, torch {torch.__version__}",
+            "machine": f"{self.threads} of {os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}",
             "minutes": round(minutes, 1),
             "scores": scores,
         }

@@ -79,7 +79,7 @@ def protocol(tmp_path):
 @pytest.fixture
 def runner(protocol, tmp_path):
     (tmp_path / "train_net.py").write_text(STAND_IN)
-    return Runner(protocol, tmp_path / "train_net.py", tmp_path / "runs", tmp_path / "work")
+    return Runner(protocol, tmp_path / "train_net.py", tmp_path / "runs", tmp_path / "work", 1)
 
 
 @pytest.fixture(scope="module")
