@@ -1,11 +1,14 @@
-"""Pre-train and judge the embedded vision-language model.
+r"""Pre-train and judge the embedded vision-language model.
 
-    python tools/pretrain_tiny_vlm.py train --manifest captions_ucm.jsonl --images ucm --output output/tiny_vlm
+    python -m sgovss.data.scenes --output output/pretraining_scenes --count 1600 --seed 1000000 --style a
+    python tools/pretrain_tiny_vlm.py train --manifest captions_ucm.jsonl --images ucm \
+        --scenes output/pretraining_scenes --output output/tiny_vlm
+    python tools/pretrain_tiny_vlm.py average --weights A.safetensors B.safetensors --output mean.safetensors
     python tools/pretrain_tiny_vlm.py evaluate --data DATA
     python tools/pretrain_tiny_vlm.py name-scenes
 
 A manifest is a jsonl file with ``{"file", "captions"}`` a line and optionally ``class`` (the scene's name); files are
-relative to its ``--images`` folder. Generated scenes (``python -m sgovss.data.scenes``) bring one.
+relative to its ``--images`` folder. Generated scenes are optional; their regions are named after their masks.
 Run ``train`` again after an interruption and it goes on where the last checkpoint stands.
 """
 
@@ -13,27 +16,27 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from sgovss.allocator import keep_freed_memory
 from sgovss.data.scenes import SCENE_CLASSES
 from sgovss.errors import InputError, command
 from sgovss.modeling.clip_models import ASSETS, EMBEDDED_MODEL, create_model, create_tokenizer
 from sgovss.pretraining.evaluation import DENSE_SETS, ZeroShot, dense_iou, scene_accuracy
 from sgovss.pretraining.image_tower import load_image_tower, load_imagenet_weights, save_image_tower
 from sgovss.pretraining.manifests import load, read_manifest, split
+from sgovss.pretraining.regions import Regions
 from sgovss.pretraining.scene_crops import collect_crops, name_crops
 from sgovss.pretraining.texts import TextTable
 from sgovss.pretraining.training import Pretraining, Recipe
 
 WEIGHTS = ASSETS / "image_tower.safetensors"
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**33), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
-"""glibc's settings to keep freed memory: paging every activation in anew doubles the time of a step."""
 
 logger = logging.getLogger("pretrain_tiny_vlm")
 
@@ -42,7 +45,11 @@ def train(arguments: argparse.Namespace) -> None:
     """Train a tower and write OUTPUT/image_tower.safetensors."""
     if len(arguments.manifest) != len(arguments.images):
         raise InputError("--manifest and --images: give them in pairs, one folder for each manifest")
+    if arguments.size % 64:
+        raise InputError(f"--size {arguments.size}: give a multiple of 64, as a mosaic's tile must fill whole cells")
     recipe = Recipe(arguments.steps, arguments.batch, arguments.size, arguments.seed)
+    if arguments.scenes is None:
+        recipe = replace(recipe, scenes=0)
     records = []
     for manifest, root in zip(arguments.manifest, arguments.images, strict=True):
         training, held_out = split(read_manifest(manifest, root))
@@ -51,9 +58,11 @@ def train(arguments: argparse.Namespace) -> None:
     torch.manual_seed(recipe.seed)
     model = create_model(EMBEDDED_MODEL).eval()
     load_imagenet_weights(model.visual.trunk)
-    texts = TextTable(records, model, create_tokenizer(EMBEDDED_MODEL))
+    tokenizer = create_tokenizer(EMBEDDED_MODEL)
+    texts = TextTable(records, model, tokenizer)
     logger.info("%d distinct texts", len(texts.texts))
-    run = Pretraining(model.visual, load(records), texts, recipe)
+    regions = None if arguments.scenes is None else Regions(arguments.scenes, model, tokenizer, recipe.smallest_tile)
+    run = Pretraining(model.visual, load(records), texts, regions, recipe)
     checkpoint = arguments.output / "checkpoint.pt"
     if checkpoint.exists():
         run.resume(checkpoint)
@@ -62,6 +71,20 @@ def train(arguments: argparse.Namespace) -> None:
     weights = arguments.output / WEIGHTS.name
     save_image_tower(model.visual, weights, {"command": arguments.command_line, "seed": str(recipe.seed)})
     logger.info("wrote %s", weights)
+
+
+def average(arguments: argparse.Namespace) -> None:
+    """Write the mean of several towers that started from the same weights; it is often better than each."""
+    if len(arguments.weights) < 2:
+        raise InputError("--weights: give two files or more")
+    models = [create_model(EMBEDDED_MODEL) for _ in arguments.weights]
+    for model, path in zip(models, arguments.weights, strict=True):
+        load_image_tower(model.visual, path)
+    states = [model.visual.state_dict() for model in models]
+    mean = {key: sum(state[key] for state in states) / len(states) for key in states[0]}
+    models[0].visual.load_state_dict(mean)
+    save_image_tower(models[0].visual, arguments.output, {"command": arguments.command_line})
+    logger.info("wrote %s", arguments.output)
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
@@ -107,13 +130,19 @@ def _parser() -> argparse.ArgumentParser:
     training = commands.add_parser("train", help="train an image tower", description=train.__doc__)
     training.add_argument("--manifest", type=Path, action="append", required=True, help="jsonl file; repeatable")
     training.add_argument("--images", type=Path, action="append", required=True, help="its image folder; repeatable")
+    training.add_argument("--scenes", type=Path, help="folder of generated scenes, whose regions are trained on too")
     training.add_argument("--output", type=Path, required=True, help="folder for checkpoint, log and weights")
     training.add_argument("--steps", type=int, default=600)
     training.add_argument("--batch", type=int, default=64, help="images a step")
-    training.add_argument("--size", type=int, default=192, help="side of the crops in pixels")
+    training.add_argument("--size", type=int, default=192, help="side of the crops in pixels, a multiple of 64")
     training.add_argument("--seed", type=int, default=0)
     training.add_argument("--checkpoint-every", type=int, default=100, metavar="STEPS")
     training.set_defaults(run=train)
+
+    averaging = commands.add_parser("average", help="average towers", description=average.__doc__)
+    averaging.add_argument("--weights", type=Path, nargs="+", required=True)
+    averaging.add_argument("--output", type=Path, required=True, help="file to write")
+    averaging.set_defaults(run=average)
 
     judging = commands.add_parser("evaluate", help="scene accuracy and dense mIoU", description=evaluate.__doc__)
     judging.add_argument("--data", type=Path, required=True, help="holds ucm/, dubai_mbrsc/ and dronedeploy_sample/")
@@ -144,12 +173,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     arguments = _parser().parse_args(argv)
     arguments.command_line = shlex.join(["python", "tools/pretrain_tiny_vlm.py", *argv])
-    _start_log(getattr(arguments, "output", None))
+    _start_log(arguments.output if arguments.run is train else None)
     arguments.run(arguments)
     return 0
 
 
 if __name__ == "__main__":
-    if sys.platform == "linux" and not ALLOCATOR.keys() <= os.environ.keys():  # read at a process's start only
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **ALLOCATOR})
+    keep_freed_memory()
     sys.exit(main())

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sgovss.errors import InputError
 from sgovss.files import atomic_path
-from sgovss.pretraining.crops import random_crops
+from sgovss.pretraining.crops import draw_crops, finish, mosaics, sample
+from sgovss.pretraining.image_tower import dense_map
 from sgovss.pretraining.objective import contrastive_loss
+from sgovss.pretraining.regions import STRIDE, Regions
 from sgovss.pretraining.texts import TextTable
 
 logger = logging.getLogger(__name__)
@@ -23,13 +26,22 @@ logger = logging.getLogger(__name__)
 class Recipe:
     """What decides a run's outcome; a checkpoint only continues the recipe it was made with.
 
-    The learning rates are peaks of a one-cycle schedule with AdamW.
+    A step shows ``batch`` images one by one, or, in ``mosaic_share`` of the steps, mosaics of 2 x 2 images, each of
+    which answers for its own quarter of the dense map: that teaches the map to stay local. ``smallest`` and
+    ``smallest_tile`` are the smallest sides of crops, as shares of an image's. The learning rates are peaks of a
+    one-cycle schedule with AdamW.
     """
 
     steps: int
     batch: int
     size: int
     seed: int
+    mosaic_share: float = 0.5
+    mosaic_batch: int = 48
+    smallest: float = 0.7
+    smallest_tile: float = 0.375
+    scenes: int = 12
+    scene_weight: float = 0.3
     tower_lr: float = 2e-4
     projection_lr: float = 2e-3
     weight_decay: float = 0.01
@@ -44,13 +56,17 @@ class Pretraining:
         visual: open_clip's ``TimmModel``, started from ImageNet.
         images: (N, 3, 256, 256) uint8 RGB.
         texts: what may be said of each of the N images.
+        regions: generated scenes with masks, or None to train on images alone.
         recipe: see :class:`Recipe`.
     """
 
-    def __init__(self, visual: nn.Module, images: Tensor, texts: TextTable, recipe: Recipe) -> None:
+    def __init__(
+        self, visual: nn.Module, images: Tensor, texts: TextTable, regions: Regions | None, recipe: Recipe
+    ) -> None:
         self.visual = visual.to(memory_format=torch.channels_last)
         self.images = images
         self.texts = texts
+        self.regions = regions
         self.recipe = recipe
         rates = [recipe.tower_lr, recipe.projection_lr]
         groups = [{"params": list(part.parameters())} for part in (visual.trunk, visual.head)]
@@ -79,15 +95,30 @@ class Pretraining:
     def _train_step(self) -> float:
         # One generator a step: a resumed run draws what the uninterrupted one would have drawn.
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
-        chosen = torch.randint(len(self.images), (self.recipe.batch,), generator=generator)
-        texts = self.texts.embeddings[self.texts.draw(chosen, generator)]
-        views = random_crops(self.images[chosen], self.recipe.size, generator)
-        loss = contrastive_loss(self.visual(views), texts, self.recipe.temperature)
+        loss = self._caption_loss(generator)
+        recipe = self.recipe
+        if self.regions is not None:
+            scenes = self.regions.loss(self.visual, recipe.scenes, recipe.size, recipe.temperature, generator)
+            loss = loss + recipe.scene_weight * scenes
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
         self.schedule.step()
         return loss.item()
+
+    def _caption_loss(self, generator: torch.Generator) -> Tensor:
+        recipe = self.recipe
+        in_mosaics = torch.rand((), generator=generator).item() < recipe.mosaic_share
+        side = 2 if in_mosaics else 1
+        count = recipe.mosaic_batch * side**2 if in_mosaics else recipe.batch
+        chosen = torch.randint(len(self.images), (count,), generator=generator)
+        texts = self.texts.embeddings[self.texts.draw(chosen, generator)]
+        crops = draw_crops(count, recipe.smallest_tile if in_mosaics else recipe.smallest, generator)
+        tiles = finish(sample(self.images[chosen], crops, recipe.size // side), generator)
+        dense = dense_map(self.visual, mosaics(tiles, side))
+        # The head is linear: the mean of a tile's cells is the embedding of the tile.
+        answers = F.avg_pool2d(dense, recipe.size // side // STRIDE).permute(0, 2, 3, 1).flatten(0, 2)
+        return contrastive_loss(answers, texts, recipe.temperature)
 
     def save(self, path: Path) -> None:
         """Write the whole state, atomically."""

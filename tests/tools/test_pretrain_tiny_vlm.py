@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from sgovss.data.scenes import SCENE_VOCABULARY, generate_scene, write_scenes
 from sgovss.errors import InputError
 from sgovss.modeling.clip_models import ASSETS, create_model, create_tokenizer
-from sgovss.pretraining.crops import random_crops
+from sgovss.pretraining.crops import draw_crops, mosaics, sample
 from sgovss.pretraining.evaluation import ZeroShot, dense_iou
 from sgovss.pretraining.image_tower import (
     dense_map,
@@ -27,6 +27,7 @@ from sgovss.pretraining.image_tower import (
 )
 from sgovss.pretraining.manifests import IGNORE, Record, read_manifest, split
 from sgovss.pretraining.objective import contrastive_loss
+from sgovss.pretraining.regions import Regions, pool_regions
 from sgovss.pretraining.scene_crops import PURITY, Crop, crops_of_scene, name_crops
 from sgovss.pretraining.texts import TRAINING_TEMPLATES, TextTable
 from sgovss.vocabulary import Vocabulary
@@ -80,8 +81,7 @@ def photos(tmp_path_factory):
 
 def _train(tool, output: Path, photos: Path, scenes: Path, **options: int) -> int:
     arguments = ["train", "--output", str(output), "--steps", "3", "--batch", "6", "--size", "64"]
-    for root in (photos, scenes):
-        arguments += ["--manifest", str(root / "captions.jsonl"), "--images", str(root)]
+    arguments += ["--manifest", str(photos / "captions.jsonl"), "--images", str(photos), "--scenes", str(scenes)]
     for key, value in options.items():
         arguments += [f"--{key.replace('_', '-')}", str(value)]
     return tool.main(arguments)
@@ -156,7 +156,7 @@ def test_pixels_are_normalised_as_the_model_configuration_says():
 def test_crops_are_repeatable_square_and_in_any_orientation():
     images = torch.zeros(40, 3, 256, 256, dtype=torch.uint8)
     images[:, :, :, 192:] = 250  # a bright edge on the right
-    views = [random_crops(images, 64, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
+    views = [sample(images, draw_crops(40, 0.5, torch.Generator().manual_seed(seed)), 64) for seed in (0, 0, 1)]
     assert torch.equal(views[0], views[1]) and not torch.equal(views[0], views[2])
     assert views[0].shape == (40, 3, 64, 64)
     halves = {
@@ -165,8 +165,43 @@ def test_crops_are_repeatable_square_and_in_any_orientation():
         "top": lambda view: view[..., :16, :],
         "bottom": lambda view: view[..., -16:, :],
     }
-    bright = {side: sum(bool(half(v).mean() > v.mean() + 0.2) for v in views[0]) for side, half in halves.items()}
+    bright = {side: sum(bool(half(v).mean() > v.mean() + 25) for v in views[0]) for side, half in halves.items()}
     assert min(bright.values()) > 2, bright
+
+
+def test_a_mosaic_shows_its_tiles_row_by_row():
+    tiles = torch.arange(8.0).view(8, 1, 1, 1).expand(-1, 3, 2, 2)
+    picture = mosaics(tiles, 2)
+    assert picture.shape == (2, 3, 4, 4)
+    assert picture[1, 0].tolist() == [[4, 4, 5, 5]] * 2 + [[6, 6, 7, 7]] * 2
+    assert torch.equal(mosaics(tiles, 1), tiles)
+
+
+def test_a_region_is_the_mean_of_its_cells_in_which_purer_ones_count_more():
+    dense = torch.tensor([[[[1.0, 3.0], [10.0, 10.0]]]])
+    shares = torch.tensor([[[[1.0, 0.5], [0.0, 0.0]], [[0.0, 0.5], [0.0, 0.0]], [[0.0, 0.0], [1.0, 1.0]]]])
+    regions, classes = pool_regions(dense, shares)
+    assert classes.tolist() == [0, 2]  # half a cell is no region
+    assert regions[:, 0].tolist() == pytest.approx([(1 * 1 + 0.25 * 3) / 1.25, 10])
+
+
+def test_scene_masks_follow_their_crops(model, tokenizer, scenes):
+    regions = Regions(scenes, model, tokenizer, smallest=0.5)
+    views, shares = regions.draw(4, 128, torch.Generator().manual_seed(3))
+    assert views.shape == (4, 3, 128, 128) and shares.shape == (4, len(SCENE_VOCABULARY), 4, 4)
+    assert (shares.sum(dim=1) <= 1 + 1e-5).all() and shares.sum() > 0.9 * 4 * 16
+    # A picture that shows its own mask stays in step with it through every crop and turn.
+    regions.images = regions.masks.expand(-1, 3, -1, -1)
+    crops = draw_crops(6, 0.5, torch.Generator().manual_seed(0))
+    images, masks = (sample(x, crops, 64, mode="nearest") for x in (regions.images, regions.masks))
+    assert torch.equal(images[:, :1], masks)
+
+
+def test_no_scenes_is_one_line(tool, tmp_path, photos, capsys):
+    assert _train(tool, tmp_path / "out", photos, tmp_path) == 2
+    assert "sgovss.data.scenes" in capsys.readouterr().err
+    assert _train(tool, tmp_path / "out", photos, tmp_path, size=96) == 2
+    assert "multiple of 64" in capsys.readouterr().err
 
 
 def test_texts_are_captions_and_templated_scene_names(model, tokenizer, photos):
@@ -203,6 +238,19 @@ def test_weights_survive_fp16_file_and_wrong_ones_are_refused(model, tmp_path):
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(InputError, match="cannot read"):
         load_image_tower(other, path)
+
+
+def test_towers_are_averaged(tool, model, tmp_path):
+    other = create_model("tiny").visual
+    for visual, name in ((model.visual, "a"), (other, "b")):
+        save_image_tower(visual, tmp_path / f"{name}.safetensors", {})
+    files = [str(tmp_path / f"{name}.safetensors") for name in ("a", "b", "mean")]
+    assert tool.main(["average", "--weights", *files[:2], "--output", files[2]]) == 0
+    first, second, mean = (load_file(file) for file in files)
+    for key, value in mean.items():
+        expected = (first[key].float() + second[key].float()) / 2
+        torch.testing.assert_close(value.float(), expected, rtol=1e-2, atol=1e-3)
+    assert tool.main(["average", "--weights", files[0], "--output", files[2]]) == 2
 
 
 def test_crops_are_pure_or_centred():
