@@ -186,7 +186,7 @@ def test_a_region_is_the_mean_of_its_cells_in_which_purer_ones_count_more():
 
 
 def test_scene_masks_follow_their_crops(model, tokenizer, scenes):
-    regions = Regions(scenes, model, tokenizer, smallest=0.5)
+    regions = Regions([scenes], model, tokenizer, smallest=0.5)
     views, shares = regions.draw(4, 128, torch.Generator().manual_seed(3))
     assert views.shape == (4, 3, 128, 128) and shares.shape == (4, len(SCENE_VOCABULARY), 4, 4)
     assert (shares.sum(dim=1) <= 1 + 1e-5).all() and shares.sum() > 0.9 * 4 * 16

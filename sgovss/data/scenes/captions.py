@@ -37,10 +37,11 @@ _PLACES = {
     "harbour": ("a harbor", "a port"),
     "airport": ("an airport", "a part of an airport"),
     "farmland": ("the countryside", "a rural area"),
+    "desert": ("the desert", "desert land", "a sandy landscape"),
     "park": ("a park", "a leisure park"),
     "river": ("a riverside landscape", "a natural landscape"),
 }
-_WATERS = {"river": ("a river", "the river"), "harbour": ("the sea",), "park": ("a lake",)}
+_WATERS = {"river": ("a river", "the river"), "harbour": ("the sea",), "desert": ("the sea",), "park": ("a lake",)}
 _NUMBERS = {1: ("a", "one"), 2: ("two",), 3: ("three",), 4: ("four", "several")}
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from sgovss.data.scenes.canvas import Canvas
 from sgovss.data.scenes.captions import write_captions
 from sgovss.data.scenes.country import farmland
+from sgovss.data.scenes.desert import desert
 from sgovss.data.scenes.leisure import draw_trees
 from sgovss.data.scenes.light import Conditions, photograph, pixel_labels
 from sgovss.data.scenes.styles import Style, get_style
@@ -31,6 +32,7 @@ _LAYOUTS: dict[str, tuple[Callable[[Canvas], None], float, float]] = {
     "harbour": (harbour, 0.16, 0.7),
     "airport": (airport, 0.18, 0.65),
     "farmland": (farmland, 0.2, 1.0),
+    "desert": (desert, 0.2, 1.0),
     "park": (park, 0.14, 0.45),
     "river": (river, 0.2, 0.8),
 }

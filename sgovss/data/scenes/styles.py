@@ -136,8 +136,46 @@ _ARID = Style(
     gsd_factor=0.85,
 )  # fmt: skip
 
-STYLES: dict[str, Style] = {style.name: style for style in (_TEMPERATE, _ARID)}
-"""The styles by name: "a" is temperate (green, low sun, pitched roofs), "b" arid (tan, high sun, flat roofs)."""
+_DESERT = Style(
+    name="c",
+    kinds=(
+        "desert", "desert", "desert", "desert", "desert", "residential", "commercial", "industrial", "harbour",
+        "harbour", "airport", "farmland", "park", "river",
+    ),
+    grass=rgb("6c7c3e", "7f8b52", "557034", "8c9060"),
+    dry=rgb("a89c6e", "b0a478", "9a9264"),
+    soil=rgb("dac6a4", "cdb590", "e4d4b8", "bfa27e", "c9a98c", "d8bfa6", "a9907a", "b8a796"),
+    crops=rgb("5a7a3a", "7d9250", "b9a46a", "a68a5c", "cbb684", "4d6a36"),
+    leaves=rgb("4a5a34", "3c4c2c", "5e6a40", "6e7450"),
+    autumn=rgb("7c7a48", "8c8654"),
+    water=rgb("1e4c66", "2a6a84", "37808e", "235a5a", "16384e"),
+    shallow=rgb("6aa8a4", "88b4a8", "5a9a9c"),
+    asphalt=rgb("74706e", "86807a", "94908a", "62605e"),
+    concrete=rgb("d2cabc", "c6bdae", "dcd6ca", "b4aca2"),
+    pitched_roof=rgb("b87858", "c89478", "a87a62", "d0b49c", "94807a"),
+    flat_roof=rgb("e4ddd0", "d2c6b4", "efece4", "c0b4a4", "a8a098", "d8ccb8"),
+    court=rgb("3f7a9a", "4a8a6a", "a85a42", "6a86a0"),
+    tank=rgb("ece8de", "dcd4c6", "c6c0b4", "a4a8aa"),
+    sun_elevation=(40, 70),
+    haze=(0.02, 0.3),
+    saturation=(0.5, 1.05),
+    warmth=(-0.02, 0.1),
+    noise=(0.004, 0.024),
+    blur=(0.4, 1.1),
+    lot_width=(14, 26),
+    lot_depth=(18, 32),
+    crown_radius=(1.2, 3.0),
+    tree_density=0.45,
+    flat_share=0.75,
+    dryness=(0.3, 0.9),
+    autumn_share=0.02,
+    texture=0.8,
+    gsd_factor=1.15,
+)  # fmt: skip
+
+STYLES: dict[str, Style] = {style.name: style for style in (_TEMPERATE, _ARID, _DESERT)}
+"""The styles by name: "a" is temperate (green, low sun, pitched roofs), "b" arid (tan, high sun, flat roofs), "c" a
+desert and its coast (pale sand, few trees, blue sea)."""
 
 
 def get_style(name: str) -> Style:
