@@ -19,7 +19,6 @@ import logging
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -47,9 +46,15 @@ def train(arguments: argparse.Namespace) -> None:
         raise InputError("--manifest and --images: give them in pairs, one folder for each manifest")
     if arguments.size % 64:
         raise InputError(f"--size {arguments.size}: give a multiple of 64, as a mosaic's tile must fill whole cells")
-    recipe = Recipe(arguments.steps, arguments.batch, arguments.size, arguments.seed)
-    if arguments.scenes is None:
-        recipe = replace(recipe, scenes=0)
+    recipe = Recipe(
+        steps=arguments.steps,
+        batch=arguments.batch,
+        size=arguments.size,
+        seed=arguments.seed,
+        mosaic_share=arguments.mosaic_share,
+        smallest=arguments.smallest,
+        scenes=Recipe.scenes if arguments.scenes else 0,
+    )
     records = []
     for manifest, root in zip(arguments.manifest, arguments.images, strict=True):
         training, held_out = split(read_manifest(manifest, root))
@@ -57,11 +62,14 @@ def train(arguments: argparse.Namespace) -> None:
         records += training
     torch.manual_seed(recipe.seed)
     model = create_model(EMBEDDED_MODEL).eval()
-    load_imagenet_weights(model.visual.trunk)
+    if arguments.start is None:
+        load_imagenet_weights(model.visual.trunk)
+    else:
+        load_image_tower(model.visual, arguments.start)
     tokenizer = create_tokenizer(EMBEDDED_MODEL)
     texts = TextTable(records, model, tokenizer)
     logger.info("%d distinct texts", len(texts.texts))
-    regions = None if arguments.scenes is None else Regions(arguments.scenes, model, tokenizer, recipe.smallest_tile)
+    regions = Regions(arguments.scenes, model, tokenizer, recipe.smallest_tile) if arguments.scenes else None
     run = Pretraining(model.visual, load(records), texts, regions, recipe)
     checkpoint = arguments.output / "checkpoint.pt"
     if checkpoint.exists():
@@ -130,11 +138,25 @@ def _parser() -> argparse.ArgumentParser:
     training = commands.add_parser("train", help="train an image tower", description=train.__doc__)
     training.add_argument("--manifest", type=Path, action="append", required=True, help="jsonl file; repeatable")
     training.add_argument("--images", type=Path, action="append", required=True, help="its image folder; repeatable")
-    training.add_argument("--scenes", type=Path, help="folder of generated scenes, whose regions are trained on too")
+    training.add_argument(
+        "--scenes",
+        type=Path,
+        nargs="*",
+        default=(),
+        help="folders of generated scenes, whose regions are trained on too",
+    )
+    training.add_argument("--start", type=Path, help="tower to start from instead of the ImageNet weights")
     training.add_argument("--output", type=Path, required=True, help="folder for checkpoint, log and weights")
     training.add_argument("--steps", type=int, default=600)
     training.add_argument("--batch", type=int, default=64, help="images a step")
     training.add_argument("--size", type=int, default=192, help="side of the crops in pixels, a multiple of 64")
+    training.add_argument("--smallest", type=float, default=Recipe.smallest, help="smallest side of a crop, as a share")
+    training.add_argument(
+        "--mosaic-share",
+        type=float,
+        default=Recipe.mosaic_share,
+        help="share of steps that show mosaics of 2 x 2 images",
+    )
     training.add_argument("--seed", type=int, default=0)
     training.add_argument("--checkpoint-every", type=int, default=100, metavar="STEPS")
     training.set_defaults(run=train)

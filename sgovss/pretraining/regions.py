@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -28,7 +29,7 @@ class Regions:
     """Scenes with exact masks, whose regions are contrasted with the names of their classes.
 
     Args:
-        folder: as :func:`sgovss.data.scenes.write_scenes` leaves it.
+        folders: as :func:`sgovss.data.scenes.write_scenes` leaves them; scenes of one size.
         model, tokenizer: the open_clip model with its frozen text tower.
         smallest: smallest side of a crop, as a share of the scene's.
 
@@ -36,14 +37,17 @@ class Regions:
         InputError: there are no scenes, or a mask is missing.
     """
 
-    def __init__(self, folder: Path, model: nn.Module, tokenizer: Tokenizer, smallest: float) -> None:
-        paths = sorted((folder / "images").glob("*.png"))
-        if not paths:
-            raise InputError(
-                f"{folder}: no images/*.png; make scenes with python -m sgovss.data.scenes --output {folder}"
-            )
-        self.images = torch.from_numpy(np.stack([decode(path) for path in paths])).permute(0, 3, 1, 2).contiguous()
-        masks = [decode(folder / "labels_id" / path.name, cv2.IMREAD_UNCHANGED) for path in paths]
+    def __init__(self, folders: Sequence[Path], model: nn.Module, tokenizer: Tokenizer, smallest: float) -> None:
+        images, masks = [], []
+        for folder in folders:
+            paths = sorted((folder / "images").glob("*.png"))
+            if not paths:
+                raise InputError(
+                    f"{folder}: no images/*.png; make scenes with python -m sgovss.data.scenes --output {folder}"
+                )
+            images += [decode(path) for path in paths]
+            masks += [decode(folder / "labels_id" / path.name, cv2.IMREAD_UNCHANGED) for path in paths]
+        self.images = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
         self.masks = torch.from_numpy(np.stack(masks))[:, None]
         self.smallest = smallest
         words = [(index, name) for index, entry in enumerate(SCENE_VOCABULARY) for name in entry.names]
