@@ -16,4 +16,4 @@ def keep_freed_memory() -> None:
     script, before anything is done that must not be done twice.
     """
     if sys.platform == "linux" and not SETTINGS.keys() <= os.environ.keys():
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **SETTINGS})
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, **SETTINGS})

@@ -70,8 +70,10 @@ def _add_model(cfg: CfgNode) -> None:
     compensation.ENABLED = True
     # Factors of the losses gc3, gc4, gc5 and gcd (res3, res4, res5, dense).
     compensation.WEIGHTS = [0.1, 0.1, 0.1, 0.1]
-    # The factors change linearly to this multiple of themselves over the training; 1 keeps them.
+    # The factors change linearly to this multiple of themselves; 1 keeps them.
     compensation.FINAL_SCALE = 1.0
+    # The step at which they have, so that a longer run begins as a shorter one; 0 for the end of the training.
+    compensation.FINAL_ITER = 0
     # Side of the pooling cells, in cells of the dense map.
     compensation.POOL = 2
     # Distance per pooled cell: "cosine" or "smooth_l1".

@@ -26,7 +26,7 @@ class GeneralizationCompensation(nn.Module):
 
     Args:
         weights: factor of each level's loss, in the order res3, res4, res5, dense; 0 leaves it out.
-        final_scale: factor on all of them reached linearly at the end of training; 1 is constant.
+        final_scale: factor on all of them reached linearly at the end of the schedule; 1 is constant.
         pool: side of the coarse grid's cells, in cells of the dense map.
         distance: ``cosine`` (half the squared distance of unit vectors per cell) or ``smooth_l1``
             (Huber distance in units of the twin's own spread).
@@ -83,7 +83,7 @@ class GeneralizationCompensation(nn.Module):
         Args:
             tuned, frozen: maps (B, C, h, w) by level, as :class:`CLIPImageEncoder` returns them.
             labelled: (B, H, W) bool, which pixels of the images have a label; None for all.
-            progress: how much of the training is over, 0 to 1.
+            progress: how much of the schedule is over, 0 to 1.
 
         Returns:
             the weighted scalar losses ``loss_gc3``, ``loss_gc4``, ``loss_gc5`` and ``loss_gcd``.

@@ -46,7 +46,7 @@ class SGOVSS(nn.Module):
         compensation: soft guidance while training, or None for plain fine-tuning.
         view: how an image is looked at when testing.
         pixel_mean, pixel_std: of the RGB input in 0..255.
-        max_iter: length of the training, for the compensation's schedule.
+        final_iter: the step at which the compensation's schedule has come to its end.
     """
 
     @configurable
@@ -61,7 +61,7 @@ class SGOVSS(nn.Module):
         view: View,
         pixel_mean: Sequence[float],
         pixel_std: Sequence[float],
-        max_iter: int,
+        final_iter: int,
     ) -> None:
         super().__init__()
         self.image_encoder = image_encoder
@@ -73,7 +73,7 @@ class SGOVSS(nn.Module):
         if compensation is not None:
             self.frozen_encoder = copy.deepcopy(image_encoder).requires_grad_(False)
         self.view = view
-        self.max_iter = max_iter
+        self.final_iter = final_iter
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
         self.register_state_dict_post_hook(_drop_twin)
@@ -92,7 +92,7 @@ class SGOVSS(nn.Module):
             "view": build_view(cfg),
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
-            "max_iter": cfg.SOLVER.MAX_ITER,
+            "final_iter": node.COMPENSATION.FINAL_ITER or cfg.SOLVER.MAX_ITER,
         }
 
     @property
@@ -155,7 +155,7 @@ class SGOVSS(nn.Module):
         return F.pad(images, (0, missing[1], 0, missing[0]), mode="replicate") if any(missing) else images
 
     def _progress(self) -> float:
-        return get_event_storage().iter / self.max_iter if has_event_storage() else 0.0
+        return min(1.0, get_event_storage().iter / self.final_iter) if has_event_storage() else 0.0
 
 
 def _one_word_each(text: TextEmbeddings) -> torch.Tensor:

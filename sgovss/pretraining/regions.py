@@ -34,7 +34,7 @@ class Regions:
         smallest: smallest side of a crop, as a share of the scene's.
 
     Raises:
-        InputError: there are no scenes, or a mask is missing.
+        InputError: there are no scenes, a mask is missing, or their sizes differ.
     """
 
     def __init__(self, folders: Sequence[Path], model: nn.Module, tokenizer: Tokenizer, smallest: float) -> None:
@@ -47,6 +47,8 @@ class Regions:
                 )
             images += [decode(path) for path in paths]
             masks += [decode(folder / "labels_id" / path.name, cv2.IMREAD_UNCHANGED) for path in paths]
+        if len(sizes := {array.shape[:2] for array in (*images, *masks)}) > 1:
+            raise InputError(f"{folders[-1]}: scenes and masks of {len(sizes)} sizes; make them with one --size")
         self.images = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
         self.masks = torch.from_numpy(np.stack(masks))[:, None]
         self.smallest = smallest

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from sgovss.ablation.interpolation import interpolate_tower
 from sgovss.ablation.protocol import load_protocol
@@ -184,6 +186,40 @@ def test_the_whole_command_screens_chooses_finishes_and_reports(tool, protocol, 
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
     assert ["plain", "lr 0.3", "1000", "2", "11.8 ± 0.7", "11.8 ± 0.7"] in rows
     assert (tmp_path / "report" / "one_harmonic_mean.png").is_file()
+
+
+@pytest.mark.slow
+def test_the_command_drives_the_real_train_net(checkout, run_options, tmp_path):
+    """Trains a step, is called again for a second one, and scores towers in between."""
+    options = dict(zip(run_options[::2], run_options[1::2], strict=True))
+    options["MODEL.CLIP.WEIGHTS"] = "embedded"
+    for key in ("DATASETS.TEST", "SOLVER.MAX_ITER", "SOLVER.CHECKPOINT_PERIOD", "OUTPUT_DIR"):
+        del options[key]
+    task = {
+        "title": "fields",
+        "config": "sgovss_tiny.yaml",
+        "choose": ["fields_test/mIoU"],
+        "report": {"seen": "fields_test/seen_mIoU", "unseen": "fields_test/unseen_mIoU"},
+    }
+    rows = {
+        "zero_shot": {"title": "zero-shot", "trained": False},
+        "plain": {"title": "plain", "options": {"MODEL.SGOVSS.COMPENSATION.ENABLED": "False"}},
+        "blend": {"title": "blended", "tower_of": "plain", "shares": [0.5]},
+    }
+    content = {"frozen_at": "nothing", "steps": [1, 2], "screening_steps": 1, "seeds": [1]}
+    content |= {"options": options, "tasks": {"fields": task}, "rows": rows}
+    (tmp_path / "protocol.yaml").write_text(yaml.safe_dump(content))
+    command = [sys.executable, str(checkout / "tools" / "ablation.py"), "run", "--protocol", "protocol.yaml"]
+    command += ["--records", "runs", "--work", "work", "--report", "report", "--jobs", "1"]
+    first = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert first.returncode == 0, first.stderr[-2000:]
+    scores = json.loads((tmp_path / "runs/fields/plain/seed-1.json").read_text())["scores"]
+    assert set(scores) == {"1", "2"} and set(scores["2"]["fields_test"]["iou"]) == {"field", "river", "hedge"}
+    blended = json.loads((tmp_path / "runs/fields/blend/share-0.5_seed-1.json").read_text())["scores"]
+    assert set(blended) == {"1", "2"}
+    assert "blended" in (tmp_path / "report" / "tables.md").read_text()
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert again.returncode == 0 and "was there" in again.stderr and " min)" not in again.stderr
 
 
 def test_curves_begin_at_the_model_before_training(protocol):

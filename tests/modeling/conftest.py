@@ -87,7 +87,7 @@ def model(encoder, embedder) -> SGOVSS:
         view=WholeImage(),
         pixel_mean=[120.0, 115.0, 105.0],
         pixel_std=[60.0, 60.0, 60.0],
-        max_iter=10,
+        final_iter=10,
     ).train()
 
 

@@ -79,7 +79,7 @@ def photos(tmp_path_factory):
     return root
 
 
-def _train(tool, output: Path, photos: Path, scenes: Path, **options: int) -> int:
+def _train(tool, output: Path, photos: Path, scenes: Path, **options: int | Path) -> int:
     arguments = ["train", "--output", str(output), "--steps", "3", "--batch", "6", "--size", "64"]
     arguments += ["--manifest", str(photos / "captions.jsonl"), "--images", str(photos), "--scenes", str(scenes)]
     for key, value in options.items():
@@ -202,6 +202,25 @@ def test_no_scenes_is_one_line(tool, tmp_path, photos, capsys):
     assert "sgovss.data.scenes" in capsys.readouterr().err
     assert _train(tool, tmp_path / "out", photos, tmp_path, size=96) == 2
     assert "multiple of 64" in capsys.readouterr().err
+
+
+def test_scenes_of_two_sizes_are_one_line(model, tokenizer, scenes, tmp_path):
+    others = write_scenes(tmp_path, "small", {"train": (1_000_000, 1)}, size=64, workers=1)
+    with pytest.raises(InputError, match="2 sizes"):
+        Regions([scenes, others], model, tokenizer, smallest=0.5)
+
+
+def test_a_run_may_start_from_another_tower(tool, model, tmp_path, photos, scenes):
+    with torch.no_grad():
+        first = next(model.visual.parameters())
+        kept, changed = first.clone(), first + 1
+        first.copy_(changed)
+        save_image_tower(model.visual, tmp_path / "start.safetensors", {})
+        first.copy_(kept)
+    assert _train(tool, tmp_path / "out", photos, scenes, steps=1, start=tmp_path / "start.safetensors") == 0
+    key = next(iter(dict(model.visual.named_parameters())))
+    trained = load_file(tmp_path / "out" / "image_tower.safetensors")[key].float()
+    torch.testing.assert_close(trained, changed, rtol=0.01, atol=0.02)
 
 
 def test_texts_are_captions_and_templated_scene_names(model, tokenizer, photos):
