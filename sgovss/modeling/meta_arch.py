@@ -76,6 +76,8 @@ class SGOVSS(nn.Module):
         self.final_iter = final_iter
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
+        # Convolutions are faster so, and their results inherit the order.
+        self.to(memory_format=torch.channels_last)
         self.register_state_dict_post_hook(_drop_twin)
         self.register_load_state_dict_post_hook(_expect_no_twin)
 
