@@ -33,6 +33,8 @@ def _add_model(cfg: CfgNode) -> None:
     clip.NAME = "tiny"
     # "embedded", "random", a tag of open_clip, or the path of a state dict.
     clip.WEIGHTS = "embedded"
+    # "gelu", "quick_gelu" (OpenAI's) or, what a tag or one of OpenAI's files says and else the model's own, "auto".
+    clip.ACTIVATION = "auto"
     # What learns in the image encoder: "full", "attention" (queries and values of a ViT) or "none".
     clip.TUNING = "full"
     # Factor on the learning rate for the image encoder.

@@ -29,7 +29,7 @@ def interpolate_tower(checkpoint: Path, config: str, options: Mapping[str, str],
         InputError: the checkpoint or the CLIP weights cannot be read.
     """
     cfg = load_config(config, [word for pair in options.items() for word in pair])
-    clip = load_clip(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS)
+    clip = load_clip(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS, cfg.MODEL.CLIP.ACTIVATION)
     frozen = CLIPImageEncoder(visual=clip.visual, tuning=cfg.MODEL.CLIP.TUNING).state_dict()
     content = read_checkpoint(checkpoint)
     for key, tuned in content["model"].items():

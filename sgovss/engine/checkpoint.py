@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from detectron2.config import CfgNode
 from fvcore.common.checkpoint import Checkpointer
 from torch import nn
@@ -100,9 +101,22 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise InputError(f"MODEL.WEIGHTS: {path} is damaged or cut short ({reason}); copy it again") from error
-    if not isinstance(content, dict) or content.get("kind") not in (TRAINING, INFERENCE):
+    known = isinstance(content, dict) and content.get("kind") in (TRAINING, INFERENCE)
+    if not known or not {"model", "config"} <= content.keys():
         raise InputError(f"MODEL.WEIGHTS: {path} is no checkpoint of sgovss; CLIP weights go to MODEL.CLIP.WEIGHTS")
     return content
+
+
+def expect_own_weights(cfg: CfgNode, path: str | Path) -> None:
+    """Have the model built without CLIP's weights, in place, if a checkpoint holds all weights itself.
+
+    Raises:
+        InputError: as :func:`read_checkpoint`.
+    """
+    content = read_checkpoint(path)
+    if content["kind"] == INFERENCE:
+        cfg.MODEL.CLIP.WEIGHTS = "random"
+        cfg.MODEL.CLIP.ACTIVATION = yaml.safe_load(content["config"])["MODEL"]["CLIP"]["ACTIVATION"]
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:

@@ -17,10 +17,11 @@ from sgovss.config import config_path, load_config
 from sgovss.data import register_datasets
 from sgovss.data.checks import check_dataset
 from sgovss.data.registration import dataset_metadata
-from sgovss.engine.checkpoint import INFERENCE, load_weights, read_checkpoint
+from sgovss.engine.checkpoint import expect_own_weights, load_weights
 from sgovss.engine.trainer import Trainer
 from sgovss.errors import InputError
 from sgovss.files import atomic_path
+from sgovss.modeling.clip_models import activation_of
 
 logger = logging.getLogger(__name__)
 
@@ -59,9 +60,11 @@ def prepare_config(args: argparse.Namespace) -> CfgNode:
     if args.eval_only:
         # The frozen twin guides training; evaluation has no use for it.
         cfg.MODEL.SGOVSS.COMPENSATION.ENABLED = False
-    if cfg.MODEL.WEIGHTS and read_checkpoint(cfg.MODEL.WEIGHTS)["kind"] == INFERENCE:
-        # All weights are in the checkpoint; do not ask for CLIP's as well.
-        cfg.MODEL.CLIP.WEIGHTS = "random"
+    if cfg.MODEL.CLIP.ACTIVATION == "auto":
+        # Known by the weights' source, which a checkpoint's reader may not have.
+        cfg.MODEL.CLIP.ACTIVATION = activation_of(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS)
+    if cfg.MODEL.WEIGHTS:
+        expect_own_weights(cfg, cfg.MODEL.WEIGHTS)
     register_datasets(cfg.DATASETS.SPECIFICATIONS)
     names = cfg.DATASETS.TEST if args.eval_only else (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)
     if not names:

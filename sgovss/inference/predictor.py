@@ -12,7 +12,7 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 
 from sgovss.config import load_config
-from sgovss.engine.checkpoint import INFERENCE, load_weights, read_checkpoint
+from sgovss.engine.checkpoint import expect_own_weights, load_weights, read_checkpoint
 from sgovss.errors import InputError
 from sgovss.vocabulary import Vocabulary
 
@@ -58,8 +58,8 @@ class Predictor:
         # The frozen twin guides training; a predictor has no use for it.
         cfg.MODEL.SGOVSS.COMPENSATION.ENABLED = False
         weights = weights or cfg.MODEL.WEIGHTS
-        if weights and read_checkpoint(weights)["kind"] == INFERENCE:
-            cfg.MODEL.CLIP.WEIGHTS = "random"
+        if weights:
+            expect_own_weights(cfg, weights)
         self.model = build_model(cfg).eval()
         if weights:
             load_weights(self.model, weights)

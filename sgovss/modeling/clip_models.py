@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
+from open_clip.model import resize_pos_embed
 from open_clip.tokenizer import HFTokenizer
 from safetensors.torch import load_file
 from torch import nn
@@ -19,6 +21,11 @@ from sgovss.errors import InputError
 EMBEDDED_MODEL = "tiny"
 ASSETS = Path(__file__).resolve().parent.parent / "assets" / "tiny_vlm"
 WEIGHTS = ASSETS / "image_tower.safetensors"
+
+ACTIVATIONS = ("auto", "gelu", "quick_gelu")
+
+_NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
+"""What OpenAI's archives keep, or may keep, among the weights."""
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
 
@@ -54,16 +61,21 @@ def model_configuration(name: str) -> dict[str, Any]:
     return configuration
 
 
-def create_model(name: str, quick_gelu: bool | None = None) -> nn.Module:
+def create_model(name: str, activation: str = "auto") -> nn.Module:
     """An open_clip model with ``visual`` and text towers, image side at random weights.
 
     Args:
         name: a model's name.
-        quick_gelu: the activation OpenAI's weights were trained with; None: as the model's configuration says.
+        activation: ``gelu``, ``quick_gelu`` or, as the model's configuration says, ``auto``.
+
+    Raises:
+        InputError: no such model or activation.
     """
+    if activation not in ACTIVATIONS:
+        raise InputError(f"MODEL.CLIP.ACTIVATION: '{activation}' is not one of {', '.join(ACTIVATIONS)}")
     configuration = dict(model_configuration(name))
-    if quick_gelu is not None:
-        configuration["quick_gelu"] = quick_gelu
+    if activation != "auto":
+        configuration["quick_gelu"] = activation == "quick_gelu"
     custom_text = configuration.pop("custom_text", False) or "hf_model_name" in configuration["text_cfg"]
     kind = open_clip.CustomTextCLIP if custom_text else open_clip.CLIP
     return kind(**configuration)
@@ -77,35 +89,49 @@ def create_tokenizer(name: str) -> Tokenizer:
     return open_clip.get_tokenizer(name)
 
 
-def load_clip(name: str, weights: str) -> nn.Module:
+def activation_of(name: str, weights: str) -> str:
+    """The activation that weights were trained with, as far as can be known: ``quick_gelu``, ``gelu`` or ``auto``.
+
+    A tag of open_clip's says it; OpenAI's own archives have OpenAI's. Of a bare state dict nobody can
+    tell, and the model's configuration decides.
+
+    Args:
+        name, weights: as :func:`load_clip` takes them.
+    """
+    if _is_file(weights):
+        return "quick_gelu" if _is_torchscript(Path(weights)) else "auto"
+    tag = open_clip.get_pretrained_cfg(name, weights)
+    if "quick_gelu" not in tag:
+        return "auto"
+    return "quick_gelu" if tag["quick_gelu"] else "gelu"
+
+
+def load_clip(name: str, weights: str, activation: str = "auto") -> nn.Module:
     """An open_clip model with its weights.
 
     Args:
         name: ``tiny`` or one of open_clip's model names.
         weights: ``embedded`` (of the tiny model), ``random`` (for tests and benchmarks), a tag of
-            open_clip's, or the path of a state dict (open_clip, OpenAI, RemoteCLIP, GeoRSCLIP,
-            SkyCLIP; .pt, .bin or .safetensors).
+            open_clip's, or the path of a state dict (open_clip, RemoteCLIP, GeoRSCLIP, SkyCLIP;
+            .pt, .bin or .safetensors) or of one of OpenAI's own archives (TorchScript, .pt).
+        activation: ``gelu``, ``quick_gelu`` or, as :func:`activation_of` finds it, ``auto``.
 
     Raises:
-        InputError: no such model, tag or file; a damaged file; tensors that do not fit.
+        InputError: no such model, tag, file or activation; a damaged file; tensors that do not fit.
     """
+    tag = None if weights in ("embedded", "random") or _is_file(weights) else _find_tag(name, weights)
+    model = create_model(name, activation_of(name, weights) if activation == "auto" else activation)
     if weights == "embedded":
-        return _load_embedded(name)
-    if weights == "random":
-        return create_model(name)
-    path = Path(weights)
-    if path.exists() or path.suffix in (".pt", ".pth", ".bin", ".safetensors"):
-        model = create_model(name)
-        load_weights_file(model, path)
-        return model
-    tag = _find_tag(name, weights)
-    model = create_model(name, quick_gelu=tag.get("quick_gelu"))
-    load_weights_file(model, Path(_download(name, weights, tag)))
+        _load_embedded(model, name)
+    elif tag is not None:
+        load_weights_file(model, Path(_download(name, weights, tag)))
+    elif weights != "random":
+        load_weights_file(model, Path(weights))
     return model
 
 
 def load_weights_file(model: nn.Module, path: Path) -> None:
-    """Load a CLIP state dict into ``model``, in place.
+    """Load a CLIP state dict or TorchScript archive into ``model``, in place.
 
     Raises:
         InputError: the file is missing or damaged, or its tensors are another architecture's.
@@ -113,7 +139,10 @@ def load_weights_file(model: nn.Module, path: Path) -> None:
     if not path.is_file():
         raise InputError(f"MODEL.CLIP.WEIGHTS: no file {path}; give a state dict, an open_clip tag or 'embedded'")
     try:
-        open_clip.load_checkpoint(model, str(path))
+        if _is_torchscript(path):
+            _load_torchscript(model, path)
+        else:
+            open_clip.load_checkpoint(model, str(path))
     except RuntimeError as error:
         raise InputError(f"MODEL.CLIP.WEIGHTS: {path}: {_mismatch(error)}") from error
     except Exception as error:  # what a damaged file raises depends on where it is cut
@@ -123,13 +152,32 @@ def load_weights_file(model: nn.Module, path: Path) -> None:
         ) from error
 
 
-def _load_embedded(name: str) -> nn.Module:
+def _is_file(weights: str) -> bool:
+    path = Path(weights)
+    return path.exists() or path.suffix in (".pt", ".pth", ".bin", ".safetensors")
+
+
+def _is_torchscript(path: Path) -> bool:
+    """Whether a file holds a program with its weights, as OpenAI publishes CLIP, and not weights alone."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _load_torchscript(model: nn.Module, path: Path) -> None:
+    state = torch.jit.load(path, map_location="cpu").state_dict()
+    for key in _NO_WEIGHTS:
+        state.pop(key, None)
+    resize_pos_embed(state, model)
+    model.load_state_dict(state)
+
+
+def _load_embedded(model: nn.Module, name: str) -> None:
     if name != EMBEDDED_MODEL:
         raise InputError(f"MODEL.CLIP.WEIGHTS: 'embedded' belongs to MODEL.CLIP.NAME '{EMBEDDED_MODEL}', not '{name}'")
-    model = create_model(name)
     state = {key: value.float() if value.is_floating_point() else value for key, value in load_file(WEIGHTS).items()}
     model.visual.load_state_dict(state)
-    return model
 
 
 def _find_tag(name: str, tag: str) -> dict[str, Any]:

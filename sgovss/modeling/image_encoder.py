@@ -54,7 +54,7 @@ class CLIPImageEncoder(Backbone):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
-        clip = load_clip(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS)
+        clip = load_clip(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS, cfg.MODEL.CLIP.ACTIVATION)
         return {"visual": clip.visual, "tuning": cfg.MODEL.CLIP.TUNING}
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:

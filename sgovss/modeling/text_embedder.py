@@ -53,7 +53,7 @@ class TextEmbedder(nn.Module):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
         return {
-            "clip": load_clip(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS),
+            "clip": load_clip(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS, cfg.MODEL.CLIP.ACTIVATION),
             "tokenizer": create_tokenizer(cfg.MODEL.CLIP.NAME),
             "templates": template_set(cfg.MODEL.CLIP.TEMPLATES),
         }

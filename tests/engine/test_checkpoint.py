@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sgovss.engine.checkpoint import apply_weights, fingerprint, read_checkpoint
+from sgovss.config import load_config
+from sgovss.engine.checkpoint import apply_weights, expect_own_weights, fingerprint, read_checkpoint
 from sgovss.errors import InputError
 
 
@@ -21,6 +22,18 @@ def content_of(model: Small, kind: str, base: str) -> dict:
     trainable = {name for name, value in model.named_parameters() if value.requires_grad}
     state = {key: value.clone() for key, value in model.state_dict().items() if kind == "inference" or key in trainable}
     return {"kind": kind, "model": state, "base_weights": {"name": "x", "sha256": base}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "weights", "activation"), [("training", "openai", "auto"), ("inference", "random", "quick_gelu")]
+)
+def test_a_checkpoint_with_all_weights_brings_their_activation(tmp_path, kind, weights, activation):
+    """OpenAI's activation is known by the weights' source, which is not asked for again."""
+    saved = load_config("sgovss_tiny.yaml", ["MODEL.CLIP.ACTIVATION", "quick_gelu"])
+    torch.save({**content_of(Small(), kind, "a"), "config": saved.dump()}, tmp_path / "x.pth")
+    cfg = load_config("sgovss_tiny.yaml", ["MODEL.CLIP.WEIGHTS", "openai"])
+    expect_own_weights(cfg, tmp_path / "x.pth")
+    assert (weights, activation) == (cfg.MODEL.CLIP.WEIGHTS, cfg.MODEL.CLIP.ACTIVATION)
 
 
 @pytest.mark.parametrize("kind", ["training", "inference"])

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 import train_net
+from sgovss.config import load_config
 from sgovss.engine.checkpoint import read_checkpoint
 
 CONFIG = ["--config-file", "sgovss_tiny.yaml"]
@@ -159,14 +160,15 @@ def missing_weights(run_options, tmp_path):
 
 def truncated_weights(run_options, tmp_path):
     path = tmp_path / "cut.pth"
-    torch.save({"kind": "training", "model": {"x": torch.zeros(5000)}}, path)
+    torch.save({"kind": "training", "config": "", "model": {"x": torch.zeros(5000)}}, path)
     path.write_bytes(path.read_bytes()[:3000])
     return options_of(run_options, MODEL__WEIGHTS=path), "damaged or cut short"
 
 
 def foreign_weights(run_options, tmp_path):
     path = tmp_path / "foreign.pth"
-    torch.save({"kind": "inference", "model": {"backbone.x": torch.zeros(5)}}, path)
+    config = load_config("sgovss_tiny.yaml").dump()
+    torch.save({"kind": "inference", "config": config, "model": {"backbone.x": torch.zeros(5)}}, path)
     return options_of(run_options, MODEL__WEIGHTS=path), "tensors missing .*1 tensors left over .backbone.x."
 
 

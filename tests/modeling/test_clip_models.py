@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import open_clip
 import pytest
@@ -12,7 +13,14 @@ from safetensors.torch import save_file
 from sgovss.config import load_config
 from sgovss.errors import InputError
 from sgovss.modeling import clip_models
-from sgovss.modeling.clip_models import ASSETS, create_model, create_tokenizer, load_clip, load_weights_file
+from sgovss.modeling.clip_models import (
+    ASSETS,
+    activation_of,
+    create_model,
+    create_tokenizer,
+    load_clip,
+    load_weights_file,
+)
 from tests.modeling.conftest import TEXT, VISION
 
 
@@ -35,6 +43,33 @@ def test_positional_embeddings_of_another_size_are_interpolated(tmp_path):
     torch.save(source.state_dict(), tmp_path / "clip.pt")
     load_weights_file(target, tmp_path / "clip.pt")
     assert torch.equal(target.visual.positional_embedding[0], source.visual.positional_embedding[0])
+
+
+def openai_archive(path, **vision):
+    """A program with its weights in half precision and its settings among them, as OpenAI publishes CLIP."""
+    source = open_clip.CLIP(32, {**VISION["vit"], **vision}, TEXT).eval()
+    source.register_buffer("input_resolution", torch.tensor(64))
+    texts = torch.zeros(1, TEXT["context_length"], dtype=torch.long)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.trace(source, (torch.zeros(1, 3, 64, 64), texts), check_trace=False).half().save(path)
+    return source
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
+def test_an_archive_of_openai_gives_equal_weights(tmp_path):
+    source, target = openai_archive(tmp_path / "clip.pt"), small_clip()
+    load_weights_file(target, tmp_path / "clip.pt")
+    for key, value in target.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, source.state_dict()[key].half().float()), key
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
+def test_an_archive_of_another_architecture_is_named_with_its_tensors(tmp_path):
+    openai_archive(tmp_path / "clip.pt", width=32)
+    with pytest.raises(InputError, match=r"clip\.pt: these weights are another architecture's.*visual\."):
+        load_weights_file(small_clip(), tmp_path / "clip.pt")
 
 
 def test_another_architecture_is_named_with_its_tensors(tmp_path):
@@ -87,6 +122,22 @@ def test_embedded_text_tower_knows_what_words_mean():
     assert forest @ wood > forest @ car + 0.2
 
 
-def test_openai_weights_get_their_activation():
-    assert isinstance(small_clip().visual.transformer.resblocks[0].mlp.gelu, torch.nn.GELU)
-    assert open_clip.get_pretrained_cfg("ViT-B-16", "openai")["quick_gelu"]
+@pytest.mark.parametrize("kind", ["tag", "archive", "state dict"])
+def test_openai_weights_get_their_activation(tmp_path, kind):
+    weights = {"tag": "openai"}.get(kind, str(tmp_path / "clip.pt"))
+    if kind == "archive":
+        openai_archive(tmp_path / "clip.pt")
+    elif kind == "state dict":
+        torch.save(small_clip().state_dict(), weights)
+    assert activation_of("ViT-B-16", weights) == ("auto" if kind == "state dict" else "quick_gelu")
+
+
+@pytest.mark.parametrize(("activation", "kind"), [("gelu", torch.nn.GELU), ("quick_gelu", open_clip.model.QuickGELU)])
+def test_the_activation_may_be_chosen(activation, kind):
+    blocks = create_model("ViT-B-32", activation).visual.transformer.resblocks
+    assert type(blocks[0].mlp.gelu) is kind
+
+
+def test_an_unknown_activation_is_one_line():
+    with pytest.raises(InputError, match=r"ACTIVATION: 'relu' is not one of auto, gelu, quick_gelu"):
+        load_clip("tiny", "random", "relu")
