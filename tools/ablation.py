@@ -4,6 +4,7 @@
     DETECTRON2_DATASETS=DATA python tools/ablation.py run                     # all of it, for days on a CPU
     DETECTRON2_DATASETS=DATA python tools/ablation.py run --tasks generated --rows zero-shot plain --screen
     python tools/ablation.py report                                           # tables and curves of what is there
+    python tools/ablation.py overlays --tasks generated --scene 3             # one scene as every row segments it
 
 Screening tries every cell of a row's grid with the first seed at the short budgets; validation chooses the cell;
 the final runs take that cell to the longest budget with all seeds. Every finished run is one JSON.
@@ -21,9 +22,11 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+from sgovss.ablation.overlays import draw_overlays, is_generated
 from sgovss.ablation.protocol import Protocol, load_protocol
-from sgovss.ablation.report import best_cell, chosen, curves, table
+from sgovss.ablation.report import best_cell, best_step, chosen, curves, table
 from sgovss.ablation.runs import Run, Runner
+from sgovss.data import register_datasets
 from sgovss.errors import InputError, command
 from sgovss.evaluation.pictures import draw_curves
 from sgovss.files import atomic_path
@@ -122,6 +125,31 @@ class Ablation:
         took = f"{(time.monotonic() - started) / 60:.1f} min" if worked else "was there"
         return f"{run.key}: {scores} (validation by steps; {took})"
 
+    def models(self, task: str) -> dict[str, tuple[dict[str, str], Path | None]]:
+        """Title -> options and best checkpoint of each row that was run, at its chosen cell with the first seed."""
+        found: dict[str, tuple[dict[str, str], Path | None]] = {}
+        for row in self.rows:
+            cell, spec = self.cell(task, row), self.protocol.rows[row]
+            if cell is None:
+                continue
+            run, weights, title = Run(task, row, cell, self.protocol.seeds[0]), None, spec.title
+            if spec.trained:
+                step = best_step(self.runner.record(run), self.protocol.tasks[task])
+                weights, title = self.runner.weights(run, int(step)), f"{title}, {step} steps"
+            found[title] = self.protocol.run_options(task, row, cell), weights
+        return found
+
+
+def write_overlays(ablation: Ablation, folder: Path, scene: int) -> None:
+    """Write a picture for each task whose test images the project drew itself; others are not ours to show."""
+    register_datasets()
+    for task in ablation.tasks:
+        spec = ablation.protocol.tasks[task]
+        if is_generated(spec.shown):
+            path = folder / f"{task}_overlays.png"
+            draw_overlays(spec, ablation.models(task), scene, path)
+            print(f"overlays in {path}")
+
 
 def write_report(ablation: Ablation, folder: Path) -> None:
     """Write ``tables.md`` and a picture of curves for each task's first reported columns."""
@@ -155,7 +183,7 @@ def _known(names: Sequence[str], all_names: Sequence[str], flag: str) -> list[st
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("run", "report"))
+    parser.add_argument("action", choices=("run", "report", "overlays"))
     parser.add_argument("--protocol", type=Path, default=EVIDENCE / "protocol.yaml")
     parser.add_argument("--records", type=Path, default=EVIDENCE / "runs", help="one JSON a run")
     parser.add_argument("--work", type=Path, default=Path("output/ablation"), help="checkpoints and logs")
@@ -165,6 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--screen", action="store_true", help="stop after screening")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time, which share the cores")
     parser.add_argument("--longest", type=int, help="the longest budget of the final runs")
+    parser.add_argument("--scene", type=int, default=0, help="number of the test scene to show")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     protocol = load_protocol(args.protocol)
@@ -176,7 +205,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         ablation.screen()
         if not args.screen:
             ablation.finish(args.longest or max(protocol.steps))
-    write_report(ablation, args.report)
+    if args.action == "overlays":
+        write_overlays(ablation, args.report, args.scene)
+    else:
+        write_report(ablation, args.report)
     return 0
 
 

@@ -27,6 +27,10 @@ VOCABULARY = "building|house, road, tree|forest, grass|lawn, parking lot|pavemen
 UNUSED_SEED = 70_001
 TRAINED = "fine-tuned"
 METRICS = ("seen_mIoU", "unseen_mIoU", "harmonic_mIoU")
+LEAST_GAIN = 10.0
+"""Points of mIoU by which the seen classes must rise, or fine-tuning has taught nothing."""
+LARGEST_LOSS = 2.0
+"""Points of mIoU that the unseen classes may lose, or the open vocabulary has collapsed."""
 
 
 @command
@@ -42,10 +46,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     train_net(before, "score CLIP as it is", "--eval-only")
     train_net(after, "fine-tune, then score again")
     pictures = segment(args.output, after / "model_inference.pth", args.vocabulary)
-    summary = summarise(before, after, pictures, time.monotonic() - start)
+    scores = [read_scores(folder) for folder in (before, after)]
+    summary = summarise(scores, before, after, pictures, time.monotonic() - start)
     (args.output / "summary.txt").write_text(summary, encoding="utf-8")
     print(f"== summary: {args.output / 'summary.txt'}")
+    check(*scores)
     return 0
+
+
+def check(before: dict, after: dict) -> None:
+    """Refuse a fine-tuning that taught nothing, or that lost the open vocabulary.
+
+    Raises:
+        InputError: says which, and by how much.
+    """
+    seen, unseen = (after[metric] - before[metric] for metric in METRICS[:2])
+    if seen < LEAST_GAIN:
+        raise InputError(f"seen mIoU changed by {seen:+.1f} points; at least {LEAST_GAIN:+.0f} was expected")
+    if unseen < -LARGEST_LOSS:
+        raise InputError(f"unseen mIoU changed by {unseen:+.1f} points; at most {-LARGEST_LOSS:.0f} may be lost")
+
+
+def read_scores(folder: Path) -> dict:
+    """The evaluation of the one test set of a run."""
+    return json.loads(next((folder / "evaluation").glob("*.json")).read_text(encoding="utf-8"))
 
 
 def train_net(folder: Path, what: str, *flags: str) -> None:
@@ -84,9 +108,8 @@ def run(what: str, log: Path, script: Path, *arguments: str) -> None:
         raise InputError(f"{script.name} ended with status {status}; see {log}")
 
 
-def summarise(before: Path, after: Path, picture: Path, seconds: float) -> str:
+def summarise(scores: list[dict], before: Path, after: Path, picture: Path, seconds: float) -> str:
     """The table of both evaluations and where to look."""
-    scores = [json.loads(next((folder / "evaluation").glob("*.json")).read_text()) for folder in (before, after)]
     names = ("seen", "unseen", "harmonic mean")
     rows = [
         [label, *(score[metric] for metric in METRICS)]

@@ -46,6 +46,11 @@ class Task(_Model):
         columns = (*self.choose, *self.report.values(), *self.aside.values())
         return tuple(dict.fromkeys(column.partition("/")[0] for column in columns))
 
+    @property
+    def shown(self) -> str:
+        """The set whose images stand for the task in pictures."""
+        return next(iter(self.report.values())).partition("/")[0]
+
 
 class Row(_Model):
     """One variant of the method.

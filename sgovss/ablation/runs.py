@@ -75,6 +75,12 @@ class Runner:
         except ValueError as error:
             raise InputError(f"{path}: not a record of a run ({error}); remove it to run anew") from error
 
+    def weights(self, run: Run, step: int) -> Path:
+        """The checkpoint that a budget was scored with; it is there unless the work folder was cleared."""
+        if self.protocol.rows[run.row].tower_of is None:
+            return self._checkpoint(run, step)
+        return self._folder(run) / f"step_{step}" / "interpolated.pth"
+
     def carry_out(self, run: Run, steps: Sequence[int]) -> bool:
         """Bring a run to the largest of ``steps`` and score it at each; whether there was anything to do."""
         row = self.protocol.rows[run.row]
@@ -117,22 +123,20 @@ class Runner:
         task, row = self.protocol.tasks[run.task], self.protocol.rows[run.row]
         folder = self._folder(run) / f"step_{step}"
         extra = {"SEED": str(run.seed), "DATASETS.TEST": repr(task.datasets), "OUTPUT_DIR": str(folder)}
+        if row.tower_of is not None:
+            self._interpolate(run, options, step)
         if row.trained:
-            extra["MODEL.WEIGHTS"] = str(self._weights(run, options, step, folder))
+            extra["MODEL.WEIGHTS"] = str(self.weights(run, step))
         self._call(run, folder / "evaluate.log", {**options, **extra}, "--eval-only")
         return {name: _summary(folder / "evaluation" / f"{name}.json") for name in task.datasets}
 
-    def _weights(self, run: Run, options: Mapping[str, str], step: int, folder: Path) -> Path:
-        row = self.protocol.rows[run.row]
-        if row.tower_of is None:
-            return self._checkpoint(run, step)
+    def _interpolate(self, run: Run, options: Mapping[str, str], step: int) -> None:
         cell = {axis: value for axis, value in run.cell.items() if axis != "share"}
-        source = self._checkpoint(Run(run.task, row.tower_of, cell, run.seed), step)
+        source = self._checkpoint(Run(run.task, self.protocol.rows[run.row].tower_of, cell, run.seed), step)
         if not source.is_file():
-            raise InputError(f"{source}: no such checkpoint; run row '{row.tower_of}' first, and keep its folder")
-        path = folder / "interpolated.pth"
-        interpolate_tower(source, self.protocol.tasks[run.task].config, options, float(run.cell["share"]), path)
-        return path
+            raise InputError(f"{source}: no such checkpoint; run the row whose towers {run.key} takes first")
+        share, config = float(run.cell["share"]), self.protocol.tasks[run.task].config
+        interpolate_tower(source, config, options, share, self.weights(run, step))
 
     def _call(self, run: Run, log: Path, options: Mapping[str, str], *flags: str) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -1,18 +1,22 @@
-"""Pictures of an evaluation: the confusion matrix and curves over training steps."""
+"""Pictures of an evaluation: confusion matrix, curves over training steps, one image as several models see it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from sgovss.files import atomic_path
+from sgovss.vocabulary import Vocabulary
 
 _ANNOTATED_UP_TO = 20
 _UNSEEN = "#b8420f"
+_PANELS_A_ROW = 4
 
 
 def draw_confusion(
@@ -76,6 +80,42 @@ def draw_curves(
     axes.spines[["top", "right"]].set_visible(False)
     if series:
         axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def draw_comparison(
+    image: np.ndarray,
+    labels: Mapping[str, np.ndarray],
+    vocabulary: Vocabulary,
+    seen: Sequence[bool],
+    path: str | Path,
+) -> None:
+    """Write an image and several labellings of it side by side as a PNG, with one legend.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        labels: title of each panel, and its (H, W) ids; what is no id of the vocabulary stays white.
+        seen: T flags; unseen classes are starred.
+    """
+    rows = math.ceil((1 + len(labels)) / _PANELS_A_ROW)
+    figure = Figure(figsize=(2.3 * _PANELS_A_ROW, 2.5 * rows + 0.7), dpi=110, layout="constrained")
+    axes = figure.subplots(rows, _PANELS_A_ROW, squeeze=False).ravel()
+    colors = np.vstack([vocabulary.colors(), [[255, 255, 255]]]).astype(np.uint8)
+    pictures = {title: colors[np.where(ids < len(vocabulary), ids, -1)] for title, ids in labels.items()}
+    for place, (title, picture) in zip(axes, {"image": image, **pictures}.items(), strict=False):
+        place.imshow(picture, interpolation="nearest")
+        place.set_title(title, fontsize=9)
+    for place in axes:
+        place.set_axis_off()
+    shown = sorted({int(i) for ids in labels.values() for i in np.unique(ids) if i < len(vocabulary)})
+    patches = [
+        Patch(facecolor=colors[i] / 255, edgecolor="0.4", label=vocabulary.names[i] + ("" if seen[i] else " *"))
+        for i in shown
+    ]
+    note = None if all(seen[i] for i in shown) else "* unseen in training"
+    figure.legend(
+        handles=patches, loc="outside lower center", ncols=7, fontsize=8, frameon=False, title=note, title_fontsize=8
+    )
     _save(figure, path)
 
 

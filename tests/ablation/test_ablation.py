@@ -188,6 +188,33 @@ def test_the_whole_command_screens_chooses_finishes_and_reports(tool, protocol, 
     assert (tmp_path / "report" / "one_harmonic_mean.png").is_file()
 
 
+def test_overlays_show_a_drawn_scene_by_every_row_that_was_run(tool, tmp_path, monkeypatch, checkout):
+    """Shown for generated scenes only; a row without a record is left out."""
+    monkeypatch.setenv("SGOVSS_CACHE", str(tmp_path))
+    spec = yaml.safe_load((checkout / "datasets" / "generated_scenes.yaml").read_text())
+    spec["name"], spec["generator"]["size"] = "small_scenes", 64
+    spec["generator"]["splits"] = {"train": [10, 1], "val": [20, 1], "test": [30, 2]}
+    for split, (_, count) in spec["generator"]["splits"].items():
+        spec["splits"][split]["count"] = count
+    (tmp_path / "small_scenes.yaml").write_text(yaml.safe_dump(spec))
+    monkeypatch.setenv("SGOVSS_DATASETS", str(tmp_path / "small_scenes.yaml"))
+    content = yaml.safe_load(PROTOCOL)
+    content["rows"]["zero_shot"]["options"] = {"MODEL.SGOVSS.DECODER": "False"}
+    content["tasks"]["one"] |= {
+        "options": {"DATASETS.TRAIN": "('small_scenes_train',)", "DATASETS.UNSEEN": "['ship']"},
+        "report": {"seen": "small_scenes_test/seen_mIoU"},
+    }
+    (tmp_path / "protocol.yaml").write_text(yaml.safe_dump(content))
+    record = tmp_path / "runs" / "one" / "zero_shot" / "seed-1.json"
+    record.parent.mkdir(parents=True)
+    record.write_text(json.dumps({"cell": {}, "scores": {"0": {"val": {"harmonic_mIoU": 20.0}}}}))
+    flags = ["--protocol", tmp_path / "protocol.yaml", "--records", tmp_path / "runs", "--work", tmp_path / "work"]
+    flags = ["overlays", "--report", str(tmp_path / "report"), *map(str, flags)]
+    assert tool.main(flags) == 0
+    assert [path.name for path in (tmp_path / "report").iterdir()] == ["one_overlays.png"]
+    assert tool.main([*flags, "--scene", "7"]) == 2
+
+
 @pytest.mark.slow
 def test_the_command_drives_the_real_train_net(checkout, run_options, tmp_path):
     """Trains a step, is called again for a second one, and scores towers in between."""
@@ -218,6 +245,9 @@ def test_the_command_drives_the_real_train_net(checkout, run_options, tmp_path):
     blended = json.loads((tmp_path / "runs/fields/blend/share-0.5_seed-1.json").read_text())["scores"]
     assert set(blended) == {"1", "2"}
     assert "blended" in (tmp_path / "report" / "tables.md").read_text()
+    shown = [command[0], command[1], "overlays", *command[3:]]
+    done = subprocess.run(shown, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and not list(tmp_path.rglob("*_overlays.png"))  # not drawn by the project
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert again.returncode == 0 and "was there" in again.stderr and " min)" not in again.stderr
 

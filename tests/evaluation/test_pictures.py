@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sgovss.evaluation.pictures import draw_confusion, draw_curves
+from sgovss.evaluation.pictures import draw_comparison, draw_confusion, draw_curves
+from sgovss.vocabulary import Vocabulary
 
 
 def matrix(count, rejected=0, seed=0):
@@ -42,3 +43,19 @@ def test_curves_leave_undefined_points_out(tmp_path):
     draw_curves({}, "nothing yet", tmp_path / "empty.png")
     assert (tmp_path / "defined.png").read_bytes() == (tmp_path / "gap.png").read_bytes()
     assert (tmp_path / "empty.png").exists()
+
+
+def test_a_comparison_shows_each_labelling_in_its_colours(tmp_path):
+    vocabulary = Vocabulary.from_string("road, water, tree")
+    image = np.full((40, 40, 3), 7, np.uint8)
+    ids = np.repeat(np.repeat(np.array([[0, 1], [2, 255]]), 20, axis=0), 20, axis=1)
+    labels = {"ground truth": ids, "a": np.zeros_like(ids), "b": ids, "c": ids}
+    draw_comparison(image, labels, vocabulary, [True, False, True], tmp_path / "five.png")
+    draw_comparison(image, {"ground truth": ids}, vocabulary, [True] * 3, tmp_path / "two.png")
+    with Image.open(tmp_path / "five.png") as five, Image.open(tmp_path / "two.png") as two:
+        assert five.height > 1.5 * two.height
+        pixels = np.asarray(five.convert("RGB")).reshape(-1, 3)
+    counts = [int((pixels == color).all(axis=1).sum()) for color in (*vocabulary.colors(), (7, 7, 7))]
+    road, water, tree, untouched = counts
+    # Three quarters-full panels and one all road, and each class once more in the legend.
+    assert untouched > 4000 and road > 1.8 * water and abs(water - tree) < 0.1 * water

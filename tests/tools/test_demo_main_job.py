@@ -1,0 +1,34 @@
+"""What make demo demands of its own result."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+from sgovss.errors import InputError
+
+TOOL = Path(__file__).parents[2] / "tools" / "demo_main_job.py"
+
+
+@pytest.fixture(scope="module")
+def tool():
+    spec = importlib.util.spec_from_file_location("demo_main_job", TOOL)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _scores(seen: float, unseen: float) -> dict[str, float]:
+    return {"seen_mIoU": seen, "unseen_mIoU": unseen, "harmonic_mIoU": 0.0}
+
+
+def test_fine_tuning_must_teach_the_seen_and_keep_the_unseen(tool):
+    tool.check(_scores(10, 15), _scores(20, 13))
+    with pytest.raises(InputError, match=r"seen mIoU changed by \+9\.0"):
+        tool.check(_scores(10, 15), _scores(19, 15))
+    with pytest.raises(InputError, match=r"unseen mIoU changed by -2\.5"):
+        tool.check(_scores(10, 15), _scores(30, 12.5))
