@@ -89,6 +89,10 @@ def _add_input(cfg: CfgNode) -> None:
     cfg.DATASETS.SPECIFICATIONS = []
     # Names of training classes held out as unseen: their pixels are ignored in training.
     cfg.DATASETS.UNSEEN = []
+    # Images without labels for the frozen twin alone to guide on: folders, as given or below $DETECTRON2_DATASETS, and
+    # registered datasets, whose labels are not read; and their share of all training images.
+    cfg.DATASETS.UNLABELLED = []
+    cfg.DATASETS.UNLABELLED_SHARE = 0.25
     # How many label files of each dataset are read through before the run starts; 0 for none.
     cfg.DATASETS.CHECKED_LABELS = 200
     # All eight flips and quarter turns in training, as an image from above has no up; else the horizontal flip.

@@ -12,6 +12,7 @@ from sgovss.errors import InputError
 
 ROOT_VARIABLE = "DETECTRON2_DATASETS"
 CACHE_VARIABLE = "SGOVSS_CACHE"
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
 
 def dataset_folder(spec: DatasetSpecification, root: str | Path | None = None) -> Path:
@@ -60,6 +61,18 @@ def list_pairs(spec: DatasetSpecification, split: str, root: str | Path | None =
             f"{folder / part.images[0]}: no image of {spec.name}_{split} here; expected files like {wanted}"
         )
     return records
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The image files below a folder, by their suffixes, in the order of their names.
+
+    Raises:
+        InputError: there is none.
+    """
+    files = sorted(file for file in _walk(folder) if file.suffix.lower() in IMAGE_SUFFIXES)
+    if not files:
+        raise InputError(f"{folder}: no image in this folder (looked for {', '.join(IMAGE_SUFFIXES)})")
+    return files
 
 
 def _files(

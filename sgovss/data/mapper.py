@@ -22,7 +22,8 @@ IMAGE_PAD_VALUE = 128.0
 class SegmentationMapper:
     """Detectron2 dataset mapper for semantic segmentation in a vocabulary.
 
-    Takes a record of :func:`sgovss.data.listing.list_pairs` and returns a new dict with
+    Takes a record of :func:`sgovss.data.listing.list_pairs`, or of
+    :func:`sgovss.data.unlabelled.list_unlabelled`, all of whose pixels are ignored, and returns a new dict with
 
     - ``image``: (3, H, W) uint8 RGB tensor after augmentation;
     - ``sem_seg`` (training only): (H, W) int64 tensor of ids of the training vocabulary, or ``ignore_label``;
@@ -98,13 +99,7 @@ class SegmentationMapper:
         result["height"], result["width"] = image.shape[:2]
         sem_seg = None
         if self.label_maps is not None:
-            labels = self.label_maps[record["dataset"]]
-            sem_seg = load_labels(record["sem_seg_file_name"], labels, labels.dtype)
-            if sem_seg.shape != image.shape[:2]:
-                raise InputError(
-                    f"{record['sem_seg_file_name']}: label is {sem_seg.shape[1]}x{sem_seg.shape[0]} pixels, its image "
-                    f"{record['file_name']} is {image.shape[1]}x{image.shape[0]}; make them equal"
-                )
+            sem_seg = _labels_of(record, self.label_maps[record["dataset"]], image.shape[:2])
         augmented = T.AugInput(image, sem_seg=sem_seg)
         self.augmentations(augmented)
         # np.array copies: torch wants memory that is writable and without negative strides.
@@ -112,6 +107,18 @@ class SegmentationMapper:
         if sem_seg is not None:
             result["sem_seg"] = torch.from_numpy(augmented.sem_seg.astype(np.int64))
         return result
+
+
+def _labels_of(record: Mapping[str, Any], labels: LabelMap, size: tuple[int, int]) -> np.ndarray:
+    if "sem_seg_file_name" not in record:
+        return np.full(size, labels.ignore_label, labels.dtype)
+    sem_seg = load_labels(record["sem_seg_file_name"], labels, labels.dtype)
+    if sem_seg.shape != size:
+        raise InputError(
+            f"{record['sem_seg_file_name']}: label is {sem_seg.shape[1]}x{sem_seg.shape[0]} pixels, its image "
+            f"{record['file_name']} is {size[1]}x{size[0]}; make them equal"
+        )
+    return sem_seg
 
 
 def training_augmentations(

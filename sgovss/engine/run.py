@@ -16,7 +16,9 @@ from detectron2.utils.logger import setup_logger
 from sgovss.config import config_path, load_config
 from sgovss.data import register_datasets
 from sgovss.data.checks import check_dataset
+from sgovss.data.labels import image_size
 from sgovss.data.registration import dataset_metadata
+from sgovss.data.unlabelled import list_unlabelled, repeat_factors
 from sgovss.engine.checkpoint import expect_own_weights, load_weights
 from sgovss.engine.trainer import Trainer
 from sgovss.errors import InputError
@@ -76,6 +78,8 @@ def prepare_config(args: argparse.Namespace) -> CfgNode:
         if check_dataset(name, sample=cfg.DATASETS.CHECKED_LABELS) < processes:
             # A process without an image would wait for the others for ever.
             raise InputError(f"{name} has fewer images than the {processes} processes asked for; lower --num-gpus")
+    if cfg.DATASETS.UNLABELLED and not args.eval_only:
+        _check_unlabelled(cfg)
     _check_writable(Path(cfg.OUTPUT_DIR))
     cfg.freeze()
     return cfg
@@ -106,6 +110,18 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
     trainer = Trainer(cfg)
     trainer.resume_or_load(resume=args.resume)
     return trainer.train()
+
+
+def _check_unlabelled(cfg: CfgNode) -> None:
+    if cfg.MODEL.SGOVSS.IGNORED_PIXELS != "MASK":
+        raise InputError(
+            "DATASETS.UNLABELLED: with MODEL.SGOVSS.IGNORED_PIXELS 'NEGATIVE' images without labels would be taught as "
+            "none of the classes; use 'MASK'"
+        )
+    records = list_unlabelled(cfg.DATASETS.UNLABELLED, "")
+    for record in records:
+        image_size(record["file_name"])
+    repeat_factors(1, len(records), cfg.DATASETS.UNLABELLED_SHARE)
 
 
 def _check_writable(folder: Path) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import build_detection_test_loader, build_detection_train_loader
+from detectron2.data import build_detection_test_loader, build_detection_train_loader, get_detection_dataset_dicts
+from detectron2.data.samplers import RepeatFactorTrainingSampler
 from detectron2.engine import DefaultTrainer, HookBase, TrainerBase
 from detectron2.modeling import build_model
 from detectron2.solver.build import get_default_optimizer_params
@@ -21,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from sgovss.data.labels import load_labels
 from sgovss.data.mapper import SegmentationMapper
 from sgovss.data.registration import dataset_metadata, training_vocabulary
+from sgovss.data.unlabelled import list_unlabelled, repeat_factors
 from sgovss.engine.checkpoint import SGOVSSCheckpointer, save_inference_checkpoint
 from sgovss.engine.step import StepTrainer, autocast
 from sgovss.errors import InputError
@@ -98,7 +100,16 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Any:
-        return build_detection_train_loader(cfg, mapper=SegmentationMapper(cfg, is_train=True))
+        """The labelled images, and those without labels if there is a twin to guide on them."""
+        mapper = SegmentationMapper(cfg, is_train=True)
+        if not (cfg.DATASETS.UNLABELLED and cfg.MODEL.SGOVSS.COMPENSATION.ENABLED):
+            return build_detection_train_loader(cfg, mapper=mapper)
+        labelled = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=False)
+        unlabelled = list_unlabelled(cfg.DATASETS.UNLABELLED, cfg.DATASETS.TRAIN[0])
+        factors = repeat_factors(len(labelled), len(unlabelled), cfg.DATASETS.UNLABELLED_SHARE)
+        logger.info("%d images with labels, %d without", len(labelled), len(unlabelled))
+        sampler = RepeatFactorTrainingSampler(factors)
+        return build_detection_train_loader(cfg, mapper=mapper, dataset=[*labelled, *unlabelled], sampler=sampler)
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:

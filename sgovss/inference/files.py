@@ -8,13 +8,12 @@ from pathlib import Path
 from PIL import Image
 
 from sgovss.data.labels import read_rgb
+from sgovss.data.listing import list_images
 from sgovss.errors import InputError
 from sgovss.files import atomic_path, write_json_atomically
 from sgovss.inference.overlay import class_shares, draw_overlay, save_label_png
 from sgovss.inference.predictor import Predictor
 from sgovss.vocabulary import Vocabulary
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
 
 def find_images(inputs: Sequence[str | Path]) -> dict[Path, Path]:
@@ -32,10 +31,7 @@ def find_images(inputs: Sequence[str | Path]) -> dict[Path, Path]:
     found: dict[Path, Path] = {}
     for path in map(Path, inputs):
         if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
-            if not files:
-                raise InputError(f"{path}: no image in this folder (looked for {', '.join(IMAGE_SUFFIXES)})")
-            found.update({file: file.relative_to(path).with_suffix("") for file in files})
+            found.update({file: file.relative_to(path).with_suffix("") for file in list_images(path)})
         elif path.is_file():
             found[path] = Path(path.stem)
         else:

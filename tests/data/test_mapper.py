@@ -71,6 +71,13 @@ def test_native_image_and_ids(records, label_maps):
     assert (sample["file_name"], sample["dataset"]) == (records[0]["file_name"], "fields_train")
 
 
+def test_without_a_label_file_every_pixel_is_ignored(records, label_maps):
+    record = {key: value for key, value in records[0].items() if key != "sem_seg_file_name"}
+    sample = make_mapper(augmentations=augmentations(crop_size=(16, 16)), label_maps=label_maps)(record)
+    assert sample["sem_seg"].shape == (16, 16) and sample["sem_seg"].eq(255).all()
+    assert sample["sem_seg"].dtype == torch.int64
+
+
 def test_record_is_not_changed(records, label_maps):
     before = dict(records[0])
     make_mapper(augmentations=augmentations(), label_maps=label_maps)(records[0])

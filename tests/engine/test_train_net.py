@@ -98,6 +98,19 @@ def test_evaluation_only_scores_a_checkpoint_of_either_kind(run_options, capsys)
     assert re.search(r"was trained from 'random' \(SHA-256", capsys.readouterr().err)
 
 
+def test_images_without_labels_are_trained_on_if_there_is_a_twin(run_options, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.new("RGB", (40, 30), (90, 80, 70)).save(folder / "one.png")
+    options = options_of(run_options, DATASETS__UNLABELLED=f"['{folder}']", DATASETS__UNLABELLED_SHARE="0.5")
+    assert train_net.main([*CONFIG, *options]) == 0
+    assert "2 images with labels, 1 without" in (output_of(run_options) / "log.txt").read_text()
+    plain = tmp_path / "plain"
+    options = options_of(options, MODEL__SGOVSS__COMPENSATION__ENABLED="False", OUTPUT_DIR=plain)
+    assert train_net.main([*CONFIG, *options]) == 0
+    assert "images with labels" not in (plain / "log.txt").read_text()
+
+
 def test_embedded_base_weights_are_recognised(run_options):
     embedded = options_of(run_options, MODEL__CLIP__WEIGHTS="embedded", SOLVER__MAX_ITER=1)
     assert train_net.main([*CONFIG, *embedded]) == 0
@@ -215,6 +228,21 @@ def stray_value(run_options, tmp_path):
     return run_options, r"a_0\.png: label value 77 \(768 pixels\)"
 
 
+def no_unlabelled_images(run_options, tmp_path):
+    return options_of(run_options, DATASETS__UNLABELLED="['photos']"), "UNLABELLED: 'photos' is neither"
+
+
+def unlabelled_as_negatives(run_options, tmp_path):
+    options = {"DATASETS__UNLABELLED": "['fields_test']", "MODEL__SGOVSS__IGNORED_PIXELS": "NEGATIVE"}
+    return options_of(run_options, **options), "UNLABELLED.*'NEGATIVE'"
+
+
+def damaged_unlabelled_image(run_options, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cut.png").write_bytes(b"no picture")
+    return options_of(run_options, DATASETS__UNLABELLED=f"['{tmp_path / 'photos'}']"), r"cut\.png: cannot read"
+
+
 def output_is_a_file(run_options, tmp_path):
     (tmp_path / "file").write_text("")
     return options_of(run_options, OUTPUT_DIR=tmp_path / "file"), "cannot write"
@@ -238,6 +266,9 @@ def output_is_a_file(run_options, tmp_path):
         missing_label,
         sizes_differ,
         stray_value,
+        no_unlabelled_images,
+        unlabelled_as_negatives,
+        damaged_unlabelled_image,
         output_is_a_file,
     ],
     ids=lambda case: case.__name__,
