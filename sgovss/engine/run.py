@@ -78,7 +78,7 @@ def prepare_config(args: argparse.Namespace) -> CfgNode:
         if check_dataset(name, sample=cfg.DATASETS.CHECKED_LABELS) < processes:
             # A process without an image would wait for the others for ever.
             raise InputError(f"{name} has fewer images than the {processes} processes asked for; lower --num-gpus")
-    if cfg.DATASETS.UNLABELLED and not args.eval_only:
+    if cfg.DATASETS.UNLABELLED and cfg.MODEL.SGOVSS.COMPENSATION.ENABLED:
         _check_unlabelled(cfg)
     _check_writable(Path(cfg.OUTPUT_DIR))
     cfg.freeze()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,7 @@ def test_images_without_labels_are_trained_on_if_there_is_a_twin(run_options, tm
     options = options_of(run_options, DATASETS__UNLABELLED=f"['{folder}']", DATASETS__UNLABELLED_SHARE="0.5")
     assert train_net.main([*CONFIG, *options]) == 0
     assert "2 images with labels, 1 without" in (output_of(run_options) / "log.txt").read_text()
+    shutil.rmtree(folder)  # without a twin nobody asks for them
     plain = tmp_path / "plain"
     options = options_of(options, MODEL__SGOVSS__COMPENSATION__ENABLED="False", OUTPUT_DIR=plain)
     assert train_net.main([*CONFIG, *options]) == 0
