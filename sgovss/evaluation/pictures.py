@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -98,13 +99,13 @@ def draw_comparison(
         seen: T flags; unseen classes are starred.
     """
     rows = math.ceil((1 + len(labels)) / _PANELS_A_ROW)
-    figure = Figure(figsize=(2.3 * _PANELS_A_ROW, 2.5 * rows + 0.7), dpi=110, layout="constrained")
+    figure = Figure(figsize=(2.3 * _PANELS_A_ROW, 2.6 * rows + 0.7), dpi=110, layout="constrained")
     axes = figure.subplots(rows, _PANELS_A_ROW, squeeze=False).ravel()
     colors = np.vstack([vocabulary.colors(), [[255, 255, 255]]]).astype(np.uint8)
     pictures = {title: colors[np.where(ids < len(vocabulary), ids, -1)] for title, ids in labels.items()}
     for place, (title, picture) in zip(axes, {"image": image, **pictures}.items(), strict=False):
         place.imshow(picture, interpolation="nearest")
-        place.set_title(title, fontsize=9)
+        place.set_title(textwrap.fill(title, 32), fontsize=8)
     for place in axes:
         place.set_axis_off()
     shown = sorted({int(i) for ids in labels.values() for i in np.unique(ids) if i < len(vocabulary)})
