@@ -26,6 +26,7 @@ from sgovss.ablation.overlays import draw_overlays, is_generated
 from sgovss.ablation.protocol import Protocol, load_protocol
 from sgovss.ablation.report import best_cell, best_step, chosen, curves, table
 from sgovss.ablation.runs import Run, Runner
+from sgovss.config import load_config
 from sgovss.data import register_datasets
 from sgovss.errors import InputError, command
 from sgovss.evaluation.pictures import draw_curves
@@ -142,9 +143,11 @@ class Ablation:
 
 def write_overlays(ablation: Ablation, folder: Path, scene: int) -> None:
     """Write a picture for each task whose test images the project drew itself; others are not ours to show."""
-    register_datasets()
     for task in ablation.tasks:
         spec = ablation.protocol.tasks[task]
+        options = ablation.protocol.run_options(task, ablation.rows[0], {})
+        cfg = load_config(spec.config, [word for pair in options.items() for word in pair])
+        register_datasets(cfg.DATASETS.SPECIFICATIONS)
         if is_generated(spec.shown):
             path = folder / f"{task}_overlays.png"
             draw_overlays(spec, ablation.models(task), scene, path)
