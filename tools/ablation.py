@@ -150,7 +150,7 @@ def write_overlays(ablation: Ablation, folder: Path, scene: int) -> None:
         register_datasets(cfg.DATASETS.SPECIFICATIONS)
         if is_generated(spec.shown):
             path = folder / f"{task}_overlays.png"
-            draw_overlays(spec, ablation.models(task), scene, path)
+            draw_overlays(spec, cfg, ablation.models(task), scene, path)
             print(f"overlays in {path}")
 
 
@@ -164,8 +164,7 @@ def write_report(ablation: Ablation, folder: Path) -> None:
         parts += [f"## {spec.title}", table(ablation.protocol, task, final)]
         if spec.aside:
             parts += ["Beside it, deciding nothing:", table(ablation.protocol, task, final, aside=True)]
-        trained = [row for row in ablation.rows if final[row] and ablation.protocol.rows[row].tower_of is None]
-        trained = [row for row in trained if ablation.protocol.rows[row].trained]
+        trained = [row for row in ablation.rows if final[row] and ablation.protocol.rows[row].trained]
         for heading, column in spec.report.items():
             series = curves(ablation.protocol, task, final, trained, column)
             name = f"{task}_{heading.replace(' ', '_')}.png"

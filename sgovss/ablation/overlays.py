@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
 from sgovss.ablation.protocol import Task
-from sgovss.config import load_config
 from sgovss.data.labels import load_labels, read_rgb
 from sgovss.data.registration import dataset_metadata, training_vocabulary
 from sgovss.errors import InputError
@@ -22,12 +22,13 @@ def is_generated(dataset: str) -> bool:
 
 
 def draw_overlays(
-    task: Task, models: Mapping[str, tuple[Mapping[str, str], Path | None]], number: int, path: Path
+    task: Task, cfg: CfgNode, models: Mapping[str, tuple[Mapping[str, str], Path | None]], number: int, path: Path
 ) -> None:
     """Write a PNG of one test scene, its ground truth and each model's labels; the datasets are registered.
 
     Args:
         task: whose test set the scene is of.
+        cfg: names what was trained on, and what was held out.
         models: title -> config options and checkpoint; None for the model before training.
         number: which image of the dataset.
 
@@ -43,6 +44,5 @@ def draw_overlays(
     for title, (options, weights) in models.items():
         predict = Predictor(task.config, weights, tuple(word for pair in options.items() for word in pair))
         labels[title] = predict(image, known.vocabulary).labels
-    cfg = load_config(task.config, [word for pair in task.options.items() for word in pair])
     trained = training_vocabulary(cfg.DATASETS.TRAIN, cfg.DATASETS.UNSEEN)
     draw_comparison(image, labels, known.vocabulary, [trained.knows(entry) for entry in known.vocabulary], path)
