@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from detectron2.data import detection_utils
 from PIL import Image, UnidentifiedImageError
 
 from sgovss.data.specification import DatasetSpecification
 from sgovss.errors import InputError
 
-_OUTSIDE = -1
-_LABEL_MODES = ("1", "L", "P", "I", "I;16", "I;16L", "I;16B")
-_DEEP_MODES = (*_LABEL_MODES[3:], "F")
+OUTSIDE = -1
+LABEL_MODES = ("1", "L", "P", "I", "I;16", "I;16L", "I;16B")
+DEEP_MODES = (*LABEL_MODES[3:], "F")
 _EXIF_ORIENTATION = 0x0112
-_READ_ERRORS = (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError)
+READ_ERRORS = (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +43,7 @@ class LabelMap:
         """From the raw values of each class, in id order, and those to ignore."""
         ignore_label = 255 if len(values) <= 255 else 65535
         largest = max((*(value for of_class in values for value in of_class), *ignored))
-        table = np.full(largest + 2, _OUTSIDE, np.int32)
+        table = np.full(largest + 2, OUTSIDE, np.int32)
         table[list(ignored)] = ignore_label
         for index, of_class in enumerate(values):
             table[list(of_class)] = index
@@ -61,20 +60,24 @@ class LabelMap:
         ranks = np.full(self.num_classes, self.ignore_label, np.int32)
         ranks[kept] = np.arange(len(kept))
         table = self.table.copy()
-        is_class = (table != _OUTSIDE) & (table != self.ignore_label)
+        is_class = (table != OUTSIDE) & (table != self.ignore_label)
         table[is_class] = ranks[table[is_class]]
         return LabelMap(table, self.ignore_label, len(kept))
 
+    def lookup(self, raw: np.ndarray) -> np.ndarray:
+        """(H, W) integers, the raw values, to a new (H, W) int32 array of ids, with -1 for what is no known value."""
+        last = len(self.table) - 1
+        raw = np.asarray(raw, np.int64)
+        return self.table[np.where(raw < 0, last, np.minimum(raw, last))]
+
     def __call__(self, raw: np.ndarray, source: str | Path) -> np.ndarray:
-        """(H, W) integers, the raw values, to a new (H, W) int32 array of ids.
+        """As :meth:`lookup`, for labels that must hold known values only.
 
         Raises:
             InputError: a value outside the specification; names the source, the value and its count.
         """
-        last = len(self.table) - 1
-        raw = np.asarray(raw, np.int64)
-        ids = self.table[np.where(raw < 0, last, np.minimum(raw, last))]
-        outside = ids == _OUTSIDE
+        ids = self.lookup(raw)
+        outside = ids == OUTSIDE
         if outside.any():
             found, counts = np.unique(raw[outside], return_counts=True)
             most = int(np.argmax(counts))
@@ -94,17 +97,27 @@ def load_labels(path: str | Path, labels: LabelMap, dtype: type[np.generic] = np
     Raises:
         InputError: the file is unreadable, not single-channel, or holds a value outside the specification.
     """
+    return labels(read_values(path), path).astype(dtype)
+
+
+def read_values(path: str | Path) -> np.ndarray:
+    """The raw values of a label image as an (H, W) array of integers.
+
+    Raises:
+        InputError: the file is unreadable or not single-channel.
+    """
     try:
         with Image.open(path) as image:
             mode = image.mode
-            raw = np.asarray(image) if mode in _LABEL_MODES else None
-    except _READ_ERRORS as error:
+            raw = np.asarray(image) if mode in LABEL_MODES else None
+    except READ_ERRORS as error:
         raise InputError(f"{path}: cannot read this label image ({error})") from error
     if raw is None:
         raise InputError(
-            f"{path}: label image of mode {mode}, expected one channel of class values; convert colours to values first"
+            f"{path}: label image of mode {mode}, expected one channel of class values; convert colours with "
+            "datasets/prepare.py"
         )
-    return labels(raw, path).astype(dtype)
+    return raw
 
 
 def read_rgb(path: str | Path) -> np.ndarray:
@@ -116,9 +129,12 @@ def read_rgb(path: str | Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
             mode = image.mode
-        if mode not in _DEEP_MODES:
+        if mode not in DEEP_MODES:
+            # Here, because the processes that prepare datasets have no use for torch.
+            from detectron2.data import detection_utils
+
             return detection_utils.read_image(str(path), format="RGB")
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         raise InputError(f"{path}: cannot read this image ({error})") from error
     raise InputError(f"{path}: image of mode {mode}; scale it to 8 bits a channel first")
 
@@ -133,6 +149,6 @@ def image_size(path: str | Path) -> tuple[int, int]:
         with Image.open(path) as image:
             width, height = image.size
             turned = image.getexif().get(_EXIF_ORIENTATION) in (5, 6, 7, 8)
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         raise InputError(f"{path}: cannot read this image ({error})") from error
     return (width, height) if turned else (height, width)

@@ -39,28 +39,43 @@ def list_pairs(spec: DatasetSpecification, split: str, root: str | Path | None =
     Raises:
         InputError: a folder is missing, nothing matches, or an image or label has no partner.
     """
+    records, alone = find_pairs(spec, split, root)
+    if alone:
+        more = f" ({len(alone) - 1} more files without partner)" if len(alone) > 1 else ""
+        raise InputError(f"{alone[0]}{more}")
+    return records
+
+
+def find_pairs(
+    spec: DatasetSpecification, split: str, root: str | Path | None = None
+) -> tuple[list[dict[str, str]], list[str]]:
+    """As :func:`list_pairs`; files without a partner are told, one line each, instead of raised.
+
+    Raises:
+        InputError: a folder is missing or nothing matches.
+    """
     folder = dataset_folder(spec, root)
     part = spec.splits[split]
-    records = []
+    records, alone = [], []
     for images, labels in zip(part.images, part.labels, strict=True):
         image_files = _files(spec, folder, images, part.image_suffix, part)
         label_files = _files(spec, folder, labels, part.label_suffix, part)
-        _refuse_unpaired(image_files, label_files, folder / labels, part.label_suffix, "label")
-        _refuse_unpaired(label_files, image_files, folder / images, part.image_suffix, "image")
+        alone += _alone(image_files, label_files, folder / labels, part.label_suffix, "label")
+        alone += _alone(label_files, image_files, folder / images, part.image_suffix, "image")
         records += [
             {
                 "file_name": str(image_files[key]),
                 "sem_seg_file_name": str(label_files[key]),
                 "dataset": f"{spec.name}_{split}",
             }
-            for key in sorted(image_files)
+            for key in sorted(image_files.keys() & label_files.keys())
         ]
-    if not records:
+    if not records and not alone:
         wanted = ", ".join(f"{pattern}{part.image_suffix}" for pattern in part.select)
         raise InputError(
             f"{folder / part.images[0]}: no image of {spec.name}_{split} here; expected files like {wanted}"
         )
-    return records
+    return records, alone
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -100,8 +115,5 @@ def _walk(top: Path) -> Iterator[Path]:
         yield from (Path(parent, name) for name in names if not name.startswith("."))
 
 
-def _refuse_unpaired(have: dict[str, Path], partners: dict[str, Path], folder: Path, suffix: str, what: str) -> None:
-    alone = sorted(have.keys() - partners.keys())
-    if alone:
-        more = f" ({len(alone) - 1} more files without {what})" if len(alone) > 1 else ""
-        raise InputError(f"{have[alone[0]]}: has no {what}; expected {folder / (alone[0] + suffix)}{more}")
+def _alone(have: dict[str, Path], partners: dict[str, Path], folder: Path, suffix: str, what: str) -> list[str]:
+    return [f"{have[key]}: has no {what}; expected {folder / (key + suffix)}" for key in sorted(have.keys() - partners)]

@@ -6,13 +6,13 @@ dataset needs no code. Folder names are relative to the dataset's own folder und
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from sgovss.errors import InputError
+from sgovss.data.raw_files import pattern_problem
+from sgovss.data.specification_rules import problems
 from sgovss.vocabulary import ClassEntry, Vocabulary
 
 MAX_VALUE = 65535  # labels are 8- or 16-bit images
@@ -21,6 +21,12 @@ MAX_VALUE = 65535  # labels are 8- or 16-bit images
 def _listed(value: Any) -> Any:
     """One item may stand for a list of one."""
     return [value] if isinstance(value, str | int) else value
+
+
+def _checked_pattern(pattern: str) -> str:
+    if problem := pattern_problem(pattern):
+        raise ValueError(problem)
+    return pattern
 
 
 Channel = Annotated[int, Field(strict=True, ge=0, le=255)]
@@ -44,7 +50,8 @@ class ClassSpecification(_Model):
         id: may be written down for the reader, and must then be the position.
         synonyms: further words for the class.
         color: RGB for overlays, and what a colour-coded mask shows unless ``mask_colors`` says otherwise.
-        value: raw value or values in the label image; default: the id.
+        value: value or values in the label image that training reads; default: the id.
+        raw_value: value or values in the label as published, where preparing changes them; default: ``value``.
         mask_colors: RGB colours of a colour-coded mask that mean this class (several where classes are merged).
     """
 
@@ -53,13 +60,21 @@ class ClassSpecification(_Model):
     synonyms: tuple[str, ...] = ()
     color: Rgb | None = None
     value: LabelValues | None = None
+    raw_value: LabelValues | None = None
     mask_colors: Annotated[tuple[Rgb, ...], Field(min_length=1)] | None = None
 
 
 class IgnoreSpecification(_Model):
-    """Label values, and colours of a colour-coded mask, that are neither trained on nor scored."""
+    """What is neither trained on nor scored.
+
+    Attributes:
+        values: in the label image that training reads.
+        raw_values: in the label as published, where preparing changes them; default: ``values``.
+        colors: of a colour-coded mask.
+    """
 
     values: Annotated[tuple[LabelValue, ...], BeforeValidator(_listed)]
+    raw_values: Annotated[tuple[LabelValue, ...], BeforeValidator(_listed)] | None = None
     colors: tuple[Rgb, ...] = ()
 
 
@@ -72,6 +87,7 @@ class SplitSpecification(_Model):
     Attributes:
         images, labels: folder, or parallel lists of folders.
         count: number of pairs that the published dataset has, None where no source states it.
+        includes: other splits whose images this one holds too, by design.
     """
 
     images: Folders
@@ -80,6 +96,46 @@ class SplitSpecification(_Model):
     label_suffix: Annotated[str, Field(min_length=1)] = ".png"
     select: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)] = ("*",)
     count: Count | None = None
+    includes: Annotated[tuple[Name, ...], BeforeValidator(_listed)] = ()
+
+
+Pattern = Annotated[str, Field(min_length=1), AfterValidator(_checked_pattern)]
+Patterns = Annotated[tuple[Pattern, ...], BeforeValidator(_listed), Field(min_length=1)]
+
+
+class RawSplitSpecification(_Model):
+    """Where the published archive has the images and labels of one split.
+
+    Attributes:
+        images, labels: patterns of :class:`sgovss.data.raw_files.RawFiles`, such as ``Train/{*}/images/{*}.png``.
+            What stands in braces pairs an image with its label, and names both in the prepared set.
+        select: only pairs whose name one of these patterns (``fnmatch``) matches.
+        count: number of pairs that the published split has, before tiling; None where no source states it.
+    """
+
+    images: Patterns
+    labels: Patterns
+    select: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)] = ("*",)
+    count: Count | None = None
+
+
+class PreparationSpecification(_Model):
+    """How ``datasets/prepare.py`` turns the published archive into the images and labels of the splits.
+
+    Attributes:
+        labels: ``colors`` (RGB masks), ``values`` (one channel of raw values), or ``threshold`` (one channel; 128
+            and above is raw value 1, all below is 0: for masks that were stored as JPEG).
+        tile, stride: edge of the square windows that images are cut into, and the step between them, in pixels;
+            None leaves images whole. The last window of a row or column moves inwards to end at the border.
+        bands: 1-based numbers of the three bands to take as red, green and blue; None where images have three.
+        splits: split name to its raw files; splits made of other splits' folders are not named here.
+    """
+
+    labels: Literal["colors", "values", "threshold"]
+    tile: Annotated[int, Field(strict=True, ge=16)] | None = None
+    stride: Count | None = None
+    bands: tuple[Count, Count, Count] | None = None
+    splits: Annotated[dict[Name, RawSplitSpecification], Field(min_length=1)]
 
 
 class GeneratorSpecification(_Model):
@@ -107,7 +163,9 @@ class DatasetSpecification(_Model):
         ground_sample_distance: metres per pixel, or [finest, coarsest], None where unknown or mixed.
         folder: dataset folder below the root; default: the name.
         root: the folder that holds ``folder``; default: ``$DETECTRON2_DATASETS``. Relative to the YAML file.
-        ignore: raw label values that are no class; required, its ``values`` may be empty.
+        ignore: label values that are no class; required, its ``values`` may be empty.
+        preparation: how the published archive becomes the folders of ``splits``; None if it needs no change, or
+            if no source states its layout (``notes`` say which).
         generator: set for datasets that are drawn, not downloaded.
     """
 
@@ -125,18 +183,30 @@ class DatasetSpecification(_Model):
     classes: Annotated[tuple[ClassSpecification, ...], Field(min_length=1, max_length=MAX_VALUE)]
     ignore: IgnoreSpecification
     splits: Annotated[dict[Name, SplitSpecification], Field(min_length=1)]
+    preparation: PreparationSpecification | None = None
     generator: GeneratorSpecification | None = None
 
     @model_validator(mode="after")
     def _is_consistent(self) -> DatasetSpecification:
-        for path, problem in _problems(self):
+        for path, problem in problems(self):
             raise PydanticCustomError("specification", "{problem}", {"problem": problem, "path": path})
         return self
 
     @property
     def values(self) -> tuple[tuple[int, ...], ...]:
-        """Raw label values of each class, in id order."""
+        """Label values of each class as training reads them, in id order."""
         return tuple(entry.value if entry.value is not None else (i,) for i, entry in enumerate(self.classes))
+
+    @property
+    def raw_values(self) -> tuple[tuple[int, ...], ...]:
+        """Label values of each class as published, in id order."""
+        pairs = zip(self.classes, self.values, strict=True)
+        return tuple(entry.raw_value if entry.raw_value is not None else values for entry, values in pairs)
+
+    @property
+    def raw_ignored(self) -> tuple[int, ...]:
+        """Label values, as published, that are no class."""
+        return self.ignore.values if self.ignore.raw_values is None else self.ignore.raw_values
 
     @property
     def mask_colors(self) -> tuple[tuple[Rgb, ...], ...]:
@@ -151,60 +221,3 @@ class DatasetSpecification(_Model):
         """The classes as names, synonyms and colours."""
         entries = (ClassEntry(entry.name, entry.synonyms, entry.color) for entry in self.classes)
         return Vocabulary(entries, source=self.name)
-
-
-Location = tuple[str | int, ...]
-
-
-def _problems(spec: DatasetSpecification) -> Iterator[tuple[Location, str]]:
-    """What is wrong across fields: (path of the offending key, one line)."""
-    for index, entry in enumerate(spec.classes):
-        if entry.id is not None and entry.id != index:
-            yield ("classes", index, "id"), f"id {entry.id} of '{entry.name}' should be {index}: ids leave no gap"
-    try:
-        _ = spec.vocabulary
-    except InputError as error:
-        yield ("classes",), str(error)
-    yield from _repeated("value", spec.values, spec, "value", ("ignore", "values"), spec.ignore.values)
-    yield from _repeated("colour", spec.mask_colors, spec, "color", ("ignore", "colors"), spec.ignore.colors)
-    for name, split in spec.splits.items():
-        if len(split.images) != len(split.labels):
-            yield ("splits", name, "labels"), "as many label folders as image folders are needed"
-        if set(split.images) & set(split.labels) and split.image_suffix == split.label_suffix:
-            yield ("splits", name), "images and labels are the same files; give them different folders or suffixes"
-    if spec.generator is not None:
-        yield from _generator_problems(spec, spec.generator)
-
-
-def _repeated(
-    what: str,
-    of_classes: tuple[tuple[Any, ...], ...],
-    spec: DatasetSpecification,
-    key: str,
-    ignore_path: Location,
-    ignored: Iterable[Any],
-) -> Iterator[tuple[Location, str]]:
-    """Values or colours that stand for two classes, or for a class and 'ignore'."""
-    owner: dict[Any, str] = {}
-    uses = [(("classes", i, key), spec.classes[i].name, item) for i, items in enumerate(of_classes) for item in items]
-    uses += [((*ignore_path, i), "ignore", item) for i, item in enumerate(ignored)]
-    for path, name, item in uses:
-        if item in owner:
-            shown = list(item) if isinstance(item, tuple) else item
-            yield path, f"{what} {shown} is used twice, for '{owner[item]}' and '{name}'"
-        owner[item] = name
-
-
-def _generator_problems(
-    spec: DatasetSpecification, generator: GeneratorSpecification
-) -> Iterator[tuple[Location, str]]:
-    """The generator must fill exactly the splits, and no seed may serve two of them."""
-    if set(generator.splits) != set(spec.splits):
-        yield ("generator", "splits"), f"these must be the dataset's splits: {', '.join(spec.splits)}"
-    taken: dict[int, str] = {}
-    for name, (first, count) in generator.splits.items():
-        for seed in range(first, first + count):
-            if seed in taken:
-                yield ("generator", "splits", name), f"seed {seed} is also used by '{taken[seed]}'"
-                break
-            taken[seed] = name

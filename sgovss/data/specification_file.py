@@ -10,11 +10,14 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from sgovss import paths
 from sgovss.data.specification import (
     ClassSpecification,
     DatasetSpecification,
     GeneratorSpecification,
     IgnoreSpecification,
+    PreparationSpecification,
+    RawSplitSpecification,
     SplitSpecification,
 )
 from sgovss.errors import InputError
@@ -26,6 +29,8 @@ _KNOWN_KEYS = sorted(
             DatasetSpecification,
             ClassSpecification,
             IgnoreSpecification,
+            PreparationSpecification,
+            RawSplitSpecification,
             SplitSpecification,
             GeneratorSpecification,
         )
@@ -52,6 +57,23 @@ def load_specification(path: str | Path) -> DatasetSpecification:
     if spec.root is None:
         return spec
     return spec.model_copy(update={"root": str(path.resolve().parent / Path(spec.root).expanduser())})
+
+
+def find_specification(name: str | Path) -> DatasetSpecification:
+    """A dataset by the name of its file among those of sgovss, or by the path of any file.
+
+    Raises:
+        InputError: there is none; lists names like it. Or the file is wrong.
+    """
+    if Path(name).suffix in (".yaml", ".yml"):
+        return load_specification(name)
+    known = {path.stem: path for path in paths.dataset_files()}
+    if str(name) not in known:
+        close = difflib.get_close_matches(str(name), known, n=3) or sorted(known)
+        raise InputError(
+            f"dataset '{name}' is not known; there are {', '.join(close)}; or give the path of a .yaml file"
+        )
+    return load_specification(known[str(name)])
 
 
 def _read(path: Path) -> tuple[yaml.Node, Any]:

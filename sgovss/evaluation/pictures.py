@@ -13,11 +13,14 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from sgovss.files import atomic_path
+from sgovss.inference.overlay import paint
 from sgovss.vocabulary import Vocabulary
 
 _ANNOTATED_UP_TO = 20
 _UNSEEN = "#b8420f"
 _PANELS_A_ROW = 4
+_SAMPLES_A_ROW = 2
+_PAINTED = 0.55
 
 
 def draw_confusion(
@@ -117,6 +120,32 @@ def draw_comparison(
     figure.legend(
         handles=patches, loc="outside lower center", ncols=7, fontsize=8, frameon=False, title=note, title_fontsize=8
     )
+    _save(figure, path)
+
+
+def draw_samples(
+    samples: Mapping[str, tuple[np.ndarray, np.ndarray]], vocabulary: Vocabulary, title: str, path: str | Path
+) -> None:
+    """Write a sheet of images, each beside the same painted with its labels, as a PNG with one legend.
+
+    Args:
+        samples: caption of each image, the (H, W, 3) uint8 RGB image, and its (H, W) ids; what is no id of the
+            vocabulary stays unpainted.
+    """
+    rows = math.ceil(len(samples) / _SAMPLES_A_ROW)
+    figure = Figure(figsize=(2.6 * 2 * _SAMPLES_A_ROW, 2.8 * rows + 1), dpi=110, layout="constrained")
+    axes = figure.subplots(rows, 2 * _SAMPLES_A_ROW, squeeze=False).ravel()
+    colors = vocabulary.colors()
+    for (caption, (image, ids)), left, right in zip(samples.items(), axes[::2], axes[1::2], strict=False):
+        left.imshow(image)
+        left.set_title(textwrap.fill(caption, 38), fontsize=7)
+        right.imshow(paint(image, np.minimum(ids, len(colors)).astype(np.uint16), colors, _PAINTED))
+    for place in axes:
+        place.set_axis_off()
+    present = sorted({int(i) for _, ids in samples.values() for i in np.unique(ids) if i < len(colors)})
+    patches = [Patch(facecolor=colors[i] / 255, edgecolor="0.4", label=vocabulary.names[i]) for i in present]
+    figure.suptitle(title, fontsize=10)
+    figure.legend(handles=patches, loc="outside lower center", ncols=7, fontsize=8, frameon=False)
     _save(figure, path)
 
 

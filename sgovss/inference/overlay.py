@@ -67,7 +67,7 @@ def draw_overlay(
         for index in np.argsort(-counts, kind="stable")
         if counts[index]
     ]
-    return _with_legend(_paint(image, ids, colors, alpha), entries)
+    return _with_legend(paint(image, ids, colors, alpha), entries)
 
 
 def save_label_png(path: str | Path, labels: np.ndarray, vocabulary: Vocabulary) -> None:
@@ -111,7 +111,18 @@ def _checked(labels: np.ndarray, vocabulary: Vocabulary, ignore: int) -> np.ndar
     return np.where(without, count, labels).astype(np.uint16)
 
 
-def _paint(image: np.ndarray, ids: np.ndarray, colors: np.ndarray, alpha: float) -> np.ndarray:
+def paint(image: np.ndarray, ids: np.ndarray, colors: np.ndarray, alpha: float) -> np.ndarray:
+    """An overlay without a legend.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        ids: (H, W) uint16; T, the number of colours, stays unpainted.
+        colors: (T, 3) uint8 RGB.
+        alpha: as in :func:`draw_overlay`.
+
+    Returns:
+        (H', W', 3) uint8 RGB; small images are enlarged 2 to 4 times.
+    """
     longest = max(ids.shape)
     factor = min(4, math.ceil(_ENOUGH / longest))
     size = (ids.shape[1] * factor, ids.shape[0] * factor)

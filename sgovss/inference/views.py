@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from detectron2.config import CfgNode
 
 from sgovss.errors import InputError
+from sgovss.tiling import windows
 
 Score = Callable[[torch.Tensor], torch.Tensor]
 """Images (B, 3, H, W) in 0..255 -> scores (B, T, H, W)."""
@@ -64,7 +65,7 @@ class SlidingWindow:
 
     def _windows(self, score: Score, image: torch.Tensor) -> torch.Tensor:
         height, width = image.shape[-2:]
-        corners = [(y, x) for y in self.starts(height) for x in self.starts(width)]
+        corners = [(top, left) for top, _, left, _ in windows(height, width, self.window, self.stride)]
         total, count = None, image.new_zeros(height, width)
         for first in range(0, len(corners), self.batch):
             part = corners[first : first + self.batch]
@@ -75,11 +76,6 @@ class SlidingWindow:
                 total[:, y : y + self.window, x : x + self.window] += result
                 count[y : y + self.window, x : x + self.window] += 1
         return total / count
-
-    def starts(self, length: int) -> list[int]:
-        """First pixels of the windows along a side; the last one ends with the side."""
-        last = max(0, length - self.window)
-        return sorted({*range(0, last, self.stride), last})
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -18,6 +16,7 @@ from tqdm import tqdm
 from sgovss.data.scenes.classes import SCENE_VOCABULARY
 from sgovss.data.scenes.scene import GENERATOR_VERSION, Scene, check_request, generate_scene
 from sgovss.errors import InputError
+from sgovss.processes import map_in_processes
 
 MANIFEST = "manifest.json"
 
@@ -128,19 +127,14 @@ def _fill(folder: Path, splits: Mapping[str, tuple[int, int]], size: int, style:
         for index in range(count)
     ]
     with (folder / "captions.jsonl").open("w", encoding="utf-8") as lines:
-        for record in tqdm(_run(jobs, workers), total=len(jobs), desc="drawing scenes", unit="scene", mininterval=1):
+        for record in tqdm(
+            map_in_processes(_write_one, jobs, workers if len(jobs) >= 16 else 1),
+            total=len(jobs),
+            desc="drawing scenes",
+            unit="scene",
+            mininterval=1,
+        ):
             lines.write(json.dumps(record) + "\n")
-
-
-def _run(jobs: Sequence[_Job], workers: int) -> Iterator[dict]:
-    if workers <= 1 or len(jobs) < 16:
-        yield from map(_write_one, jobs)
-        return
-    # Spawned, not forked: the caller may already run threads of torch or OpenCV.
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
-    ) as pool:
-        yield from pool.map(_write_one, jobs, chunksize=4)
 
 
 def _write_one(job: _Job) -> dict:

@@ -1,0 +1,127 @@
+"""A close look at a dataset on disk: every file read once, every problem one line."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from sgovss.data.labels import LabelMap, image_size, read_values
+from sgovss.data.listing import find_pairs
+from sgovss.data.raw_labels import looks_interpolated
+from sgovss.data.specification import DatasetSpecification
+from sgovss.errors import InputError
+from sgovss.processes import map_in_processes
+
+_FEW = 32  # pairs for which other processes are not worth their start
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """One pair: the digest of the image file, pixels of each class and of ignored ones last, and what is wrong."""
+
+    digest: str
+    pixels: tuple[int, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """One split.
+
+    Attributes:
+        records: pairs as Detectron2 records.
+        digests: image path to the digest of its bytes.
+        pixels: of each class, and of ignored ones last.
+        images: number of images with each of these.
+        problems: what must be mended, one line each, with the file.
+        notes: what may be as it should.
+    """
+
+    records: list[dict[str, str]]
+    digests: dict[str, str]
+    pixels: np.ndarray
+    images: np.ndarray
+    problems: list[str]
+    notes: list[str]
+
+
+def inspect_split(spec: DatasetSpecification, split: str, root: str | Path | None, workers: int) -> SplitReport:
+    """Read every image header, label and image checksum of a split.
+
+    Raises:
+        InputError: a folder is missing, or nothing in it belongs to the split.
+    """
+    records, problems = find_pairs(spec, split, root)
+    inspect = partial(inspect_pair, labels=LabelMap.from_specification(spec))
+    title = f"{spec.name}_{split}"
+    reports = map_in_processes(inspect, records, workers if len(records) > _FEW else 1)
+    files = list(tqdm(reports, total=len(records), desc=title, unit="image", mininterval=1))
+    problems += [problem for file in files for problem in file.problems]
+    counts = np.array([file.pixels for file in files], np.int64).reshape(-1, len(spec.classes) + 1)
+    digests = {record["file_name"]: file.digest for record, file in zip(records, files, strict=True)}
+    pixels, images = counts.sum(axis=0), (counts > 0).sum(axis=0)
+    notes = list(_notes(spec, split, len(records), pixels, int((counts[:, :-1].sum(axis=1) == 0).sum())))
+    return SplitReport(records, digests, pixels, images, problems, notes)
+
+
+def inspect_pair(record: dict[str, str], labels: LabelMap) -> FileReport:
+    """Read one pair; nothing that is wrong with it is raised."""
+    problems, digest = [], ""
+    pixels = np.zeros(labels.num_classes + 1, np.int64)
+    image_file, label_file = record["file_name"], record["sem_seg_file_name"]
+    try:
+        digest = _digest(image_file)
+        size = image_size(image_file)
+        values = read_values(label_file)
+        if values.shape != size:
+            problems.append(
+                f"{label_file}: label is {values.shape[1]}x{values.shape[0]} pixels, its image {image_file} is "
+                f"{size[1]}x{size[0]}"
+            )
+        if looks_interpolated(values):
+            problems.append(f"{label_file}: looks as if it had been resized with interpolation; take the original")
+        ids = labels(values, label_file)
+        ids[ids == labels.ignore_label] = labels.num_classes
+        pixels = np.bincount(ids.reshape(-1), minlength=labels.num_classes + 1)
+    except InputError as error:
+        problems.append(str(error))
+    return FileReport(digest, tuple(pixels.tolist()), tuple(problems))
+
+
+def duplicates(spec: DatasetSpecification, reports: dict[str, SplitReport]) -> Iterator[str]:
+    """One line for each image that two splits hold as different files of equal bytes, unless one includes the other.
+
+    A file that two splits name is no duplicate: the dataset's description says so.
+    """
+    for first, second in combinations(reports, 2):
+        if first in spec.splits[second].includes or second in spec.splits[first].includes:
+            continue
+        owner = {digest: path for path, digest in reports[first].digests.items() if digest}
+        for path, digest in reports[second].digests.items():
+            if digest in owner and owner[digest] != path:
+                yield f"{path}: the same image as {owner[digest]}; {first} and {second} must not share images"
+
+
+def _notes(spec: DatasetSpecification, split: str, pairs: int, pixels: np.ndarray, without_class: int) -> Iterator[str]:
+    published = spec.splits[split].count
+    if published is not None and published != pairs:
+        yield f"{spec.name}_{split}: {pairs} pairs here, {published} in the published dataset"
+    empty = [entry.name for entry, count in zip(spec.classes, pixels, strict=False) if count == 0]
+    if empty:
+        yield f"{spec.name}_{split}: no pixel of {', '.join(empty)}"
+    if without_class:
+        yield f"{spec.name}_{split}: {without_class} labels in which every pixel is ignored"
+
+
+def _digest(path: str) -> str:
+    try:
+        return hashlib.blake2b(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot read this image ({error.strerror})") from error

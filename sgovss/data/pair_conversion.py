@@ -1,0 +1,168 @@
+"""One image and its label from a published archive, written as training reads them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from sgovss.data.labels import DEEP_MODES, READ_ERRORS
+from sgovss.data.raw_files import RawFile
+from sgovss.data.raw_labels import RawLabels
+from sgovss.data.specification import DatasetSpecification
+from sgovss.errors import InputError
+from sgovss.files import atomic_path
+from sgovss.tiling import windows
+
+_LOSSY = (".jpg", ".jpeg")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One image of the published set with its label, and its name in the prepared one."""
+
+    name: str
+    image: RawFile
+    label: RawFile
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What came of one pair.
+
+    Attributes:
+        name: of the pair.
+        size: (height, width) in pixels.
+        tiles: image-label pairs written.
+        pixels: of each class, and of ignored ones last; each pixel of the published label counted once.
+    """
+
+    name: str
+    size: tuple[int, int]
+    tiles: int
+    pixels: tuple[int, ...]
+
+
+class PairConverter:
+    """Writes one pair in the form that training reads; goes to worker processes whole.
+
+    Args:
+        spec: a specification with ``preparation``.
+        split: one of its splits.
+        folder: the dataset's folder.
+    """
+
+    def __init__(self, spec: DatasetSpecification, split: str, folder: Path) -> None:
+        part = spec.splits[split]
+        self._labels = RawLabels(spec)
+        self._tile, self._stride = spec.preparation.tile, spec.preparation.stride
+        self._bands = spec.preparation.bands
+        self._image_folder, self._label_folder = folder / part.images[0], folder / part.labels[0]
+        self._image_suffix, self._label_suffix = part.image_suffix, part.label_suffix
+
+    def __call__(self, pair: Pair) -> Prepared:
+        """Write all tiles of a pair.
+
+        Raises:
+            InputError: image or label are unreadable, differ in size, or hold what the specification does not name.
+            OSError: the target cannot be written to.
+        """
+        ids = self._labels.read(pair.label.read(), str(pair.label))
+        content = pair.image.read()
+        copied = self._is_copied(pair)
+        image = None if copied else read_rgb_bands(content, str(pair.image), self._bands)
+        size = _size(content, str(pair.image)) if copied else image.shape[:2]
+        if size != ids.shape:
+            raise InputError(
+                f"{pair.label}: label is {ids.shape[1]}x{ids.shape[0]} pixels, its image {pair.image} is "
+                f"{size[1]}x{size[0]}; they must be of one size"
+            )
+        written = self._labels.written(ids)
+        for name, (top, bottom, left, right) in self.tiles(pair.name, size):
+            image_path, label_path = self._paths(name)
+            with atomic_path(image_path) as partial:
+                if copied:
+                    partial.write_bytes(content)
+                else:
+                    Image.fromarray(image[top:bottom, left:right]).save(partial, compress_level=3)
+            with atomic_path(label_path) as partial:
+                Image.fromarray(written[top:bottom, left:right]).save(partial, format="PNG")
+        count = sum(1 for _ in self.tiles(pair.name, size))
+        pixels = np.bincount(ids.reshape(-1), minlength=self._labels.num_classes + 1)
+        return Prepared(pair.name, size, count, tuple(pixels.tolist()))
+
+    def tiles(self, name: str, size: tuple[int, int]) -> Iterator[tuple[str, tuple[int, int, int, int]]]:
+        """Name and window of each part of an image of this size: ``<name>_<top>_<bottom>_<left>_<right>``."""
+        if self._tile is None:
+            yield name, (0, size[0], 0, size[1])
+            return
+        for window in windows(*size, self._tile, self._stride):
+            yield "_".join([name, *map(str, window)]), window
+
+    def is_there(self, done: Prepared) -> bool:
+        """Whether every file of an earlier run still is."""
+        return all(path.is_file() for name, _ in self.tiles(done.name, done.size) for path in self._paths(name))
+
+    def _paths(self, name: str) -> tuple[Path, Path]:
+        return self._image_folder / f"{name}{self._image_suffix}", self._label_folder / f"{name}{self._label_suffix}"
+
+    def _is_copied(self, pair: Pair) -> bool:
+        suffix = Path(pair.image.member or pair.image.path).suffix.lower()
+        same = suffix == self._image_suffix.lower()
+        if not same and self._image_suffix.lower() in _LOSSY:
+            raise InputError(
+                f"{pair.image}: would be stored as {self._image_suffix}, which loses detail; set image_suffix of the "
+                "split to .png"
+            )
+        return same and self._tile is None and self._bands is None
+
+
+def read_rgb_bands(content: bytes, source: str, bands: Sequence[int] | None) -> np.ndarray:
+    """(H, W, 3) uint8 RGB from the bytes of an image file.
+
+    Args:
+        bands: 1-based numbers of the bands to take as red, green and blue; None for an image that has just these.
+
+    Raises:
+        InputError: unreadable, more than 8 bits a channel, or a band that it does not have.
+    """
+    if bands is not None:
+        return _read_bands(content, source, bands)
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            if image.mode not in DEEP_MODES:
+                return np.asarray(image.convert("RGB"))
+            mode = image.mode
+    except READ_ERRORS as error:
+        raise InputError(f"{source}: cannot read this image ({error})") from error
+    raise InputError(f"{source}: image of mode {mode}; scale it to 8 bits a channel first")
+
+
+def _read_bands(content: bytes, source: str, bands: Sequence[int]) -> np.ndarray:
+    try:
+        import rasterio
+    except ImportError as error:
+        raise InputError(f"{source}: reading chosen bands needs rasterio; pip install 'sgovss[geo]'") from error
+    try:
+        with rasterio.MemoryFile(content) as file, file.open() as dataset:
+            if max(bands) > dataset.count:
+                raise InputError(f"{source}: has {dataset.count} bands, band {max(bands)} is asked for")
+            pixels = dataset.read(list(bands))
+    except rasterio.errors.RasterioError as error:
+        raise InputError(f"{source}: cannot read this image ({error})") from error
+    if pixels.dtype != np.uint8:
+        raise InputError(f"{source}: image of type {pixels.dtype}; scale it to 8 bits a channel first")
+    return np.ascontiguousarray(pixels.transpose(1, 2, 0))
+
+
+def _size(content: bytes, source: str) -> tuple[int, int]:
+    """(height, width) in pixels from the header; the bytes are copied as they are."""
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return image.height, image.width
+    except READ_ERRORS as error:
+        raise InputError(f"{source}: cannot read this image ({error})") from error

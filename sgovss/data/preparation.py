@@ -1,0 +1,168 @@
+"""From a published archive to the folders that training reads: mapping, tiling, and a journal to go on from."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from sgovss.data.listing import dataset_folder
+from sgovss.data.pair_conversion import Pair, PairConverter, Prepared
+from sgovss.data.raw_files import RawFile, RawFiles
+from sgovss.data.specification import DatasetSpecification
+from sgovss.errors import InputError
+from sgovss.files import atomic_path
+from sgovss.processes import map_in_processes
+
+logger = logging.getLogger(__name__)
+
+JOURNALS = ".prepared"
+
+
+class SplitPreparation:
+    """Prepares one split; run again after an interruption it goes on where it was.
+
+    A journal beside the data holds one line for each finished pair. A second run with the same settings finds
+    everything done; other settings are refused, since old and new files would mix.
+
+    Args:
+        spec: a specification with ``preparation``.
+        split: one of ``spec.preparation.splits``.
+        source: the published data.
+        root: the folder that holds the dataset's folder; default as in :func:`dataset_folder`.
+
+    Raises:
+        InputError: labels have no image, or the target lies in the source.
+    """
+
+    def __init__(self, spec: DatasetSpecification, split: str, source: RawFiles, root: str | Path | None) -> None:
+        self.spec, self.split = spec, split
+        self.folder = dataset_folder(spec, root)
+        _refuse_overlap(source.source, self.folder)
+        self.pairs, self.unlabelled = _pairs(spec, split, source)
+        self.converter = PairConverter(spec, split, self.folder)
+        self._journal = self.folder / JOURNALS / f"{spec.name}_{split}.jsonl"
+
+    @property
+    def expected(self) -> str:
+        """What the source must have for this split, in one line."""
+        raw = self.spec.preparation.splits[self.split]
+        return f"labels {' or '.join(raw.labels)} and images {' or '.join(raw.images)}, in folders or zip archives"
+
+    def run(self, workers: int) -> tuple[list[Prepared], list[str]]:
+        """Prepare what is not there yet.
+
+        Returns:
+            what is there now, and one line for each pair that could not be prepared.
+
+        Raises:
+            InputError: the target cannot be written to, or was prepared with other settings.
+        """
+        done = self._open_journal()
+        waiting = [pair for pair in self.pairs if pair.name not in done]
+        problems: list[str] = []
+        if not waiting:
+            return list(done.values()), problems
+        title = f"{self.spec.name}_{self.split}"
+        progress = tqdm(total=len(self.pairs), initial=len(done), desc=title, unit="image", mininterval=1)
+        try:
+            with progress, self._journal.open("a", encoding="utf-8") as journal:
+                for result in map_in_processes(partial(_attempt, converter=self.converter), waiting, workers):
+                    progress.update()
+                    if isinstance(result, InputError):
+                        problems.append(str(result))
+                        continue
+                    done[result.name] = result
+                    journal.write(json.dumps(vars(result)) + "\n")
+                    journal.flush()
+        except OSError as error:
+            raise InputError(
+                f"{self.folder}: cannot write here ({error.strerror}); what is finished is kept, run the command again "
+                "when this is mended"
+            ) from error
+        return list(done.values()), problems
+
+    def _open_journal(self) -> dict[str, Prepared]:
+        """Name to result of the pairs that an earlier run finished; begins the journal if there is none."""
+        settings = _settings(self.spec, self.split)
+        lines = self._journal.read_text(encoding="utf-8").splitlines() if self._journal.is_file() else []
+        entries = list(_entries(lines))
+        if entries and entries[0] != settings:
+            raise InputError(
+                f"{self.folder}: {self.spec.name}_{self.split} was prepared with other settings; remove "
+                f"{self._journal} and the split's folders to prepare it anew, or give another --root"
+            )
+        names = {pair.name for pair in self.pairs}
+        done = [Prepared(**{**entry, "size": tuple(entry["size"])}) for entry in entries[1:]]
+        done = [entry for entry in done if entry.name in names and self.converter.is_there(entry)]
+        # Written anew: a line cut off by a crash, and pairs whose files are gone, leave it.
+        with atomic_path(self._journal) as partial, partial.open("w", encoding="utf-8") as file:
+            for line in (settings, *map(vars, done)):
+                file.write(json.dumps(line) + "\n")
+        return {entry.name: entry for entry in done}
+
+
+def _pairs(spec: DatasetSpecification, split: str, source: RawFiles) -> tuple[list[Pair], int]:
+    """The pairs of a split in the order of their names, and the number of images that have no label."""
+    raw = spec.preparation.splits[split]
+    labels = _selected(spec, split, source.find(raw.labels))
+    # A pattern for images often matches the labels beside them.
+    images = _selected(spec, split, source.find(raw.images, without=raw.labels))
+    if alone := sorted(labels.keys() - images.keys()):
+        raise InputError(
+            f"{labels[alone[0]]}: no image '{alone[0]}' for this label ({len(alone)} such labels); expected "
+            f"{' or '.join(raw.images)} in {source.source}"
+        )
+    return [Pair(name, images[name], labels[name]) for name in sorted(labels)], len(images) - len(labels)
+
+
+def _selected(spec: DatasetSpecification, split: str, files: Mapping[str, RawFile]) -> dict[str, RawFile]:
+    raw, part = spec.preparation.splits[split], spec.splits[split]
+    # What the split's own patterns would not find after preparation is not of this split.
+    tail = "" if spec.preparation.tile is None else "_0_0_0_0"
+    return {
+        name: file
+        for name, file in files.items()
+        if any(fnmatchcase(name, pattern) for pattern in raw.select)
+        and any(fnmatchcase(name + tail, pattern) for pattern in part.select)
+    }
+
+
+def _attempt(pair: Pair, converter: PairConverter) -> Prepared | InputError:
+    try:
+        return converter(pair)
+    except InputError as error:
+        return error
+
+
+def _entries(lines: Sequence[str]) -> Iterator[Any]:
+    for line in lines:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            logger.warning("a line of an interrupted run is left out")
+
+
+def _settings(spec: DatasetSpecification, split: str) -> dict[str, Any]:
+    """All that decides what the files of a split hold, as JSON would read it back."""
+    settings = {
+        "preparation": spec.preparation.model_dump(mode="json", exclude={"splits"}),
+        "split": spec.splits[split].model_dump(mode="json", exclude={"count", "select"}),
+        "values": spec.values,
+        "raw_values": spec.raw_values,
+        "mask_colors": spec.mask_colors,
+        "ignore": spec.ignore.model_dump(mode="json"),
+    }
+    return json.loads(json.dumps(settings))
+
+
+def _refuse_overlap(source: Path, folder: Path) -> None:
+    source, folder = source.resolve(), folder.resolve()
+    if folder == source or source in folder.parents:
+        raise InputError(f"{folder}: the prepared data would lie in the source; choose another --root")

@@ -1,0 +1,164 @@
+"""Published labels, as colours or as raw values, to the label images that training reads."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from sgovss.data.labels import LABEL_MODES, OUTSIDE, READ_ERRORS, LabelMap
+from sgovss.data.specification import DatasetSpecification
+from sgovss.errors import InputError
+
+_THRESHOLD = 128
+# Interpolation mixes the two sides of a border; what it makes lies within this many pixels of both.
+_BORDER = 9
+_BORDER_SHARE = 0.9
+# Below this many steps between values that are no neighbours, one cannot tell.
+_FEWEST_STEPS = 50
+_MONOTONE_SHARE = 0.25
+
+
+class RawLabels:
+    """Reads labels in a dataset's published form.
+
+    Args:
+        spec: a specification with ``preparation``.
+    """
+
+    def __init__(self, spec: DatasetSpecification) -> None:
+        self._map = LabelMap.from_values(spec.raw_values, spec.raw_ignored)
+        self._palette = _palette(spec)
+        self._read: Callable[[bytes, str], np.ndarray] = {
+            "colors": self._from_colors,
+            "values": self._from_values,
+            "threshold": self._from_threshold,
+        }[spec.preparation.labels]
+        self.num_classes = len(spec.classes)
+        written = [values[0] for values in spec.values]
+        self._written = np.array([*written, *spec.ignore.values[:1]], np.uint16)
+        if self._written.max() <= 255:
+            self._written = self._written.astype(np.uint8)
+
+    def read(self, content: bytes, source: str) -> np.ndarray:
+        """(H, W) int32 ids from the bytes of a label file; ``num_classes`` stands for ignored pixels.
+
+        Raises:
+            InputError: the file is unreadable or of another kind, or holds a colour or value outside the
+                specification; says which, how often, and whether the mask looks interpolated.
+        """
+        ids = self._read(content, source)
+        ids[ids == self._map.ignore_label] = self.num_classes
+        return ids
+
+    def written(self, ids: np.ndarray) -> np.ndarray:
+        """The label image to write for ids of :meth:`read`: uint8, or uint16 where values exceed 255."""
+        return self._written[ids]
+
+    def _from_colors(self, content: bytes, source: str) -> np.ndarray:
+        image = _decode(content, source)
+        if image.mode in LABEL_MODES and image.mode != "P":
+            raise InputError(
+                f"{source}: label image of mode {image.mode}, expected colours; if it holds class values, set "
+                "preparation.labels to 'values'"
+            )
+        rgb = np.asarray(image.convert("RGB"), np.int32)
+        codes = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
+        known, known_ids = self._palette
+        position = np.minimum(np.searchsorted(known, codes), len(known) - 1)
+        ids = np.where(known[position] == codes, known_ids[position], OUTSIDE)
+        _refuse_outside(ids, codes, source, "colour", lambda code: [code >> 16, code >> 8 & 255, code & 255])
+        return ids
+
+    def _from_values(self, content: bytes, source: str) -> np.ndarray:
+        raw = _one_channel(content, source)
+        ids = self._map.lookup(raw)
+        _refuse_outside(ids, raw, source, "value", int)
+        if looks_interpolated(raw):
+            raise InputError(f"{source}: {_INTERPOLATED}")
+        return ids
+
+    def _from_threshold(self, content: bytes, source: str) -> np.ndarray:
+        return self._map.lookup(_one_channel(content, source) >= _THRESHOLD)
+
+
+def looks_interpolated(values: np.ndarray) -> bool:
+    """Whether an (H, W) map of class values was resized with interpolation although all its values are known.
+
+    Between two classes whose values are no neighbours, interpolation puts a value in between. In a map that was
+    drawn, a pixel strictly between its two neighbours is rare.
+    """
+    steps = between = 0
+    for turned in (values.astype(np.int32), values.astype(np.int32).T):
+        change = np.diff(turned, axis=1)
+        same_direction = (change[:, 1:] * change[:, :-1]) > 0
+        steps += int((np.abs(turned[:, 2:] - turned[:, :-2]) > 1).sum())
+        between += int(same_direction.sum())
+    return steps >= _FEWEST_STEPS and between / steps >= _MONOTONE_SHARE
+
+
+_INTERPOLATED = (
+    "this mask looks as if it had been resized with interpolation, or stored as JPEG: between classes it holds "
+    "mixtures of their values; take the original mask, or resize it to the nearest neighbour"
+)
+
+
+def _palette(spec: DatasetSpecification) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted colour codes, and the class index of each; ignored colours have the ignore label."""
+    ignore_label = 255 if len(spec.classes) <= 255 else 65535
+    pairs = [(color, index) for index, colors in enumerate(spec.mask_colors) for color in colors]
+    pairs += [(color, ignore_label) for color in spec.ignore.colors]
+    codes = np.array([red << 16 | green << 8 | blue for (red, green, blue), _ in pairs], np.int32)
+    ids = np.array([index for _, index in pairs], np.int32)
+    order = np.argsort(codes)
+    return codes[order], ids[order]
+
+
+def _decode(content: bytes, source: str) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(content))
+        image.load()
+    except READ_ERRORS as error:
+        raise InputError(f"{source}: cannot read this label image ({error})") from error
+    return image
+
+
+def _one_channel(content: bytes, source: str) -> np.ndarray:
+    """(H, W) integers; grey stored as three equal channels counts as one."""
+    image = _decode(content, source)
+    if image.mode in LABEL_MODES:
+        return np.asarray(image).astype(np.int32)
+    if image.mode in ("RGB", "RGBA"):
+        red, green, blue = np.moveaxis(np.asarray(image)[..., :3], -1, 0)
+        if (red == green).all() and (red == blue).all():
+            return red.astype(np.int32)
+        raise InputError(f"{source}: the mask is coloured, expected one channel of class values; is it another file?")
+    raise InputError(f"{source}: label image of mode {image.mode}, expected one channel of class values")
+
+
+def _refuse_outside(ids: np.ndarray, raw: np.ndarray, source: str, what: str, show: Callable[[int], object]) -> None:
+    outside = ids == OUTSIDE
+    if not outside.any():
+        return
+    if _share_on_borders(ids, outside) >= _BORDER_SHARE:
+        raise InputError(f"{source}: {outside.sum()} pixels with a {what} of no class. {_INTERPOLATED.capitalize()}")
+    found, counts = np.unique(raw[outside], return_counts=True)
+    order = np.argsort(-counts)[:3]
+    shown = ", ".join(f"{show(int(found[i]))} ({counts[i]} pixels)" for i in order)
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    raise InputError(
+        f"{source}: {what} outside the dataset's specification: {shown}{more}; correct the mask, or add the {what} "
+        "to a class or to 'ignore' in the dataset file"
+    )
+
+
+def _share_on_borders(ids: np.ndarray, outside: np.ndarray) -> float:
+    """The share of unknown pixels that have two different known classes near them."""
+    window = np.ones((_BORDER, _BORDER), np.uint8)
+    largest = cv2.dilate(np.where(outside, -1, ids).astype(np.float32), window)
+    smallest = cv2.erode(np.where(outside, np.float32(1e6), ids).astype(np.float32), window)
+    between = (largest > smallest) & (largest >= 0)
+    return float(between[outside].mean())

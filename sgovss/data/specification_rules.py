@@ -1,0 +1,92 @@
+"""What must hold across the keys of a dataset specification, beyond what each key allows by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from sgovss.errors import InputError
+
+if TYPE_CHECKING:
+    from sgovss.data.specification import DatasetSpecification, GeneratorSpecification, PreparationSpecification
+
+Location = tuple[str | int, ...]
+
+
+def problems(spec: DatasetSpecification) -> Iterator[tuple[Location, str]]:
+    """What is wrong across fields: (path of the offending key, one line)."""
+    for index, entry in enumerate(spec.classes):
+        if entry.id is not None and entry.id != index:
+            yield ("classes", index, "id"), f"id {entry.id} of '{entry.name}' should be {index}: ids leave no gap"
+    try:
+        _ = spec.vocabulary
+    except InputError as error:
+        yield ("classes",), str(error)
+    yield from _repeated("value", spec.values, spec, "value", ("ignore", "values"), spec.ignore.values)
+    yield from _repeated("raw value", spec.raw_values, spec, "raw_value", ("ignore", "raw_values"), spec.raw_ignored)
+    yield from _repeated("colour", spec.mask_colors, spec, "color", ("ignore", "colors"), spec.ignore.colors)
+    for name, split in spec.splits.items():
+        if len(split.images) != len(split.labels):
+            yield ("splits", name, "labels"), "as many label folders as image folders are needed"
+        if unknown := set(split.includes) - set(spec.splits):
+            yield ("splits", name, "includes"), f"no split '{min(unknown)}'; there are {', '.join(spec.splits)}"
+        if set(split.images) & set(split.labels) and split.image_suffix == split.label_suffix:
+            yield ("splits", name), "images and labels are the same files; give them different folders or suffixes"
+    if spec.preparation is not None:
+        yield from _preparation_problems(spec, spec.preparation)
+    if spec.generator is not None:
+        yield from _generator_problems(spec, spec.generator)
+
+
+def _repeated(
+    what: str,
+    of_classes: tuple[tuple[Any, ...], ...],
+    spec: DatasetSpecification,
+    key: str,
+    ignore_path: Location,
+    ignored: Iterable[Any],
+) -> Iterator[tuple[Location, str]]:
+    """Values or colours that stand for two classes, or for a class and 'ignore'."""
+    owner: dict[Any, str] = {}
+    uses = [(("classes", i, key), spec.classes[i].name, item) for i, items in enumerate(of_classes) for item in items]
+    uses += [((*ignore_path, i), "ignore", item) for i, item in enumerate(ignored)]
+    for path, name, item in uses:
+        if item in owner:
+            shown = list(item) if isinstance(item, tuple) else item
+            yield path, f"{what} {shown} is used twice, for '{owner[item]}' and '{name}'"
+        owner[item] = name
+
+
+def _preparation_problems(
+    spec: DatasetSpecification, preparation: PreparationSpecification
+) -> Iterator[tuple[Location, str]]:
+    """Each prepared split needs one folder to go to, and labels that can be told apart."""
+    if (preparation.tile is None) != (preparation.stride is None):
+        yield ("preparation",), "tile and stride go together"
+    elif preparation.tile is not None and preparation.stride > preparation.tile:
+        yield ("preparation", "stride"), f"stride {preparation.stride} leaves gaps between tiles of {preparation.tile}"
+    for name in preparation.splits:
+        if name not in spec.splits:
+            yield ("preparation", "splits", name), f"no such split; there are {', '.join(spec.splits)}"
+        elif len(spec.splits[name].images) > 1:
+            yield ("splits", name, "images"), "a prepared split has one folder of images and one of labels"
+    if (spec.raw_ignored or spec.ignore.colors) and not spec.ignore.values:
+        yield ("ignore", "values"), "give the value, such as 255, that prepared labels have where nothing counts"
+    if preparation.labels == "colors" and not all(spec.mask_colors):
+        index = spec.mask_colors.index(())
+        yield ("classes", index), f"'{spec.classes[index].name}' needs a color or mask_colors to be read from masks"
+
+
+def _generator_problems(
+    spec: DatasetSpecification, generator: GeneratorSpecification
+) -> Iterator[tuple[Location, str]]:
+    """The generator must fill exactly the splits, and no seed may serve two of them."""
+    if set(generator.splits) != set(spec.splits):
+        yield ("generator", "splits"), f"these must be the dataset's splits: {', '.join(spec.splits)}"
+    taken: dict[int, str] = {}
+    for name, (first, count) in generator.splits.items():
+        for seed in range(first, first + count):
+            if seed in taken:
+                yield ("generator", "splits", name), f"seed {seed} is also used by '{taken[seed]}'"
+                break
+            taken[seed] = name
