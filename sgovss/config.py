@@ -112,6 +112,10 @@ def _add_solver_and_test(cfg: CfgNode) -> None:
     cfg.SOLVER.ACCUMULATE = 1
     # Evaluation precision: "float32" or "bfloat16".
     cfg.TEST.PRECISION = "float32"
+    # Leave out test sets whose folders are not there, and say how to get them; off, they are an error.
+    cfg.TEST.SKIP_ABSENT = False
+    # Table of sgovss/assets/published.yaml to print the results beside; empty for none.
+    cfg.TEST.PUBLISHED = ""
     # Test classes counted as seen, by name; empty: those the training vocabulary knows.
     cfg.TEST.SEEN = []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,6 +138,9 @@ class Vocabulary(Sequence[ClassEntry]):
         """Read a .txt (one class a line), .json or .yaml file (a list of strings or of
         ``{name, synonyms, color}``, at the top or under ``classes``).
 
+        In a line or string, bars or commas part synonyms: the class lists of CAT-Seg and its followers (JSON) and of
+        SegEarth-OV (text) are such files.
+
         Raises:
             InputError: the file is missing, not readable as such, or its words are wrong.
         """
@@ -148,7 +152,7 @@ class Vocabulary(Sequence[ClassEntry]):
             raise InputError(f"{path}: cannot read this vocabulary file ({error})") from error
         if path.suffix == ".txt":
             lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-            return cls([_entry_from_words(line.split("|"), source) for line in lines], source)
+            return cls([_entry_from_item(line, source) for line in lines], source)
         try:
             content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
         except (ValueError, yaml.YAMLError) as error:
@@ -184,7 +188,7 @@ def _entry_from_words(words: Sequence[str], source: str) -> ClassEntry:
 
 def _entry_from_item(item: object, source: str) -> ClassEntry:
     if isinstance(item, str):
-        return _entry_from_words(item.split("|"), source)
+        return _entry_from_words(re.split(r"[|,]", item), source)
     if isinstance(item, dict) and isinstance(item.get("name"), str):
         color = item.get("color")
         if color is not None and (len(color) != 3 or not all(isinstance(c, int) and 0 <= c <= 255 for c in color)):

@@ -43,6 +43,9 @@ def test_wrong_words_are_named(text, message):
     [
         ("words.txt", "# comment\nroad\n\ntree|forest\n"),
         ("words.json", json.dumps(["road", "tree|forest"])),
+        # As CAT-Seg's followers and SegEarth-OV write their class lists.
+        ("peers.json", json.dumps(["road", "tree, forest"])),
+        ("peers.txt", "road\ntree,forest\n"),
         ("words.yaml", "- road\n- {name: tree, synonyms: [forest]}\n"),
         ("words.yml", "classes:\n- road\n- {name: tree, synonyms: [forest]}\n"),
     ],

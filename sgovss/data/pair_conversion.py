@@ -112,13 +112,14 @@ class PairConverter:
 
     def _is_copied(self, pair: Pair) -> bool:
         suffix = Path(pair.image.member or pair.image.path).suffix.lower()
-        same = suffix == self._image_suffix.lower()
-        if not same and self._image_suffix.lower() in _LOSSY:
+        wanted = self._image_suffix.lower()
+        copied = suffix == wanted and self._tile is None and self._bands is None
+        if wanted in _LOSSY and not copied:
             raise InputError(
-                f"{pair.image}: would be stored as {self._image_suffix}, which loses detail; set image_suffix of the "
-                "split to .png"
+                f"{pair.image}: would be stored as {wanted} anew, which loses detail; set image_suffix of the split to "
+                ".png"
             )
-        return same and self._tile is None and self._bands is None
+        return copied
 
 
 def read_rgb_bands(content: bytes, source: str, bands: Sequence[int] | None) -> np.ndarray:

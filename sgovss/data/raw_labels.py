@@ -14,9 +14,10 @@ from sgovss.data.specification import DatasetSpecification
 from sgovss.errors import InputError
 
 _THRESHOLD = 128
-# Interpolation mixes the two sides of a border; what it makes lies within this many pixels of both.
-_BORDER = 9
+# Interpolation mixes the two sides of a border; what it makes lies in one window of this side with both.
+_BORDER = 13
 _BORDER_SHARE = 0.9
+_FEWEST_MIXTURES = 3
 # Below this many steps between values that are no neighbours, one cannot tell.
 _FEWEST_STEPS = 50
 _MONOTONE_SHARE = 0.25
@@ -32,8 +33,10 @@ class RawLabels:
     def __init__(self, spec: DatasetSpecification) -> None:
         self._map = LabelMap.from_values(spec.raw_values, spec.raw_ignored)
         self._palette = _palette(spec)
+        self._pure = spec.preparation.labels == "pure_colors"
         self._read: Callable[[bytes, str], np.ndarray] = {
             "colors": self._from_colors,
+            "pure_colors": self._from_colors,
             "values": self._from_values,
             "threshold": self._from_threshold,
         }[spec.preparation.labels]
@@ -66,6 +69,8 @@ class RawLabels:
                 "preparation.labels to 'values'"
             )
         rgb = np.asarray(image.convert("RGB"), np.int32)
+        if self._pure:
+            rgb = np.where(rgb >= _THRESHOLD, 255, 0)
         codes = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
         known, known_ids = self._palette
         position = np.minimum(np.searchsorted(known, codes), len(known) - 1)
@@ -78,7 +83,7 @@ class RawLabels:
         ids = self._map.lookup(raw)
         _refuse_outside(ids, raw, source, "value", int)
         if looks_interpolated(raw):
-            raise InputError(f"{source}: {_INTERPOLATED}")
+            raise InputError(f"{source}: {_INTERPOLATED[0].lower()}{_INTERPOLATED[1:]}")
         return ids
 
     def _from_threshold(self, content: bytes, source: str) -> np.ndarray:
@@ -101,7 +106,7 @@ def looks_interpolated(values: np.ndarray) -> bool:
 
 
 _INTERPOLATED = (
-    "this mask looks as if it had been resized with interpolation, or stored as JPEG: between classes it holds "
+    "This mask looks as if it had been resized with interpolation, or stored as JPEG: between classes it holds "
     "mixtures of their values; take the original mask, or resize it to the nearest neighbour"
 )
 
@@ -143,9 +148,9 @@ def _refuse_outside(ids: np.ndarray, raw: np.ndarray, source: str, what: str, sh
     outside = ids == OUTSIDE
     if not outside.any():
         return
-    if _share_on_borders(ids, outside) >= _BORDER_SHARE:
-        raise InputError(f"{source}: {outside.sum()} pixels with a {what} of no class. {_INTERPOLATED.capitalize()}")
     found, counts = np.unique(raw[outside], return_counts=True)
+    if len(found) >= _FEWEST_MIXTURES and _share_on_borders(ids, outside) >= _BORDER_SHARE:
+        raise InputError(f"{source}: {outside.sum()} pixels with a {what} of no class. {_INTERPOLATED}")
     order = np.argsort(-counts)[:3]
     shown = ", ".join(f"{show(int(found[i]))} ({counts[i]} pixels)" for i in order)
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""

@@ -13,7 +13,7 @@ from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 from sgovss import paths
 from sgovss.data.generated import ensure_generated
 from sgovss.data.labels import LabelMap
-from sgovss.data.listing import list_pairs
+from sgovss.data.listing import dataset_folder, list_pairs
 from sgovss.data.specification import DatasetSpecification
 from sgovss.data.specification_file import load_specification
 from sgovss.errors import InputError
@@ -79,6 +79,24 @@ def dataset_metadata(name: str) -> Metadata:
         f"dataset '{name}' is not known; there are {', '.join(close) or 'none'}; name a dataset file in "
         f"DATASETS.SPECIFICATIONS or ${FILES_VARIABLE} to add one"
     )
+
+
+def how_to_get(name: str) -> str | None:
+    """What to do to have a registered dataset, in one line; None if its folders are there.
+
+    Raises:
+        InputError: no such dataset.
+    """
+    metadata = dataset_metadata(name)
+    spec: DatasetSpecification = metadata.specification
+    folder = dataset_folder(spec, metadata.root)
+    absent = [part for part in spec.splits[metadata.split].images if not (folder / part).is_dir()]
+    if spec.generator is not None or not absent:
+        return None
+    prepare = (
+        f"python datasets/prepare.py {spec.name} --source DOWNLOADS" if spec.preparation else "see its file's notes"
+    )
+    return f"{name} is not in {folder}; source: {spec.source or 'not known'}; then: {prepare}"
 
 
 def training_vocabulary(dataset_names: Sequence[str], unseen: Sequence[str] = ()) -> Vocabulary:

@@ -123,15 +123,16 @@ class PreparationSpecification(_Model):
     """How ``datasets/prepare.py`` turns the published archive into the images and labels of the splits.
 
     Attributes:
-        labels: ``colors`` (RGB masks), ``values`` (one channel of raw values), or ``threshold`` (one channel; 128
-            and above is raw value 1, all below is 0: for masks that were stored as JPEG).
+        labels: ``colors`` (RGB masks), ``pure_colors`` (the same, after each channel became 0 or 255, whichever is
+            nearer), ``values`` (one channel of raw values), or ``threshold`` (one channel; 128 and above is raw value
+            1, all below is 0: for masks that were stored as JPEG).
         tile, stride: edge of the square windows that images are cut into, and the step between them, in pixels;
             None leaves images whole. The last window of a row or column moves inwards to end at the border.
         bands: 1-based numbers of the three bands to take as red, green and blue; None where images have three.
         splits: split name to its raw files; splits made of other splits' folders are not named here.
     """
 
-    labels: Literal["colors", "values", "threshold"]
+    labels: Literal["colors", "pure_colors", "values", "threshold"]
     tile: Annotated[int, Field(strict=True, ge=16)] | None = None
     stride: Count | None = None
     bands: tuple[Count, Count, Count] | None = None

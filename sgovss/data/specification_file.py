@@ -22,6 +22,9 @@ from sgovss.data.specification import (
 )
 from sgovss.errors import InputError
 
+# The same in C, where PyYAML has it: every start of a command reads all dataset files.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 _KNOWN_KEYS = sorted(
     {
         key
@@ -82,7 +85,7 @@ def _read(path: Path) -> tuple[yaml.Node, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot read this dataset file ({error})") from error
     try:
-        node, content = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+        node, content = yaml.compose(text, Loader=_LOADER), yaml.load(text, Loader=_LOADER)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark is not None else ""

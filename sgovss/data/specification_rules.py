@@ -23,7 +23,6 @@ def problems(spec: DatasetSpecification) -> Iterator[tuple[Location, str]]:
     except InputError as error:
         yield ("classes",), str(error)
     yield from _repeated("value", spec.values, spec, "value", ("ignore", "values"), spec.ignore.values)
-    yield from _repeated("raw value", spec.raw_values, spec, "raw_value", ("ignore", "raw_values"), spec.raw_ignored)
     yield from _repeated("colour", spec.mask_colors, spec, "color", ("ignore", "colors"), spec.ignore.colors)
     for name, split in spec.splits.items():
         if len(split.images) != len(split.labels):
@@ -70,9 +69,13 @@ def _preparation_problems(
             yield ("preparation", "splits", name), f"no such split; there are {', '.join(spec.splits)}"
         elif len(spec.splits[name].images) > 1:
             yield ("splits", name, "images"), "a prepared split has one folder of images and one of labels"
+    by_color = preparation.labels in ("colors", "pure_colors")
+    if not by_color:
+        ignored = ("ignore", "raw_values"), spec.raw_ignored
+        yield from _repeated("raw value", spec.raw_values, spec, "raw_value", *ignored)
     if (spec.raw_ignored or spec.ignore.colors) and not spec.ignore.values:
         yield ("ignore", "values"), "give the value, such as 255, that prepared labels have where nothing counts"
-    if preparation.labels == "colors" and not all(spec.mask_colors):
+    if by_color and not all(spec.mask_colors):
         index = spec.mask_colors.index(())
         yield ("classes", index), f"'{spec.classes[index].name}' needs a color or mask_colors to be read from masks"
 

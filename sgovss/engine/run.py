@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import multiprocessing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from sgovss.config import config_path, load_config
 from sgovss.data import register_datasets
 from sgovss.data.checks import check_dataset
 from sgovss.data.labels import image_size
-from sgovss.data.registration import dataset_metadata
+from sgovss.data.registration import dataset_metadata, how_to_get
 from sgovss.data.unlabelled import list_unlabelled, repeat_factors
 from sgovss.engine.checkpoint import expect_own_weights, load_weights
 from sgovss.engine.trainer import Trainer
 from sgovss.errors import InputError
+from sgovss.evaluation.comparison import published_table, write_comparison
 from sgovss.files import atomic_path
 from sgovss.modeling.clip_models import activation_of
 
@@ -68,6 +70,10 @@ def prepare_config(args: argparse.Namespace) -> CfgNode:
     if cfg.MODEL.WEIGHTS:
         expect_own_weights(cfg, cfg.MODEL.WEIGHTS)
     register_datasets(cfg.DATASETS.SPECIFICATIONS)
+    if cfg.TEST.PUBLISHED:
+        published_table(cfg.TEST.PUBLISHED)
+    if cfg.TEST.SKIP_ABSENT:
+        cfg.DATASETS.TEST = _present(cfg.DATASETS.TEST)
     names = cfg.DATASETS.TEST if args.eval_only else (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)
     if not names:
         raise InputError("DATASETS.TRAIN and DATASETS.TEST are empty; name at least one dataset")
@@ -106,10 +112,23 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
         model = Trainer.build_model(cfg)
         if cfg.MODEL.WEIGHTS:
             load_weights(model, cfg.MODEL.WEIGHTS)
-        return Trainer.test(cfg, model)
+        results = Trainer.test(cfg, model)
+        if cfg.TEST.PUBLISHED and comm.is_main_process():
+            write_comparison(cfg.TEST.PUBLISHED, cfg.DATASETS.TEST, Path(cfg.OUTPUT_DIR))
+        return results
     trainer = Trainer(cfg)
     trainer.resume_or_load(resume=args.resume)
     return trainer.train()
+
+
+def _present(names: Sequence[str]) -> tuple[str, ...]:
+    """The test sets whose folders are there; what to do for the others is logged."""
+    absent = {name: line for name in names if (line := how_to_get(name)) is not None}
+    for line in absent.values():
+        print(f"left out: {line}")
+    if names and len(absent) == len(names):
+        raise InputError(f"DATASETS.TEST: none of the {len(names)} test sets is there; {next(iter(absent.values()))}")
+    return tuple(name for name in names if name not in absent)
 
 
 def _check_unlabelled(cfg: CfgNode) -> None:

@@ -1,0 +1,130 @@
+"""Our results beside those that others have published on the same test sets, each quoted with its source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from tabulate import tabulate
+
+from sgovss.data.registration import how_to_get
+from sgovss.errors import InputError
+from sgovss.files import atomic_path, write_json_atomically
+
+PUBLISHED = Path(__file__).resolve().parent.parent / "assets" / "published.yaml"
+OURS = "sgovss, this run"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PublishedRow(_Model):
+    """One method as its own or another paper reports it.
+
+    Attributes:
+        source: where the numbers stand.
+        values: column heading to mIoU in percent; columns that the source lacks are left out.
+    """
+
+    method: str
+    backbone: str | None
+    source: str
+    values: Annotated[dict[str, float], Field(min_length=1)]
+
+
+class PublishedTable(_Model):
+    """The published numbers of one protocol.
+
+    Attributes:
+        title: what was trained on what.
+        columns: heading to the registered name of the test set that stands for it here.
+        notes: what makes numbers under one heading differ from ours, or why there are none.
+        rows: may be empty where nothing is published that could be read.
+    """
+
+    title: str
+    columns: Annotated[dict[str, str], Field(min_length=1)]
+    notes: tuple[str, ...] = ()
+    rows: tuple[PublishedRow, ...] = ()
+
+    @model_validator(mode="after")
+    def _has_columns(self) -> PublishedTable:
+        for row in self.rows:
+            if unknown := row.values.keys() - self.columns.keys():
+                raise ValueError(f"{row.method}: no column '{min(unknown)}'")
+        return self
+
+
+def published_tables() -> dict[str, PublishedTable]:
+    """All tables that come with sgovss, by name."""
+    content = yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))
+    return {name: PublishedTable.model_validate(table) for name, table in content.items()}
+
+
+def published_table(name: str) -> PublishedTable:
+    """One table.
+
+    Raises:
+        InputError: there is none of this name.
+    """
+    tables = published_tables()
+    if name not in tables:
+        raise InputError(f"TEST.PUBLISHED: no table '{name}'; there are {', '.join(tables)}")
+    return tables[name]
+
+
+def write_comparison(name: str, evaluated: Sequence[str], folder: Path) -> None:
+    """Print a published table with a row of ours, and write it as ``comparison.json`` and ``comparison.md``.
+
+    Args:
+        evaluated: the test sets of this run; their results stand in ``folder/evaluation``.
+    """
+    table = published_table(name)
+    results = {dataset: _result(folder / "evaluation" / f"{dataset}.json") for dataset in evaluated}
+    ours = {heading: results[dataset]["mIoU"] for heading, dataset in table.columns.items() if dataset in results}
+    absent = [line for dataset in table.columns.values() if (line := how_to_get(dataset)) is not None]
+    content = {
+        "protocol": name,
+        "title": table.title,
+        "metric": "mIoU in percent",
+        "columns": table.columns,
+        "ours": {"mIoU": ours, "images": {data: result["images"] for data, result in results.items()}},
+        "settings": {data: result["settings"] for data, result in results.items()},
+        "published": [row.model_dump(mode="json") for row in table.rows],
+        "notes": table.notes,
+        "absent": absent,
+    }
+    write_json_atomically(folder / "comparison.json", content)
+    text = markdown(table, ours, absent)
+    with atomic_path(folder / "comparison.md") as partial:
+        partial.write_text(text, encoding="utf-8")
+    print(f"\n{text}\nAlso in {folder / 'comparison.md'} and {folder / 'comparison.json'}")
+
+
+def markdown(table: PublishedTable, ours: Mapping[str, float | None], absent: Sequence[str]) -> str:
+    """The table with a row of ours at its end, and below it sources, notes and what is absent."""
+    sources = list(dict.fromkeys(row.source for row in table.rows))
+    rows = [
+        [f"{row.method} [{sources.index(row.source) + 1}]", row.backbone or "", *_cells(table, row.values)]
+        for row in table.rows
+    ]
+    rows.append([f"**{OURS}**", "", *_cells(table, ours)])
+    body = tabulate(rows, headers=["method", "backbone", *table.columns], tablefmt="github", disable_numparse=True)
+    lines = [f"## {table.title}", "", "mIoU in percent. Numbers of others are theirs, quoted.", "", body, ""]
+    lines += [f"[{number}] {source}  " for number, source in enumerate(sources, 1)]
+    lines += [f"- {note}" for note in table.notes]
+    lines += [f"- not evaluated: {line}" for line in absent]
+    return "\n".join(lines) + "\n"
+
+
+def _cells(table: PublishedTable, values: Mapping[str, float | None]) -> list[str]:
+    return ["" if values.get(heading) is None else f"{values[heading]:.2f}" for heading in table.columns]
+
+
+def _result(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,361 @@
+"""datasets/prepare.py, run as its command: what it writes, and what interrupts it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sgovss.data.preparation import JOURNALS
+from sgovss.data.raw_labels import RawLabels
+from sgovss.data.specification_file import find_specification
+
+WHOLE = {"tile": None, "stride": None}
+
+
+@pytest.fixture
+def prepare(load_script, published, tmp_path, capsys):
+    """Runs the command; returns status, output and errors."""
+    script = load_script("datasets/prepare.py")
+
+    def run(*options: str, source: Path | None = None) -> tuple[int, str, str]:
+        argv = [str(published.file), "--source", str(source or published.source), "--root", str(tmp_path / "root")]
+        status = script.main([*argv, "--workers", "1", *options])
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return run
+
+
+def files(folder: Path) -> dict[str, str]:
+    """Path below the folder -> digest, without journals."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and JOURNALS not in path.parts]
+    return {path.relative_to(folder).as_posix(): hashlib.md5(path.read_bytes()).hexdigest() for path in paths}
+
+
+def test_whole_images_are_copied_and_labels_become_ids(prepare, published, write_published, tmp_path):
+    write_published({"image_suffix": ".jpg"}, **WHOLE)
+    before = files(published.source)
+    status, out, _ = prepare()
+    assert status == 0
+    folder = tmp_path / "root" / "shore"
+    assert sorted(path.name for path in (folder / "train/images").iterdir()) == [
+        f"{s}_{n}.jpg" for s in "ab" for n in "01"
+    ]
+    for name, ids in published.ids.items():
+        split = "val" if name == "c_0" else "train"
+        label = np.asarray(Image.open(folder / split / "labels" / f"{name}.png"))
+        assert label.dtype == np.uint8
+        assert (label == np.where(ids == 3, 255, ids)).all()
+    copied = (folder / "train/images/a_0.jpg").read_bytes()
+    assert copied == (published.source / "train/a/pictures/0.jpg").read_bytes()
+    assert files(published.source) == before
+    assert "published pairs: 4 of 4 done, expected number not known" in out
+
+
+def test_counts_are_those_of_the_published_labels(prepare, published, write_published):
+    write_published()
+    _, out, _ = prepare("--splits", "train")
+    ids = np.stack([published.ids[name] for name in ("a_0", "a_1", "b_0", "b_1")])
+    for index, name in enumerate(["grass", "water", "pier", "ignored"]):
+        row = next(line for line in out.splitlines() if line.startswith(name))
+        assert row.split()[1] == f"{(ids == index).sum():,}"
+        assert row.split()[-1] == str((ids == index).any(axis=(1, 2)).sum())
+
+
+def test_tiles_fit_their_labels(prepare, published, write_published, tmp_path):
+    write_published()
+    assert prepare()[0] == 0
+    folder = tmp_path / "root/shore/train"
+    names = {path.stem for path in (folder / "images").iterdir()}
+    assert names == {path.stem for path in (folder / "labels").iterdir()}
+    assert {name for name in names if name.startswith("a_0")} == {
+        f"a_0_{top}_{top + 64}_{left}_{left + 64}" for top in (0, 36) for left in (0, 48, 76)
+    }
+    raw = np.asarray(Image.open(published.source / "train/a/pictures/0.jpg"))
+    assert (np.asarray(Image.open(folder / "images/a_0_36_100_48_112.png")) == raw[36:100, 48:112]).all()
+    label = np.asarray(Image.open(folder / "labels/a_0_36_100_48_112.png"))
+    ids = published.ids["a_0"][36:100, 48:112]
+    assert (label == np.where(ids == 3, 255, ids)).all()
+
+
+def test_processes_give_what_one_does(prepare, write_published, tmp_path):
+    write_published()
+    prepare()
+    alone = files(tmp_path / "root")
+    shutil.rmtree(tmp_path / "root")
+    prepare("--workers", "2")
+    assert files(tmp_path / "root") == alone
+
+
+def test_a_second_run_changes_nothing(prepare, write_published, tmp_path):
+    write_published()
+    _, first, _ = prepare()
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "root").rglob("*.png")}
+    _, second, errors = prepare()
+    assert second == first
+    assert "image/s" not in errors
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "root").rglob("*.png")} == times
+
+
+def test_an_interrupted_run_goes_on(prepare, write_published, tmp_path):
+    write_published()
+    _, summary, _ = prepare()
+    whole = files(tmp_path / "root")
+    journal = tmp_path / "root/shore" / JOURNALS / "shore_train.jsonl"
+    # As a crash leaves it: one line cut off, one pair without its line, one file gone.
+    lines = journal.read_text().splitlines()
+    journal.write_text("\n".join([*lines[:3], lines[3][:20]]))
+    (tmp_path / "root/shore/train/images/a_0_0_64_0_64.png").unlink()
+    status, again, _ = prepare()
+    assert (status, again) == (0, summary)
+    assert files(tmp_path / "root") == whole
+
+
+def test_other_settings_do_not_mix(prepare, write_published):
+    write_published()
+    prepare()
+    write_published(tile=32, stride=32)
+    status, _, error = prepare()
+    assert status == 2
+    assert "shore_train was prepared with other settings; remove" in error
+
+
+def test_one_wrong_mask_does_not_stop_the_others(prepare, published, write_published, tmp_path):
+    write_published()
+    wrong = published.source / "train/a/masks/1.png"
+    good = wrong.read_bytes()
+    mask = np.array(Image.open(wrong))
+    mask[5:8, 5:9] = [1, 2, 3]
+    Image.fromarray(mask).save(wrong)
+    status, out, error = prepare()
+    assert status == 1
+    assert f"error: {wrong}: colour outside the dataset's specification: [1, 2, 3] (12 pixels)" in error
+    assert "published pairs: 3 of 4 done" in out
+    wrong.write_bytes(good)
+    status, out, _ = prepare()
+    assert status == 0
+    assert "published pairs: 4 of 4 done" in out
+
+
+def test_sizes_that_differ(prepare, published, write_published):
+    write_published()
+    Image.new("RGB", (90, 90)).save(published.source / "train/b/pictures/0.jpg")
+    status, _, error = prepare()
+    assert status == 1
+    assert "label is 140x100 pixels, its image" in error
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda source: shutil.rmtree(source / "train/b/pictures"), "no image 'b_0' for this label (2 such labels)"),
+        (lambda source: (source / "train/b/masks/1.png").write_bytes(b""), "cannot read this label image"),
+        (lambda source: (source / "train/b/pictures/1.jpg").write_bytes(b"JFIF"), "cannot read this image"),
+    ],
+)
+def test_what_is_wrong_with_the_source(prepare, published, write_published, change, message):
+    write_published()
+    change(published.source)
+    status, _, error = prepare()
+    assert status in (1, 2)
+    assert message in error
+
+
+def test_images_without_labels_are_counted(prepare, published, write_published):
+    write_published()
+    (published.source / "train/b/masks/1.png").unlink()
+    assert "images without a label, left out: 1" in prepare()[1]
+
+
+def test_a_split_that_was_not_downloaded_is_left_out(prepare, published, write_published, tmp_path):
+    write_published()
+    (published.source / "val.zip").unlink()
+    status, out, _ = prepare()
+    assert status == 0
+    assert "left out: " in out and "nothing here is shore_val; expected labels val/{*}/masks/{*}.png" in out
+    status, _, error = prepare("--splits", "val")
+    assert status == 2
+    assert "nothing here is shore_val" in error and "(source of the data: drawn by a test)" in error
+
+
+def test_nothing_is_there_at_all(prepare, write_published, tmp_path):
+    write_published()
+    (tmp_path / "empty").mkdir()
+    status, _, error = prepare(source=tmp_path / "empty")
+    assert status == 2
+    assert "nothing here is shore_train" in error
+
+
+def test_lossy_storage_is_refused(prepare, write_published):
+    write_published({"image_suffix": ".jpg"})
+    status, _, error = prepare()
+    assert status == 1
+    assert "which loses detail; set image_suffix of the split to .png" in error
+
+
+def test_the_target_may_not_lie_in_the_source(load_script, published, write_published, capsys):
+    write_published()
+    argv = [str(published.file), "--source", str(published.source), "--root", str(published.source)]
+    assert load_script("datasets/prepare.py").main(argv) == 2
+    assert "the prepared data would lie in the source" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_target_that_cannot_be_written(prepare, write_published, tmp_path):
+    write_published()
+    (tmp_path / "root").mkdir(mode=0o500)
+    status, _, error = prepare()
+    assert status == 2
+    assert "cannot write here" in error
+
+
+def test_a_full_disk_keeps_what_is_finished(prepare, write_published, tmp_path, monkeypatch):
+    write_published()
+    save = Image.Image.save
+    left = iter(range(20))
+
+    def until_full(self, *args, **kwargs):
+        if next(left, None) is None:
+            raise OSError(28, "No space left on device")
+        return save(self, *args, **kwargs)
+
+    monkeypatch.setattr(Image.Image, "save", until_full)
+    status, _, error = prepare()
+    assert status == 2
+    assert "cannot write here (No space left on device); what is finished is kept" in error
+    assert [path.name for path in (tmp_path / "root").rglob(".*.png")] == []
+    monkeypatch.setattr(Image.Image, "save", save)
+    assert prepare()[0] == 0
+
+
+def test_chosen_bands_of_a_raster(prepare, published, write_published, tmp_path):
+    rasterio = pytest.importorskip("rasterio")
+    bands = np.random.default_rng(0).integers(0, 255, (5, 100, 140), dtype=np.uint8)
+    for path in list(published.source.rglob("*.jpg")):
+        with rasterio.open(
+            path.with_suffix(".tif"), "w", driver="GTiff", height=100, width=140, count=5, dtype="uint8"
+        ) as file:
+            file.write(bands)
+        path.unlink()
+    patterns = published.content["preparation"]["splits"]["train"]
+    splits = {"train": patterns | {"images": patterns["images"].replace(".jpg", ".tif")}}
+    write_published(bands=[3, 2, 1], splits=splits, **WHOLE)
+    assert prepare()[0] == 0
+    image = np.asarray(Image.open(tmp_path / "root/shore/train/images/a_0.png"))
+    assert (image == bands[[2, 1, 0]].transpose(1, 2, 0)).all()
+    write_published(bands=[3, 2, 6], splits=splits, **WHOLE)
+    shutil.rmtree(tmp_path / "root")
+    assert "has 5 bands, band 6 is asked for" in prepare()[2]
+
+
+def test_unknown_names(load_script, tmp_path, capsys):
+    main = load_script("datasets/prepare.py").main
+    assert main(["lovedaa", "--source", str(tmp_path)]) == 2
+    assert "dataset 'lovedaa' is not known; there are loveda" in capsys.readouterr().err
+    assert main(["loveda", "--source", str(tmp_path), "--splits", "test"]) == 2
+    assert "--splits: loveda has no raw split 'test'" in capsys.readouterr().err
+    assert main(["generated_scenes", "--source", str(tmp_path)]) == 2
+    assert "generated_scenes: its file says no 'preparation'" in capsys.readouterr().err
+
+
+def _arrange(real_data: Path, source: Path, name: str) -> dict[str, Path]:
+    """Real samples in the published layout; name of each pair -> the file of ids that was derived from it."""
+
+    def put(file: Path, *places: str) -> None:
+        for place in places:
+            (source / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, source / place)
+
+    if name == "loveda":
+        for n in "012":
+            put(real_data / f"loveda_sample/img_dir/{n}.png", f"Train/Rural/images_png/{n}.png")
+            put(real_data / f"loveda_sample/ann_dir/{n}.png", f"Train/Rural/masks_png/{n}.png")
+        return {f"Rural_{n}": real_data / f"loveda_sample/ann_dir/{n}.png" for n in "012"}
+    shutil.copytree(real_data / "isaid_sample", source, dirs_exist_ok=True)
+    return {"P0005": real_data / "isaid_sample/train/labels_id/P0005.png"}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("loveda", lambda raw: np.where(raw == 0, 255, raw.astype(int) - 1)),
+        ("loveda_with_no_data", lambda raw: raw),
+        ("isaid", lambda raw: np.where(raw == 0, 255, raw.astype(int) - 1)),
+        ("isaid_with_background", lambda raw: raw),
+    ],
+)
+def test_real_labels_pixel_by_pixel(real_data, load_script, tmp_path, capsys, name, expected):
+    derived = _arrange(real_data, tmp_path / "download", name.partition("_")[0])
+    argv = [name, "--source", str(tmp_path / "download"), "--root", str(tmp_path / "root"), "--splits", "train"]
+    assert load_script("datasets/prepare.py").main([*argv, "--workers", "1"]) == 0
+    capsys.readouterr()
+    labels = sorted((tmp_path / "root").rglob("labels*/*.png"))
+    assert labels
+    for file in labels:
+        pair, *window = file.stem.rsplit("_", 4) if name.startswith("isaid") else [file.stem]
+        whole = expected(np.asarray(Image.open(derived[pair])))
+        top, bottom, left, right = map(int, window or (0, whole.shape[0], 0, whole.shape[1]))
+        assert (np.asarray(Image.open(file)) == whole[top:bottom, left:right]).all(), file
+
+
+def test_real_colours_of_dubai(real_data, load_script, tmp_path):
+    argv = ["dubai_mbrsc", "--source", str(real_data / "dubai_mbrsc"), "--root", str(tmp_path), "--splits", "val"]
+    assert load_script("datasets/prepare.py").main([*argv, "--workers", "1"]) == 0
+    files = sorted((tmp_path / "dubai_mbrsc/labels_id").iterdir())
+    assert len(files) == 9
+    for file in files:
+        derived = Image.open(real_data / "dubai_mbrsc/labels_id" / file.name)
+        assert (np.asarray(Image.open(file)) == np.asarray(derived)).all(), file
+
+
+def test_real_colours_of_udd6(real_data):
+    spec = find_specification("udd6")
+    spec = spec.model_copy(update={"preparation": spec.preparation.model_copy(update={"labels": "colors"})})
+    mask = real_data / "udd_sample/DJI_0627_mask_udd6.png"
+    ids = RawLabels(spec).read(mask.read_bytes(), str(mask))
+    assert (ids == np.asarray(Image.open(real_data / "udd_sample/DJI_0627_udd6_id.png"))).all()
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_images(published, write_published, tmp_path):
+    """10,000 images take no more memory than 500."""
+    write_published({"image_suffix": ".jpg"}, **WHOLE)
+    scene = published.source / "train/a"
+    peaks = []
+    for number in (500, 10_000):
+        for part, suffix in (("pictures", "jpg"), ("masks", "png")):
+            for n in range(2, number):
+                if not (target := scene / part / f"{n}.{suffix}").exists():
+                    os.link(scene / part / f"0.{suffix}", target)
+        code = (
+            "import json, resource, runpy, sys; sys.argv = sys.argv[1:]\n"
+            "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
+            "except SystemExit as end: print(json.dumps([end.code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,"
+            " resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss]))"
+        )
+        script = Path(__file__).resolve().parents[2] / "datasets" / "prepare.py"
+        argv = [
+            str(script),
+            str(published.file),
+            "--source",
+            str(published.source),
+            "--root",
+            str(tmp_path / str(number)),
+        ]
+        done = subprocess.run([sys.executable, "-c", code, *argv, "--workers", "2"], capture_output=True, text=True)
+        status, own, of_children = json.loads(done.stdout.splitlines()[-1])
+        assert status == 0, done.stderr
+        peaks.append((own, of_children))
+    assert len(list((tmp_path / "10000/shore/train/labels").iterdir())) == 10_002
+    # The list of files is the one thing that grows: some hundred bytes an image.
+    assert peaks[1][0] < 1.15 * peaks[0][0]
+    assert peaks[1][1] < 1.15 * peaks[0][1]

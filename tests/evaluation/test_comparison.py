@@ -1,0 +1,137 @@
+"""Published numbers are quoted as they are, and ours stand beside them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from detectron2.data import DatasetCatalog
+
+import train_net
+from sgovss.config import load_config
+from sgovss.data import register_datasets
+from sgovss.errors import InputError
+from sgovss.evaluation import comparison
+from sgovss.evaluation.comparison import PublishedTable, markdown, published_table, published_tables
+from sgovss.paths import config_files
+
+PROTOCOLS = [path for path in config_files() if path.parent.name == "protocols"]
+
+
+def test_the_papers_numbers():
+    table = published_table("paper_dlrsd")
+    paper = next(row for row in table.rows if row.method == "the paper")
+    assert paper.values == {
+        "iSAID": 42.28, "DLRSD": 87.75, "Vaihingen": 37.77, "Potsdam": 32.45, "LoveDA": 26.4, "GaoFen-2": 30.06,
+    }  # fmt: skip
+    assert all("An, Wang, Chen" in row.source for row in table.rows)
+
+
+def test_every_column_is_a_test_set_of_ours():
+    register_datasets()
+    for name, table in published_tables().items():
+        assert [dataset for dataset in table.columns.values() if dataset not in DatasetCatalog] == [], name
+
+
+def test_an_unknown_table():
+    with pytest.raises(InputError, match=r"TEST.PUBLISHED: no table 'papers'; there are paper_dlrsd"):
+        published_table("papers")
+
+
+@pytest.mark.parametrize("path", PROTOCOLS, ids=lambda path: path.stem)
+def test_protocols_name_their_sets_and_their_table(path):
+    register_datasets()
+    cfg = load_config(path)
+    assert cfg.TEST.SKIP_ABSENT
+    assert [name for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST) if name not in DatasetCatalog] == []
+    assert set(published_table(cfg.TEST.PUBLISHED).columns.values()) <= set(cfg.DATASETS.TEST)
+
+
+def test_protocols_have_the_peers_recipes():
+    recipes = {path.stem: load_config(path) for path in PROTOCOLS}
+    steps = {name: (cfg.SOLVER.MAX_ITER, cfg.SOLVER.IMS_PER_BATCH) for name, cfg in recipes.items()}
+    assert steps == {
+        "paper_dlrsd": (80000, 4),
+        "paper_isaid": (80000, 4),
+        "ovrs_dlrsd": (80000, 4),
+        "ovrs_isaid": (80000, 4),
+        "ovrsisbench_v1_dlrsd": (30000, 8),
+        "ovrsisbench_v1_isaid": (30000, 8),
+        "gsnet": (30000, 4),
+        "ovrsisbench_v2": (40000, 8),
+    }
+    sliding = {name for name, cfg in recipes.items() if cfg.TEST.SLIDING_WINDOW.ENABLED}
+    assert sliding == {"ovrs_dlrsd", "ovrs_isaid", "gsnet", "ovrsisbench_v2"}
+    for cfg in recipes.values():
+        assert (cfg.SOLVER.BASE_LR, cfg.SOLVER.WEIGHT_DECAY, cfg.MODEL.CLIP.LR_MULTIPLIER) == (2e-4, 1e-4, 0.01)
+        assert (cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE, cfg.SOLVER.WARMUP_ITERS) == (0.01, 0)
+
+
+def test_markdown_quotes_and_leaves_empty_what_is_not_known():
+    table = PublishedTable.model_validate(
+        {
+            "title": "Two sets",
+            "columns": {"First": "first_all", "Second": "second_all"},
+            "notes": ["A note."],
+            "rows": [{"method": "Peer", "backbone": "ViT", "source": "its paper", "values": {"First": 12.5}}],
+        }
+    )
+    lines = markdown(table, {"Second": 7.125}, ["second_all is not there"]).splitlines()
+    assert [cell.strip() for cell in lines[6].split("|")[1:-1]] == ["Peer [1]", "ViT", "12.50", ""]
+    assert [cell.strip() for cell in lines[7].split("|")[1:-1]] == ["**sgovss, this run**", "", "", "7.12"]
+    assert "[1] its paper  " in lines
+    assert lines[-2:] == ["- A note.", "- not evaluated: second_all is not there"]
+
+
+def test_a_number_under_no_heading_is_refused():
+    with pytest.raises(ValueError, match="Peer: no column 'Third'"):
+        PublishedTable.model_validate(
+            {
+                "title": "",
+                "columns": {"First": "first_all"},
+                "rows": [{"method": "Peer", "backbone": None, "source": "", "values": {"Third": 1.0}}],
+            }
+        )
+
+
+@pytest.fixture
+def benchmark(monkeypatch, run_options, tmp_path) -> list[str]:
+    """Options of an evaluation on one set that is there and one that is not, beside a published table."""
+    table = {
+        "fields": {
+            "title": "Fields",
+            "columns": {"Fields": "fields_test", "LoveDA": "loveda_val"},
+            "rows": [{"method": "Peer", "backbone": "ViT-L", "source": "its paper", "values": {"LoveDA": 40.0}}],
+        }
+    }
+    (tmp_path / "published.yaml").write_text(yaml.safe_dump(table))
+    monkeypatch.setattr(comparison, "PUBLISHED", tmp_path / "published.yaml")
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "nowhere"))
+    tests = ["DATASETS.TEST", "('fields_test','loveda_val')", "TEST.PUBLISHED", "fields"]
+    return ["--config-file", "sgovss_tiny.yaml", "--eval-only", *run_options, *tests]
+
+
+def test_train_net_evaluates_what_is_there_and_names_the_rest(benchmark, tmp_path, capsys):
+    assert train_net.main([*benchmark, "TEST.SKIP_ABSENT", "True"]) == 0
+    out = capsys.readouterr().out
+    assert "left out: loveda_val is not in" in out
+    assert "source: https://zenodo.org/records/5706578; then: python datasets/prepare.py loveda --source" in out
+    content = json.loads((tmp_path / "output/comparison.json").read_text())
+    scores = json.loads((tmp_path / "output/evaluation/fields_test.json").read_text())
+    assert content["ours"]["mIoU"] == {"Fields": scores["mIoU"]}
+    assert content["published"][0]["values"] == {"LoveDA": 40.0}
+    text = (tmp_path / "output/comparison.md").read_text()
+    assert text in out
+    assert "| Peer [1]" in text and "- not evaluated: loveda_val is not in" in text
+
+
+def test_an_absent_set_is_an_error_unless_it_may_be(benchmark, capsys):
+    assert train_net.main(benchmark) == 2
+    assert "folder of dataset 'loveda' not found" in capsys.readouterr().err
+
+
+def test_no_set_at_all_is_an_error(benchmark, capsys):
+    argv = [*benchmark, "TEST.SKIP_ABSENT", "True", "DATASETS.TEST", "('loveda_val','uavid_all')"]
+    assert train_net.main(argv) == 2
+    assert "DATASETS.TEST: none of the 2 test sets is there; loveda_val is not in" in capsys.readouterr().err
