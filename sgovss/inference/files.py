@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from sgovss.errors import InputError
 from sgovss.files import atomic_path, write_json_atomically
 from sgovss.inference.overlay import class_shares, draw_overlay, save_label_png
 from sgovss.inference.predictor import Predictor
+from sgovss.inference.rejection import Rejection
+from sgovss.inference.report import ClassRow, ReportEntry
 from sgovss.vocabulary import Vocabulary
 
 
@@ -43,33 +46,38 @@ def find_images(inputs: Sequence[str | Path]) -> dict[Path, Path]:
     return found
 
 
-def segment_file(predictor: Predictor, path: Path, vocabulary: Vocabulary, target: Path) -> Path:
+def segment_file(
+    predictor: Predictor, path: Path, vocabulary: Vocabulary, target: Path, rejection: Rejection
+) -> ReportEntry:
     """Segment one image file and write what a person and a program want to see of it.
 
     Writes ``<target>_overlay.png`` (with legend), ``<target>_labels.png`` (class ids, coloured by a
     palette) and ``<target>_shares.json``.
 
-    Returns:
-        the overlay's path.
-
     Raises:
         InputError: the image cannot be read, or the outputs cannot be written.
     """
+    started = time.monotonic()
     image = read_rgb(path)
-    prediction = predictor(image, vocabulary)
-    save_label_png(_beside(target, "labels.png"), prediction.labels, vocabulary)
-    shares = {
+    prediction = predictor(image, vocabulary, rejection)
+    legend = prediction.legend
+    save_label_png(_beside(target, "labels.png"), prediction.labels, legend)
+    shares = class_shares(prediction.labels, legend)
+    content = {
         "image": str(path),
         "height": image.shape[0],
         "width": image.shape[1],
         "mean_score": float(prediction.scores.mean()),
-        "shares": class_shares(prediction.labels, vocabulary),
+        "shares": shares,
     }
-    write_json_atomically(_beside(target, "shares.json"), shares)
+    write_json_atomically(_beside(target, "shares.json"), content)
     overlay = _beside(target, "overlay.png")
     with atomic_path(overlay) as temporary:
-        Image.fromarray(draw_overlay(image, prediction.labels, vocabulary)).save(temporary)
-    return overlay
+        Image.fromarray(draw_overlay(image, prediction.labels, legend)).save(temporary)
+    colors = legend.colors().tolist()
+    rows = [ClassRow(name, tuple(color), shares[name]) for name, color in zip(legend.names, colors, strict=True)]
+    facts = {"size": f"{image.shape[1]} x {image.shape[0]} pixels", "time": f"{time.monotonic() - started:.1f} s"}
+    return ReportEntry(str(path), overlay, rows, facts)
 
 
 def _beside(target: Path, ending: str) -> Path:

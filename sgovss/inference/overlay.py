@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -38,7 +39,12 @@ def class_shares(labels: np.ndarray, vocabulary: Vocabulary) -> dict[str, float]
 
 
 def draw_overlay(
-    image: np.ndarray, labels: np.ndarray, vocabulary: Vocabulary, alpha: float = 0.5, ignore: int | None = None
+    image: np.ndarray,
+    labels: np.ndarray,
+    vocabulary: Vocabulary,
+    alpha: float = 0.5,
+    ignore: int | None = None,
+    shares: Sequence[float] | None = None,
 ) -> np.ndarray:
     """Paint classes over an image and add a legend of those present with their share of the pixels.
 
@@ -49,6 +55,7 @@ def draw_overlay(
         labels: (H, W) integer class ids.
         alpha: 0 shows the image only (with class borders), 1 the classes only.
         ignore: id of pixels left unpainted; by default :func:`no_class_id`.
+        shares: (T,) of each class in 0..1, where the image is a thumbnail; by default those of the labels.
 
     Returns:
         (H', W', 3) uint8 RGB.
@@ -61,11 +68,12 @@ def draw_overlay(
     ignore = no_class_id(vocabulary) if ignore is None else ignore
     ids = _checked(labels, vocabulary, ignore)
     colors = vocabulary.colors()
-    counts = np.bincount(ids.reshape(-1), minlength=len(vocabulary))[: len(vocabulary)]
+    if shares is None:
+        shares = np.bincount(ids.reshape(-1), minlength=len(vocabulary))[: len(vocabulary)] / ids.size
     entries = [
-        _Entry(tuple(colors[index].tolist()), _short(vocabulary[index].name), _share(counts[index] / ids.size))
-        for index in np.argsort(-counts, kind="stable")
-        if counts[index]
+        _Entry(tuple(colors[index].tolist()), _short(vocabulary[index].name), _share(shares[index]))
+        for index in np.argsort(-np.asarray(shares), kind="stable")
+        if shares[index]
     ]
     return _with_legend(paint(image, ids, colors, alpha), entries)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +16,10 @@ from detectron2.modeling import build_model
 from sgovss.config import load_config
 from sgovss.engine.checkpoint import expect_own_weights, load_weights, read_checkpoint
 from sgovss.errors import InputError
+from sgovss.inference.rejection import Rejection
 from sgovss.vocabulary import Vocabulary
+
+_NOTHING_REJECTED = Rejection()
 
 
 @dataclass(frozen=True)
@@ -65,12 +70,24 @@ class Predictor:
             load_weights(self.model, weights)
         self.cfg = cfg
 
-    def __call__(self, image: np.ndarray, vocabulary: Vocabulary | str) -> Prediction:
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A digest of weights and config: two predictors with one fingerprint see an image alike."""
+        digest = hashlib.blake2b(self.cfg.MODEL.dump().encode(), digest_size=16)
+        for name, tensor in self.model.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def __call__(
+        self, image: np.ndarray, vocabulary: Vocabulary | str, rejection: Rejection = _NOTHING_REJECTED
+    ) -> Prediction:
         """Segment one image.
 
         Args:
             image: (H, W, 3) uint8 RGB.
             vocabulary: the classes, or the words as :meth:`Vocabulary.parse` takes them.
+            rejection: what makes a pixel "other", a class that the legend then has after the others.
 
         Raises:
             InputError: the image's shape or type, or the words, are wrong.
@@ -80,9 +97,9 @@ class Predictor:
         if isinstance(vocabulary, str):
             vocabulary = Vocabulary.parse(vocabulary)
         tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-        output = self.model([{"image": tensor, "vocabulary": vocabulary}])[0]["sem_seg"]
-        scores, labels = output.max(dim=0)
-        return Prediction(labels.cpu().numpy(), scores.cpu().numpy(), vocabulary)
+        output = self.model([{"image": tensor, "vocabulary": rejection.scored(vocabulary)}])[0]["sem_seg"]
+        labels, scores = rejection(output, len(vocabulary))
+        return Prediction(labels.cpu().numpy(), scores.cpu().numpy(), rejection.legend(vocabulary))
 
 
 def _read(config: CfgNode | str | Path | None, weights: str | Path | None, options: tuple[str, ...]) -> CfgNode:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,19 @@ from sgovss.modeling.text_embedder import TextEmbedder, TextEmbeddings
 from sgovss.vocabulary import Vocabulary
 
 _TWIN = "frozen_encoder."
+
+
+class EncodedImages(NamedTuple):
+    """Images after the encoder, to be classified into any number of vocabularies.
+
+    levels: name to (B, C, h, w) map.
+    padded_size: (height, width) in pixels that the encoder saw.
+    size: (height, width) of the images.
+    """
+
+    levels: dict[str, torch.Tensor]
+    padded_size: tuple[int, int]
+    size: tuple[int, int]
 
 
 @META_ARCH_REGISTRY.register()
@@ -143,11 +156,19 @@ class SGOVSS(nn.Module):
 
     def scores(self, images: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
         """Images (B, 3, H, W) in 0..255 -> scores (B, T, H, W) in 0..1, the best word of each class."""
-        text = self.text_embedder(vocabulary)
+        return self.classify(self.encode(images), vocabulary)
+
+    def encode(self, images: torch.Tensor) -> EncodedImages:
+        """What the image encoder makes of images (B, 3, H, W) in 0..255, whatever the words will be."""
         padded = self._prepare(images)
-        logits = _best_word(self.head(self.image_encoder(padded), text.embeddings), text, len(vocabulary))
-        logits = F.interpolate(logits.float(), size=padded.shape[-2:], mode="bilinear", align_corners=False)
-        return logits[..., : images.shape[-2], : images.shape[-1]].sigmoid()
+        return EncodedImages(self.image_encoder(padded), tuple(padded.shape[-2:]), tuple(images.shape[-2:]))
+
+    def classify(self, encoded: EncodedImages, vocabulary: Vocabulary) -> torch.Tensor:
+        """Encoded images -> scores (B, T, H, W) in 0..1, the best word of each class."""
+        text = self.text_embedder(vocabulary)
+        logits = _best_word(self.head(encoded.levels, text.embeddings), text, len(vocabulary))
+        logits = F.interpolate(logits.float(), size=encoded.padded_size, mode="bilinear", align_corners=False)
+        return logits[..., : encoded.size[0], : encoded.size[1]].sigmoid()
 
     def _prepare(self, images: torch.Tensor) -> torch.Tensor:
         """Normalise, and pad right and below to what the encoder divides by, repeating the border."""

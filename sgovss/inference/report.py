@@ -1,0 +1,122 @@
+"""One page a run, readable without a network: overlays, legends, shares and areas, settings, time and memory."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+
+from PIL import Image
+
+from sgovss.files import atomic_path
+
+_WIDEST = 1200
+_HECTARE = 10_000.0
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #222; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.5rem; overflow-wrap: anywhere; }
+img { max-width: 100%; height: auto; border: 1px solid #ccc; }
+table { border-collapse: collapse; margin: 1rem 2rem 1rem 0; vertical-align: top; }
+th, td { padding: .2rem .8rem; text-align: left; border-bottom: 1px solid #ddd; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+.swatch { display: inline-block; width: 1em; height: 1em; border: 1px solid #555; }
+.swatch { vertical-align: -.15em; margin-right: .5em; }
+.bar { display: inline-block; height: .7em; background: #888; }
+.tables { display: flex; flex-wrap: wrap; align-items: flex-start; }
+.error { color: #a00; }
+"""
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One class of a result: share of the segmented pixels in 0..1, and area where the image is georeferenced."""
+
+    name: str
+    color: tuple[int, int, int]
+    share: float
+    square_metres: float | None = None
+
+
+@dataclass(frozen=True)
+class ReportEntry:
+    """One image of a run.
+
+    Attributes:
+        title: its path.
+        overlay: the picture to show.
+        classes: in the legend's order.
+        facts: what else to say of it.
+    """
+
+    title: str
+    overlay: Path
+    classes: Sequence[ClassRow]
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_report(
+    path: Path, entries: Sequence[ReportEntry], settings: Mapping[str, str], problems: Sequence[str] = ()
+) -> None:
+    """Write the page; pictures are inside it.
+
+    Args:
+        problems: one line for each image that failed.
+    """
+    parts = [f"<p class=error>{escape(problem)}</p>" for problem in problems]
+    parts += [_entry(entry) for entry in entries]
+    page = f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>sgovss: {len(entries)} image{"s" * (len(entries) != 1)} in words</title><style>{_STYLE}</style></head>
+<body><h1>{len(entries)} image{"s" * (len(entries) != 1)} in words</h1>
+{_facts(settings)}
+{"".join(parts)}
+</body></html>
+"""
+    with atomic_path(path) as partial:
+        partial.write_text(page, encoding="utf-8")
+
+
+def _entry(entry: ReportEntry) -> str:
+    rows = sorted(entry.classes, key=lambda row: -row.share)
+    return f"""<h2>{escape(entry.title)}</h2>
+<img alt="overlay of {escape(entry.title, quote=True)}" src="{_inline(entry.overlay)}">
+<div class=tables>{_classes(rows)}{_facts(entry.facts)}</div>
+"""
+
+
+def _classes(rows: Sequence[ClassRow]) -> str:
+    with_area = any(row.square_metres is not None for row in rows)
+    head = "<th class=number>m²</th><th class=number>ha</th>" if with_area else ""
+    body = "".join(_class(row, with_area) for row in rows)
+    return f"<table><tr><th>class</th><th class=number>share</th><th></th>{head}</tr>{body}</table>"
+
+
+def _class(row: ClassRow, with_area: bool) -> str:
+    color = "#{:02x}{:02x}{:02x}".format(*row.color)
+    area = ""
+    if with_area:
+        square = row.square_metres or 0.0
+        area = f"<td class=number>{square:,.0f}</td><td class=number>{square / _HECTARE:,.2f}</td>"
+    return (
+        f'<tr><td><span class=swatch style="background:{color}"></span>{escape(row.name)}</td>'
+        f"<td class=number>{100 * row.share:.2f} %</td>"
+        f'<td><span class=bar style="width:{round(120 * row.share)}px;background:{color}"></span></td>{area}</tr>'
+    )
+
+
+def _facts(facts: Mapping[str, str]) -> str:
+    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in facts.items())
+    return f"<table>{rows}</table>" if rows else ""
+
+
+def _inline(picture: Path) -> str:
+    with Image.open(picture) as image:
+        image = image.convert("RGB")
+        image.thumbnail((_WIDEST, _WIDEST))
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=88)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

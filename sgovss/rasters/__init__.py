@@ -1,0 +1,1 @@
+"""Scenes of any size: rasters read, segmented and written window by window (extra ``geo``)."""

@@ -1,0 +1,50 @@
+"""How large a pixel is on the ground, whatever the raster's coordinates: on the ellipsoid."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pyproj
+from affine import Affine
+from rasterio.crs import CRS
+
+_KNOTS = 17
+
+
+class PixelAreas:
+    """Areas of the pixels of a georeferenced raster.
+
+    Pixels are quadrilaterals of geodesics on the ellipsoid of WGS 84, so neither degrees nor a projection that
+    stretches (such as EPSG:3857 far from the equator) distort them.
+
+    Args:
+        crs, transform: as rasterio gives them.
+    """
+
+    def __init__(self, crs: CRS, transform: Affine) -> None:
+        self._transform = transform
+        self._to_degrees = pyproj.Transformer.from_crs(crs.to_wkt(), "EPSG:4326", always_xy=True)
+        self._ellipsoid = pyproj.Geod(ellps="WGS84")
+
+    def at(self, row: float, column: float) -> float:
+        """Square metres of the pixel at a position in pixels; NaN outside of what the projection covers."""
+        corners = [self._transform * (column + x, row + y) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1))]
+        longitudes, latitudes = self._to_degrees.transform(*zip(*corners, strict=True))
+        if not np.isfinite([*longitudes, *latitudes]).all():
+            return math.nan
+        return abs(self._ellipsoid.polygon_area_perimeter(longitudes, latitudes)[0])
+
+    def of_rows(self, first: int, last: int, column: float) -> np.ndarray:
+        """(last - first,) square metres of a pixel of each row at a column: exact at some, linear between them."""
+        rows = np.arange(first, last)
+        knots = np.unique(np.linspace(first, last - 1, min(_KNOTS, len(rows))))
+        return np.interp(rows, knots, [self.at(row, column) for row in knots])
+
+
+def ground_sample_distance(crs: CRS | None, transform: Affine, height: int, width: int) -> float | None:
+    """Metres per pixel at the middle of a raster; None where it is not georeferenced."""
+    if crs is None or transform.is_identity:
+        return None
+    area = PixelAreas(crs, transform).at(height / 2, width / 2)
+    return math.sqrt(area) if area > 0 else None

@@ -1,0 +1,64 @@
+"""Finished chunks of a scene on disk, so that an interrupted scene goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sgovss.errors import InputError
+from sgovss.files import atomic_path, write_json_atomically
+from sgovss.rasters.grid import Chunk
+
+_SETTINGS = "settings.json"
+
+
+class ChunkStore:
+    """A folder with one file for each finished chunk.
+
+    Args:
+        folder: made if it is not there.
+        settings: all that the chunks' content depends on, as JSON can hold it.
+        resume: keep what an earlier run with the same settings left; else begin anew.
+
+    Raises:
+        InputError: the folder cannot be written to, or holds chunks of other settings that were to be resumed.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], resume: bool) -> None:
+        self.folder = folder
+        settings = json.loads(json.dumps(settings))
+        file = folder / _SETTINGS
+        if resume and file.is_file():
+            found = json.loads(file.read_text(encoding="utf-8"))
+            if found != settings:
+                changed = next(key for key in sorted({*found, *settings}) if found.get(key) != settings.get(key))
+                raise InputError(
+                    f"--resume: {folder} was begun with other settings ({changed}); give the same, or leave out "
+                    "--resume to begin anew"
+                )
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+            write_json_atomically(file, settings)
+
+    def has(self, chunk: Chunk) -> bool:
+        return self._path(chunk).is_file()
+
+    def save(self, chunk: Chunk, **arrays: np.ndarray) -> None:
+        """Write a chunk's arrays, whole or not at all."""
+        with atomic_path(self._path(chunk)) as partial, partial.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    def load(self, chunk: Chunk) -> dict[str, np.ndarray]:
+        with np.load(self._path(chunk)) as content:
+            return dict(content)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, chunk: Chunk) -> Path:
+        return self.folder / f"{chunk.strip:04d}_{chunk.row:06d}.npz"

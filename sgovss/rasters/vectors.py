@@ -1,0 +1,144 @@
+"""Vector files around a scene: the area of interest in, polygons of the classes out."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+import pyproj
+import rasterio
+import shapely
+from affine import Affine
+from rasterio.features import geometry_mask, shapes
+from rasterio.windows import Window, transform
+
+from sgovss.errors import InputError
+from sgovss.files import atomic_path
+from sgovss.rasters.source import RasterSource
+from sgovss.vocabulary import Vocabulary
+
+_POLYGONS = 10_000  # written at once
+
+
+class AreaOfInterest:
+    """The polygons of a vector file, as a mask of a raster's pixels.
+
+    Args:
+        path: anything OGR reads; of polygons.
+        source: the raster; polygons are brought to its coordinates.
+
+    Raises:
+        InputError: not a vector file, no polygon in it, coordinates that cannot be brought together, or a file
+            that has nothing in common with the raster.
+    """
+
+    def __init__(self, path: Path, source: RasterSource) -> None:
+        try:
+            metadata, _, geometries, _ = pyogrio.raw.read(path, columns=[])
+        except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+            raise InputError(f"--aoi {path}: not a vector file that can be read ({error})") from error
+        polygons = [shape for shape in shapely.from_wkb(geometries) if shape is not None and shape.area > 0]
+        if not polygons:
+            raise InputError(f"--aoi {path}: no polygon in this file; the area of interest is made of polygons")
+        if source.crs is not None and metadata["crs"] is not None:
+            polygons = [_reprojected(polygon, metadata["crs"], source) for polygon in polygons]
+        self._transform = source.transform
+        self._index = shapely.STRtree(polygons)
+        self._polygons = polygons
+        if not self(Window(0, 0, source.width, source.height), coarse=True).any():
+            raise InputError(f"--aoi {path}: lies outside of {source.path}; do both have the right coordinates?")
+
+    def __call__(self, window: Window, coarse: bool = False) -> np.ndarray:
+        """(height, width) bool: pixels whose centre lies inside. ``coarse``: any pixel touched, at most 512 a side."""
+        height, width = int(window.height), int(window.width)
+        here = transform(window, self._transform)
+        if coarse:
+            factor = max(1.0, max(height, width) / 512)
+            height, width, here = math.ceil(height / factor), math.ceil(width / factor), here * Affine.scale(factor)
+        corners = [here * corner for corner in ((0, 0), (width, 0), (width, height), (0, height))]
+        near = self._index.query(shapely.Polygon(corners))
+        if not len(near):
+            return np.zeros((height, width), bool)
+        found = [self._polygons[i] for i in near]
+        return geometry_mask(found, (height, width), here, invert=True, all_touched=coarse)
+
+
+def write_polygons(path: Path, labels: Path, legend: Vocabulary) -> int:
+    """Write the regions of a label raster as a GeoPackage with ``class``, ``class_id`` and ``area_m2``.
+
+    The area is geodesic, or null where the raster is not georeferenced.
+
+    Returns:
+        the number of polygons.
+    """
+    total = 0
+    with rasterio.open(labels) as raster, atomic_path(path) as partial:
+        partial.unlink()
+        crs = None if raster.crs is None else raster.crs.to_wkt()
+        geodesic = _Geodesic(crs) if crs and not raster.transform.is_identity else None
+        found = _regions(raster)
+        batch = list(islice(found, _POLYGONS))
+        while batch or not total:
+            areas = [math.nan if geodesic is None else geodesic.area(polygon) for polygon, _ in batch]
+            _append(partial, batch, areas, legend, crs, append=total > 0)
+            total += len(batch)
+            batch = list(islice(found, _POLYGONS))
+            if not total:
+                break
+    return total
+
+
+def _append(
+    path: Path,
+    regions: list[tuple[shapely.Polygon, int]],
+    areas: list[float],
+    legend: Vocabulary,
+    crs: str | None,
+    append: bool,
+) -> None:
+    ids = np.array([i for _, i in regions], np.int32)
+    with warnings.catch_warnings():
+        # A photograph has no coordinates, and needs none.
+        warnings.filterwarnings("ignore", message="'crs' was not provided")
+        pyogrio.raw.write(
+            path,
+            geometry=shapely.to_wkb(np.array([polygon for polygon, _ in regions], object)),
+            field_data=[np.array([legend.names[i] for i in ids], object), ids, np.array(areas, float)],
+            fields=["class", "class_id", "area_m2"],
+            geometry_type="Polygon",
+            crs=crs,
+            driver="GPKG",
+            layer="classes",
+            append=append,
+        )
+
+
+class _Geodesic:
+    """Areas of polygons on the ellipsoid of WGS 84."""
+
+    def __init__(self, crs: str) -> None:
+        self._to_degrees = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+        self._ellipsoid = pyproj.Geod(ellps="WGS84")
+
+    def area(self, polygon: shapely.Polygon) -> float:
+        degrees = shapely.transform(polygon, lambda x, y: self._to_degrees.transform(x, y), interleaved=False)
+        return abs(self._ellipsoid.geometry_area_perimeter(degrees)[0])
+
+
+def _regions(raster: rasterio.io.DatasetReader) -> Iterator[tuple[shapely.Polygon, int]]:
+    band = rasterio.band(raster, 1)
+    for geometry, value in shapes(band, mask=band, transform=raster.transform):
+        yield shapely.geometry.shape(geometry), int(value)
+
+
+def _reprojected(polygon: shapely.Geometry, crs: str, source: RasterSource) -> shapely.Geometry:
+    try:
+        across = pyproj.Transformer.from_crs(crs, source.crs.to_wkt(), always_xy=True)
+    except pyproj.exceptions.ProjError as error:
+        raise InputError(f"--aoi: its coordinates cannot be brought to those of {source.path} ({error})") from error
+    return shapely.transform(polygon, lambda x, y: across.transform(x, y), interleaved=False)

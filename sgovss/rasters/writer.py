@@ -1,0 +1,140 @@
+"""Finished chunks to GeoTIFF: tiled, compressed, with colours, names, no-data value and overviews."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.enums import Resampling
+from rasterio.features import sieve
+from rasterio.windows import Window
+
+from sgovss.files import atomic_path
+from sgovss.rasters.grid import WindowGrid
+from sgovss.rasters.source import RasterSource
+from sgovss.rasters.store import ChunkStore
+from sgovss.vocabulary import Vocabulary
+
+TILE = 512
+_CACHE = 64  # megabytes of GDAL's block cache, which would else grow with the machine
+
+
+def gdal_environment() -> rasterio.Env:
+    """GDAL's settings under which scenes are read and written in bounded memory."""
+    return rasterio.Env(GDAL_CACHEMAX=_CACHE, GDAL_NUM_THREADS="1")
+
+
+def write_labels(
+    path: Path,
+    source: RasterSource,
+    grid: WindowGrid,
+    store: ChunkStore,
+    legend: Vocabulary,
+    confidence: bool = False,
+    smallest: int = 1,
+) -> None:
+    """Write class ids, and the confidence in percent as a second band, with the source's georeference.
+
+    Args:
+        smallest: regions of fewer pixels become part of their largest neighbour; above 1 all labels are held in
+            memory at once.
+    """
+    labels = rows_of(grid, store, "labels")
+    if smallest > 1:
+        labels = iter([(0, _sieved(np.concatenate([band for _, band in labels]), smallest))])
+    with atomic_path(path) as partial:
+        with rasterio.open(partial, "w", **_profile(source, grid, store_type(legend), 1 + confidence)) as target:
+            _fill(target, 1, labels)
+            if target.dtypes[0] == "uint8":
+                target.write_colormap(1, {i: (*color, 255) for i, color in enumerate(legend.colors().tolist())})
+            target.set_band_description(1, "class")
+            if confidence:
+                _fill(target, 2, _percent(rows_of(grid, store, "confidence"), int(target.nodata)))
+                target.set_band_description(2, "confidence (percent)")
+            target.update_tags(**{f"CLASS_{i}": entry.name for i, entry in enumerate(legend)})
+        _add_overviews(partial, Resampling.nearest)
+
+
+def write_probabilities(
+    path: Path, source: RasterSource, grid: WindowGrid, store: ChunkStore, scored: Vocabulary
+) -> None:
+    """Write one band of percent for each scored class."""
+    with atomic_path(path) as partial:
+        with rasterio.open(partial, "w", **_profile(source, grid, np.uint8, len(scored))) as target:
+            _fill(target, 1, rows_of(grid, store, "probabilities"))
+            for number, name in enumerate(scored.names, 1):
+                target.set_band_description(number, name)
+        _add_overviews(partial, Resampling.average)
+
+
+def store_type(legend: Vocabulary) -> type[np.unsignedinteger]:
+    """uint8 with 255 for no data; uint16 with 65535 where 255 may be a class."""
+    return np.uint8 if len(legend) <= 255 else np.uint16
+
+
+def rows_of(grid: WindowGrid, store: ChunkStore, name: str, height: int = TILE) -> Iterator[tuple[int, np.ndarray]]:
+    """An array of the store over the whole scene, ``height`` rows at a time: first row, (..., h, width)."""
+    chunks = list(grid.all_chunks())
+    for top in range(0, grid.height, height):
+        bottom = min(top + height, grid.height)
+        band = None
+        for chunk in chunks:
+            first, last = max(top, chunk.top), min(bottom, chunk.bottom)
+            if first >= last:
+                continue
+            part = store.load(chunk)[name]
+            if band is None:
+                band = np.empty((*part.shape[:-2], bottom - top, grid.width), part.dtype)
+            rows = slice(first - chunk.top, last - chunk.top)
+            band[..., first - top : last - top, chunk.left : chunk.right] = part[..., rows, :]
+        yield top, band
+
+
+def _fill(target: rasterio.io.DatasetWriter, first: int, rows: Iterator[tuple[int, np.ndarray]]) -> None:
+    """Write (h, width) or (bands, h, width) parts from band ``first`` on."""
+    for top, part in rows:
+        part = part.reshape(-1, *part.shape[-2:]).astype(target.dtypes[0])
+        bands = list(range(first, first + len(part)))
+        target.write(part, indexes=bands, window=Window(0, top, target.width, part.shape[1]))
+
+
+def _percent(rows: Iterator[tuple[int, np.ndarray]], nodata: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Percents of the store, where 255 is no data, beside labels that may have another value for that."""
+    for top, part in rows:
+        yield top, np.where(part == 255, nodata, part.astype(np.uint16))
+
+
+def _sieved(labels: np.ndarray, smallest: int) -> np.ndarray:
+    valid = (labels != np.iinfo(labels.dtype).max).astype(np.uint8)
+    return np.where(valid, sieve(labels, smallest, mask=valid), labels)
+
+
+def _profile(source: RasterSource, grid: WindowGrid, dtype: type[np.unsignedinteger], count: int) -> dict[str, Any]:
+    return {
+        "driver": "GTiff",
+        "height": grid.height,
+        "width": grid.width,
+        "count": count,
+        "dtype": np.dtype(dtype).name,
+        "nodata": int(np.iinfo(dtype).max),
+        "crs": source.crs,
+        "transform": source.transform,
+        "tiled": True,
+        "blockxsize": TILE,
+        "blockysize": TILE,
+        "compress": "deflate",
+        "interleave": "band",
+        "bigtiff": "if_safer",
+    }
+
+
+def _add_overviews(path: Path, resampling: Resampling) -> None:
+    with rasterio.open(path, "r+") as target:
+        factors = []
+        while min(target.height, target.width) // 2 ** (len(factors) + 1) >= TILE // 2:
+            factors.append(2 ** (len(factors) + 1))
+        if factors:
+            target.build_overviews(factors, resampling)
