@@ -29,7 +29,7 @@ class PixelAreas:
 
     def at(self, row: float, column: float) -> float:
         """Square metres of the pixel at a position in pixels; NaN outside of what the projection covers."""
-        corners = [self._transform * (column + x, row + y) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1))]
+        corners = [on_ground(self._transform, column + x, row + y) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1))]
         longitudes, latitudes = self._to_degrees.transform(*zip(*corners, strict=True))
         if not np.isfinite([*longitudes, *latitudes]).all():
             return math.nan
@@ -40,6 +40,12 @@ class PixelAreas:
         rows = np.arange(first, last)
         knots = np.unique(np.linspace(first, last - 1, min(_KNOTS, len(rows))))
         return np.interp(rows, knots, [self.at(row, column) for row in knots])
+
+
+def on_ground(transform: Affine, column: float, row: float) -> tuple[float, float]:
+    """The coordinates of a position in pixels. (Affine's own operator for this differs between its versions.)"""
+    a, b, c, d, e, f = tuple(transform)[:6]
+    return a * column + b * row + c, d * column + e * row + f
 
 
 def ground_sample_distance(crs: CRS | None, transform: Affine, height: int, width: int) -> float | None:

@@ -19,6 +19,7 @@ from rasterio.windows import Window, transform
 
 from sgovss.errors import InputError
 from sgovss.files import atomic_path
+from sgovss.rasters.areas import on_ground
 from sgovss.rasters.source import RasterSource
 from sgovss.vocabulary import Vocabulary
 
@@ -59,8 +60,8 @@ class AreaOfInterest:
         here = transform(window, self._transform)
         if coarse:
             factor = max(1.0, max(height, width) / 512)
-            height, width, here = math.ceil(height / factor), math.ceil(width / factor), here * Affine.scale(factor)
-        corners = [here * corner for corner in ((0, 0), (width, 0), (width, height), (0, height))]
+            height, width, here = math.ceil(height / factor), math.ceil(width / factor), _coarser(here, factor)
+        corners = [on_ground(here, *corner) for corner in ((0, 0), (width, 0), (width, height), (0, height))]
         near = self._index.query(shapely.Polygon(corners))
         if not len(near):
             return np.zeros((height, width), bool)
@@ -132,8 +133,14 @@ class _Geodesic:
 
 def _regions(raster: rasterio.io.DatasetReader) -> Iterator[tuple[shapely.Polygon, int]]:
     band = rasterio.band(raster, 1)
-    for geometry, value in shapes(band, mask=band, transform=raster.transform):
-        yield shapely.geometry.shape(geometry), int(value)
+    for geometry, value in shapes(band, transform=raster.transform):
+        if value != raster.nodata:
+            yield shapely.geometry.shape(geometry), int(value)
+
+
+def _coarser(transform: Affine, factor: float) -> Affine:
+    a, b, c, d, e, f = tuple(transform)[:6]
+    return Affine(a * factor, b * factor, c, d * factor, e * factor, f)
 
 
 def _reprojected(polygon: shapely.Geometry, crs: str, source: RasterSource) -> shapely.Geometry:

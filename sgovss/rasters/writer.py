@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
 from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.features import sieve
 from rasterio.windows import Window
 
@@ -22,9 +25,13 @@ TILE = 512
 _CACHE = 64  # megabytes of GDAL's block cache, which would else grow with the machine
 
 
-def gdal_environment() -> rasterio.Env:
+@contextmanager
+def gdal_environment() -> Iterator[None]:
     """GDAL's settings under which scenes are read and written in bounded memory."""
-    return rasterio.Env(GDAL_CACHEMAX=_CACHE, GDAL_NUM_THREADS="1")
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE, GDAL_NUM_THREADS="1"), warnings.catch_warnings():
+        # A photograph has no coordinates; what follows from that is said elsewhere.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
 
 
 def write_labels(

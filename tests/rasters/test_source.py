@@ -1,0 +1,103 @@
+"""Rasters of all kinds as 8-bit colours, with the pixels that hold data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.enums import ColorInterp
+from rasterio.windows import Window
+
+from sgovss.errors import InputError
+from sgovss.rasters.source import RasterSource
+
+SIZE = (40, 60)
+WHOLE = Window(0, 0, 60, 40)
+
+
+@pytest.fixture
+def ramp() -> np.ndarray:
+    """(4, 40, 60) uint16, each band another range."""
+    base = np.arange(40 * 60, dtype=np.uint16).reshape(SIZE)
+    return np.stack([base, base * 2 + 1000, base * 3 + 5000, base + 100])
+
+
+def test_8_bit_colours_are_taken_as_they_are(write_raster):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, *SIZE), dtype=np.uint8)
+    with RasterSource(write_raster(pixels)) as source:
+        assert source.stretch is None
+        assert (source.read(WHOLE, SIZE) == pixels.transpose(1, 2, 0)).all()
+        assert source.valid(WHOLE).all()
+
+
+def test_deep_data_are_stretched_by_the_whole_scenes_percentiles(write_raster, ramp):
+    with RasterSource(write_raster(ramp), bands=(4, 3, 2)) as source:
+        whole = source.read(WHOLE, SIZE)
+        part = source.read(Window(10, 5, 20, 30), (30, 20))
+        assert (part == whole[5:35, 10:30]).all()
+        low, high = np.percentile(ramp[2], (2, 98))
+        expected = np.clip(np.rint((ramp[2].astype(float) - low) / (high - low) * 255), 0, 255)
+        assert np.abs(whole[..., 1] - expected).max() <= 1
+        assert source.bands == (4, 3, 2)
+
+
+def test_the_stretch_leaves_out_what_is_no_data(write_raster, ramp):
+    pixels = ramp.astype(np.float32)
+    pixels[:, :10] = -9999
+    pixels[:, 10:12, :3] = np.nan
+    with RasterSource(write_raster(pixels, nodata=-9999)) as source:
+        assert source.stretch[0][0] >= 600
+        valid = source.valid(WHOLE)
+    assert not valid[:10].any() and not valid[10:12, :3].any()
+    assert valid[12:].all()
+
+
+def test_alpha_is_no_colour_but_a_mask(write_raster):
+    pixels = np.full((4, *SIZE), 200, np.uint8)
+    pixels[3, :, 30:] = 0
+    path = write_raster(pixels, photometric="RGB")
+    with rasterio.open(path, "r+") as raster:
+        raster.colorinterp = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
+    with RasterSource(path) as source:
+        assert source.bands == (1, 2, 3)
+        assert (source.valid(WHOLE) == (np.arange(60) < 30)).all()
+        assert (source.read(WHOLE, SIZE)[:, 30:] == 128).all()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_few_bands_are_shown_grey(write_raster, count):
+    pixels = np.random.default_rng(0).integers(0, 256, (count, *SIZE), dtype=np.uint8)
+    with RasterSource(write_raster(pixels)) as source:
+        assert source.bands == (1, 1, 1)
+
+
+def test_smaller_views_average(write_raster):
+    pixels = np.zeros((3, *SIZE), np.uint8)
+    pixels[:, :, ::2] = 200
+    with RasterSource(write_raster(pixels)) as source:
+        assert np.abs(source.read(WHOLE, (20, 30)).astype(int) - 100).max() <= 1
+
+
+def test_a_flat_band_does_not_divide_by_zero(write_raster):
+    with RasterSource(write_raster(np.full((3, *SIZE), 7, np.uint16))) as source:
+        assert source.read(WHOLE, SIZE).max() == 0
+
+
+@pytest.mark.parametrize(
+    ("pixels", "options", "message"),
+    [
+        (np.zeros((3, *SIZE), np.uint8), {"bands": (1, 2, 5)}, "--bands: .* has 3 bands, band 5 is asked for"),
+        (np.zeros((3, *SIZE), np.uint8), {"bands": (0, 1, 2)}, "band 0 is asked for"),
+        (np.full((1, *SIZE), np.nan, np.float32), {}, "no pixel with data; is the no-data value None right"),
+        (np.zeros((1, *SIZE), np.complex64), {}, "bands of complex numbers"),
+    ],
+)
+def test_what_cannot_be_shown(write_raster, pixels, options, message):
+    with pytest.raises(InputError, match=message):
+        RasterSource(write_raster(pixels), **options)
+
+
+def test_what_is_no_raster(tmp_path):
+    (tmp_path / "scene.tif").write_text("not one")
+    with pytest.raises(InputError, match=r"scene.tif: not a raster that can be read"):
+        RasterSource(tmp_path / "scene.tif")
