@@ -24,6 +24,8 @@ from detectron2.engine import launch
 from detectron2.utils import comm
 from tqdm import tqdm
 
+from sgovss.config import load_config
+from sgovss.engine.checkpoint import expect_own_weights
 from sgovss.errors import InputError, command
 from sgovss.files import write_json_atomically
 from sgovss.inference.files import find_images, segment_file
@@ -43,12 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, 1 if an image failed, 2 if nothing could be done."""
     args = _parser().parse_args(argv)
     args.command = shlex.join(["demo/demo.py", *(sys.argv[1:] if argv is None else argv)])
-    # All that a user may have got wrong, before a model is loaded.
+    # All that a user may have got wrong, before a model is loaded and anything is written.
     _rejection(args).scored(Vocabulary.parse(args.vocabulary))
-    find_images(args.input)
+    images = find_images(args.input)
     _scene_options(args)
-    summary = Path(args.output) / _SUMMARY
-    write_json_atomically(summary, {"finished": False})
+    cfg = load_config(args.config_file, args.opts)
+    if cfg.MODEL.WEIGHTS:
+        expect_own_weights(cfg, cfg.MODEL.WEIGHTS)
     launch(
         segment_all,
         args.processes,
@@ -59,9 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     if args.machine_rank:
         return 0
-    failed = json.loads(summary.read_text(encoding="utf-8"))["failed"]
+    failed = json.loads((Path(args.output) / _SUMMARY).read_text(encoding="utf-8"))["failed"]
     if failed:
-        print(f"{len(failed)} images failed", file=sys.stderr)
+        print(f"{len(failed)} of {len(images)} images failed", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -91,7 +94,7 @@ def segment_all(args: argparse.Namespace) -> None:
     problems = [problem for _, part in gathered for problem in part]
     settings = {"command": args.command, "words": args.vocabulary, "model": args.config_file}
     write_report(Path(args.output) / "report.html", entries, settings, problems)
-    content = {"finished": True, "images": [entry.title for entry in entries], "failed": problems, **settings}
+    content = {"images": [entry.title for entry in entries], "failed": problems, **settings}
     write_json_atomically(Path(args.output) / _SUMMARY, content)
     print(f"report: {Path(args.output) / 'report.html'}")
 

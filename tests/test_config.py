@@ -13,9 +13,9 @@ from sgovss.errors import InputError
 from sgovss.inference.predictor import config_of
 
 
-@pytest.mark.parametrize("name", [path.name for path in paths.config_files()])
-def test_every_config_loads(name):
-    assert load_config(name).MODEL.META_ARCHITECTURE == "SGOVSS"
+@pytest.mark.parametrize("path", paths.config_files(), ids=lambda path: path.stem)
+def test_every_config_loads(path):
+    assert load_config(path).MODEL.META_ARCHITECTURE == "SGOVSS"
 
 
 def keys_of(node: CfgNode, prefix: str = "") -> set[str]:

@@ -35,7 +35,7 @@ class SGOVSSCheckpointer(Checkpointer):
     def __init__(self, model: nn.Module, cfg: CfgNode, **checkpointables: Any) -> None:
         super().__init__(model, cfg.OUTPUT_DIR, **checkpointables)
         self.cfg = cfg
-        self.base = fingerprint(self.model)
+        self.base = fingerprint(self.model.image_encoder, self.model.text_embedder)
 
     def save(self, name: str, **kwargs: Any) -> None:
         """Write ``OUTPUT_DIR/<name>.pth`` in one move: whole, or not at all."""
@@ -71,10 +71,10 @@ class SGOVSSCheckpointer(Checkpointer):
         return content
 
 
-def fingerprint(model: nn.Module) -> str:
-    """SHA-256 of the CLIP weights in the model: keys and bytes of image and text encoder."""
+def fingerprint(*parts: nn.Module) -> str:
+    """SHA-256 of the weights of some modules: keys and bytes."""
     digest = hashlib.sha256()
-    for part in (model.image_encoder, model.text_embedder):
+    for part in parts:
         for key, value in part.state_dict().items():
             digest.update(key.encode())
             digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())

@@ -14,7 +14,7 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 
 from sgovss.config import load_config
-from sgovss.engine.checkpoint import expect_own_weights, load_weights, read_checkpoint
+from sgovss.engine.checkpoint import expect_own_weights, fingerprint, load_weights, read_checkpoint
 from sgovss.errors import InputError
 from sgovss.inference.rejection import Rejection
 from sgovss.vocabulary import Vocabulary
@@ -73,11 +73,8 @@ class Predictor:
     @functools.cached_property
     def fingerprint(self) -> str:
         """A digest of weights and config: two predictors with one fingerprint see an image alike."""
-        digest = hashlib.blake2b(self.cfg.MODEL.dump().encode(), digest_size=16)
-        for name, tensor in self.model.state_dict().items():
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        weights = fingerprint(self.model.image_encoder, self.model.text_embedder, self.model.head)
+        return hashlib.sha256(f"{self.cfg.MODEL.dump()}{weights}".encode()).hexdigest()
 
     def __call__(
         self, image: np.ndarray, vocabulary: Vocabulary | str, rejection: Rejection = _NOTHING_REJECTED

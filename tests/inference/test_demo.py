@@ -78,11 +78,14 @@ def test_command_on_a_folder(folder, tmp_path, checkout):
         shares = json.loads((output / f"{name}_shares.json").read_text())
         assert sum(shares["shares"].values()) == pytest.approx(1)
         assert list(shares["shares"]) == ["building", "road", "tree", "water"]
-        with Image.open(output / f"{name}_labels.png") as labels:
+        # Rasters stay rasters.
+        with Image.open(output / f"{name}_labels.{'tif' if name == 'more/c' else 'png'}") as labels:
             assert labels.size == (64, 64)
             assert set(np.unique(labels)) <= set(range(4))
         with Image.open(output / f"{name}_overlay.png") as overlay:
             assert overlay.width > 64
+    report = (output / "report.html").read_text()
+    assert report.count("<h2>") == 3
 
 
 def test_unreadable_image_is_reported_and_the_rest_goes_on(demo, folder, tmp_path, capsys):

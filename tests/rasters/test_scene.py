@@ -446,7 +446,7 @@ def test_a_folder_is_shared_over_processes(write_raster, scene_pixels, tmp_path,
         check=False,
     )
     assert done.returncode == 1, done.stderr[-2000:]
-    assert "broken.tif: not a raster that can be read" in done.stderr and "1 images failed" in done.stderr
+    assert "broken.tif: not a raster that can be read" in done.stderr and "1 of 4 images failed" in done.stderr
     summary = json.loads((tmp_path / "out/run.json").read_text())
     assert sorted(Path(image).name for image in summary["images"]) == ["a.tif", "b.tif", "c.tif"]
     for name in "abc":
