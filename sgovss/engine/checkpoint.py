@@ -35,7 +35,7 @@ class SGOVSSCheckpointer(Checkpointer):
     def __init__(self, model: nn.Module, cfg: CfgNode, **checkpointables: Any) -> None:
         super().__init__(model, cfg.OUTPUT_DIR, **checkpointables)
         self.cfg = cfg
-        self.base = fingerprint(self.model.image_encoder, self.model.text_embedder)
+        self.base = base_fingerprint(self.model)
 
     def save(self, name: str, **kwargs: Any) -> None:
         """Write ``OUTPUT_DIR/<name>.pth`` in one move: whole, or not at all."""
@@ -79,6 +79,11 @@ def fingerprint(*parts: nn.Module) -> str:
             digest.update(key.encode())
             digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def base_fingerprint(model: nn.Module) -> str:
+    """SHA-256 of the CLIP weights in the model, image and text encoder."""
+    return fingerprint(model.image_encoder, model.text_embedder)
 
 
 def save_inference_checkpoint(model: nn.Module, cfg: CfgNode, path: str | Path) -> None:
@@ -126,7 +131,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         InputError: as :func:`read_checkpoint` and :func:`apply_weights`.
     """
     content = read_checkpoint(path)
-    apply_weights(model, content, path, fingerprint(model) if content["kind"] == TRAINING else "")
+    apply_weights(model, content, path, base_fingerprint(model) if content["kind"] == TRAINING else "")
 
 
 def apply_weights(model: nn.Module, content: dict[str, Any], path: str | Path, base: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from sgovss.tiling import starts
 
 _BYTES = 4  # of a score
+_WIDEST = 4096  # pixels of a strip: beyond, its borders cost next to nothing, and memory would grow with the scene
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,10 @@ def hann(length: int) -> np.ndarray:
 
 
 def strip_width(classes: int, window: int, megabytes: int, width: int) -> int:
-    """The widest strip whose scores fit, at least one window: a multiple of 256 pixels, or the scene's width."""
+    """The widest strip whose scores fit, at least one window: a multiple of 256 pixels, or the scene's width.
+    At most 4096 pixels."""
     fitting = megabytes * 2**20 // (classes * window * _BYTES)
-    return min(width, max(fitting // 256 * 256, window))
+    return min(width, max(min(fitting // 256 * 256, _WIDEST), window))
 
 
 def _total(length: int, firsts: list[int], weights: np.ndarray) -> np.ndarray:

@@ -61,7 +61,8 @@ class SceneSegmenter:
             if chunk.row >= first:
                 yield chunk, self._normalised(sums[:, :rows], chunk), self._mask(_window(chunk))
             # The rows that the next windows reach into move up.
-            sums = torch.cat([sums[:, rows:], torch.zeros_like(sums[:, :rows])], dim=1)
+            kept = sums[:, rows:].clone()
+            sums.zero_()[:, : kept.shape[1]] = kept
 
     def _add_row(self, sums: torch.Tensor, chunk: Chunk) -> None:
         """Add the scores of the row of windows that begins with a chunk."""

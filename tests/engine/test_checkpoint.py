@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sgovss.config import load_config
-from sgovss.engine.checkpoint import apply_weights, expect_own_weights, fingerprint, read_checkpoint
+from sgovss.engine.checkpoint import apply_weights, base_fingerprint, expect_own_weights, read_checkpoint
 from sgovss.errors import InputError
 
 
@@ -69,12 +69,12 @@ def test_other_base_weights_are_refused():
 
 def test_fingerprint_follows_the_clip_weights_only():
     model = Small()
-    first = fingerprint(model)
+    first = base_fingerprint(model)
     torch.nn.init.zeros_(model.head.weight)
-    assert fingerprint(model) == first
+    assert base_fingerprint(model) == first
     with torch.no_grad():
         model.image_encoder.weight[0, 0] += 1e-3
-    assert fingerprint(model) != first
+    assert base_fingerprint(model) != first
 
 
 def test_a_pickled_object_is_refused(tmp_path):

@@ -139,7 +139,8 @@ def test_hann_is_symmetric_and_positive():
 
 
 def test_a_strip_holds_what_memory_allows():
-    assert strip_width(10, 512, 256, 12_000) == 12_000
+    assert strip_width(10, 512, 256, 12_000) == 4096
+    assert strip_width(10, 512, 256, 3000) == 3000
     assert strip_width(100, 512, 256, 12_000) == 1280
     assert strip_width(1000, 512, 256, 12_000) == 512
     assert strip_width(10, 512, 256, 300) == 300
