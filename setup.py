@@ -57,6 +57,7 @@ EXTRAS = {
         "pytest>=8",  # test runner
         "pytest-xdist>=3.5",  # tests in parallel
         "hypothesis>=6.100",  # property tests
+        "playwright>=1.40",  # drives a Chromium through the web page
         "ruff>=0.12",  # lint and format
         "scikit-learn>=1.4",  # independent reference for the evaluator's tests
         "setuptools>=77",  # builds the wheel in the packaging tests without a network

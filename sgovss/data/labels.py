@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sgovss.data.specification import DatasetSpecification
 from sgovss.errors import InputError
@@ -120,23 +121,25 @@ def read_values(path: str | Path) -> np.ndarray:
     return raw
 
 
-def read_rgb(path: str | Path) -> np.ndarray:
+def read_rgb(file: str | Path | BinaryIO, source: str | None = None) -> np.ndarray:
     """An image as a read-only (H, W, 3) uint8 RGB array, turned as its EXIF orientation says.
+
+    Args:
+        file: a path or an open file.
+        source: what errors call it; by default the path.
 
     Raises:
         InputError: the file is missing or unreadable, or has more than 8 bits a channel.
     """
+    source = source or str(file)
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             mode = image.mode
-        if mode not in DEEP_MODES:
-            # Here, because the processes that prepare datasets have no use for torch.
-            from detectron2.data import detection_utils
-
-            return detection_utils.read_image(str(path), format="RGB")
+            if mode not in DEEP_MODES:
+                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except READ_ERRORS as error:
-        raise InputError(f"{path}: cannot read this image ({error})") from error
-    raise InputError(f"{path}: image of mode {mode}; scale it to 8 bits a channel first")
+        raise InputError(f"{source}: cannot read this image ({error})") from error
+    raise InputError(f"{source}: image of mode {mode}; scale it to 8 bits a channel first")
 
 
 def image_size(path: str | Path) -> tuple[int, int]:

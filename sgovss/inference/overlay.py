@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,14 +80,25 @@ def draw_overlay(
 
 
 def save_label_png(path: str | Path, labels: np.ndarray, vocabulary: Vocabulary) -> None:
-    """Write class ids as a PNG whose pixel values are the ids: with a palette of the class colours for up to 255
+    """Write what :func:`label_png` makes of (H, W) class ids.
+
+    Raises:
+        InputError: an id is not in the vocabulary, or the folder cannot be written to.
+    """
+    content = label_png(labels, vocabulary)
+    with atomic_path(path) as partial:
+        partial.write_bytes(content)
+
+
+def label_png(labels: np.ndarray, vocabulary: Vocabulary) -> bytes:
+    """Class ids as a PNG file whose pixel values are the ids: with a palette of the class colours for up to 255
     classes (255 is black: no class), 16-bit grey beyond.
 
     Args:
         labels: (H, W) integer class ids; :func:`no_class_id` for pixels without a class.
 
     Raises:
-        InputError: an id is not in the vocabulary, or the folder cannot be written to.
+        InputError: an id is not in the vocabulary.
     """
     without = no_class_id(vocabulary)
     _checked(labels, vocabulary, without)
@@ -95,8 +107,9 @@ def save_label_png(path: str | Path, labels: np.ndarray, vocabulary: Vocabulary)
         palette = np.zeros((256, 3), dtype=np.uint8)
         palette[: len(vocabulary)] = vocabulary.colors()
         picture.putpalette(palette.tobytes())
-    with atomic_path(path) as partial:
-        picture.save(partial, format="PNG")
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 @dataclass(frozen=True)
