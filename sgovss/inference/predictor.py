@@ -65,7 +65,10 @@ class Predictor:
         weights = weights or cfg.MODEL.WEIGHTS
         if weights:
             expect_own_weights(cfg, weights)
-        self.model = build_model(cfg).eval()
+        # What no weights are loaded for begins the same in every process, so that they can share and resume work.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.model = build_model(cfg).eval()
         if weights:
             load_weights(self.model, weights)
         self.cfg = cfg

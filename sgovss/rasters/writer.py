@@ -63,6 +63,7 @@ def write_labels(
                 target.set_band_description(2, "confidence (percent)")
             target.update_tags(**{f"CLASS_{i}": entry.name for i, entry in enumerate(legend)})
         _add_overviews(partial, Resampling.nearest)
+        _verify(partial)
 
 
 def write_probabilities(
@@ -75,6 +76,7 @@ def write_probabilities(
             for number, name in enumerate(scored.names, 1):
                 target.set_band_description(number, name)
         _add_overviews(partial, Resampling.average)
+        _verify(partial)
 
 
 def store_type(legend: Vocabulary) -> type[np.unsignedinteger]:
@@ -145,3 +147,10 @@ def _add_overviews(path: Path, resampling: Resampling) -> None:
             factors.append(2 ** (len(factors) + 1))
         if factors:
             target.build_overviews(factors, resampling)
+
+
+def _verify(path: Path) -> None:
+    """Read every block: what a full disk cut off, GDAL may notice no earlier."""
+    with rasterio.open(path) as raster:
+        for _, window in raster.block_windows(1):
+            raster.read(window=window)

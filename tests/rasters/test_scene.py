@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,6 @@ import pyogrio
 import pytest
 import rasterio
 import shapely
-import torch
 from affine import Affine
 from rasterio.transform import from_origin
 
@@ -419,37 +419,77 @@ def test_killed_and_resumed_as_a_real_process(write_raster, scene_pixels, tmp_pa
     assert (tmp_path / "killed/scene_labels.tif").read_bytes() == (tmp_path / "whole/scene_labels.tif").read_bytes()
 
 
-@pytest.mark.slow
-def test_a_folder_is_shared_over_processes(write_raster, scene_pixels, tmp_path, checkout):
-    for name in "abc":
-        write_raster(scene_pixels[:, : 100 + ord(name) % 5], name=f"scenes_{name}.tif", **UTM)
+@pytest.fixture
+def folder(write_raster, scene_pixels, tmp_path) -> Path:
+    """Three scenes and a file that is none."""
     folder = tmp_path / "scenes"
     folder.mkdir()
     for name in "abc":
-        (tmp_path / f"scenes_{name}.tif").rename(folder / f"{name}.tif")
+        write_raster(scene_pixels[:, : 100 + ord(name) % 5], name=f"{name}.tif", **UTM).rename(folder / f"{name}.tif")
     (folder / "broken.tif").write_text("no raster")
-    argv = ["--config-file", "sgovss_tiny.yaml", "--input", folder, "--vocabulary", WORDS, "--output", tmp_path / "out"]
-    done = subprocess.run(
-        [
-            sys.executable,
-            checkout / "demo/demo.py",
-            *map(str, argv),
-            "--processes",
-            "2",
-            "--opts",
-            "MODEL.DEVICE",
-            "cpu",
-        ],
+    return folder
+
+
+def start(checkout: Path, folder: Path, output: Path, *more: str) -> subprocess.Popen:
+    argv = ["--config-file", "sgovss_tiny.yaml", "--input", folder, "--vocabulary", WORDS, "--output", output, *more]
+    return subprocess.Popen(
+        [sys.executable, str(checkout / "demo/demo.py"), *map(str, argv), "--opts", "MODEL.DEVICE", "cpu"],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
     )
-    assert done.returncode == 1, done.stderr[-2000:]
-    assert "broken.tif: not a raster that can be read" in done.stderr and "1 of 4 images failed" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machines", [1, 2])
+def test_a_folder_is_shared_over_processes(folder, tmp_path, checkout, machines):
+    """Two processes, on one machine or one on each of two: every scene is finished by just one of them."""
+    several = [["--processes", "2"]]
+    if machines == 2:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            url = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+        several = [["--num-machines", "2", "--machine-rank", rank, "--dist-url", url] for rank in "01"]
+    processes = [start(checkout, folder, tmp_path / "out", *more) for more in several]
+    outputs = [process.communicate(timeout=240) for process in processes]
+    assert processes[0].returncode == 1, outputs[0][1][-2000:]
+    said = "".join(out + error for out, error in outputs)
+    assert "broken.tif: not a raster that can be read" in said and "1 of 4 images failed" in said
     summary = json.loads((tmp_path / "out/run.json").read_text())
     assert sorted(Path(image).name for image in summary["images"]) == ["a.tif", "b.tif", "c.tif"]
     for name in "abc":
-        assert done.stdout.count(f"{name}_overlay.png") + done.stderr.count(f"{name}_overlay.png") == 1
+        assert said.count(f"{name}_overlay.png") == 1
     assert (tmp_path / "out/report.html").read_text().count("<h2>") == 3
-    assert torch.distributed.is_available()
+
+
+@pytest.mark.slow
+def test_a_full_disk(write_raster, scene_pixels, tmp_path, checkout):
+    """On a real file system of a few kilobytes: one line, nothing under the final name, and --resume goes on."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=48k", "none", disk], capture_output=True, check=False
+    ).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    try:
+        path = write_raster(np.tile(scene_pixels, (1, 3, 3)), **UTM)
+        process = start(checkout, path, disk / "out")
+        _, error = process.communicate(timeout=240)
+        assert process.returncode == 1, error[-2000:]
+        assert "No space left on device" in error
+        for file in disk.rglob("*_labels.tif"):
+            assert read(file).shape == (600, 780), "half-written under its final name"
+    finally:
+        subprocess.run(["umount", disk], check=False)
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_scene(load_script, tmp_path):
+    """Peak memory of the whole command within 10 %, at seven times the pixels."""
+    tool = load_script("tools/benchmark.py")
+    opts = ["MODEL.CLIP.WEIGHTS", "random", "MODEL.DEVICE", "cpu", "TEST.SCENE.STRIDE", "512"]
+    argv = ["scenes", "--sizes", "3072", "8192", "--json", str(tmp_path / "figures.json"), "--opts", *opts]
+    assert tool.main(argv) == 0
+    small, large = json.loads((tmp_path / "figures.json").read_text())["rows"]
+    assert large["peak MB"] <= 1.1 * small["peak MB"]
