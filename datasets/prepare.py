@@ -93,7 +93,8 @@ def summary(preparation: SplitPreparation, done: Sequence[Prepared]) -> str:
     tiles = sum(entry.tiles for entry in done)
     lines = [
         f"{spec.name}_{split} in {preparation.folder}",
-        f"  published pairs: {len(done)} of {len(preparation.pairs)} done, {_expected(raw.count, len(done))}",
+        f"  published pairs: {len(done)} done, {len(preparation.pairs)} in the source, "
+        + _expected(raw.count, len(done)),
         f"  prepared pairs: {tiles}, {_expected(part.count, tiles)}",
     ]
     if preparation.unlabelled:

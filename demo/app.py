@@ -30,7 +30,8 @@ from sgovss.vocabulary import Vocabulary
 
 PAGE = Path(__file__).with_name("app.html")
 _POLICY = (
-    "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
+    "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "connect-src 'self'; frame-ancestors 'none'"
 )
 
 
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config options")
     args = parser.parse_args(argv)
     predictor = Predictor(args.config_file, options=tuple(args.opts))
-    app = create_app(InteractiveSegmenter(predictor), args.max_megabytes)
+    app = create_app(InteractiveSegmenter(predictor), args.max_megabytes, args.host)
     from werkzeug.serving import make_server
 
     try:
@@ -60,8 +61,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def create_app(segmenter: InteractiveSegmenter, max_megabytes: int = 64):
-    """The Flask application around a segmenter."""
+def create_app(segmenter: InteractiveSegmenter, max_megabytes: int = 64, host: str = "127.0.0.1"):
+    """The Flask application around a segmenter.
+
+    Args:
+        max_megabytes: largest request taken.
+        host: the name or address it is served at; requests to other names are refused, so that no other site can
+            reach it by giving its own name this machine's address.
+    """
     try:
         from flask import Flask, jsonify, request
     except ImportError as error:
@@ -73,7 +80,9 @@ def create_app(segmenter: InteractiveSegmenter, max_megabytes: int = 64):
     def refuse_other_sites():
         """A page of another site must not use this one through the user's browser."""
         origin = request.headers.get("Origin")
-        if origin is not None and origin.partition("://")[2] != request.host:
+        name = request.host.rpartition(":")[0] or request.host
+        known = name in (host, "127.0.0.1", "localhost") or host == "0.0.0.0"
+        if not known or (origin is not None and origin.partition("://")[2] != request.host):
             return jsonify(error="this page answers to its own requests only"), 403
         return None
 
@@ -109,7 +118,7 @@ def create_app(segmenter: InteractiveSegmenter, max_megabytes: int = 64):
     @app.post("/segment")
     def segment():
         started = time.monotonic()
-        asked = request.get_json(silent=True) or {}
+        asked = request.get_json(silent=True)
         answer = _answer(segmenter, asked)
         pixels = segmenter.image(asked["image"])
         painted = paint(pixels, answer.labels.astype(np.uint16), answer.legend.colors(), _alpha(asked))
@@ -118,14 +127,16 @@ def create_app(segmenter: InteractiveSegmenter, max_megabytes: int = 64):
 
     @app.post("/labels")
     def labels():
-        answer = _answer(segmenter, request.get_json(silent=True) or {})
+        answer = _answer(segmenter, request.get_json(silent=True))
         content = label_png(answer.labels, answer.legend)
         return content, {"Content-Type": "image/png", "Content-Disposition": "attachment; filename=labels.png"}
 
     return app
 
 
-def _answer(segmenter: InteractiveSegmenter, asked: dict[str, Any]) -> Answer:
+def _answer(segmenter: InteractiveSegmenter, asked: Any) -> Answer:
+    if not isinstance(asked, dict):
+        raise InputError("the request is no JSON object with image and words")
     for key in ("image", "words"):
         if not isinstance(asked.get(key), str):
             raise InputError(f"the request has no {key}")

@@ -15,9 +15,11 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import logging
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from detectron2.engine import launch
@@ -28,14 +30,16 @@ from sgovss.config import load_config
 from sgovss.engine.checkpoint import expect_own_weights
 from sgovss.errors import InputError, command
 from sgovss.files import write_json_atomically
-from sgovss.inference.files import find_images, segment_file
+from sgovss.inference.files import RASTER_SUFFIXES, find_images, segment_file
 from sgovss.inference.predictor import Predictor
 from sgovss.inference.rejection import Rejection
 from sgovss.inference.report import ReportEntry, write_report
 from sgovss.vocabulary import Vocabulary
 
-RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img")
 _SUMMARY = "run.json"
+_PATIENCE = timedelta(days=30)  # that a process which is done waits for the others
+
+logger = logging.getLogger("sgovss.demo")
 
 Segment = Callable[[Path, Path], ReportEntry]
 
@@ -46,8 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     args.command = shlex.join(["demo/demo.py", *(sys.argv[1:] if argv is None else argv)])
     # All that a user may have got wrong, before a model is loaded and anything is written.
-    _rejection(args).scored(Vocabulary.parse(args.vocabulary))
-    images = find_images(args.input)
+    vocabulary, rejection = Vocabulary.parse(args.vocabulary), _rejection(args)
+    rejection.scored(vocabulary), rejection.legend(vocabulary)
+    # Listed once: what one process writes must not be another's input.
+    images = find_images(args.input, without=args.output)
     _scene_options(args)
     cfg = load_config(args.config_file, args.opts)
     if cfg.MODEL.WEIGHTS:
@@ -58,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         num_machines=args.num_machines,
         machine_rank=args.machine_rank,
         dist_url=args.dist_url,
-        args=(args,),
+        args=(args, images),
+        timeout=_PATIENCE,
     )
     if args.machine_rank:
         return 0
@@ -68,35 +75,56 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def segment_all(args: argparse.Namespace) -> None:
+def segment_all(args: argparse.Namespace, images: Mapping[Path, Path]) -> None:
     """Segment this process's share of the images; the first process writes the run's report.
 
-    Each image is one process's alone: every ``--processes``-th of the sorted list.
+    Each image is one process's alone: every ``--processes``-th of the list. What came of them goes through files,
+    since one process may be done hours before another; several machines need the same ``--output``.
     """
-    images = find_images(args.input)
-    mine = list(images.items())[comm.get_rank() :: comm.get_world_size()]
+    output, rank = Path(args.output), comm.get_rank()
+    mine = list(images.items())[rank :: comm.get_world_size()]
     segment = _segment(args)
     entries, problems = [], []
     with tqdm(mine, unit="image", disable=len(mine) == 1) as progress:
         for path, name in progress:
             try:
-                entry = segment(path, Path(args.output) / name)
+                entry = segment(path, output / name)
             except InputError as error:
                 problems.append(str(error))
-                progress.write(f"error: {error}", file=sys.stderr)
+            except Exception as error:  # one odd file must not end a run of days
+                logger.exception("%s", path)
+                problems.append(f"{path}: {type(error).__name__}: {error}")
             else:
                 entries.append(entry)
                 progress.write(f"{path}: {entry.overlay}")
-    gathered = comm.gather((entries, problems))
-    if not comm.is_main_process():
-        return
-    entries = [entry for part, _ in gathered for entry in part]
-    problems = [problem for _, part in gathered for problem in part]
+                continue
+            progress.write(f"error: {problems[-1]}", file=sys.stderr)
+    content = {"entries": [entry.as_json() for entry in entries], "problems": problems}
+    write_json_atomically(_share(output, rank), content)
+    comm.synchronize()
+    if comm.is_main_process():
+        _report(args, output, comm.get_world_size())
+
+
+def _report(args: argparse.Namespace, output: Path, processes: int) -> None:
+    """Put what the processes left together."""
+    entries: list[ReportEntry] = []
+    problems: list[str] = []
+    for rank in range(processes):
+        content = json.loads(_share(output, rank).read_text(encoding="utf-8"))
+        entries += [ReportEntry.from_json(entry) for entry in content["entries"]]
+        problems += content["problems"]
+        _share(output, rank).unlink()
     settings = {"command": args.command, "words": args.vocabulary, "model": args.config_file}
-    write_report(Path(args.output) / "report.html", entries, settings, problems)
-    content = {"images": [entry.title for entry in entries], "failed": problems, **settings}
-    write_json_atomically(Path(args.output) / _SUMMARY, content)
-    print(f"report: {Path(args.output) / 'report.html'}")
+    write_report(output / "report.html", entries, settings, problems)
+    write_json_atomically(
+        output / _SUMMARY, {"images": [entry.title for entry in entries], "failed": problems, **settings}
+    )
+    print(f"report: {output / 'report.html'}")
+
+
+def _share(output: Path, rank: int) -> Path:
+    return output / f".run-{rank}.json"
 
 
 def _segment(args: argparse.Namespace) -> Segment:
@@ -132,6 +160,8 @@ def _scene_options(args: argparse.Namespace):
     from sgovss.rasters.scene import SceneOptions
 
     smallest, in_pixels = _min_area(args.min_area)
+    if args.gsd < 0:
+        raise InputError(f"--gsd: {args.gsd:g} is no distance; give metres per pixel, such as 0.3")
     if args.aoi is not None and not args.aoi.exists():
         raise InputError(f"--aoi {args.aoi}: no such file")
     return SceneOptions(

@@ -191,8 +191,16 @@ def _entry_from_item(item: object, source: str) -> ClassEntry:
         return _entry_from_words(re.split(r"[|,]", item), source)
     if isinstance(item, dict) and isinstance(item.get("name"), str):
         color = item.get("color")
-        if color is not None and (len(color) != 3 or not all(isinstance(c, int) and 0 <= c <= 255 for c in color)):
+        if color is not None and (
+            not isinstance(color, list | tuple)
+            or len(color) != 3
+            or not all(isinstance(c, int) and 0 <= c <= 255 for c in color)
+        ):
             raise InputError(f"{source}: colour of '{item['name']}' must be three numbers from 0 to 255, not {color}")
-        entry = _entry_from_words([item["name"], *item.get("synonyms", ())], source)
+        synonyms = item.get("synonyms") or ()
+        synonyms = [synonyms] if isinstance(synonyms, str) else synonyms
+        if not isinstance(synonyms, list | tuple) or not all(isinstance(word, str) for word in synonyms):
+            raise InputError(f"{source}: synonyms of '{item['name']}' must be words, not {synonyms!r}")
+        entry = _entry_from_words([item["name"], *synonyms], source)
         return ClassEntry(entry.name, entry.synonyms, tuple(color) if color is not None else None)
     raise InputError(f"{source}: a class is a name or {{name, synonyms, color}}, not {item!r}")

@@ -47,6 +47,7 @@ def test_wrong_words_are_named(text, message):
         ("peers.json", json.dumps(["road", "tree, forest"])),
         ("peers.txt", "road\ntree,forest\n"),
         ("words.yaml", "- road\n- {name: tree, synonyms: [forest]}\n"),
+        ("one.yaml", "- road\n- {name: tree, synonyms: forest}\n"),
         ("words.yml", "classes:\n- road\n- {name: tree, synonyms: [forest]}\n"),
     ],
 )
@@ -64,6 +65,8 @@ def test_files(tmp_path, name, content):
         ("words.yaml", "names: [a]", "expected a list of class names"),
         ("words.yaml", "- 5", "a class is a name"),
         ("words.yaml", "- {name: a, color: [1, 2]}", "three numbers"),
+        ("words.yaml", "- {name: a, color: 5}", "three numbers"),
+        ("words.yaml", "- {name: a, synonyms: {b: c}}", "must be words"),
         ("words.yaml", "- {name: a, color: [1, 2, 256]}", "three numbers"),
     ],
 )

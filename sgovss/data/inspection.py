@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from sgovss.data.labels import LabelMap, image_size, read_values
+from sgovss.data.labels import LabelMap, image_size, read_rgb, read_values
 from sgovss.data.listing import find_pairs
 from sgovss.data.raw_labels import looks_interpolated
 from sgovss.data.specification import DatasetSpecification
@@ -105,8 +105,13 @@ def duplicates(spec: DatasetSpecification, reports: dict[str, SplitReport]) -> I
             continue
         owner = {digest: path for path, digest in reports[first].digests.items() if digest}
         for path, digest in reports[second].digests.items():
-            if digest in owner and owner[digest] != path:
+            if digest in owner and owner[digest] != path and not _is_plain(path):
                 yield f"{path}: the same image as {owner[digest]}; {first} and {second} must not share images"
+
+
+def _is_plain(path: str) -> bool:
+    """Whether an image is of one colour, as tiles of what a scene does not cover are: those are equal by chance."""
+    return bool(np.ptp(read_rgb(path), axis=(0, 1)).max() == 0)
 
 
 def _notes(spec: DatasetSpecification, split: str, pairs: int, pixels: np.ndarray, without_class: int) -> Iterator[str]:

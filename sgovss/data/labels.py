@@ -16,7 +16,7 @@ from sgovss.errors import InputError
 OUTSIDE = -1
 LABEL_MODES = ("1", "L", "P", "I", "I;16", "I;16L", "I;16B")
 DEEP_MODES = (*LABEL_MODES[3:], "F")
-_EXIF_ORIENTATION = 0x0112
+EXIF_ORIENTATION = 0x0112
 READ_ERRORS = (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
@@ -151,7 +151,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            turned = image.getexif().get(_EXIF_ORIENTATION) in (5, 6, 7, 8)
+            turned = image.getexif().get(EXIF_ORIENTATION) in (5, 6, 7, 8)
     except READ_ERRORS as error:
         raise InputError(f"{path}: cannot read this image ({error})") from error
     return (width, height) if turned else (height, width)

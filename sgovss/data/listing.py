@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -78,15 +78,15 @@ def find_pairs(
     return records, alone
 
 
-def list_images(folder: Path) -> list[Path]:
+def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
     """The image files below a folder, by their suffixes, in the order of their names.
 
     Raises:
         InputError: there is none.
     """
-    files = sorted(file for file in _walk(folder) if file.suffix.lower() in IMAGE_SUFFIXES)
+    files = sorted(file for file in _walk(folder) if file.suffix.lower() in suffixes)
     if not files:
-        raise InputError(f"{folder}: no image in this folder (looked for {', '.join(IMAGE_SUFFIXES)})")
+        raise InputError(f"{folder}: no image in this folder (looked for {', '.join(suffixes)})")
     return files
 
 

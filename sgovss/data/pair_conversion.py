@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sgovss.data.labels import DEEP_MODES, READ_ERRORS
+from sgovss.data.labels import DEEP_MODES, EXIF_ORIENTATION, READ_ERRORS
 from sgovss.data.raw_files import RawFile
 from sgovss.data.raw_labels import RawLabels
 from sgovss.data.specification import DatasetSpecification
@@ -29,6 +29,11 @@ class Pair:
     image: RawFile
     label: RawFile
 
+    @property
+    def stamp(self) -> tuple[int, ...]:
+        """Another stamp is another download."""
+        return (*self.image.stamp, *self.label.stamp)
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -39,12 +44,14 @@ class Prepared:
         size: (height, width) in pixels.
         tiles: image-label pairs written.
         pixels: of each class, and of ignored ones last; each pixel of the published label counted once.
+        stamp: of the pair it came from.
     """
 
     name: str
     size: tuple[int, int]
     tiles: int
     pixels: tuple[int, ...]
+    stamp: tuple[int, ...]
 
 
 class PairConverter:
@@ -82,6 +89,7 @@ class PairConverter:
                 f"{size[1]}x{size[0]}; they must be of one size"
             )
         written = self._labels.written(ids)
+        pixels = np.bincount(ids.reshape(-1), minlength=self._labels.num_classes + 1)
         for name, (top, bottom, left, right) in self.tiles(pair.name, size):
             image_path, label_path = self._paths(name)
             with atomic_path(image_path) as partial:
@@ -92,8 +100,7 @@ class PairConverter:
             with atomic_path(label_path) as partial:
                 Image.fromarray(written[top:bottom, left:right]).save(partial, format="PNG")
         count = sum(1 for _ in self.tiles(pair.name, size))
-        pixels = np.bincount(ids.reshape(-1), minlength=self._labels.num_classes + 1)
-        return Prepared(pair.name, size, count, tuple(pixels.tolist()))
+        return Prepared(pair.name, size, count, tuple(pixels.tolist()), pair.stamp)
 
     def tiles(self, name: str, size: tuple[int, int]) -> Iterator[tuple[str, tuple[int, int, int, int]]]:
         """Name and window of each part of an image of this size: ``<name>_<top>_<bottom>_<left>_<right>``."""
@@ -102,6 +109,11 @@ class PairConverter:
             return
         for window in windows(*size, self._tile, self._stride):
             yield "_".join([name, *map(str, window)]), window
+
+    @property
+    def folders(self) -> tuple[Path, Path]:
+        """Where images and labels go."""
+        return self._image_folder, self._label_folder
 
     def is_there(self, done: Prepared) -> bool:
         """Whether every file of an earlier run still is."""
@@ -135,6 +147,7 @@ def read_rgb_bands(content: bytes, source: str, bands: Sequence[int] | None) -> 
         return _read_bands(content, source, bands)
     try:
         with Image.open(io.BytesIO(content)) as image:
+            _refuse_turned(image, source)
             if image.mode not in DEEP_MODES:
                 return np.asarray(image.convert("RGB"))
             mode = image.mode
@@ -160,10 +173,21 @@ def _read_bands(content: bytes, source: str, bands: Sequence[int]) -> np.ndarray
     return np.ascontiguousarray(pixels.transpose(1, 2, 0))
 
 
+def _refuse_turned(image: Image.Image, source: str) -> None:
+    """Training turns an image as its EXIF orientation says; whether the label was drawn so, nobody can tell."""
+    orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+    if orientation not in (0, 1):
+        raise InputError(
+            f"{source}: is to be shown turned (EXIF orientation {orientation}); turn its pixels as the label lies and "
+            "remove the tag, for example with 'exiftran -ai'"
+        )
+
+
 def _size(content: bytes, source: str) -> tuple[int, int]:
     """(height, width) in pixels from the header; the bytes are copied as they are."""
     try:
         with Image.open(io.BytesIO(content)) as image:
+            _refuse_turned(image, source)
             return image.height, image.width
     except READ_ERRORS as error:
         raise InputError(f"{source}: cannot read this image ({error})") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -44,9 +45,9 @@ class SplitPreparation:
     def __init__(self, spec: DatasetSpecification, split: str, source: RawFiles, root: str | Path | None) -> None:
         self.spec, self.split = spec, split
         self.folder = dataset_folder(spec, root)
-        _refuse_overlap(source.source, self.folder)
         self.pairs, self.unlabelled = _pairs(spec, split, source)
         self.converter = PairConverter(spec, split, self.folder)
+        _refuse_overlap(source.source, self.converter.folders)
         self._journal = self.folder / JOURNALS / f"{spec.name}_{split}.jsonl"
 
     @property
@@ -81,6 +82,11 @@ class SplitPreparation:
                     done[result.name] = result
                     journal.write(json.dumps(vars(result)) + "\n")
                     journal.flush()
+        except BrokenProcessPool as error:
+            raise InputError(
+                f"{self.folder}: a process was ended from outside, perhaps for want of memory; give fewer --workers "
+                "and run the command again, what is finished is kept"
+            ) from error
         except OSError as error:
             raise InputError(
                 f"{self.folder}: cannot write here ({error.strerror}); what is finished is kept, run the command again "
@@ -98,9 +104,11 @@ class SplitPreparation:
                 f"{self.folder}: {self.spec.name}_{self.split} was prepared with other settings; remove "
                 f"{self._journal} and the split's folders to prepare it anew, or give another --root"
             )
-        names = {pair.name for pair in self.pairs}
-        done = [Prepared(**{**entry, "size": tuple(entry["size"])}) for entry in entries[1:]]
-        done = [entry for entry in done if entry.name in names and self.converter.is_there(entry)]
+        stamps = {pair.name: pair.stamp for pair in self.pairs}
+        done = [Prepared(**{key: _frozen(value) for key, value in entry.items()}) for entry in entries[1:]]
+        # What is not in this source came from another part of the download, and stays.
+        done = [entry for entry in done if stamps.get(entry.name, entry.stamp) == entry.stamp]
+        done = [entry for entry in done if self.converter.is_there(entry)]
         # Written anew: a line cut off by a crash, and pairs whose files are gone, leave it.
         with atomic_path(self._journal) as partial, partial.open("w", encoding="utf-8") as file:
             for line in (settings, *map(vars, done)):
@@ -141,6 +149,10 @@ def _attempt(pair: Pair, converter: PairConverter) -> Prepared | InputError:
         return error
 
 
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _entries(lines: Sequence[str]) -> Iterator[Any]:
     for line in lines:
         try:
@@ -162,7 +174,9 @@ def _settings(spec: DatasetSpecification, split: str) -> dict[str, Any]:
     return json.loads(json.dumps(settings))
 
 
-def _refuse_overlap(source: Path, folder: Path) -> None:
-    source, folder = source.resolve(), folder.resolve()
-    if folder == source or source in folder.parents:
-        raise InputError(f"{folder}: the prepared data would lie in the source; choose another --root")
+def _refuse_overlap(source: Path, folders: Sequence[Path]) -> None:
+    source = source.resolve()
+    for folder in folders:
+        target = folder.resolve()
+        if target == source or source in target.parents or target in source.parents:
+            raise InputError(f"{folder}: the prepared data would lie in the source, or around it; give another --root")

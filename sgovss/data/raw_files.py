@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from sgovss.errors import InputError
@@ -35,12 +38,25 @@ class RawFile:
         try:
             if self.member is None:
                 return self.path.read_bytes()
-            with zipfile.ZipFile(self.path) as archive:
-                return archive.read(self.member)
-        except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, KeyError) as error:
+            return _archive(self.path, os.getpid()).read(self.member)
+        except (
+            OSError,
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            RuntimeError,
+            NotImplementedError,
+            KeyError,
+        ) as error:
             raise InputError(
                 f"{self}: cannot read this file ({error}); get it again from the dataset's source"
             ) from error
+
+    @property
+    def stamp(self) -> tuple[int, int]:
+        """Size and time of change of the file, or of the archive: another stamp is another file."""
+        stat = self.path.stat()
+        return stat.st_size, stat.st_mtime_ns
 
     def __str__(self) -> str:
         return str(self.path) if self.member is None else f"{self.path}!{self.member}"
@@ -82,6 +98,15 @@ class RawFiles:
                 raise InputError(f"{found[name]} and {file} are both '{name}'; keep one of them")
             found[name] = file
         return found
+
+
+@lru_cache(maxsize=4)
+def _archive(path: Path, process: int) -> zipfile.ZipFile:
+    """An open archive: reading its directory anew for each of its thousands of files would take hours.
+
+    Of one process only, because a handle inherited from a parent shares its position.
+    """
+    return zipfile.ZipFile(path)
 
 
 def pattern_problem(pattern: str) -> str | None:

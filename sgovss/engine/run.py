@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
 from detectron2.engine import default_argument_parser, default_setup, launch
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
@@ -78,13 +79,14 @@ def prepare_config(args: argparse.Namespace) -> CfgNode:
     if not names:
         raise InputError("DATASETS.TRAIN and DATASETS.TEST are empty; name at least one dataset")
     if cfg.DATASETS.TRAIN:
-        _adopt_distance(cfg)
         cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = dataset_metadata(cfg.DATASETS.TRAIN[0]).ignore_label
     processes = args.num_gpus * args.num_machines
     for name in names:
         if check_dataset(name, sample=cfg.DATASETS.CHECKED_LABELS) < processes:
             # A process without an image would wait for the others for ever.
             raise InputError(f"{name} has fewer images than the {processes} processes asked for; lower --num-gpus")
+    if not args.eval_only:
+        _adopt_distance(cfg)
     if cfg.DATASETS.UNLABELLED and cfg.MODEL.SGOVSS.COMPENSATION.ENABLED:
         _check_unlabelled(cfg)
     _check_writable(Path(cfg.OUTPUT_DIR))
@@ -123,14 +125,17 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _adopt_distance(cfg: CfgNode) -> None:
-    """Take the training sets' ground sample distance, if the config has none and they agree on one.
-
-    Training images are resized to MIN_SIZE_TRAIN; only where that keeps their size does the distance hold.
-    """
+    """Take the training sets' ground sample distance, as training's resizing changes it, if they agree on one."""
     stated = {dataset_metadata(name).ground_sample_distance for name in cfg.DATASETS.TRAIN}
     distance = stated.pop() if len(stated) == 1 else None
-    if not cfg.INPUT.GROUND_SAMPLE_DISTANCE and isinstance(distance, float) and tuple(cfg.INPUT.MIN_SIZE_TRAIN) == (0,):
-        cfg.INPUT.GROUND_SAMPLE_DISTANCE = distance
+    if cfg.INPUT.GROUND_SAMPLE_DISTANCE or not isinstance(distance, float):
+        return
+    sides = sorted(cfg.INPUT.MIN_SIZE_TRAIN)
+    side = sides[len(sides) // 2]
+    if side:
+        first = DatasetCatalog.get(cfg.DATASETS.TRAIN[0])[0]
+        distance *= min(image_size(first["file_name"])) / side
+    cfg.INPUT.GROUND_SAMPLE_DISTANCE = distance
 
 
 def _present(names: Sequence[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from sgovss.data.labels import read_rgb
-from sgovss.data.listing import list_images
+from sgovss.data.listing import IMAGE_SUFFIXES, list_images
 from sgovss.errors import InputError
 from sgovss.files import atomic_path, write_json_atomically
 from sgovss.inference.overlay import class_shares, draw_overlay, save_label_png
@@ -18,12 +18,16 @@ from sgovss.inference.rejection import Rejection
 from sgovss.inference.report import ClassRow, ReportEntry
 from sgovss.vocabulary import Vocabulary
 
+RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img")
+_SUFFIXES = tuple(dict.fromkeys((*IMAGE_SUFFIXES, *RASTER_SUFFIXES)))
 
-def find_images(inputs: Sequence[str | Path]) -> dict[Path, Path]:
+
+def find_images(inputs: Sequence[str | Path], without: str | Path | None = None) -> dict[Path, Path]:
     """The image files among files and folders, each with the name of its outputs.
 
     Args:
-        inputs: image files, or folders that are searched through.
+        inputs: image and raster files, or folders that are searched through for them.
+        without: a folder to leave out, such as that of the outputs.
 
     Returns:
         path of the image -> relative path of its outputs, without suffix.
@@ -34,7 +38,8 @@ def find_images(inputs: Sequence[str | Path]) -> dict[Path, Path]:
     found: dict[Path, Path] = {}
     for path in map(Path, inputs):
         if path.is_dir():
-            found.update({file: file.relative_to(path).with_suffix("") for file in list_images(path)})
+            files = [file for file in list_images(path, _SUFFIXES) if not _below(file, without)]
+            found.update({file: file.relative_to(path).with_suffix("") for file in files})
         elif path.is_file():
             found[path] = Path(path.stem)
         else:
@@ -44,6 +49,10 @@ def find_images(inputs: Sequence[str | Path]) -> dict[Path, Path]:
         if owners.setdefault(name, path) != path:
             raise InputError(f"{owners[name]} and {path} would both be written as '{name}'; segment them one by one")
     return found
+
+
+def _below(file: Path, folder: str | Path | None) -> bool:
+    return folder is not None and Path(folder).resolve() in file.resolve().parents
 
 
 def segment_file(

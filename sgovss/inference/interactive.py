@@ -37,7 +37,7 @@ class Answer:
 
     Attributes:
         labels: (H, W) int64 at the image's size, positions in the legend.
-        scores: (H, W) float32 in 0..1 of the chosen class.
+        scores: (H, W) float32 in 0..1 of the best class, also where that was rejected.
         legend: the classes.
     """
 

@@ -28,7 +28,7 @@ class Prediction:
 
     Attributes:
         labels: (H, W) int64, positions in the vocabulary.
-        scores: (H, W) float32 in 0..1, of the chosen class.
+        scores: (H, W) float32 in 0..1, of the best class, also where that was rejected.
         legend: the vocabulary; ``legend.names[i]`` and ``legend.colors()[i]`` belong to label i.
     """
 
@@ -65,6 +65,9 @@ class Predictor:
         weights = weights or cfg.MODEL.WEIGHTS
         if weights:
             expect_own_weights(cfg, weights)
+            if not cfg.INPUT.GROUND_SAMPLE_DISTANCE:
+                # What training found out stands in the checkpoint's config only.
+                cfg.INPUT.GROUND_SAMPLE_DISTANCE = config_of(weights).INPUT.GROUND_SAMPLE_DISTANCE
         # What no weights are loaded for begins the same in every process, so that they can share and resume work.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)

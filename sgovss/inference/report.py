@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from sgovss.files import atomic_path
 
 _WIDEST = 1200
+_PICTURES = 200  # a page of thousands would be too large for a browser
 _HECTARE = 10_000.0
 
 _STYLE = """
@@ -57,6 +59,15 @@ class ReportEntry:
     classes: Sequence[ClassRow]
     facts: Mapping[str, str] = field(default_factory=dict)
 
+    def as_json(self) -> dict[str, Any]:
+        """What :meth:`from_json` reads."""
+        return {**asdict(self), "overlay": str(self.overlay)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> ReportEntry:
+        rows = [ClassRow(**{**row, "color": tuple(row["color"])}) for row in content["classes"]]
+        return cls(content["title"], Path(content["overlay"]), rows, content["facts"])
+
 
 def write_report(
     path: Path, entries: Sequence[ReportEntry], settings: Mapping[str, str], problems: Sequence[str] = ()
@@ -67,7 +78,7 @@ def write_report(
         problems: one line for each image that failed.
     """
     parts = [f"<p class=error>{escape(problem)}</p>" for problem in problems]
-    parts += [_entry(entry) for entry in entries]
+    parts += [_entry(entry, pictured=number < _PICTURES) for number, entry in enumerate(entries)]
     page = f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>sgovss: {len(entries)} image{"s" * (len(entries) != 1)} in words</title><style>{_STYLE}</style></head>
@@ -80,10 +91,13 @@ def write_report(
         partial.write_text(page, encoding="utf-8")
 
 
-def _entry(entry: ReportEntry) -> str:
+def _entry(entry: ReportEntry, pictured: bool) -> str:
     rows = sorted(entry.classes, key=lambda row: -row.share)
+    picture = f"<p>Picture: {escape(str(entry.overlay))}</p>"
+    if pictured:
+        picture = f'<img alt="overlay of {escape(entry.title, quote=True)}" src="{_inline(entry.overlay)}">'
     return f"""<h2>{escape(entry.title)}</h2>
-<img alt="overlay of {escape(entry.title, quote=True)}" src="{_inline(entry.overlay)}">
+{picture}
 <div class=tables>{_classes(rows)}{_facts(entry.facts)}</div>
 """
 

@@ -61,19 +61,20 @@ def model_configuration(name: str) -> dict[str, Any]:
     return configuration
 
 
-def create_model(name: str, activation: str = "auto") -> nn.Module:
+def create_model(name: str, activation: str = "auto", **changes: Any) -> nn.Module:
     """An open_clip model with ``visual`` and text towers, image side at random weights.
 
     Args:
         name: a model's name.
         activation: ``gelu``, ``quick_gelu`` or, as the model's configuration says, ``auto``.
+        changes: keys of open_clip's model configuration to replace.
 
     Raises:
         InputError: no such model or activation.
     """
     if activation not in ACTIVATIONS:
         raise InputError(f"MODEL.CLIP.ACTIVATION: '{activation}' is not one of {', '.join(ACTIVATIONS)}")
-    configuration = dict(model_configuration(name))
+    configuration = {**model_configuration(name), **changes}
     if activation != "auto":
         configuration["quick_gelu"] = activation == "quick_gelu"
     custom_text = configuration.pop("custom_text", False) or "hf_model_name" in configuration["text_cfg"]

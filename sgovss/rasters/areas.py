@@ -42,6 +42,16 @@ class PixelAreas:
         return np.interp(rows, knots, [self.at(row, column) for row in knots])
 
 
+def pixel_areas(crs: CRS | None, transform: Affine) -> PixelAreas | None:
+    """None for a raster that is not georeferenced, or in coordinates of its own (as of a building site)."""
+    if crs is None or transform.is_identity:
+        return None
+    try:
+        return PixelAreas(crs, transform)
+    except pyproj.exceptions.ProjError:
+        return None
+
+
 def on_ground(transform: Affine, column: float, row: float) -> tuple[float, float]:
     """The coordinates of a position in pixels. (Affine's own operator for this differs between its versions.)"""
     a, b, c, d, e, f = tuple(transform)[:6]
@@ -50,7 +60,6 @@ def on_ground(transform: Affine, column: float, row: float) -> tuple[float, floa
 
 def ground_sample_distance(crs: CRS | None, transform: Affine, height: int, width: int) -> float | None:
     """Metres per pixel at the middle of a raster; None where it is not georeferenced."""
-    if crs is None or transform.is_identity:
-        return None
-    area = PixelAreas(crs, transform).at(height / 2, width / 2)
+    areas = pixel_areas(crs, transform)
+    area = math.nan if areas is None else areas.at(height / 2, width / 2)
     return math.sqrt(area) if area > 0 else None

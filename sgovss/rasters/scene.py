@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import resource
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,13 +26,15 @@ from sgovss.rasters.segmenter import SceneSegmenter
 from sgovss.rasters.source import RasterSource
 from sgovss.rasters.store import ChunkStore
 from sgovss.rasters.style import write_style
-from sgovss.rasters.summary import class_rows, draw_overview, facts_of, write_shares
+from sgovss.rasters.summary import beside, class_rows, draw_overview, facts_of, read_finished, write_finished
 from sgovss.rasters.vectors import AreaOfInterest, write_polygons
 from sgovss.rasters.writer import gdal_environment, store_type, write_labels, write_probabilities
+from sgovss.resources import peak_megabytes
 from sgovss.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
+_WINDOW_SHARE = 4  # of TEST.SCENE.MEMORY, that the scores of one window may take
 _FARTHEST = 16.0  # a scene is shrunk or enlarged at most so much
 
 
@@ -114,36 +115,41 @@ class SceneMapper:
         area = AreaOfInterest(self.options.aoi, source) if self.options.aoi else None
         smallest = self._smallest(source, distance)
         seen = self._view_settings(source, grid, scale)
-        store = ChunkStore(target.with_name(f"{target.name}.parts"), self._settings(seen), self.options.resume)
+        settings = self._settings(seen)
+        finished = {**settings, "smallest": smallest, "polygons": self.options.polygons}
+        if self.options.resume and (entry := read_finished(target, finished, self.legend)) is not None:
+            return entry
+        store = ChunkStore(target.with_name(f"{target.name}.parts"), settings, self.options.resume)
         segmenter = SceneSegmenter(
             source, grid, len(self.scored), self._score(seen), scale, self.predictor.cfg.TEST.SCENE.BATCH, area
         )
         self._fill(store, segmenter, path=source.path)
-        labels = _beside(target, "labels.tif")
+        labels = beside(target, "labels.tif")
         write_labels(labels, source, grid, store, self.legend, self.options.confidence, smallest)
         write_style(labels.with_suffix(".qml"), self.legend)
         facts = facts_of(source, grid, distance, scale)
         if self.options.probabilities:
-            write_probabilities(_beside(target, "probabilities.tif"), source, grid, store, self.scored)
+            write_probabilities(beside(target, "probabilities.tif"), source, grid, store, self.scored)
         if self.options.polygons:
-            count = write_polygons(_beside(target, "polygons.gpkg"), labels, self.legend)
+            count = write_polygons(beside(target, "polygons.gpkg"), labels, self.legend)
             facts["polygons"] = f"{count:,}"
         rows, covered = class_rows(source, labels, self.legend)
-        overlay = _beside(target, "overlay.png")
+        overlay = beside(target, "overlay.png")
         draw_overview(source, labels, self.legend, [row.share for row in rows], overlay)
         seconds = time.monotonic() - started
         facts["time"] = f"{seconds:.1f} s, {source.height * source.width / 1e6 / seconds:.2f} megapixels a second"
-        facts["peak memory"] = f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB"
-        write_shares(_beside(target, "shares.json"), source, rows, covered)
+        facts["peak memory"] = f"{peak_megabytes():,.0f} MB, of the process so far"
+        entry = ReportEntry(str(source.path), overlay, rows, facts)
+        write_finished(target, source, entry, covered, finished)
         store.remove()
-        return ReportEntry(str(source.path), overlay, rows, facts)
+        return entry
 
     def _scale(self, source: RasterSource, distance: float | None) -> float:
         """Pixels of the model's view for one of the scene."""
         wanted = self.options.distance or self.predictor.cfg.INPUT.GROUND_SAMPLE_DISTANCE
         if not wanted or distance is None:
-            unknown = "the scene is not georeferenced" if wanted else "the model does not know what it was trained at"
-            logger.warning("%s: taken at its own resolution, as %s; --gsd says otherwise", source.path, unknown)
+            why = "it is not georeferenced" if wanted else "what the model was trained at is not known (see --gsd)"
+            logger.warning("%s: taken at its own resolution, as %s", source.path, why)
             return 1.0
         scale = distance / wanted
         if not 1 / _FARTHEST <= scale <= _FARTHEST:
@@ -158,7 +164,10 @@ class SceneMapper:
         node = self.predictor.cfg.TEST.SCENE
         if not 0 < node.STRIDE <= node.WINDOW:
             raise InputError(f"TEST.SCENE: the stride ({node.STRIDE}) must be from 1 to the window ({node.WINDOW})")
-        window, stride = (max(1, round(side / scale)) for side in (node.WINDOW, node.STRIDE))
+        # Where the scene is finer than the model's view, windows have many pixels; their scores must fit too.
+        largest = math.isqrt(_WINDOW_SHARE * node.MEMORY * 2**20 // (4 * len(self.scored)))
+        enlarged = min(1 / scale, max(1.0, largest / node.WINDOW))
+        window, stride = (max(1, round(side * enlarged)) for side in (node.WINDOW, node.STRIDE))
         strip = strip_width(len(self.scored), min(window, source.height), node.MEMORY, source.width)
         return WindowGrid(source.height, source.width, window, stride, strip)
 
@@ -188,6 +197,7 @@ class SceneMapper:
         return {
             **seen,
             "words": [entry.names for entry in self.scored],
+            "legend": self.legend.names,
             "threshold": self.options.rejection.threshold,
             "aoi": None if aoi is None else [str(aoi.resolve()), aoi.stat().st_mtime_ns],
             "memory": self.predictor.cfg.TEST.SCENE.MEMORY,
@@ -197,13 +207,13 @@ class SceneMapper:
     def _score(self, seen: Mapping[str, Any]):
         model = self.predictor.model
         if self.options.cache is None:
-            return lambda corners, read: model.scores(read().to(model.device), self.scored)
+            return lambda corners, read: model.scores(read(corners).to(model.device), self.scored)
         cache = FeatureCache(self.options.cache, seen)
 
         def score(corners, read):
             parts = []
             for corner in corners:
-                encoded = cache.get(corner, lambda: model.encode(read().to(model.device)))
+                encoded = cache.get(corner, lambda corner=corner: model.encode(read([corner]).to(model.device)))
                 levels = {name: level.to(model.device) for name, level in encoded.levels.items()}
                 parts.append(model.classify(encoded._replace(levels=levels), self.scored))
             return torch.cat(parts)
@@ -236,7 +246,3 @@ class SceneMapper:
 
 def _percents(scores: torch.Tensor, valid: np.ndarray) -> np.ndarray:
     return np.where(valid, (scores.numpy() * 100).round(), 255).astype(np.uint8)
-
-
-def _beside(target: Path, ending: str) -> Path:
-    return target.with_name(f"{target.name}_{ending}")

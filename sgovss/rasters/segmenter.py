@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,11 @@ from rasterio.windows import Window
 from sgovss.rasters.grid import Chunk, WindowGrid
 from sgovss.rasters.source import RasterSource
 
-ScoreWindows = Callable[[list[tuple[int, int]], Callable[[], torch.Tensor]], torch.Tensor]
-"""(top, left) of windows, and a function that reads them as (B, 3, h, w) uint8 -> scores (B, T, h, w) in 0..1."""
+Corner = tuple[int, int]
+"""(top, left) of a window."""
+
+ScoreWindows = Callable[[Sequence[Corner], Callable[[Sequence[Corner]], torch.Tensor]], torch.Tensor]
+"""Corners of windows, and what reads windows as (B, 3, h, w) uint8 -> their scores (B, T, h, w) in 0..1."""
 
 AreaMask = Callable[[Window], np.ndarray]
 """A window -> (height, width) bool: which pixels are asked for."""
@@ -80,13 +83,13 @@ class SceneSegmenter:
                 weighted = scores[..., inside] * down[:, None] * across[inside]
                 sums[..., begin - chunk.left : end - chunk.left] += weighted
 
-    def _scores(self, corners: list[tuple[int, int]]) -> torch.Tensor:
+    def _scores(self, corners: Sequence[Corner]) -> torch.Tensor:
         """(B, T, height, width) scores of windows in the scene's own pixels."""
         height, width = self.grid.shape
         seen = tuple(max(1, round(side * self.scale)) for side in (height, width))
 
-        def read() -> torch.Tensor:
-            images = [self.source.read(Window(left, top, width, height), seen) for top, left in corners]
+        def read(asked: Sequence[Corner]) -> torch.Tensor:
+            images = [self.source.read(Window(left, top, width, height), seen) for top, left in asked]
             return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
         scores = self.score(corners, read).float().cpu()

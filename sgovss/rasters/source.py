@@ -55,6 +55,9 @@ class RasterSource:
         if any(np.dtype(self.dtypes[band - 1]).kind == "c" for band in self.bands):
             raise InputError(f"{path}: bands of complex numbers; give a raster of amplitudes")
         self.stretch: list[tuple[float, float]] | None = None
+        self._palette = self._colors()
+        if self._palette is not None:
+            return
         if percentiles is not None or any(self.dtypes[band - 1] != "uint8" for band in self.bands):
             self.stretch = self._percentiles(percentiles or PERCENTILES)
 
@@ -67,11 +70,16 @@ class RasterSource:
         shape = (len(self.bands), *size)
         smaller = size[0] < window.height or size[1] < window.width
         resampling = Resampling.average if smaller else Resampling.bilinear
-        pixels = self._read(window, out_shape=shape, resampling=resampling).astype(np.float32)
+        if self._palette is not None:
+            indices = self._read(window, out_shape=shape, resampling=Resampling.nearest)[0]
+            pixels = np.moveaxis(self._palette[indices], -1, 0).astype(np.float32)
+        else:
+            pixels = self._read(window, out_shape=shape, resampling=resampling).astype(np.float32)
         if self.stretch is not None:
             low, high = np.array(self.stretch, np.float32).T[..., None, None]
             pixels = (pixels - low) * (255 / (high - low))
-        valid = self.valid(window, size)
+        # Resampling spreads NaN, so what it left is looked at too.
+        valid = self.valid(window, size) & np.isfinite(pixels).all(axis=0)
         pixels[:, ~valid] = IMAGE_PAD_VALUE
         return np.clip(np.rint(pixels), 0, 255).astype(np.uint8).transpose(1, 2, 0)
 
@@ -99,6 +107,14 @@ class RasterSource:
             return self._dataset.read(list(self.bands), window=window, **options)
         except rasterio.errors.RasterioError as error:
             raise InputError(f"{self.path}: damaged or cut off ({_short(error)}); get the file again") from error
+
+    def _colors(self) -> np.ndarray | None:
+        """(256, 3) uint8 colours of a palette's indices; None where pixels are colours or measurements."""
+        band = self.bands[0]
+        if self._dataset.colorinterp[band - 1] != ColorInterp.palette or self.dtypes[band - 1] != "uint8":
+            return None
+        colors = self._dataset.colormap(band)
+        return np.array([colors.get(index, (0, 0, 0, 0))[:3] for index in range(256)], np.uint8)
 
     def _bands(self, bands: Sequence[int] | None) -> tuple[int, int, int]:
         count = self._dataset.count

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -53,9 +55,19 @@ class ChunkStore:
         with atomic_path(self._path(chunk)) as partial, partial.open("wb") as file:
             np.savez_compressed(file, **arrays)
 
-    def load(self, chunk: Chunk) -> dict[str, np.ndarray]:
-        with np.load(self._path(chunk)) as content:
-            return dict(content)
+    def load(self, chunk: Chunk, name: str) -> np.ndarray:
+        """One of a chunk's arrays.
+
+        Raises:
+            InputError: the file is damaged, as after a power failure; it is removed.
+        """
+        path = self._path(chunk)
+        try:
+            with np.load(path) as content:
+                return content[name]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            path.unlink(missing_ok=True)
+            raise InputError(f"{path}: was damaged and is removed; go on with --resume") from error
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -12,8 +14,8 @@ from rasterio.windows import Window
 
 from sgovss.files import atomic_path, write_json_atomically
 from sgovss.inference.overlay import draw_overlay
-from sgovss.inference.report import ClassRow
-from sgovss.rasters.areas import PixelAreas
+from sgovss.inference.report import ClassRow, ReportEntry
+from sgovss.rasters.areas import pixel_areas
 from sgovss.rasters.grid import WindowGrid
 from sgovss.rasters.source import RasterSource
 from sgovss.vocabulary import Vocabulary
@@ -27,9 +29,7 @@ def class_rows(source: RasterSource, labels: Path, legend: Vocabulary) -> tuple[
     Args:
         labels: the label raster of :func:`sgovss.rasters.writer.write_labels`.
     """
-    areas = None
-    if source.crs is not None and not source.transform.is_identity:
-        areas = PixelAreas(source.crs, source.transform)
+    areas = pixel_areas(source.crs, source.transform)
     counts, squares = np.zeros(len(legend)), np.zeros(len(legend))
     with rasterio.open(labels) as raster:
         for _, window in raster.block_windows(1):
@@ -38,7 +38,7 @@ def class_rows(source: RasterSource, labels: Path, legend: Vocabulary) -> tuple[
             counts += per_row.sum(axis=0)
             if areas is not None:
                 last, middle = window.row_off + window.height, window.col_off + window.width / 2
-                squares += areas.of_rows(window.row_off, last, middle) @ per_row
+                squares += np.nan_to_num(areas.of_rows(window.row_off, last, middle)) @ per_row
     total = max(1.0, counts.sum())
     colors = legend.colors().tolist()
     rows = [
@@ -60,17 +60,45 @@ def draw_overview(source: RasterSource, labels: Path, legend: Vocabulary, shares
         Image.fromarray(picture).save(partial)
 
 
-def write_shares(path: Path, source: RasterSource, rows: Sequence[ClassRow], covered: float) -> None:
-    """Write the shares and areas as JSON."""
+def write_finished(
+    target: Path, source: RasterSource, entry: ReportEntry, covered: float, settings: Mapping[str, Any]
+) -> None:
+    """Write shares and areas as JSON, last of all: a scene that has this file is finished."""
+    rows = entry.classes
     content = {
-        "image": str(source.path),
+        "image": entry.title,
         "height": source.height,
         "width": source.width,
         "segmented": covered,
         "shares": {row.name: row.share for row in rows},
         "square_metres": None if rows[0].square_metres is None else {row.name: row.square_metres for row in rows},
+        "facts": dict(entry.facts),
+        "settings": settings,
     }
-    write_json_atomically(path, content)
+    write_json_atomically(beside(target, "shares.json"), content)
+
+
+def read_finished(target: Path, settings: Mapping[str, Any], legend: Vocabulary) -> ReportEntry | None:
+    """The entry of a scene that was finished with the same settings; None if it was not."""
+    try:
+        content = json.loads(beside(target, "shares.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    outputs = [beside(target, "labels.tif"), beside(target, "overlay.png")]
+    if content.get("settings") != json.loads(json.dumps(settings)) or not all(path.is_file() for path in outputs):
+        return None
+    areas = content["square_metres"] or {}
+    colors = legend.colors().tolist()
+    rows = [
+        ClassRow(name, tuple(color), content["shares"][name], areas.get(name))
+        for name, color in zip(legend.names, colors, strict=True)
+    ]
+    return ReportEntry(content["image"], outputs[1], rows, content["facts"])
+
+
+def beside(target: Path, ending: str) -> Path:
+    """The path of one of a scene's outputs."""
+    return target.with_name(f"{target.name}_{ending}")
 
 
 def facts_of(source: RasterSource, grid: WindowGrid, distance: float | None, scale: float) -> dict[str, str]:

@@ -19,7 +19,7 @@ from rasterio.windows import Window, transform
 
 from sgovss.errors import InputError
 from sgovss.files import atomic_path
-from sgovss.rasters.areas import on_ground
+from sgovss.rasters.areas import on_ground, pixel_areas
 from sgovss.rasters.source import RasterSource
 from sgovss.vocabulary import Vocabulary
 
@@ -72,7 +72,7 @@ class AreaOfInterest:
 def write_polygons(path: Path, labels: Path, legend: Vocabulary) -> int:
     """Write the regions of a label raster as a GeoPackage with ``class``, ``class_id`` and ``area_m2``.
 
-    The area is geodesic, or null where the raster is not georeferenced.
+    The area is geodesic, or null where the raster is not georeferenced. All regions are in memory at once.
 
     Returns:
         the number of polygons.
@@ -81,7 +81,7 @@ def write_polygons(path: Path, labels: Path, legend: Vocabulary) -> int:
     with rasterio.open(labels) as raster, atomic_path(path) as partial:
         partial.unlink()
         crs = None if raster.crs is None else raster.crs.to_wkt()
-        geodesic = _Geodesic(crs) if crs and not raster.transform.is_identity else None
+        geodesic = _Geodesic(crs) if pixel_areas(raster.crs, raster.transform) is not None else None
         found = _regions(raster)
         batch = list(islice(found, _POLYGONS))
         while batch or not total:

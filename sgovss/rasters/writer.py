@@ -22,6 +22,7 @@ from sgovss.rasters.store import ChunkStore
 from sgovss.vocabulary import Vocabulary
 
 TILE = 512
+_NO_PERCENT = 255
 _CACHE = 64  # megabytes of GDAL's block cache, which would else grow with the machine
 
 
@@ -49,17 +50,18 @@ def write_labels(
         smallest: regions of fewer pixels become part of their largest neighbour; above 1 all labels are held in
             memory at once.
     """
-    labels = rows_of(grid, store, "labels")
+    dtype = store_type(legend)
+    labels, nodata = rows_of(grid, store, "labels"), nodata_value(source.nodata, legend)
     if smallest > 1:
         labels = iter([(0, _sieved(np.concatenate([band for _, band in labels]), smallest))])
     with atomic_path(path) as partial:
-        with rasterio.open(partial, "w", **_profile(source, grid, store_type(legend), 1 + confidence)) as target:
-            _fill(target, 1, labels)
+        with rasterio.open(partial, "w", **_profile(source, grid, dtype, 1 + confidence, nodata)) as target:
+            _fill(target, 1, _replaced(labels, np.iinfo(dtype).max, nodata))
             if target.dtypes[0] == "uint8":
                 target.write_colormap(1, {i: (*color, 255) for i, color in enumerate(legend.colors().tolist())})
             target.set_band_description(1, "class")
             if confidence:
-                _fill(target, 2, _percent(rows_of(grid, store, "confidence"), int(target.nodata)))
+                _fill(target, 2, _replaced(rows_of(grid, store, "confidence"), _NO_PERCENT, nodata))
                 target.set_band_description(2, "confidence (percent)")
             target.update_tags(**{f"CLASS_{i}": entry.name for i, entry in enumerate(legend)})
         _add_overviews(partial, Resampling.nearest)
@@ -70,13 +72,24 @@ def write_probabilities(
     path: Path, source: RasterSource, grid: WindowGrid, store: ChunkStore, scored: Vocabulary
 ) -> None:
     """Write one band of percent for each scored class."""
+    at_once = max(1, _CACHE * 2**20 // (TILE * grid.width))
     with atomic_path(path) as partial:
-        with rasterio.open(partial, "w", **_profile(source, grid, np.uint8, len(scored))) as target:
-            _fill(target, 1, rows_of(grid, store, "probabilities"))
+        with rasterio.open(partial, "w", **_profile(source, grid, np.uint8, len(scored), _NO_PERCENT)) as target:
+            for first in range(0, len(scored), at_once):
+                classes = slice(first, first + at_once)
+                _fill(target, first + 1, rows_of(grid, store, "probabilities", classes))
             for number, name in enumerate(scored.names, 1):
                 target.set_band_description(number, name)
         _add_overviews(partial, Resampling.average)
         _verify(partial)
+
+
+def nodata_value(of_source: float | None, legend: Vocabulary) -> int:
+    """The source's own value where it is no class id and no percentage, else the largest of the type."""
+    largest = int(np.iinfo(store_type(legend)).max)
+    if of_source is None or of_source != int(of_source if np.isfinite(of_source) else -1):
+        return largest
+    return int(of_source) if max(len(legend), 101) <= of_source <= largest else largest
 
 
 def store_type(legend: Vocabulary) -> type[np.unsignedinteger]:
@@ -84,17 +97,24 @@ def store_type(legend: Vocabulary) -> type[np.unsignedinteger]:
     return np.uint8 if len(legend) <= 255 else np.uint16
 
 
-def rows_of(grid: WindowGrid, store: ChunkStore, name: str, height: int = TILE) -> Iterator[tuple[int, np.ndarray]]:
-    """An array of the store over the whole scene, ``height`` rows at a time: first row, (..., h, width)."""
+def rows_of(
+    grid: WindowGrid, store: ChunkStore, name: str, classes: slice | None = None
+) -> Iterator[tuple[int, np.ndarray]]:
+    """An array of the store over the whole scene, some rows at a time: first row, (..., h, width).
+
+    Args:
+        classes: which of the first axis, where there is one.
+    """
     chunks = list(grid.all_chunks())
-    for top in range(0, grid.height, height):
-        bottom = min(top + height, grid.height)
+    for top in range(0, grid.height, TILE):
+        bottom = min(top + TILE, grid.height)
         band = None
         for chunk in chunks:
             first, last = max(top, chunk.top), min(bottom, chunk.bottom)
             if first >= last:
                 continue
-            part = store.load(chunk)[name]
+            part = store.load(chunk, name)
+            part = part if classes is None else part[classes]
             if band is None:
                 band = np.empty((*part.shape[:-2], bottom - top, grid.width), part.dtype)
             rows = slice(first - chunk.top, last - chunk.top)
@@ -110,10 +130,10 @@ def _fill(target: rasterio.io.DatasetWriter, first: int, rows: Iterator[tuple[in
         target.write(part, indexes=bands, window=Window(0, top, target.width, part.shape[1]))
 
 
-def _percent(rows: Iterator[tuple[int, np.ndarray]], nodata: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Percents of the store, where 255 is no data, beside labels that may have another value for that."""
+def _replaced(rows: Iterator[tuple[int, np.ndarray]], stored: int, written: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Rows with another value for no data."""
     for top, part in rows:
-        yield top, np.where(part == 255, nodata, part.astype(np.uint16))
+        yield top, part if stored == written else np.where(part == stored, written, part.astype(np.uint16))
 
 
 def _sieved(labels: np.ndarray, smallest: int) -> np.ndarray:
@@ -121,14 +141,16 @@ def _sieved(labels: np.ndarray, smallest: int) -> np.ndarray:
     return np.where(valid, sieve(labels, smallest, mask=valid), labels)
 
 
-def _profile(source: RasterSource, grid: WindowGrid, dtype: type[np.unsignedinteger], count: int) -> dict[str, Any]:
+def _profile(
+    source: RasterSource, grid: WindowGrid, dtype: type[np.unsignedinteger], count: int, nodata: int
+) -> dict[str, Any]:
     return {
         "driver": "GTiff",
         "height": grid.height,
         "width": grid.width,
         "count": count,
         "dtype": np.dtype(dtype).name,
-        "nodata": int(np.iinfo(dtype).max),
+        "nodata": nodata,
         "crs": source.crs,
         "transform": source.transform,
         "tiled": True,

@@ -58,7 +58,7 @@ def test_whole_images_are_copied_and_labels_become_ids(prepare, published, write
     copied = (folder / "train/images/a_0.jpg").read_bytes()
     assert copied == (published.source / "train/a/pictures/0.jpg").read_bytes()
     assert files(published.source) == before
-    assert "published pairs: 4 of 4 done, expected number not known" in out
+    assert "published pairs: 4 done, 4 in the source, expected number not known" in out
 
 
 def test_counts_are_those_of_the_published_labels(prepare, published, write_published):
@@ -120,6 +120,51 @@ def test_an_interrupted_run_goes_on(prepare, write_published, tmp_path):
     assert files(tmp_path / "root") == whole
 
 
+def test_parts_of_a_download_add_up(prepare, published, write_published, tmp_path):
+    write_published()
+    shutil.move(published.source / "train/b", tmp_path / "later")
+    assert "published pairs: 2 done, 2 in the source" in prepare("--splits", "train")[1]
+    shutil.rmtree(published.source / "train/a")
+    shutil.move(tmp_path / "later", published.source / "train/b")
+    assert "published pairs: 4 done, 2 in the source" in prepare("--splits", "train")[1]
+
+
+def test_another_download_is_prepared_anew(prepare, published, write_published, tmp_path):
+    write_published({"image_suffix": ".jpg"}, **WHOLE)
+    prepare()
+    mask = published.source / "train/a/masks/0.png"
+    Image.fromarray(np.full((100, 140, 3), [0, 160, 0], np.uint8)).save(mask)
+    prepare()
+    assert (np.asarray(Image.open(tmp_path / "root/shore/train/labels/a_0.png")) == 0).all()
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+@pytest.mark.parametrize("tiled", [False, True])
+def test_turned_photographs_are_refused(prepare, published, write_published, orientation, tiled):
+    """Training would turn them; whether the label was drawn on the turned picture, nobody can tell."""
+    write_published({}, **({} if tiled else WHOLE)) if tiled else write_published({"image_suffix": ".jpg"}, **WHOLE)
+    photo = published.source / "train/a/pictures/0.jpg"
+    image = Image.open(photo)
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    image.save(photo, exif=exif)
+    status, _, error = prepare()
+    assert status == 1
+    assert f"{photo}: is to be shown turned (EXIF orientation {orientation})" in error
+
+
+def test_a_damaged_archive_is_one_line_for_each_of_its_files(prepare, published, write_published):
+    write_published()
+    archive = published.source / "val.zip"
+    content = bytearray(archive.read_bytes())
+    start = content.index(b"IHDR")
+    content[start + 60 : start + 90] = bytes(30)
+    archive.write_bytes(content)
+    status, _, error = prepare()
+    assert status == 1
+    assert error.count("error: ") == 1 and "val.zip!val/c/masks/0.png: cannot read this file" in error
+
+
 def test_other_settings_do_not_mix(prepare, write_published):
     write_published()
     prepare()
@@ -139,11 +184,11 @@ def test_one_wrong_mask_does_not_stop_the_others(prepare, published, write_publi
     status, out, error = prepare()
     assert status == 1
     assert f"error: {wrong}: colour outside the dataset's specification: [1, 2, 3] (12 pixels)" in error
-    assert "published pairs: 3 of 4 done" in out
+    assert "published pairs: 3 done, 4 in the source" in out
     wrong.write_bytes(good)
     status, out, _ = prepare()
     assert status == 0
-    assert "published pairs: 4 of 4 done" in out
+    assert "published pairs: 4 done, 4 in the source" in out
 
 
 def test_sizes_that_differ(prepare, published, write_published):

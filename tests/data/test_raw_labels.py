@@ -7,6 +7,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from sgovss.data.raw_labels import RawLabels, looks_interpolated
 from sgovss.data.specification import DatasetSpecification
@@ -118,9 +119,19 @@ def test_values_may_be_grey_in_three_channels():
         assert reader.read(content(image), "label.png").tolist() == [[0, 0, 1, 2, 3]]
 
 
+BINARY = {
+    "classes": [{"name": "background", "raw_value": 0}, {"name": "water", "raw_value": 1}],
+    "ignore": {"values": [255]},
+}
+
+
+def test_a_threshold_needs_a_class_on_each_side():
+    with pytest.raises(ValidationError, match="a threshold gives the raw values 0 and 1; give each to a class"):
+        specification("threshold")
+
+
 def test_a_threshold_undoes_jpeg():
-    classes = [{"name": "background", "raw_value": 0}, {"name": "water", "raw_value": 1}]
-    reader = RawLabels(specification("threshold", classes=classes, ignore={"values": [255]}))
+    reader = RawLabels(specification("threshold", **BINARY))
     mask = np.zeros((32, 32), np.uint8)
     mask[8:24, 8:24] = 255
     assert (reader.read(content(mask, "JPEG", quality=70), "label.jpg") == (mask > 0)).all()
@@ -198,4 +209,4 @@ def test_masks_of_another_kind(labels, image, message):
 @pytest.mark.parametrize("labels", ["colors", "values", "threshold"])
 def test_a_file_that_is_no_image(labels):
     with pytest.raises(InputError, match=r"mask.png: cannot read this label image"):
-        RawLabels(specification(labels)).read(b"nothing of the kind", "mask.png")
+        RawLabels(specification(labels, **(BINARY if labels == "threshold" else {}))).read(b"no image", "mask.png")

@@ -129,7 +129,8 @@ def test_files_that_are_no_images(client):
     assert response.status_code == 400
     assert response.get_json()["error"].startswith("notes.txt: cannot read this image")
     assert client.post("/image").get_json()["error"] == "no image in the request"
-    assert client.post("/segment", data="no json").status_code == 400
+    for body in ({"data": "no json"}, {"json": [1, 2]}, {"json": "words"}):
+        assert client.post("/segment", **body).status_code == 400
 
 
 def test_large_uploads_are_refused(client):
@@ -141,12 +142,22 @@ def test_large_uploads_are_refused(client):
 def test_other_sites_are_refused(client):
     assert upload(client, scene(), Origin="https://elsewhere.example").status_code == 403
     assert upload(client, scene(), Origin="http://localhost").status_code == 200
+    # A site that gave its own name the address of this machine.
+    named = {"Host": "evil.example:8501", "Origin": "http://evil.example:8501"}
+    assert upload(client, scene(), **named).status_code == 403
 
 
-def test_the_page_listens_at_this_machine_only(load_script):
-    import inspect
+def test_the_page_listens_at_this_machine_only(load_script, predictor, monkeypatch):
+    script, listening = load_script("demo/app.py"), []
 
-    assert 'default="127.0.0.1"' in inspect.getsource(load_script("demo/app.py").main)
+    def make_server(host, port, app, threaded):
+        listening.append(host)
+        raise OSError("taken")
+
+    monkeypatch.setattr(script, "Predictor", lambda *_, **__: predictor)
+    monkeypatch.setattr("werkzeug.serving.make_server", make_server)
+    assert script.main(["--config-file", "sgovss_tiny.yaml"]) == 2
+    assert listening == ["127.0.0.1"]
 
 
 @pytest.fixture

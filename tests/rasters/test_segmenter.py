@@ -16,14 +16,16 @@ from sgovss.rasters.source import RasterSource
 
 def local_score(corners, read):
     """Depends on each pixel alone, so that windows make no difference."""
-    images = read().float() / 255
+    images = read(corners).float() / 255
     return torch.stack([images[:, 0], 1 - images[:, 1]], dim=1)
 
 
 def constant_score(corners, read):
     """Another constant for each window: the hardest case for blending."""
     values = [np.random.default_rng([top, left]).random(2) for top, left in corners]
-    return torch.tensor(np.array(values), dtype=torch.float32)[..., None, None].expand(-1, -1, *read().shape[-2:])
+    return torch.tensor(np.array(values), dtype=torch.float32)[..., None, None].expand(
+        -1, -1, *read(corners).shape[-2:]
+    )
 
 
 def whole(source, grid, score, **options) -> torch.Tensor:
@@ -122,7 +124,7 @@ def test_a_scene_is_seen_at_another_scale_and_answered_at_its_own(source, scale)
     sizes = set()
 
     def score(corners, read):
-        sizes.add(tuple(read().shape[-2:]))
+        sizes.add(tuple(read(corners).shape[-2:]))
         return local_score(corners, read)
 
     result = whole(source, WindowGrid(150, 210, 64, 40, 210), score, scale=scale)

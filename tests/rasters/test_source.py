@@ -78,6 +78,26 @@ def test_smaller_views_average(write_raster):
         assert np.abs(source.read(WHOLE, (20, 30)).astype(int) - 100).max() <= 1
 
 
+def test_nan_does_not_spread_into_smaller_views(write_raster):
+    pixels = np.full((3, *SIZE), 50, np.float32)
+    pixels[:, ::2, ::2] = np.nan
+    pixels[0, 0, 1] = 60
+    with RasterSource(write_raster(pixels)) as source:
+        view = source.read(WHOLE, (20, 30))
+    assert set(np.unique(view)) <= {0, 128, 255}
+    assert (view == 128).mean() > 0.9
+
+
+def test_palettes_are_shown_in_their_colours(write_raster):
+    indices = np.random.default_rng(0).integers(0, 3, (1, *SIZE), dtype=np.uint8)
+    path = write_raster(indices)
+    with rasterio.open(path, "r+") as raster:
+        raster.write_colormap(1, {0: (10, 20, 30), 1: (200, 50, 20), 2: (0, 255, 0)})
+    with RasterSource(path) as source:
+        colors = np.array([[10, 20, 30], [200, 50, 20], [0, 255, 0]])
+        assert (source.read(WHOLE, SIZE) == colors[indices[0]]).all()
+
+
 def test_a_flat_band_does_not_divide_by_zero(write_raster):
     with RasterSource(write_raster(np.full((3, *SIZE), 7, np.uint16))) as source:
         assert source.read(WHOLE, SIZE).max() == 0

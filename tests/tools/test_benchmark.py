@@ -1,0 +1,27 @@
+"""The benchmark runs as its commands and says what it measured."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["inference", "training"])
+def test_a_model_is_timed_beside_its_bare_encoder(load_script, tmp_path, what):
+    argv = [what, "--config-file", "sgovss_tiny.yaml", "--size", "128", "--classes", "3", "--repeats", "2"]
+    assert load_script("tools/benchmark.py").main([*argv, "--json", str(tmp_path / "figures.json")]) == 0
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    (row,) = figures["rows"]
+    assert (row["config"], row["size"], row["classes"], row["dtype"]) == ("sgovss_tiny", 128, 3, "float32")
+    assert row["seconds"] > 0 and row["bare encoder"] > 0 and row["peak MB"] > 100
+    assert "cores" in figures["machine"] and figures["command"].startswith(what)
+
+
+def test_parameters_and_operations(load_script, capsys):
+    argv = ["parameters", "--config-file", "sgovss_tiny.yaml", "--size", "128", "--classes", "3", "17"]
+    assert load_script("tools/benchmark.py").main(argv) == 0
+    lines = {line.split("  ")[0]: line.split()[-2:] for line in capsys.readouterr().out.splitlines() if line}
+    operations = [float(lines[f"operations at 128, {classes} classes"][0]) for classes in (3, 17)]
+    assert 0 < float(lines["bare encoder at 128"][0]) < operations[0] < operations[1]
