@@ -18,7 +18,7 @@ DEMO_DONE := output/demo/done-$(call checksum,$(CODE),true)
 TEST_DONE := output/test/passed-$(call checksum,$(CODE) tests .ci *.md *.in *.cff LICENSE NOTICE,$(REAL_DATA))
 
 # pytest, shown and logged; a plain pipe to tee would lose its exit status.
-pytest = { $(VENV_PYTHON) -m pytest $(2); echo $$? > $(1)/status; } 2>&1 | tee $(1)/log; exit $$(cat $(1)/status)
+pytest = { $(3) $(VENV_PYTHON) -m pytest $(2); echo $$? > $(1)/status; } 2>&1 | tee $(1)/log; exit $$(cat $(1)/status)
 
 .PHONY: setup demo test test-slow clean distclean force
 
@@ -46,7 +46,7 @@ $(TEST_DONE): | $(READY)
 	@rm -rf output/test && mkdir -p output/test
 	$(VENV_PYTHON) -m ruff check --quiet .
 	$(VENV_PYTHON) -m ruff format --quiet --check .
-	@$(call pytest,output/test)
+	@$(call pytest,output/test,-n auto --maxprocesses 4,OMP_NUM_THREADS=1)
 	@tail -n 1 output/test/log > $@
 
 test-slow: $(READY)

@@ -98,8 +98,8 @@ def benchmark_parameters(args: argparse.Namespace) -> list[dict[str, Any]]:
         text = model.text_embedder(_words(classes)).embeddings
         flops = count_flops(_ImagePath(model), (torch.zeros(1, 3, size, size), text))
         bare = count_flops(_bare_encoder(cfg.MODEL.CLIP.NAME, size), (torch.zeros(1, 3, size, size),))
-        rows.append({"part": f"operations at {size}, {classes} classes", "total": f"{flops / 1e9:.1f} G"})
-        rows.append({"part": f"bare encoder at {size}", "total": f"{bare / 1e9:.1f} G"})
+        rows.append({"part": f"operations at {size}, {classes} classes", "total": f"{flops / 1e9:.2f} G"})
+        rows.append({"part": f"bare encoder at {size}", "total": f"{bare / 1e9:.2f} G"})
     return rows
 
 

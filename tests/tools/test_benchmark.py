@@ -20,8 +20,8 @@ def test_a_model_is_timed_beside_its_bare_encoder(load_script, tmp_path, what):
 
 
 def test_parameters_and_operations(load_script, capsys):
-    argv = ["parameters", "--config-file", "sgovss_tiny.yaml", "--size", "128", "--classes", "3", "17"]
+    argv = ["parameters", "--config-file", "sgovss_tiny.yaml", "--size", "256", "--classes", "3", "17"]
     assert load_script("tools/benchmark.py").main(argv) == 0
     lines = {line.split("  ")[0]: line.split()[-2:] for line in capsys.readouterr().out.splitlines() if line}
-    operations = [float(lines[f"operations at 128, {classes} classes"][0]) for classes in (3, 17)]
-    assert 0 < float(lines["bare encoder at 128"][0]) < operations[0] < operations[1]
+    operations = [float(lines[f"operations at 256, {classes} classes"][0]) for classes in (3, 17)]
+    assert 0 < float(lines["bare encoder at 256"][0]) < operations[0] < operations[1]
