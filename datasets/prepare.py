@@ -16,11 +16,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from tabulate import tabulate
 
-from sgovss.data.pair_conversion import Prepared
-from sgovss.data.preparation import SplitPreparation
+from sgovss.data.preparation import SplitPreparation, Totals
 from sgovss.data.raw_files import RawFiles
 from sgovss.data.specification import DatasetSpecification
 from sgovss.data.specification_file import find_specification
@@ -43,9 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     source = RawFiles(args.source)
     problems: list[str] = []
     for preparation in _preparations(spec, source, args.root, args.splits):
-        done, failed = preparation.run(args.workers)
+        totals, failed = preparation.run(args.workers)
         problems += failed
-        print(summary(preparation, done), flush=True)
+        print(summary(preparation, totals), flush=True)
     for problem in problems[:_SHOWN]:
         print(f"error: {problem}", file=sys.stderr)
     if len(problems) > _SHOWN:
@@ -79,23 +77,21 @@ def _preparations(
     return found
 
 
-def summary(preparation: SplitPreparation, done: Sequence[Prepared]) -> str:
+def summary(preparation: SplitPreparation, totals: Totals) -> str:
     """What a split holds now, beside what its file expects: pairs, and pixels of each class."""
     spec, split = preparation.spec, preparation.split
     raw, part = spec.preparation.splits[split], spec.splits[split]
-    pixels = np.sum([entry.pixels for entry in done], axis=0) if done else np.zeros(len(spec.classes) + 1)
-    images = np.sum([np.array(entry.pixels) > 0 for entry in done], axis=0) if done else pixels
-    total = max(1, pixels.sum())
+    all_pixels = max(1, totals.pixels.sum())
+    names = [*(entry.name for entry in spec.classes), "ignored"]
     rows = [
-        [name, f"{int(count):,}", f"{100 * count / total:.2f} %", int(in_images)]
-        for name, count, in_images in zip([*(c.name for c in spec.classes), "ignored"], pixels, images, strict=True)
+        [name, f"{count:,}", f"{100 * count / all_pixels:.2f} %", images]
+        for name, count, images in zip(names, totals.pixels, totals.images, strict=True)
     ]
-    tiles = sum(entry.tiles for entry in done)
     lines = [
         f"{spec.name}_{split} in {preparation.folder}",
-        f"  published pairs: {len(done)} done, {len(preparation.pairs)} in the source, "
-        + _expected(raw.count, len(done)),
-        f"  prepared pairs: {tiles}, {_expected(part.count, tiles)}",
+        f"  published pairs: {totals.pairs} done, {len(preparation.pairs)} in the source, "
+        + _expected(raw.count, totals.pairs),
+        f"  prepared pairs: {totals.tiles}, {_expected(part.count, totals.tiles)}",
     ]
     if preparation.unlabelled:
         lines.append(f"  images without a label, left out: {preparation.unlabelled}")

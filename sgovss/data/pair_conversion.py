@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -21,8 +22,7 @@ from sgovss.tiling import windows
 _LOSSY = (".jpg", ".jpeg")
 
 
-@dataclass(frozen=True)
-class Pair:
+class Pair(NamedTuple):
     """One image of the published set with its label, and its name in the prepared one."""
 
     name: str

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from sgovss.data.listing import dataset_folder
@@ -24,6 +25,25 @@ from sgovss.processes import map_in_processes
 logger = logging.getLogger(__name__)
 
 JOURNALS = ".prepared"
+
+
+class Totals:
+    """What a split holds, added up as it comes, so that memory does not grow with the number of images.
+
+    Attributes:
+        pairs, tiles: published pairs, and image-label pairs made of them.
+        pixels, images: of each class, and of ignored ones last: pixels of the published labels, images with any.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self.pairs = self.tiles = 0
+        self.pixels, self.images = np.zeros(classes + 1, np.int64), np.zeros(classes + 1, np.int64)
+
+    def add(self, prepared: Prepared) -> None:
+        self.pairs += 1
+        self.tiles += prepared.tiles
+        self.pixels += prepared.pixels
+        self.images += np.array(prepared.pixels) > 0
 
 
 class SplitPreparation:
@@ -56,7 +76,7 @@ class SplitPreparation:
         raw = self.spec.preparation.splits[self.split]
         return f"labels {' or '.join(raw.labels)} and images {' or '.join(raw.images)}, in folders or zip archives"
 
-    def run(self, workers: int) -> tuple[list[Prepared], list[str]]:
+    def run(self, workers: int) -> tuple[Totals, list[str]]:
         """Prepare what is not there yet.
 
         Returns:
@@ -65,21 +85,21 @@ class SplitPreparation:
         Raises:
             InputError: the target cannot be written to, or was prepared with other settings.
         """
-        done = self._open_journal()
-        waiting = [pair for pair in self.pairs if pair.name not in done]
-        problems: list[str] = []
-        if not waiting:
-            return list(done.values()), problems
+        totals, problems = Totals(len(self.spec.classes)), []
+        done = self._open_journal(totals)
+        waiting = (pair for pair in self.pairs if pair.name not in done)
         title = f"{self.spec.name}_{self.split}"
-        progress = tqdm(total=len(self.pairs), initial=len(done), desc=title, unit="image", mininterval=1)
+        left = sum(pair.name not in done for pair in self.pairs)
+        progress = tqdm(total=left + len(done), initial=len(done), desc=title, unit="image", mininterval=1)
         try:
             with progress, self._journal.open("a", encoding="utf-8") as journal:
-                for result in map_in_processes(partial(_attempt, converter=self.converter), waiting, workers):
+                attempt = partial(_attempt, converter=self.converter)
+                for result in map_in_processes(attempt, waiting, workers if left else 1):
                     progress.update()
                     if isinstance(result, InputError):
                         problems.append(str(result))
                         continue
-                    done[result.name] = result
+                    totals.add(result)
                     journal.write(json.dumps(vars(result)) + "\n")
                     journal.flush()
         except BrokenProcessPool as error:
@@ -92,28 +112,31 @@ class SplitPreparation:
                 f"{self.folder}: cannot write here ({error.strerror}); what is finished is kept, run the command again "
                 "when this is mended"
             ) from error
-        return list(done.values()), problems
+        return totals, problems
 
-    def _open_journal(self) -> dict[str, Prepared]:
-        """Name to result of the pairs that an earlier run finished; begins the journal if there is none."""
-        settings = _settings(self.spec, self.split)
-        lines = self._journal.read_text(encoding="utf-8").splitlines() if self._journal.is_file() else []
-        entries = list(_entries(lines))
-        if entries and entries[0] != settings:
-            raise InputError(
-                f"{self.folder}: {self.spec.name}_{self.split} was prepared with other settings; remove "
-                f"{self._journal} and the split's folders to prepare it anew, or give another --root"
-            )
+    def _open_journal(self, totals: Totals) -> set[str]:
+        """Names of the pairs that an earlier run finished, which are added up; begins the journal if there is none."""
+        settings, done = _settings(self.spec, self.split), set()
         stamps = {pair.name: pair.stamp for pair in self.pairs}
-        done = [Prepared(**{key: _frozen(value) for key, value in entry.items()}) for entry in entries[1:]]
-        # What is not in this source came from another part of the download, and stays.
-        done = [entry for entry in done if stamps.get(entry.name, entry.stamp) == entry.stamp]
-        done = [entry for entry in done if self.converter.is_there(entry)]
         # Written anew: a line cut off by a crash, and pairs whose files are gone, leave it.
-        with atomic_path(self._journal) as partial, partial.open("w", encoding="utf-8") as file:
-            for line in (settings, *map(vars, done)):
-                file.write(json.dumps(line) + "\n")
-        return {entry.name: entry for entry in done}
+        with atomic_path(self._journal) as partial_journal, partial_journal.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(settings) + "\n")
+            for number, entry in enumerate(_entries(self._journal)):
+                if number == 0 and entry != settings:
+                    raise InputError(
+                        f"{self.folder}: {self.spec.name}_{self.split} was prepared with other settings; remove "
+                        f"{self._journal} and the split's folders to prepare it anew, or give another --root"
+                    )
+                if number == 0:
+                    continue
+                found = Prepared(**{key: _frozen(value) for key, value in entry.items()})
+                # What is not in this source came from another part of the download, and stays.
+                same = stamps.get(found.name, found.stamp) == found.stamp
+                if same and self.converter.is_there(found):
+                    file.write(json.dumps(entry) + "\n")
+                    totals.add(found)
+                    done.add(found.name)
+        return done
 
 
 def _pairs(spec: DatasetSpecification, split: str, source: RawFiles) -> tuple[list[Pair], int]:
@@ -153,12 +176,15 @@ def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _entries(lines: Sequence[str]) -> Iterator[Any]:
-    for line in lines:
-        try:
-            yield json.loads(line)
-        except ValueError:
-            logger.warning("a line of an interrupted run is left out")
+def _entries(journal: Path) -> Iterator[Any]:
+    if not journal.is_file():
+        return
+    with journal.open(encoding="utf-8") as lines:
+        for line in lines:
+            try:
+                yield json.loads(line)
+            except ValueError:
+                logger.warning("%s: a line that a crash cut off is left out", journal)
 
 
 def _settings(spec: DatasetSpecification, split: str) -> dict[str, Any]:

@@ -7,9 +7,9 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from sgovss.errors import InputError
 
@@ -17,8 +17,7 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 _WILDCARDS = {"*": "[^/]*", "?": "[^/]"}
 
 
-@dataclass(frozen=True)
-class RawFile:
+class RawFile(NamedTuple):
     """One file, in a folder or inside an archive.
 
     Attributes:
@@ -26,7 +25,7 @@ class RawFile:
         member: its name inside the archive; None for a file in a folder.
     """
 
-    path: Path
+    path: str
     member: str | None = None
 
     def read(self) -> bytes:
@@ -37,7 +36,7 @@ class RawFile:
         """
         try:
             if self.member is None:
-                return self.path.read_bytes()
+                return Path(self.path).read_bytes()
             return _archive(self.path, os.getpid()).read(self.member)
         except (
             OSError,
@@ -55,11 +54,11 @@ class RawFile:
     @property
     def stamp(self) -> tuple[int, int]:
         """Size and time of change of the file, or of the archive: another stamp is another file."""
-        stat = self.path.stat()
+        stat = Path(self.path).stat()
         return stat.st_size, stat.st_mtime_ns
 
     def __str__(self) -> str:
-        return str(self.path) if self.member is None else f"{self.path}!{self.member}"
+        return self.path if self.member is None else f"{self.path}!{self.member}"
 
 
 class RawFiles:
@@ -101,7 +100,7 @@ class RawFiles:
 
 
 @lru_cache(maxsize=4)
-def _archive(path: Path, process: int) -> zipfile.ZipFile:
+def _archive(path: str, process: int) -> zipfile.ZipFile:
     """An open archive: reading its directory anew for each of its thousands of files would take hours.
 
     Of one process only, because a handle inherited from a parent shares its position.
@@ -139,7 +138,7 @@ def _list(source: Path) -> Iterator[tuple[str, RawFile]]:
         if path.suffix.lower() == ".zip":
             yield from _members(path, relative)
         else:
-            yield relative.as_posix(), RawFile(path)
+            yield relative.as_posix(), RawFile(str(path))
 
 
 def _members(path: Path, relative: Path) -> Iterator[tuple[str, RawFile]]:
@@ -159,4 +158,4 @@ def _members(path: Path, relative: Path) -> Iterator[tuple[str, RawFile]]:
     for name in names:
         # Archives made on a Mac carry a hidden companion for each file.
         if not any(part.startswith(".") or part == "__MACOSX" for part in Path(name).parts):
-            yield (relative.parent / name).as_posix(), RawFile(path, name)
+            yield (relative.parent / name).as_posix(), RawFile(str(path), name)
