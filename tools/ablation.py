@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -167,7 +168,7 @@ def write_report(ablation: Ablation, folder: Path) -> None:
         trained = [row for row in ablation.rows if final[row] and ablation.protocol.rows[row].trained]
         for heading, column in spec.report.items():
             series = curves(ablation.protocol, task, final, trained, column)
-            name = f"{task}_{heading.replace(' ', '_')}.png"
+            name = re.sub(r"\W+", "_", f"{task} {heading}").lower() + ".png"
             draw_curves(series, f"{spec.title}: {heading}", folder / name)
     path = folder / "tables.md"
     with atomic_path(path) as temporary:
