@@ -12,6 +12,7 @@ from torch import nn
 from sgovss.modeling.layers import ZeroGate
 
 _EPSILON = 1e-6
+_AT_ONCE = 2**22  # elements between two layers at inference: what a core's cache and a little more can hold
 
 
 class SpatialRefinement(nn.Module):
@@ -34,11 +35,15 @@ class SpatialRefinement(nn.Module):
         self.guide = nn.Conv2d(guidance, 2 * dim, 1, bias=False) if guidance else None
         self.contract = nn.Conv2d(2 * dim, dim, 1)
 
-    def forward(self, x: torch.Tensor, guidance: torch.Tensor | None) -> torch.Tensor:
-        """Embedding (B * T, dim, h, w) and guidance (B, G, h, w), if there is one -> (B * T, dim, h, w)."""
+    def guided(self, guidance: torch.Tensor | None) -> torch.Tensor | None:
+        """Guidance (B, G, h, w), if there is one -> what it adds to the hidden layer of every class."""
+        return None if self.guide is None else self.guide(guidance)
+
+    def forward(self, x: torch.Tensor, guided: torch.Tensor | None) -> torch.Tensor:
+        """Embedding (B * T, dim, h, w) and the result of :meth:`guided` -> (B * T, dim, h, w)."""
         hidden = self.expand(self.norm(self.depthwise(x)))
-        if self.guide is not None:
-            hidden = (hidden.unflatten(0, (len(guidance), -1)) + self.guide(guidance)[:, None]).flatten(0, 1)
+        if guided is not None:
+            hidden = (hidden.unflatten(0, (len(guided), -1)) + guided[:, None]).flatten(0, 1)
         return x + self.contract(F.gelu(hidden))
 
 
@@ -63,17 +68,30 @@ class ClassAttention(nn.Module):
         self.value = nn.Linear(dim, dim)
         self.output = nn.Linear(dim, dim)
 
-    def forward(self, x: torch.Tensor, text: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
-        """Embedding (B * T, dim, h, w), text (B, T, D), grid of cells -> (B * T, dim, h, w)."""
-        cells = F.adaptive_avg_pool2d(x, grid) if tuple(x.shape[-2:]) != tuple(grid) else x
-        cells = self.norm(cells.unflatten(0, text.shape[:2]).permute(0, 3, 4, 1, 2))
-        guide = self.text(F.normalize(text, dim=-1) * text.shape[-1] ** 0.5)[:, None, None].expand_as(cells)
-        q, k = self.query_key(torch.cat([cells, guide], dim=-1)).chunk(2, dim=-1)
-        attended = self.output(self._attend(F.elu(q) + 1, F.elu(k) + 1, self.value(cells)))
-        change = attended.permute(0, 3, 4, 1, 2).flatten(0, 1)
-        if change.shape[-2:] != x.shape[-2:]:
-            change = F.interpolate(change, size=x.shape[-2:], mode="bilinear", align_corners=False)
-        return x + change
+    def forward(self, cells: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """What each class takes from the others.
+
+        Args:
+            cells: embedding (B, T, dim, h, w), averaged onto the dense map's grid.
+            text: (B, T, D).
+
+        Returns:
+            (B, T, dim, h, w), to be added to the embedding.
+        """
+        guide = self.text(F.normalize(text, dim=-1) * text.shape[-1] ** 0.5)
+        # The layer takes cells and text side by side; the text's part is the same at every cell.
+        of_cells, of_text = self.query_key.weight.chunk(2, dim=1)
+        guide = F.linear(guide, of_text, self.query_key.bias)
+        rows = [
+            self._attend_row(self.norm(row.permute(0, 3, 4, 1, 2)), of_cells, guide[:, None, None])
+            for row in cells.split(_part(cells.shape[-2], cells[..., :1, :].numel() * 4), dim=-2)
+        ]
+        return torch.cat(rows, dim=1).permute(0, 3, 4, 1, 2)
+
+    def _attend_row(self, cells: torch.Tensor, of_cells: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
+        """(B, rows, w, T, dim) -> the same shape; cells do not see each other."""
+        q, k = (F.linear(cells, of_cells) + guide).chunk(2, dim=-1)
+        return self.output(self._attend(F.elu(q) + 1, F.elu(k) + 1, self.value(cells)))
 
     def _attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """Linear attention over the class axis of (B, h, w, T, dim)."""
@@ -86,6 +104,9 @@ class ClassAttention(nn.Module):
 class DecoderStage(nn.Module):
     """Refine the cost embedding with its level and the text, double the resolution, calibrate.
 
+    Where no gradient is asked for, classes are worked on some at a time wherever they do not see each other: what
+    lies between the layers then stays small, whatever the number of classes.
+
     Args:
         dim, next_dim: channels of the embedding before and after.
         guidance: channels of the visual guidance; 0 for none.
@@ -93,10 +114,20 @@ class DecoderStage(nn.Module):
         heads: heads of the class attention.
         kernel: side of the depthwise convolution.
         text_guidance: whether classes attend to each other under the text.
+        last: whether nothing comes after: the embedding is not kept then.
     """
 
     def __init__(
-        self, *, dim: int, next_dim: int, guidance: int, text: int, heads: int, kernel: int, text_guidance: bool
+        self,
+        *,
+        dim: int,
+        next_dim: int,
+        guidance: int,
+        text: int,
+        heads: int,
+        kernel: int,
+        text_guidance: bool,
+        last: bool,
     ) -> None:
         super().__init__()
         self.spatial = SpatialRefinement(dim, guidance, kernel)
@@ -105,6 +136,7 @@ class DecoderStage(nn.Module):
         self.smooth = nn.Conv2d(next_dim, next_dim, 3, padding=1, groups=next_dim)
         self.gate = ZeroGate(next_dim, axis=1)
         self.calibrate = nn.Conv2d(next_dim, 1, 1, bias=False)
+        self.last = last
 
     def forward(
         self,
@@ -113,14 +145,37 @@ class DecoderStage(nn.Module):
         guidance: torch.Tensor | None,
         text: torch.Tensor,
         grid: tuple[int, int],
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Embedding (B * T, dim, h, w) and cost (B, T, h, w) -> the same at (2h, 2w)."""
-        x = self.spatial(x, guidance)
+    ) -> tuple[torch.Tensor | None, torch.Tensor]:
+        """Embedding (B, T, dim, h, w) and cost (B, T, h, w) -> the same at (2h, 2w)."""
+        guided = self.spatial.guided(guidance)
+        # The widest that is held for a class: the hidden layer here, the enlarged embedding below.
+        count = _part(x.shape[1], x[:, :1].numel() * 4)
+        parts = x.split(count, 1)
+        x = _joined([self.spatial(part.flatten(0, 1), guided).unflatten(0, part.shape[:2]) for part in parts])
+        changes = [None] * len(parts)
         if self.classes is not None:
-            x = self.classes(x, text, grid)
+            cells = x.flatten(0, 1)
+            cells = F.adaptive_avg_pool2d(cells, grid) if tuple(x.shape[-2:]) != tuple(grid) else cells
+            changes = self.classes(cells.unflatten(0, x.shape[:2]), text).split(count, 1)
+        embeddings, costs = [], []
+        for part, change in zip(x.split(count, 1), changes, strict=True):
+            embedding, addition = self._enlarge(part, change)
+            costs.append(addition)
+            if not self.last:
+                embeddings.append(embedding)
+        return _joined(embeddings) if embeddings else None, upsample(cost) + torch.cat(costs, dim=1)
+
+    def _enlarge(self, x: torch.Tensor, change: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Some classes (B, t, dim, h, w), with what they took from others on the dense map's grid: embedding
+        (B, t, next_dim, 2h, 2w), and what it adds to the cost (B, t, 2h, 2w)."""
+        shape, x = x.shape[:2], x.flatten(0, 1)
+        if change is not None:
+            change = change.flatten(0, 1)
+            if change.shape[-2:] != x.shape[-2:]:
+                change = F.interpolate(change, size=x.shape[-2:], mode="bilinear", align_corners=False)
+            x = x + change
         x = F.gelu(self.smooth(upsample(self.narrow(x))))
-        change = self.calibrate(self.gate(x)).view(len(cost), -1, *x.shape[-2:])
-        return x, upsample(cost) + change
+        return x.unflatten(0, shape), self.calibrate(self.gate(x)).squeeze(1).unflatten(0, shape)
 
 
 class MultiscaleDecoder(nn.Module):
@@ -153,8 +208,9 @@ class MultiscaleDecoder(nn.Module):
                 heads=heads,
                 kernel=kernel,
                 text_guidance=text_guidance,
+                last=number == len(dims),
             )
-            for dim, next_dim in pairs
+            for number, (dim, next_dim) in enumerate(pairs, 1)
         )
 
     def forward(self, cost: torch.Tensor, guidance: Sequence[torch.Tensor | None], text: torch.Tensor) -> torch.Tensor:
@@ -169,10 +225,24 @@ class MultiscaleDecoder(nn.Module):
             (B, T, 8h, 8w).
         """
         grid = cost.shape[-2:]
-        x = self.embed(cost.flatten(0, 1)[:, None])
+        x = self.embed(cost.flatten(0, 1)[:, None]).unflatten(0, cost.shape[:2])
         for stage, visual in zip(self.stages, guidance, strict=True):
             x, cost = stage(x, cost, visual, text, grid)
         return cost
+
+
+def _part(count: int, elements: int) -> int:
+    """How many of ``count`` items, of so many elements each, to work on at a time; all if gradients are asked for."""
+    return count if torch.is_grad_enabled() else min(count, max(1, _AT_ONCE // elements))
+
+
+def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
+    """Classes (B, t, C, h, w) put together along the second axis, for one image in the order of memory they had."""
+    if len(parts) == 1:
+        return parts[0]
+    if len(parts[0]) > 1:
+        return torch.cat(parts, dim=1)
+    return torch.cat([part[0] for part in parts])[None]
 
 
 def upsample(x: torch.Tensor) -> torch.Tensor:

@@ -168,7 +168,7 @@ class SGOVSS(nn.Module):
         text = self.text_embedder(vocabulary)
         logits = _best_word(self.head(encoded.levels, text.embeddings), text, len(vocabulary))
         logits = F.interpolate(logits.float(), size=encoded.padded_size, mode="bilinear", align_corners=False)
-        return logits[..., : encoded.size[0], : encoded.size[1]].sigmoid()
+        return logits.sigmoid_()[..., : encoded.size[0], : encoded.size[1]]
 
     def _prepare(self, images: torch.Tensor) -> torch.Tensor:
         """Normalise, and pad right and below to what the encoder divides by, repeating the border."""

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sgovss.errors import InputError
-from sgovss.modeling import CLIPImageEncoder
+from sgovss.modeling import CLIPImageEncoder, decoder
 from sgovss.modeling.decoder import ClassAttention, MultiscaleDecoder
 from sgovss.modeling.layers import Attention, ZeroGate
 from sgovss.modeling.templates import TEMPLATES, template_set
@@ -104,11 +104,27 @@ def test_class_attention_is_the_formula():
         torch.testing.assert_close(result[:, part], expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("images", [1, 2])
+@pytest.mark.parametrize("at_once", [1, 300, 2000, 10**7])
+def test_classes_a_few_at_a_time_give_what_all_give(monkeypatch, images, at_once):
+    """Where gradients are asked for, all classes are worked on together; without, as many as memory should hold."""
+    torch.manual_seed(0)
+    model = MultiscaleDecoder(guidance=4, text=6, dims=(8, 8, 4), heads=2, kernel=3, text_guidance=True)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    cost, text = torch.randn(images, 7, 3, 5), torch.randn(images, 7, 6)
+    guidance = [torch.randn(images, 4, 3 * 2**i, 5 * 2**i) for i in range(3)]
+    together = model(cost, guidance, text)
+    monkeypatch.setattr(decoder, "_AT_ONCE", at_once)
+    with torch.no_grad():
+        torch.testing.assert_close(model(cost, guidance, text), together)
+
+
 @torch.no_grad()
 def test_decoder_gives_eight_times_the_resolution():
-    decoder = MultiscaleDecoder(guidance=4, text=6, dims=(8, 8, 4), heads=2, kernel=3, text_guidance=True)
+    model = MultiscaleDecoder(guidance=4, text=6, dims=(8, 8, 4), heads=2, kernel=3, text_guidance=True)
     guidance = [torch.randn(2, 4, 3 * 2**i, 5 * 2**i) for i in range(3)]
-    assert decoder(torch.randn(2, 7, 3, 5), guidance, torch.randn(2, 7, 6)).shape == (2, 7, 24, 40)
+    assert model(torch.randn(2, 7, 3, 5), guidance, torch.randn(2, 7, 6)).shape == (2, 7, 24, 40)
 
 
 @pytest.mark.parametrize(
