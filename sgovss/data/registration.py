@@ -93,9 +93,11 @@ def how_to_get(name: str) -> str | None:
     absent = [part for part in spec.splits[metadata.split].images if not (folder / part).is_dir()]
     if spec.generator is not None or not absent:
         return None
-    prepare = (
-        f"python datasets/prepare.py {spec.name} --source DOWNLOADS" if spec.preparation else "see its file's notes"
+    made = (
+        {part for name in spec.preparation.splits for part in spec.splits[name].images} if spec.preparation else set()
     )
+    prepare = f"python datasets/prepare.py {spec.name} --source DOWNLOADS"
+    prepare = prepare if set(absent) <= made else f"see the notes in {spec.name}.yaml"
     return f"{name} is not in {folder}; source: {spec.source or 'not known'}; then: {prepare}"
 
 

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tabulate import tabulate
 
-from sgovss.data.registration import how_to_get
+from sgovss.data.registration import dataset_metadata, how_to_get
 from sgovss.errors import InputError
 from sgovss.files import atomic_path, write_json_atomically
 
@@ -88,6 +88,7 @@ def write_comparison(name: str, evaluated: Sequence[str], folder: Path) -> None:
     results = {dataset: _result(folder / "evaluation" / f"{dataset}.json") for dataset in evaluated}
     ours = {heading: results[dataset]["mIoU"] for heading, dataset in table.columns.items() if dataset in results}
     absent = [line for dataset in table.columns.values() if (line := how_to_get(dataset)) is not None]
+    notes = [*table.notes, *_about_this_run(results)]
     content = {
         "protocol": name,
         "title": table.title,
@@ -96,11 +97,11 @@ def write_comparison(name: str, evaluated: Sequence[str], folder: Path) -> None:
         "ours": {"mIoU": ours, "images": {data: result["images"] for data, result in results.items()}},
         "settings": {data: result["settings"] for data, result in results.items()},
         "published": [row.model_dump(mode="json") for row in table.rows],
-        "notes": table.notes,
+        "notes": notes,
         "absent": absent,
     }
     write_json_atomically(folder / "comparison.json", content)
-    text = markdown(table, ours, absent)
+    text = markdown(table.model_copy(update={"notes": tuple(notes)}), ours, absent)
     with atomic_path(folder / "comparison.md") as partial:
         partial.write_text(text, encoding="utf-8")
     print(f"\n{text}\nAlso in {folder / 'comparison.md'} and {folder / 'comparison.json'}")
@@ -120,6 +121,19 @@ def markdown(table: PublishedTable, ours: Mapping[str, float | None], absent: Se
     lines += [f"- {note}" for note in table.notes]
     lines += [f"- not evaluated: {line}" for line in absent]
     return "\n".join(lines) + "\n"
+
+
+def _about_this_run(results: Mapping[str, dict[str, Any]]) -> list[str]:
+    """What makes our row another than it looks: the model, and sets of which only a part is there."""
+    settings = next(iter(results.values()))["settings"]
+    weights = settings["weights"] or f"no fine-tuned weights, CLIP as it is ({settings['clip_weights']})"
+    lines = [f"this run: {settings['model']}, {weights}, templates '{settings['templates']}'"]
+    for dataset, result in results.items():
+        metadata = dataset_metadata(dataset)
+        published = metadata.specification.splits[metadata.split].count
+        if published not in (None, result["images"]):
+            lines.append(f"this run: {result['images']} images of {dataset}, of {published} published")
+    return lines
 
 
 def _cells(table: PublishedTable, values: Mapping[str, float | None]) -> list[str]:

@@ -11,6 +11,7 @@ from detectron2.data import DatasetCatalog
 import train_net
 from sgovss.config import load_config
 from sgovss.data import register_datasets
+from sgovss.data.registration import how_to_get
 from sgovss.errors import InputError
 from sgovss.evaluation import comparison
 from sgovss.evaluation.comparison import PublishedTable, markdown, published_table, published_tables
@@ -32,6 +33,13 @@ def test_every_column_is_a_test_set_of_ours():
     register_datasets()
     for name, table in published_tables().items():
         assert [dataset for dataset in table.columns.values() if dataset not in DatasetCatalog] == [], name
+
+
+def test_what_prepare_does_not_make_is_not_promised(monkeypatch, tmp_path):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    register_datasets()
+    assert how_to_get("dlrsd_published").endswith("then: python datasets/prepare.py dlrsd --source DOWNLOADS")
+    assert how_to_get("dlrsd_all").endswith("then: see the notes in dlrsd.yaml")
 
 
 def test_an_unknown_table():
@@ -123,6 +131,7 @@ def test_train_net_evaluates_what_is_there_and_names_the_rest(benchmark, tmp_pat
     assert content["published"][0]["values"] == {"LoveDA": 40.0}
     text = (tmp_path / "output/comparison.md").read_text()
     assert text in out
+    assert "- this run: tiny, no fine-tuned weights, CLIP as it is (random), templates 'remote_sensing'" in text
     assert "| Peer [1]" in text and "- not evaluated: loveda_val is not in" in text
 
 
