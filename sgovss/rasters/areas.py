@@ -12,6 +12,21 @@ from rasterio.crs import CRS
 _KNOTS = 17
 
 
+class Ellipsoid:
+    """Coordinates of a raster as degrees on the ellipsoid of WGS 84, where areas are true.
+
+    Args:
+        crs: as rasterio gives it.
+
+    Raises:
+        pyproj.exceptions.ProjError: its coordinates have no place on the earth.
+    """
+
+    def __init__(self, crs: CRS) -> None:
+        self.to_degrees = pyproj.Transformer.from_crs(crs.to_wkt(), "EPSG:4326", always_xy=True).transform
+        self.geodesic = pyproj.Geod(ellps="WGS84")
+
+
 class PixelAreas:
     """Areas of the pixels of a georeferenced raster.
 
@@ -24,16 +39,15 @@ class PixelAreas:
 
     def __init__(self, crs: CRS, transform: Affine) -> None:
         self._transform = transform
-        self._to_degrees = pyproj.Transformer.from_crs(crs.to_wkt(), "EPSG:4326", always_xy=True)
-        self._ellipsoid = pyproj.Geod(ellps="WGS84")
+        self.ellipsoid = Ellipsoid(crs)
 
     def at(self, row: float, column: float) -> float:
         """Square metres of the pixel at a position in pixels; NaN outside of what the projection covers."""
         corners = [on_ground(self._transform, column + x, row + y) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1))]
-        longitudes, latitudes = self._to_degrees.transform(*zip(*corners, strict=True))
+        longitudes, latitudes = self.ellipsoid.to_degrees(*zip(*corners, strict=True))
         if not np.isfinite([*longitudes, *latitudes]).all():
             return math.nan
-        return abs(self._ellipsoid.polygon_area_perimeter(longitudes, latitudes)[0])
+        return abs(self.ellipsoid.geodesic.polygon_area_perimeter(longitudes, latitudes)[0])
 
     def of_rows(self, first: int, last: int, column: float) -> np.ndarray:
         """(last - first,) square metres of a pixel of each row at a column: exact at some, linear between them."""

@@ -53,6 +53,7 @@ class SceneOptions:
         confidence, probabilities, polygons: further outputs.
         cache: folder for encoded windows.
         resume: go on where an earlier run was interrupted.
+        rejection: what makes a pixel "other".
     """
 
     bands: tuple[int, int, int] | None = None
@@ -117,8 +118,10 @@ class SceneMapper:
         seen = self._view_settings(source, grid, scale)
         settings = self._settings(seen)
         finished = {**settings, "smallest": smallest, "polygons": self.options.polygons}
-        if self.options.resume and (entry := read_finished(target, finished, self.legend)) is not None:
-            return entry
+        if self.options.resume:
+            entry = read_finished(target, finished, self.legend, self._outputs(target))
+            if entry is not None:
+                return entry
         store = ChunkStore(target.with_name(f"{target.name}.parts"), settings, self.options.resume)
         segmenter = SceneSegmenter(
             source, grid, len(self.scored), self._score(seen), scale, self.predictor.cfg.TEST.SCENE.BATCH, area
@@ -143,6 +146,12 @@ class SceneMapper:
         write_finished(target, source, entry, covered, finished)
         store.remove()
         return entry
+
+    def _outputs(self, target: Path) -> list[Path]:
+        """The files that a finished scene has."""
+        endings = ["labels.tif", "labels.qml", "overlay.png"]
+        endings += ["probabilities.tif"] * self.options.probabilities + ["polygons.gpkg"] * self.options.polygons
+        return [beside(target, ending) for ending in endings]
 
     def _scale(self, source: RasterSource, distance: float | None) -> float:
         """Pixels of the model's view for one of the scene."""

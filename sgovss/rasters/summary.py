@@ -78,13 +78,14 @@ def write_finished(
     write_json_atomically(beside(target, "shares.json"), content)
 
 
-def read_finished(target: Path, settings: Mapping[str, Any], legend: Vocabulary) -> ReportEntry | None:
-    """The entry of a scene that was finished with the same settings; None if it was not."""
+def read_finished(
+    target: Path, settings: Mapping[str, Any], legend: Vocabulary, outputs: Sequence[Path]
+) -> ReportEntry | None:
+    """The entry of a scene that was finished with the same settings and whose outputs are there; else None."""
     try:
         content = json.loads(beside(target, "shares.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    outputs = [beside(target, "labels.tif"), beside(target, "overlay.png")]
     if content.get("settings") != json.loads(json.dumps(settings)) or not all(path.is_file() for path in outputs):
         return None
     areas = content["square_metres"] or {}
@@ -93,7 +94,7 @@ def read_finished(target: Path, settings: Mapping[str, Any], legend: Vocabulary)
         ClassRow(name, tuple(color), content["shares"][name], areas.get(name))
         for name, color in zip(legend.names, colors, strict=True)
     ]
-    return ReportEntry(content["image"], outputs[1], rows, content["facts"])
+    return ReportEntry(content["image"], beside(target, "overlay.png"), rows, content["facts"])
 
 
 def beside(target: Path, ending: str) -> Path:

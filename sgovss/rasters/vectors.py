@@ -19,7 +19,7 @@ from rasterio.windows import Window, transform
 
 from sgovss.errors import InputError
 from sgovss.files import atomic_path
-from sgovss.rasters.areas import on_ground, pixel_areas
+from sgovss.rasters.areas import PixelAreas, on_ground, pixel_areas
 from sgovss.rasters.source import RasterSource
 from sgovss.vocabulary import Vocabulary
 
@@ -47,7 +47,7 @@ class AreaOfInterest:
         if not polygons:
             raise InputError(f"--aoi {path}: no polygon in this file; the area of interest is made of polygons")
         if source.crs is not None and metadata["crs"] is not None:
-            polygons = [_reprojected(polygon, metadata["crs"], source) for polygon in polygons]
+            polygons = _reprojected(polygons, metadata["crs"], source)
         self._transform = source.transform
         self._index = shapely.STRtree(polygons)
         self._polygons = polygons
@@ -81,11 +81,11 @@ def write_polygons(path: Path, labels: Path, legend: Vocabulary) -> int:
     with rasterio.open(labels) as raster, atomic_path(path) as partial:
         partial.unlink()
         crs = None if raster.crs is None else raster.crs.to_wkt()
-        geodesic = _Geodesic(crs) if pixel_areas(raster.crs, raster.transform) is not None else None
+        on_earth = pixel_areas(raster.crs, raster.transform)
         found = _regions(raster)
         batch = list(islice(found, _POLYGONS))
         while batch or not total:
-            areas = [math.nan if geodesic is None else geodesic.area(polygon) for polygon, _ in batch]
+            areas = [_area(polygon, on_earth) for polygon, _ in batch]
             _append(partial, batch, areas, legend, crs, append=total > 0)
             total += len(batch)
             batch = list(islice(found, _POLYGONS))
@@ -119,16 +119,12 @@ def _append(
         )
 
 
-class _Geodesic:
-    """Areas of polygons on the ellipsoid of WGS 84."""
-
-    def __init__(self, crs: str) -> None:
-        self._to_degrees = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
-        self._ellipsoid = pyproj.Geod(ellps="WGS84")
-
-    def area(self, polygon: shapely.Polygon) -> float:
-        degrees = shapely.transform(polygon, lambda x, y: self._to_degrees.transform(x, y), interleaved=False)
-        return abs(self._ellipsoid.geometry_area_perimeter(degrees)[0])
+def _area(polygon: shapely.Polygon, areas: PixelAreas | None) -> float:
+    """Square metres, NaN where the raster is not georeferenced."""
+    if areas is None:
+        return math.nan
+    degrees = shapely.transform(polygon, areas.ellipsoid.to_degrees, interleaved=False)
+    return abs(areas.ellipsoid.geodesic.geometry_area_perimeter(degrees)[0])
 
 
 def _regions(raster: rasterio.io.DatasetReader) -> Iterator[tuple[shapely.Polygon, int]]:
@@ -143,9 +139,9 @@ def _coarser(transform: Affine, factor: float) -> Affine:
     return Affine(a * factor, b * factor, c, d * factor, e * factor, f)
 
 
-def _reprojected(polygon: shapely.Geometry, crs: str, source: RasterSource) -> shapely.Geometry:
+def _reprojected(polygons: list[shapely.Geometry], crs: str, source: RasterSource) -> list[shapely.Geometry]:
     try:
-        across = pyproj.Transformer.from_crs(crs, source.crs.to_wkt(), always_xy=True)
+        across = pyproj.Transformer.from_crs(crs, source.crs.to_wkt(), always_xy=True).transform
     except pyproj.exceptions.ProjError as error:
         raise InputError(f"--aoi: its coordinates cannot be brought to those of {source.path} ({error})") from error
-    return shapely.transform(polygon, lambda x, y: across.transform(x, y), interleaved=False)
+    return [shapely.transform(polygon, across, interleaved=False) for polygon in polygons]

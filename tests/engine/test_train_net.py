@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 import train_net
@@ -293,3 +294,13 @@ def test_no_config_and_wrong_config_file(tmp_path, capsys):
     (tmp_path / "bad.yaml").write_text("MODEL: [")
     assert train_net.main(["--config-file", str(tmp_path / "bad.yaml")]) == 2
     assert "bad.yaml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("size", "expected"), [(0, 0.5), (48, 0.25)])
+def test_the_checkpoint_knows_the_distance_of_what_it_was_trained_on(run_options, size, expected):
+    """The images have 0.5 m a pixel and 24 pixels on their shorter side; training may resize them."""
+    changes = {"INPUT__MIN_SIZE_TRAIN": f"({size},)", "INPUT__CROP__SIZE": "[24,24]", "SOLVER__MAX_ITER": "1"}
+    options = options_of(run_options, INPUT__GROUND_SAMPLE_DISTANCE="0.0", **changes)
+    assert train_net.main([*CONFIG, *options]) == 0
+    saved = yaml.safe_load(read_checkpoint(output_of(run_options) / "model_inference.pth")["config"])
+    assert saved["INPUT"]["GROUND_SAMPLE_DISTANCE"] == pytest.approx(expected)

@@ -14,6 +14,7 @@ from rasterio.transform import from_origin
 
 import sgovss
 from sgovss.data.scenes import generate_scene
+from sgovss.inference.predictor import Predictor
 
 UTM = {"crs": "EPSG:32632", "transform": from_origin(500_000, 5_300_000, 0.3, 0.3)}
 
@@ -51,3 +52,44 @@ def write_raster(tmp_path: Path) -> Callable[..., Path]:
 def scene_pixels() -> np.ndarray:
     """(3, 200, 260) uint8 of a generated scene."""
     return generate_scene(70001, 512, "b").image.transpose(2, 0, 1)[:, 100:300, 100:360]
+
+
+WORDS = "building, road, tree|forest, water"
+SMALL = ["TEST.SCENE.WINDOW", "96", "TEST.SCENE.STRIDE", "64"]
+
+
+@pytest.fixture
+def demo(load_script, predictor, monkeypatch, tmp_path, capsys):
+    """Runs the command with a model that is loaded once; returns status, output folder and errors."""
+    script = load_script("demo/demo.py")
+
+    def build(config, options=()):
+        changed = predictor.cfg.clone()
+        changed.defrost()
+        changed.merge_from_list(list(options))
+        twin = object.__new__(Predictor)
+        twin.__dict__ = {**predictor.__dict__, "cfg": changed}
+        return twin
+
+    monkeypatch.setattr(script, "Predictor", build)
+
+    def run(path: Path, *options: object, words: str = WORDS, opts: list[str] = SMALL) -> tuple[int, Path, str]:
+        argv = [
+            "--config-file",
+            "sgovss_tiny.yaml",
+            "--input",
+            path,
+            "--output",
+            tmp_path / "out",
+            "--vocabulary",
+            words,
+        ]
+        status = script.main([*map(str, [*argv, *options]), "--opts", *opts])
+        return status, tmp_path / "out", capsys.readouterr().err
+
+    return run
+
+
+def read(path: Path, band: int = 1) -> np.ndarray:
+    with rasterio.open(path) as raster:
+        return raster.read(band)

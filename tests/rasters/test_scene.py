@@ -1,15 +1,8 @@
-"""demo/demo.py on rasters, run as its command: georeference, words, areas, interruptions, errors."""
+"""demo/demo.py on rasters, run as its command: georeference, words, areas, outputs."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -22,49 +15,8 @@ from rasterio.transform import from_origin
 
 from sgovss.engine.checkpoint import save_inference_checkpoint
 from sgovss.inference.predictor import Predictor
-from sgovss.rasters import scene as scene_module
 
-from .conftest import UTM
-
-WORDS = "building, road, tree|forest, water"
-SMALL = ["TEST.SCENE.WINDOW", "96", "TEST.SCENE.STRIDE", "64"]
-
-
-@pytest.fixture
-def demo(load_script, predictor, monkeypatch, tmp_path, capsys):
-    """Runs the command with a model that is loaded once; returns status, output folder and errors."""
-    script = load_script("demo/demo.py")
-
-    def build(config, options=()):
-        changed = predictor.cfg.clone()
-        changed.defrost()
-        changed.merge_from_list(list(options))
-        twin = object.__new__(Predictor)
-        twin.__dict__ = {**predictor.__dict__, "cfg": changed}
-        return twin
-
-    monkeypatch.setattr(script, "Predictor", build)
-
-    def run(path: Path, *options: object, words: str = WORDS, opts: list[str] = SMALL) -> tuple[int, Path, str]:
-        argv = [
-            "--config-file",
-            "sgovss_tiny.yaml",
-            "--input",
-            path,
-            "--output",
-            tmp_path / "out",
-            "--vocabulary",
-            words,
-        ]
-        status = script.main([*map(str, [*argv, *options]), "--opts", *opts])
-        return status, tmp_path / "out", capsys.readouterr().err
-
-    return run
-
-
-def read(path: Path, band: int = 1) -> np.ndarray:
-    with rasterio.open(path) as raster:
-        return raster.read(band)
+from .conftest import SMALL, UTM, WORDS, read
 
 
 def test_a_scene_in_one_window_equals_the_untiled_result(demo, predictor, write_raster, scene_pixels):
@@ -304,122 +256,6 @@ def test_overviews_are_built(demo, write_raster, scene_pixels):
         assert raster.profile["tiled"] and raster.profile["compress"] == "deflate"
 
 
-def test_an_interrupted_scene_goes_on(demo, write_raster, scene_pixels, monkeypatch):
-    path = write_raster(scene_pixels, **UTM)
-    opts = [*SMALL, "TEST.SCENE.MEMORY", "0"]  # several strips
-    _, out, _ = demo(path, "--confidence", opts=opts)
-    whole = (out / "scene_labels.tif").read_bytes()
-    (out / "scene_labels.tif").unlink()
-    save = scene_module.ChunkStore.save
-    left = iter(range(3))
-
-    def until(self, chunk, **arrays):
-        if next(left, None) is None:
-            raise KeyboardInterrupt
-        save(self, chunk, **arrays)
-
-    monkeypatch.setattr(scene_module.ChunkStore, "save", until)
-    with pytest.raises(KeyboardInterrupt):
-        demo(path, "--confidence", opts=opts)
-    assert not (out / "scene_labels.tif").exists()
-    saved = []
-    monkeypatch.setattr(
-        scene_module.ChunkStore, "save", lambda self, chunk, **a: saved.append(chunk) or save(self, chunk, **a)
-    )
-    assert demo(path, "--confidence", "--resume", opts=opts)[0] == 0
-    assert (out / "scene_labels.tif").read_bytes() == whole
-    chunks = len(saved)
-    demo(path, "--confidence", opts=opts)
-    assert len(saved) - chunks == chunks + 3
-    assert not (out / "scene.parts").exists()
-    # A finished scene is not begun again, unless something else is asked for.
-    count, report = len(saved), (out / "report.html").read_text()
-    assert demo(path, "--confidence", "--resume", opts=opts)[0] == 0
-    assert len(saved) == count
-    assert (out / "report.html").read_text().count("<td") == report.count("<td")
-    demo(path, "--confidence", "--resume", "--polygons", opts=opts)
-    assert len(saved) > count
-
-
-def test_other_settings_are_not_resumed(demo, write_raster, scene_pixels, monkeypatch):
-    path = write_raster(scene_pixels, **UTM)
-    monkeypatch.setattr(
-        scene_module, "write_labels", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
-    )
-    status, out, errors = demo(path)
-    assert status == 1
-    assert "cannot write (No space left on device); what is finished is kept, go on with --resume" in errors
-    status, _, errors = demo(path, "--resume", words="car, tree")
-    assert status == 1
-    assert "--resume: " in errors and "was begun with other settings (legend)" in errors
-    # Scored alike, but what was background would be a class now.
-    demo(path, "--background", "grass")
-    _, _, errors = demo(path, "--resume", words=f"{WORDS}, grass")
-    assert "was begun with other settings (legend)" in errors
-    assert list(out.glob("scene_labels.tif")) == []
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--bands", "1,2,7"], "has 3 bands, band 7 is asked for"),
-        (["--bands", "red"], "--bands: 'red' is not 3 numbers with commas, such as 4,3,2"),
-        (["--stretch", "98,2"], "--stretch: '98,2' must rise, from 0 to 100"),
-        (["--min-area", "some"], "--min-area: 'some' is neither square metres"),
-        (["--threshold", "30"], "--threshold: 30 is not from 0 to 1"),
-        (["--aoi", "nowhere.gpkg"], "--aoi nowhere.gpkg: no such file"),
-        (["--background", "road"], "'road' stands twice"),
-        (["--gsd", "100"], "that is too far apart, give another --gsd"),
-        (["--gsd", "-1"], "--gsd: -1 is no distance"),
-    ],
-)
-def test_wrong_options_are_told_in_one_line(demo, write_raster, scene_pixels, options, message):
-    status, out, errors = demo(write_raster(scene_pixels, **UTM), *options)
-    assert status in (1, 2)
-    assert message in errors
-    assert list(out.glob("*labels*")) == []
-
-
-def test_files_that_cannot_be_segmented(demo, write_raster, scene_pixels, tmp_path):
-    good = write_raster(scene_pixels, **UTM)
-    (tmp_path / "cut.tif").write_bytes(good.read_bytes()[:20_000])
-    status, out, errors = demo(tmp_path / "cut.tif")
-    assert status == 1
-    assert "cut.tif: damaged or cut off" in errors
-    (tmp_path / "text.tif").write_text("no raster")
-    assert "text.tif: not a raster that can be read" in demo(tmp_path / "text.tif")[2]
-    (tmp_path / "points.geojson").write_text(
-        '{"type":"FeatureCollection","features":[{"type":"Feature","properties":{},'
-        '"geometry":{"type":"Point","coordinates":[9,47]}}]}'
-    )
-    assert "no polygon in this file" in demo(good, "--aoi", tmp_path / "points.geojson")[2]
-    (tmp_path / "far.geojson").write_text(
-        '{"type":"FeatureCollection","features":[{"type":"Feature","properties":{},"geometry":'
-        '{"type":"Polygon","coordinates":[[[80,10],[81,10],[81,11],[80,10]]]}}]}'
-    )
-    assert "lies outside of" in demo(good, "--aoi", tmp_path / "far.geojson")[2]
-    assert "--aoi" in demo(good, "--aoi", tmp_path / "text.tif")[2]
-    assert "not georeferenced; give pixels" in demo(write_raster(scene_pixels, name="p.tif"), "--min-area", "50")[2]
-    assert [path.name for path in out.glob("*labels*")] == []
-
-
-def test_a_damaged_part_is_removed_and_made_again(demo, write_raster, scene_pixels, monkeypatch):
-    path = write_raster(scene_pixels, **UTM)
-    save = scene_module.ChunkStore.save
-
-    def damaging(self, chunk, **arrays):
-        save(self, chunk, **arrays)
-        if chunk.row == 1:
-            file = self._path(chunk)
-            file.write_bytes(file.read_bytes()[:100])
-
-    monkeypatch.setattr(scene_module.ChunkStore, "save", damaging)
-    status, _, errors = demo(path)
-    assert status == 1 and "was damaged and is removed; go on with --resume" in errors
-    monkeypatch.setattr(scene_module.ChunkStore, "save", save)
-    assert demo(path, "--resume")[0] == 0
-
-
 LOCAL = 'LOCAL_CS["a building site",UNIT["metre",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
 
 
@@ -441,30 +277,6 @@ def test_odd_coordinates_end_in_a_map_all_the_same(demo, write_raster, scene_pix
     assert areas is None or all(area >= 0 for area in areas.values())
 
 
-def test_outputs_are_no_inputs(demo, write_raster, scene_pixels, tmp_path):
-    write_raster(scene_pixels, **UTM)
-    (tmp_path / "out").mkdir()
-    for _ in range(2):
-        assert demo(tmp_path)[0] == 0
-    assert [path.name for path in (tmp_path / "out").glob("*_labels.tif")] == ["scene_labels.tif"]
-
-
-def test_an_odd_failure_is_that_images_alone(demo, write_raster, scene_pixels, tmp_path, monkeypatch):
-    for name in ("a.tif", "b.tif"):
-        write_raster(scene_pixels, name=name, **UTM)
-    call = scene_module.SceneMapper.__call__
-
-    def failing(self, path, target):
-        if path.name == "a.tif":
-            raise RuntimeError("out of the ordinary")
-        return call(self, path, target)
-
-    monkeypatch.setattr(scene_module.SceneMapper, "__call__", failing)
-    status, out, errors = demo(tmp_path)
-    assert status == 1 and "RuntimeError: out of the ordinary" in errors
-    assert (out / "b_labels.tif").is_file() and "out of the ordinary" in (out / "report.html").read_text()
-
-
 def test_a_checkpoint_says_what_distance_it_was_trained_at(predictor, tmp_path):
     cfg = predictor.cfg.clone()
     cfg.defrost()
@@ -473,122 +285,3 @@ def test_a_checkpoint_says_what_distance_it_was_trained_at(predictor, tmp_path):
     options = ("MODEL.DEVICE", "cpu", "INPUT.GROUND_SAMPLE_DISTANCE", "0.0")
     loaded = Predictor("sgovss_tiny.yaml", weights=tmp_path / "model.pth", options=options)
     assert loaded.cfg.INPUT.GROUND_SAMPLE_DISTANCE == 0.25
-
-
-@pytest.mark.slow
-def test_killed_and_resumed_as_a_real_process(write_raster, scene_pixels, tmp_path, checkout):
-    path = write_raster(np.tile(scene_pixels, (1, 4, 3)), **UTM)
-
-    def command(out: str, *more: str) -> list[str]:
-        argv = ["--config-file", "sgovss_tiny.yaml", "--input", path, "--vocabulary", WORDS, "--output", tmp_path / out]
-        return [
-            sys.executable,
-            str(checkout / "demo/demo.py"),
-            *map(str, [*argv, *more]),
-            "--opts",
-            "MODEL.DEVICE",
-            "cpu",
-            *SMALL,
-        ]
-
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    assert subprocess.run(command("whole"), env=environment, capture_output=True, check=False).returncode == 0
-    process = subprocess.Popen(command("killed"), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    parts = tmp_path / "killed/scene.parts"
-    deadline = time.monotonic() + 120
-    while len(list(parts.glob("[0-9]*.npz"))) < 3 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert len(list(parts.glob("[0-9]*.npz"))) >= 3
-    assert not (tmp_path / "killed/scene_labels.tif").exists()
-    done = subprocess.run(command("killed", "--resume"), env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert (tmp_path / "killed/scene_labels.tif").read_bytes() == (tmp_path / "whole/scene_labels.tif").read_bytes()
-
-
-@pytest.fixture
-def folder(write_raster, scene_pixels, tmp_path) -> Path:
-    """Three scenes and a file that is none."""
-    folder = tmp_path / "scenes"
-    folder.mkdir()
-    for name in "abc":
-        write_raster(scene_pixels[:, : 100 + ord(name) % 5], name=f"{name}.tif", **UTM).rename(folder / f"{name}.tif")
-    (folder / "broken.tif").write_text("no raster")
-    return folder
-
-
-def start(checkout: Path, folder: Path, output: Path, *more: str) -> subprocess.Popen:
-    argv = ["--config-file", "sgovss_tiny.yaml", "--input", folder, "--vocabulary", WORDS, "--output", output, *more]
-    return subprocess.Popen(
-        [sys.executable, str(checkout / "demo/demo.py"), *map(str, argv), "--opts", "MODEL.DEVICE", "cpu"],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("machines", [1, 2])
-def test_a_folder_is_shared_over_processes(folder, tmp_path, checkout, machines):
-    """Two processes, on one machine or one on each of two: every scene is finished by just one of them."""
-    several = [["--processes", "2"]]
-    if machines == 2:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            url = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-        several = [["--num-machines", "2", "--machine-rank", rank, "--dist-url", url] for rank in "01"]
-    processes = [start(checkout, folder, tmp_path / "out", *more) for more in several]
-    outputs = [process.communicate(timeout=240) for process in processes]
-    assert processes[0].returncode == 1, outputs[0][1][-2000:]
-    said = "".join(out + error for out, error in outputs)
-    assert "broken.tif: not a raster that can be read" in said and "1 of 4 images failed" in said
-    summary = json.loads((tmp_path / "out/run.json").read_text())
-    assert sorted(Path(image).name for image in summary["images"]) == ["a.tif", "b.tif", "c.tif"]
-    for name in "abc":
-        assert said.count(f"{name}_overlay.png") == 1
-    assert (tmp_path / "out/report.html").read_text().count("<h2>") == 3
-
-
-@pytest.mark.slow
-def test_a_full_disk(write_raster, scene_pixels, tmp_path, checkout):
-    """On a real file system of a few kilobytes: one line, and nothing half-written under a final name."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=48k", "none", disk], capture_output=True, check=False
-    ).returncode:
-        pytest.skip("needs the right to mount a small file system")
-    try:
-        path = write_raster(np.tile(scene_pixels, (1, 3, 3)), **UTM)
-        process = start(checkout, path, disk / "out")
-        _, error = process.communicate(timeout=240)
-        assert process.returncode == 1, error[-2000:]
-        assert "No space left on device" in error
-        for file in disk.rglob("*_labels.tif"):
-            assert read(file).shape == (600, 780), "half-written under its final name"
-    finally:
-        subprocess.run(["umount", disk], check=False)
-
-
-@pytest.mark.slow
-def test_memory_does_not_grow_with_the_scene(load_script, tmp_path):
-    """Peak memory of the whole command within 10 %, at seven times the pixels."""
-    tool = load_script("tools/benchmark.py")
-    opts = ["MODEL.CLIP.WEIGHTS", "random", "MODEL.DEVICE", "cpu", "TEST.SCENE.STRIDE", "512"]
-    argv = [
-        "scenes",
-        "--sizes",
-        "3000",
-        "8000",
-        "--classes",
-        "10",
-        "--json",
-        str(tmp_path / "figures.json"),
-        "--opts",
-        *opts,
-    ]
-    assert tool.main(argv) == 0
-    small, large = json.loads((tmp_path / "figures.json").read_text())["rows"]
-    assert large["peak MB"] <= 1.1 * small["peak MB"]
