@@ -13,7 +13,7 @@ from sgovss.ablation.protocol import Protocol, Task
 Record = Mapping[str, Any]
 
 
-def score(record: Record, step: int | str, column: str) -> float | None:
+def score(record: Record, step: int | str, column: str) -> Any:
     """A ``<dataset>/<metric>`` of a record at a budget, in per cent; None where it is not known."""
     dataset, _, metric = column.partition("/")
     return record.get("scores", {}).get(str(step), {}).get(dataset, {}).get(metric)
@@ -45,7 +45,7 @@ def table(protocol: Protocol, task: str, final: Mapping[str, Sequence[Record]], 
 
     Args:
         final: the records of each row at its chosen cell, one a seed.
-        aside: the columns scored beside the table instead of the table's own.
+        aside: the columns scored beside the table instead of the table's own, with their intervals over images.
     """
     spec = protocol.tasks[task]
     columns = spec.aside if aside else spec.report
@@ -58,14 +58,12 @@ def table(protocol: Protocol, task: str, final: Mapping[str, Sequence[Record]], 
         steps = sorted({int(step) for record in records for step in record["scores"]})
         for step in steps:
             known = [record for record in records if str(step) in record["scores"]]
-            values = [_spread([score(record, step, column) for record in known]) for column in columns.values()]
-            lines.append([title, settings, str(step), len(known), *values])
+            lines.append(
+                [title, settings, str(step), len(known), *_cells([(each, step) for each in known], spec, aside)]
+            )
         if len(steps) > 1:
-            values = [
-                _spread([score(record, best_step(record, spec), column) for record in records])
-                for column in columns.values()
-            ]
-            lines.append([title, settings, "best on validation", len(records), *values])
+            best = [(record, best_step(record, spec)) for record in records]
+            lines.append([title, settings, "best on validation", len(records), *_cells(best, spec, aside)])
     headers = ["row", "settings", "steps", "seeds", *columns]
     return tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True)
 
@@ -83,6 +81,24 @@ def curves(
         points = [(step, _mean([score(record, step, column) for record in records])) for step in steps]
         series[protocol.rows[row].title] = [*start, *points]
     return series
+
+
+def _cells(checkpoints: Sequence[tuple[Record, int | str]], task: Task, aside: bool) -> list[str]:
+    """A line's columns, each over the checkpoints of all seeds."""
+    columns = (task.aside if aside else task.report).values()
+    cells = [_spread([score(record, step, column) for record, step in checkpoints]) for column in columns]
+    if not aside:
+        return cells
+    return [f"{cell}{_interval(checkpoints, column)}" for cell, column in zip(cells, columns, strict=True)]
+
+
+def _interval(checkpoints: Sequence[tuple[Record, int | str]], column: str) -> str:
+    """The interval of mIoU over a test set's images, its ends averaged over seeds; empty where it is not known."""
+    found = [score(record, step, f"{column.partition('/')[0]}/interval") for record, step in checkpoints]
+    if not found or not all(found):
+        return ""
+    low, high = (mean(ends) for ends in zip(*found, strict=True))
+    return f" [{low:.1f}, {high:.1f}]"
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -175,10 +175,11 @@ class Runner:
 
 
 def _summary(path: Path) -> dict[str, Any]:
-    """What a record keeps of an evaluation: the headline metrics and the IoU of each class."""
+    """What a record keeps of an evaluation: the headline metrics, the interval of mIoU, and the IoU of each class."""
     content = json.loads(path.read_text(encoding="utf-8"))
     return {
         **{metric: content[metric] for metric in METRICS},
+        "interval": content["interval_95"]["mIoU"],
         "iou": {row["name"]: row["iou"] for row in content["per_class"]},
     }
 

@@ -32,7 +32,8 @@ class OpenVocabularyEvaluator(SemSegEvaluator):
 
     Written by the main process, if ``output_dir`` is given:
 
-    - ``<output_dir>/evaluation/<dataset_name>.json``: every number, the split, the settings;
+    - ``<output_dir>/evaluation/<dataset_name>.json``: every number, with its 95 % interval over images, the split, the
+      settings;
     - ``<output_dir>/evaluation/<dataset_name>_confusion.png``;
     - ``<output_dir>/evaluation/<dataset_name>/sem_seg_predictions.json``: COCO run-length masks, as Detectron2's.
 
@@ -83,7 +84,7 @@ class OpenVocabularyEvaluator(SemSegEvaluator):
 
     def reset(self) -> None:
         super().reset()
-        self._images = 0
+        self._counts: dict[str, np.ndarray] = {}
 
     def process(self, inputs: Iterable[Mapping], outputs: Iterable[Mapping]) -> None:
         """Count the pixels of a batch.
@@ -99,8 +100,9 @@ class OpenVocabularyEvaluator(SemSegEvaluator):
         for image, output in zip(inputs, outputs, strict=True):
             predicted = self._predicted_ids(output["sem_seg"], image["file_name"])
             truth = self._true_ids(image["file_name"], predicted.shape)
-            self._conf_matrix += metrics.confusion_matrix(predicted, truth, self._num_classes)
-            self._images += 1
+            matrix = metrics.confusion_matrix(predicted, truth, self._num_classes)
+            self._conf_matrix += matrix
+            self._counts[image["file_name"]] = metrics.class_counts(matrix)
             if self._save_predictions:
                 self._predictions.extend(self.encode_json_sem_seg(predicted, image["file_name"]))
 
@@ -112,7 +114,7 @@ class OpenVocabularyEvaluator(SemSegEvaluator):
         rows = self._class_rows()
         if self._output_dir:
             self._write(summary, rows)
-        logger.info("%s: %d images\n%s", self._dataset_name, self._images, _table(summary, rows))
+        logger.info("%s: %d images\n%s", self._dataset_name, len(self._counts), _table(summary, rows))
         values = dict(summary)
         values.update({f"IoU-{row['name']}": row["iou"] for row in rows})
         values.update({f"ACC-{row['name']}": row["recall"] for row in rows})
@@ -160,11 +162,12 @@ class OpenVocabularyEvaluator(SemSegEvaluator):
         if not self._distributed:
             return True
         comm.synchronize()
-        parts = comm.gather((self._conf_matrix, self._images, self._predictions))
+        parts = comm.gather((self._conf_matrix, self._counts, self._predictions))
         if not comm.is_main_process():
             return False
-        matrices, images, predictions = zip(*parts, strict=True)
-        self._conf_matrix, self._images = np.sum(matrices, axis=0), sum(images)
+        matrices, counts, predictions = zip(*parts, strict=True)
+        self._conf_matrix = np.sum(matrices, axis=0)
+        self._counts = {name: each for part in counts for name, each in part.items()}
         self._predictions = list(itertools.chain(*predictions))
         return True
 
@@ -182,13 +185,19 @@ class OpenVocabularyEvaluator(SemSegEvaluator):
             for index, name in enumerate(self._class_names)
         ]
 
+    def _intervals(self) -> dict[str, tuple[float, float] | None]:
+        """Of each headline number over the images, in an order that does not depend on who saw which."""
+        counts = [self._counts[name] for name in sorted(self._counts)]
+        return metrics.bootstrap_intervals(np.reshape(counts, (len(counts), 3, self._num_classes)), self._seen)
+
     def _write(self, summary: Mapping[str, float | None], rows: list[dict[str, object]]) -> None:
         folder = Path(self._output_dir) / "evaluation"
         known = self._training_vocabulary
         content = {
             "dataset": self._dataset_name,
-            "images": self._images,
+            "images": len(self._counts),
             **summary,
+            "interval_95": self._intervals(),
             "per_class": rows,
             "classes": self._class_names,
             "seen": [name for name, seen in zip(self._class_names, self._seen, strict=True) if seen],

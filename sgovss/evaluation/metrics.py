@@ -51,11 +51,19 @@ def confusion_matrix(predicted: np.ndarray, truth: np.ndarray, num_classes: int)
     return np.bincount(cells, minlength=side * side).reshape(side, side)
 
 
+def class_counts(matrix: np.ndarray) -> np.ndarray:
+    """All that the scores need of a (T + 1, T + 1) confusion matrix: (3, T) int64, pixels that are right, that are of
+    the class, and that are predicted as it."""
+    return np.stack([matrix.diagonal()[:-1], matrix[:, :-1].sum(axis=0), matrix[:-1, :-1].sum(axis=1)])
+
+
 def class_scores(matrix: np.ndarray) -> ClassScores:
     """Scores of each class of a (T + 1, T + 1) confusion matrix, in percent."""
-    hits = matrix.diagonal()[:-1].astype(float)
-    true = matrix[:, :-1].sum(axis=0)
-    predicted = matrix[:-1, :-1].sum(axis=1)
+    return _scores(class_counts(matrix))
+
+
+def _scores(counts: np.ndarray) -> ClassScores:
+    hits, true, predicted = counts
     absent = true == 0
     return ClassScores(
         iou=100 * _divide(hits, np.where(absent, 0, true + predicted - hits)),
@@ -81,7 +89,46 @@ def summarize(matrix: np.ndarray, seen: Sequence[bool]) -> dict[str, float | Non
         - ``fwIoU``: IoU weighted by ground-truth frequency; ``mACC``: mean recall; ``pACC``: share of right pixels;
         - ``seen_mIoU``, ``unseen_mIoU``: ``mIoU`` within either group; ``harmonic_mIoU``: their harmonic mean.
     """
-    scores = class_scores(matrix)
+    return _summary(class_counts(matrix), seen)
+
+
+def bootstrap_intervals(
+    counts: np.ndarray, seen: Sequence[bool], resamples: int = 1000, level: float = 0.95
+) -> dict[str, tuple[float, float] | None]:
+    """How far the scores depend on which images happened to be in the test set.
+
+    Test sets of the same number of images are drawn from these, with replacement; the interval leaves out an equal
+    share of the scores at either end. The draw is the same at every call.
+
+    Args:
+        counts: (N, 3, T), :func:`class_counts` of each image.
+        seen: as for :func:`summarize`.
+        resamples: sets drawn.
+        level: share of the sets' scores within the interval.
+
+    Returns:
+        (low, high) in percent for each of the names that :func:`summarize` gives; None where some set left the score
+        undefined, as with a group of classes that few images show, and for fewer than two images.
+    """
+    images = len(counts)
+    if images < 2:
+        return dict.fromkeys(_summary(counts.sum(axis=0), seen))
+    times = np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), size=resamples)
+    drawn = (times @ counts.reshape(images, -1)).reshape(resamples, *counts.shape[1:])
+    summaries = [_summary(each, seen) for each in drawn]
+    tail = 50 * (1 - level)
+    return {name: _interval([each[name] for each in summaries], tail) for name in summaries[0]}
+
+
+def _interval(values: list[float | None], tail: float) -> tuple[float, float] | None:
+    if None in values:
+        return None
+    low, high = np.percentile(values, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def _summary(counts: np.ndarray, seen: Sequence[bool]) -> dict[str, float | None]:
+    scores = _scores(counts)
     present = scores.pixels > 0
     found = present | scores.predicted
     seen = np.asarray(seen, dtype=bool)
@@ -92,7 +139,7 @@ def summarize(matrix: np.ndarray, seen: Sequence[bool]) -> dict[str, float | Non
         "mIoU_present_or_predicted": _mean(np.nan_to_num(scores.iou)[found]),
         "fwIoU": float((scores.iou[present] * (scores.pixels[present] / total)).sum()) if total else None,
         "mACC": _mean(scores.recall[present]),
-        "pACC": float(100 * matrix.diagonal()[:-1].sum() / total) if total else None,
+        "pACC": float(100 * counts[0].sum() / total) if total else None,
         "seen_mIoU": seen_miou,
         "unseen_mIoU": unseen_miou,
         "harmonic_mIoU": harmonic_mean(seen_miou, unseen_miou),

@@ -67,7 +67,8 @@ else:
         metrics = dict.fromkeys(("mIoU", "seen_mIoU", "unseen_mIoU", "harmonic_mIoU", "pACC"), value)
         (out / "evaluation").mkdir(exist_ok=True)
         (out / "evaluation" / f"{name}.json").write_text(
-            json.dumps({**metrics, "per_class": [{"name": "road", "iou": value}]}))
+            json.dumps({**metrics, "interval_95": {"mIoU": [value - 1, value + 2]},
+                        "per_class": [{"name": "road", "iou": value}]}))
 """
 
 
@@ -130,6 +131,7 @@ def test_a_run_is_scored_at_each_budget_and_never_twice(runner):
     record = runner.record(run)
     assert {step: value["test"]["mIoU"] for step, value in record["scores"].items()} == {"100": 3.3, "300": 5.3}
     assert record["scores"]["100"]["extra"]["iou"] == {"road": 3.3}
+    assert record["scores"]["100"]["extra"]["interval"] == [2.3, 5.3]
     assert not runner.carry_out(run, [100, 300])
     assert runner.carry_out(run, [100, 300, 1000])
     calls = (runner.work / run.key / "calls.txt").read_text().splitlines()
@@ -180,6 +182,7 @@ def test_the_whole_command_screens_chooses_finishes_and_reports(tool, protocol, 
     # (10 + 0.3 + 1, 10 + 0.3 + 2) at 1000 steps
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
     assert ["plain", "lr 0.3", "1000", "2", "11.8 ± 0.7", "11.8 ± 0.7"] in rows
+    assert ["plain", "lr 0.3", "1000", "2", "11.8 ± 0.7 [10.8, 13.8]"] in rows
     assert (tmp_path / "report" / "one_harmonic_mean.png").is_file()
 
 

@@ -5,9 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import stats
 from sklearn import metrics as reference
 
-from sgovss.evaluation.metrics import class_scores, confusion_matrix, harmonic_mean, plain, summarize
+from sgovss.evaluation.metrics import (
+    bootstrap_intervals,
+    class_counts,
+    class_scores,
+    confusion_matrix,
+    harmonic_mean,
+    plain,
+    summarize,
+)
 
 # Three classes and the ignored ground truth (id 3):
 #   truth     0 0 0 0 1 1 3
@@ -79,6 +88,46 @@ def test_harmonic_mean():
 def test_plain_has_no_nan_and_no_numpy():
     assert plain(np.float64("nan")) is None
     assert type(plain(np.float64(2))) is float
+
+
+def images(count, seed=0):
+    """Matrices of images of which some are segmented well and some badly."""
+    rng = np.random.default_rng(seed)
+    matrices = []
+    for wrong in rng.random(count):
+        truth = rng.integers(0, 3, 400)
+        predicted = np.where(rng.random(400) < wrong, rng.integers(0, 3, 400), truth)
+        matrices.append(confusion_matrix(predicted, truth, 3))
+    return np.array(matrices)
+
+
+def test_intervals_agree_with_scipy_where_the_score_is_a_mean():
+    matrices = images(40)
+    rates = [100 * each.diagonal().sum() / each.sum() for each in matrices]  # images of one size: pACC is their mean
+    low, high = bootstrap_intervals(np.array([class_counts(each) for each in matrices]), [True, True, False])["pACC"]
+    theirs = stats.bootstrap((rates,), np.mean, method="percentile", n_resamples=5000, random_state=1)
+    assert low == pytest.approx(theirs.confidence_interval.low, abs=1)
+    assert high == pytest.approx(theirs.confidence_interval.high, abs=1)
+
+
+def test_intervals_hold_the_score_shrink_with_images_and_repeat_themselves():
+    widths, seen = [], [True, False, False]
+    for matrices in images(5), images(200):
+        counts = np.array([class_counts(each) for each in matrices])
+        intervals, score = bootstrap_intervals(counts, seen), summarize(matrices.sum(axis=0), seen)
+        assert intervals == bootstrap_intervals(counts, seen)
+        assert all(low <= score[name] <= high for name, (low, high) in intervals.items())
+        widths.append(intervals["harmonic_mIoU"][1] - intervals["harmonic_mIoU"][0])
+    assert widths[1] < widths[0] / 3
+
+
+def test_no_interval_for_one_image_or_a_class_that_one_image_shows():
+    one = class_counts(MATRIX)[None]
+    assert set(bootstrap_intervals(one, [True, False, True]).values()) == {None}
+    without = class_counts(confusion_matrix(np.array([1]), np.array([1]), 3))
+    intervals = bootstrap_intervals(np.stack([one[0], without]), [True, False, False])
+    assert intervals["seen_mIoU"] is None
+    assert intervals["mIoU"] is not None
 
 
 ids = hnp.arrays(np.uint8, st.tuples(st.just(2), st.integers(1, 60)), elements=st.integers(0, 4))
