@@ -41,6 +41,8 @@ def _add_model(cfg: CfgNode) -> None:
     clip.LR_MULTIPLIER = 0.01
     # Prompt templates: "paper", "plain", "single", "remote_sensing" or "imagenet".
     clip.TEMPLATES = "paper"
+    # Keep text embeddings in $SGOVSS_CACHE/text (default ~/.cache/sgovss), so that no run encodes them again.
+    clip.KEEP_TEXT = True
 
     node = cfg.MODEL.SGOVSS = CfgNode()
     # Refine text and visual features under the RS-Bias.

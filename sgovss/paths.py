@@ -1,12 +1,21 @@
-"""Where the configs and dataset files stand: inside an installed package, or in the checkout."""
+"""Where files stand: configs and dataset files inside an installed package or in the checkout, and the cache."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from sgovss.errors import InputError
 
+CACHE_VARIABLE = "SGOVSS_CACHE"
+
 _PACKAGE = Path(__file__).resolve().parent
+
+
+def cache_folder() -> Path:
+    """The folder for what can be made again: generated scenes, text embeddings. ``$SGOVSS_CACHE``, else
+    ``~/.cache/sgovss``."""
+    return Path(os.environ.get(CACHE_VARIABLE, "~/.cache/sgovss")).expanduser()
 
 
 def config_file(name: str) -> Path:

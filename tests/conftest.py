@@ -49,6 +49,14 @@ def real_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that an earlier run kept helps a test along, and no test writes to the user's folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SGOVSS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def catalogs() -> Iterator[None]:
     """What a test registers is gone after it."""

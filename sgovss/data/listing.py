@@ -9,9 +9,9 @@ from pathlib import Path
 
 from sgovss.data.specification import DatasetSpecification, SplitSpecification
 from sgovss.errors import InputError
+from sgovss.paths import cache_folder
 
 ROOT_VARIABLE = "DETECTRON2_DATASETS"
-CACHE_VARIABLE = "SGOVSS_CACHE"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
 
@@ -24,7 +24,7 @@ def dataset_folder(spec: DatasetSpecification, root: str | Path | None = None) -
     if root is None:
         root = spec.root
     if root is None and spec.generator is not None:
-        root = os.environ.get(CACHE_VARIABLE, "~/.cache/sgovss")
+        root = cache_folder()
     if root is None:
         root = os.environ.get(ROOT_VARIABLE, "datasets")
     return Path(root).expanduser() / (spec.folder or spec.name)

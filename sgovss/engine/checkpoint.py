@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import nn
 
 from sgovss.errors import InputError
 from sgovss.files import atomic_path
+from sgovss.fingerprint import fingerprint
 
 TRAINING = "training"
 INFERENCE = "inference"
@@ -69,16 +69,6 @@ class SGOVSSCheckpointer(Checkpointer):
                 raise InputError(f"{path}: this checkpoint cannot be resumed, it holds no '{key}' state")
             self.checkpointables[key].load_state_dict(content.pop(key))
         return content
-
-
-def fingerprint(*parts: nn.Module) -> str:
-    """SHA-256 of the weights of some modules: keys and bytes."""
-    digest = hashlib.sha256()
-    for part in parts:
-        for key, value in part.state_dict().items():
-            digest.update(key.encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def base_fingerprint(model: nn.Module) -> str:

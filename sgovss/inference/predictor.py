@@ -14,8 +14,9 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 
 from sgovss.config import load_config
-from sgovss.engine.checkpoint import expect_own_weights, fingerprint, load_weights, read_checkpoint
+from sgovss.engine.checkpoint import expect_own_weights, load_weights, read_checkpoint
 from sgovss.errors import InputError
+from sgovss.fingerprint import fingerprint
 from sgovss.inference.rejection import Rejection
 from sgovss.vocabulary import Vocabulary
 

@@ -53,8 +53,9 @@ class CLIPImageEncoder(Backbone):
         self.eval()
 
     @classmethod
-    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
-        clip = load_clip(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS, cfg.MODEL.CLIP.ACTIVATION)
+    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec, clip: nn.Module | None = None) -> dict:
+        # The meta-architecture needs the text side of the same model, so it brings it.
+        clip = clip or load_clip(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS, cfg.MODEL.CLIP.ACTIVATION)
         return {"visual": clip.visual, "tuning": cfg.MODEL.CLIP.TUNING}
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
-from detectron2.modeling import META_ARCH_REGISTRY, build_backbone, build_sem_seg_head
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, build_sem_seg_head
 from detectron2.modeling.postprocessing import sem_seg_postprocess
 from detectron2.utils.events import get_event_storage, has_event_storage
 from torch import nn
 
 from sgovss.inference.views import View, build_view
+from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.compensation import GeneralizationCompensation
 from sgovss.modeling.objective import PixelObjective
 from sgovss.modeling.text_embedder import TextEmbedder, TextEmbeddings
@@ -96,11 +98,15 @@ class SGOVSS(nn.Module):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        encoder = build_backbone(cfg)
+        clip = load_clip(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS, cfg.MODEL.CLIP.ACTIVATION)
+        # As build_backbone does, which cannot hand over a model that is loaded.
+        encoder = BACKBONE_REGISTRY.get(cfg.MODEL.BACKBONE.NAME)(
+            cfg, ShapeSpec(channels=len(cfg.MODEL.PIXEL_MEAN)), clip
+        )
         node = cfg.MODEL.SGOVSS
         return {
             "image_encoder": encoder,
-            "text_embedder": TextEmbedder(cfg),
+            "text_embedder": TextEmbedder(cfg, clip),
             "head": build_sem_seg_head(cfg, encoder.output_shape()),
             "objective": PixelObjective(node.IGNORED_PIXELS, cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE),
             "compensation": GeneralizationCompensation(cfg) if node.COMPENSATION.ENABLED else None,

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
 from torch import nn
 
-from sgovss.modeling.clip_models import Tokenizer, create_tokenizer, load_clip
+from sgovss.modeling.clip_models import Tokenizer, create_tokenizer
 from sgovss.modeling.templates import template_set
+from sgovss.modeling.text_cache import TextCache
 from sgovss.vocabulary import Vocabulary
 
 _BATCH = 256
@@ -35,12 +36,19 @@ class TextEmbedder(nn.Module):
         clip: an open_clip model; its image tower is dropped here.
         tokenizer: its tokenizer.
         templates: prompts with ``{}`` for the name.
-        remembered: how many vocabularies to keep.
+        remembered: how many vocabularies to keep in memory.
+        keep: whether to keep embeddings on disk too, for the next run.
     """
 
     @configurable
     def __init__(
-        self, *, clip: nn.Module, tokenizer: Tokenizer, templates: tuple[str, ...], remembered: int = 16
+        self,
+        *,
+        clip: nn.Module,
+        tokenizer: Tokenizer,
+        templates: tuple[str, ...],
+        remembered: int = 16,
+        keep: bool = False,
     ) -> None:
         super().__init__()
         clip.visual = None
@@ -48,14 +56,17 @@ class TextEmbedder(nn.Module):
         self.tokenizer = tokenizer
         self.templates = templates
         self.remembered = remembered
+        self.keep = keep
+        self._on_disk: TextCache | None = None
         self._cache: OrderedDict[Vocabulary, TextEmbeddings] = OrderedDict()
 
     @classmethod
-    def from_config(cls, cfg: CfgNode) -> dict:
+    def from_config(cls, cfg: CfgNode, clip: nn.Module) -> dict:
         return {
-            "clip": load_clip(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS, cfg.MODEL.CLIP.ACTIVATION),
+            "clip": clip,
             "tokenizer": create_tokenizer(cfg.MODEL.CLIP.NAME),
             "templates": template_set(cfg.MODEL.CLIP.TEMPLATES),
+            "keep": cfg.MODEL.CLIP.KEEP_TEXT,
         }
 
     def train(self, mode: bool = True) -> TextEmbedder:
@@ -75,21 +86,40 @@ class TextEmbedder(nn.Module):
     def _embed(self, vocabulary: Vocabulary) -> TextEmbeddings:
         words = [word for entry in vocabulary for word in entry.names]
         owners = [index for index, entry in enumerate(vocabulary) for _ in entry.names]
-        prompts = [template.format(word) for word in words for template in self.templates]
+        tokens = self.tokenizer([template.format(word) for word in words for template in self.templates])
+        tokens = tokens.unflatten(0, (len(words), len(self.templates)))
+        device = next(self.clip.parameters()).device
+        embeddings = self._kept(tokens) if self.keep else self._encode(tokens)
+        return TextEmbeddings(embeddings.to(device), torch.tensor(owners, device=device))
+
+    def _kept(self, tokens: torch.Tensor) -> torch.Tensor:
+        """As :meth:`_encode`, from an earlier run if there was one."""
+        if self._on_disk is None:
+            self._on_disk = TextCache.default(self.clip)
+        embeddings = self._on_disk.load(tokens)
+        if embeddings is None:
+            embeddings = self._encode(tokens)
+            self._on_disk.save(tokens, embeddings)
+        return embeddings
+
+    def _encode(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Prompts of each word, (N, templates, context length) -> (N, D), the mean over templates, normalised."""
         device = next(self.clip.parameters()).device
         with torch.autocast(device.type, enabled=False):
             parts = [
-                self.clip.encode_text(self.tokenizer(prompts[start : start + _BATCH]).to(device), normalize=True)
-                for start in range(0, len(prompts), _BATCH)
+                self.clip.encode_text(part.to(device), normalize=True) for part in tokens.flatten(0, 1).split(_BATCH)
             ]
-        per_word = torch.cat(parts).float().unflatten(0, (len(words), len(self.templates))).mean(dim=1)
-        return TextEmbeddings(F.normalize(per_word, dim=-1), torch.tensor(owners, device=device))
+        return F.normalize(torch.cat(parts).float().unflatten(0, tokens.shape[:2]).mean(dim=1), dim=-1)
 
     def _apply(self, fn, recurse: bool = True):
         """Moving the module moves its weights; remembered embeddings would stay behind, so forget them."""
-        self._cache.clear()
+        self._forget()
         return super()._apply(fn, recurse)
 
     def _load_from_state_dict(self, *args, **kwargs) -> None:
-        self._cache.clear()
+        self._forget()
         super()._load_from_state_dict(*args, **kwargs)
+
+    def _forget(self) -> None:
+        self._cache.clear()
+        self._on_disk = None
