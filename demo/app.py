@@ -26,6 +26,7 @@ from sgovss.inference.interactive import Answer, InteractiveSegmenter
 from sgovss.inference.overlay import class_shares, label_png, paint
 from sgovss.inference.predictor import Predictor
 from sgovss.inference.rejection import Rejection
+from sgovss.precision import AUTO
 from sgovss.vocabulary import Vocabulary
 
 PAGE = Path(__file__).with_name("app.html")
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-megabytes", type=int, default=64, help="largest image file taken")
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config options")
     args = parser.parse_args(argv)
-    predictor = Predictor(args.config_file, options=tuple(args.opts))
+    predictor = Predictor(args.config_file, options=tuple(args.opts), precision=AUTO)
     app = create_app(InteractiveSegmenter(predictor), args.max_megabytes, args.host)
     from werkzeug.serving import make_server
 

@@ -34,6 +34,7 @@ from sgovss.inference.files import RASTER_SUFFIXES, find_images, segment_file
 from sgovss.inference.predictor import Predictor
 from sgovss.inference.rejection import Rejection
 from sgovss.inference.report import ReportEntry, write_report
+from sgovss.precision import AUTO
 from sgovss.vocabulary import Vocabulary
 
 _SUMMARY = "run.json"
@@ -130,7 +131,7 @@ def _share(output: Path, rank: int) -> Path:
 def _segment(args: argparse.Namespace) -> Segment:
     """What segments one file, whichever kind it is."""
     vocabulary, rejection = Vocabulary.parse(args.vocabulary), _rejection(args)
-    predictor = Predictor(args.config_file, options=tuple(args.opts))
+    predictor = Predictor(args.config_file, options=tuple(args.opts), precision=args.precision)
     options = _scene_options(args)
     if options is None:
         return lambda path, target: segment_file(predictor, path, vocabulary, target, rejection)
@@ -223,6 +224,8 @@ def _parser() -> argparse.ArgumentParser:
         help="classes parted by ',' with synonyms parted by '|', or a .txt, .json or .yaml file",
     )
     parser.add_argument("--output", required=True, metavar="DIR", help="where overlays, labels and shares are written")
+    parser.add_argument("--precision", choices=(AUTO, "float32", "bfloat16"), default=AUTO, help="what to compute in; "
+                        "default bfloat16 where the processor has it")  # fmt: skip
     parser.add_argument("--background", metavar="WORDS", help="words, parted by '|', for what becomes 'other'")
     parser.add_argument("--threshold", type=float, default=0.0, help="pixels that score below become 'other' (0 to 1)")
     scene = parser.add_argument_group("rasters")

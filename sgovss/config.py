@@ -114,7 +114,7 @@ def _add_solver_and_test(cfg: CfgNode) -> None:
     cfg.SOLVER.AMP.DTYPE = "bfloat16"
     # Batches whose gradients are added up before each step.
     cfg.SOLVER.ACCUMULATE = 1
-    # Evaluation precision: "float32" or "bfloat16".
+    # What evaluation computes in: "float32" or "bfloat16".
     cfg.TEST.PRECISION = "float32"
     # Leave out test sets whose folders are not there, and say how to get them; off, they are an error.
     cfg.TEST.SKIP_ABSENT = False

@@ -34,12 +34,12 @@ from torch import nn
 
 from sgovss.allocator import keep_freed_memory
 from sgovss.config import load_config
-from sgovss.engine.step import autocast
 from sgovss.engine.trainer import Trainer
 from sgovss.errors import InputError, command
 from sgovss.evaluation.cost import count_flops, count_parameters
 from sgovss.files import write_json_atomically
 from sgovss.modeling.clip_models import create_model, model_configuration
+from sgovss.precision import autocast, cast_weights
 from sgovss.resources import peak_megabytes
 from sgovss.vocabulary import Vocabulary
 
@@ -228,14 +228,16 @@ def _memory_of(build: Callable[[argparse.Namespace], Callable[[], object]]):
 
 
 def _inference(args: argparse.Namespace) -> Callable[[], object]:
-    model, cfg = _model(args, training=False)
+    model, _ = _model(args, training=False)
     images = torch.randint(0, 256, (args.batch, 3, args.size[0], args.size[0]), dtype=torch.uint8)
-    words, device = _words(args.classes[0]), torch.device(cfg.MODEL.DEVICE)
+    words = _words(args.classes[0])
+    # As the predictor does.
+    for part in (model.image_encoder, model.head):
+        cast_weights(part, args.dtype[0])
 
     @torch.no_grad()
     def step() -> None:
-        with autocast(args.dtype[0], device):
-            model.scores(images.to(device), words)
+        model.scores(images.to(model.device), words)
 
     return step
 
@@ -287,7 +289,7 @@ def _bare_encoder(name: str, size: int) -> nn.Module:
 
 
 def _model(args: argparse.Namespace, training: bool) -> tuple[nn.Module, CfgNode]:
-    cfg = load_config(args.config_file, ["MODEL.CLIP.WEIGHTS", "random", *args.opts])
+    cfg = load_config(args.config_file, ["MODEL.CLIP.WEIGHTS", "random", "TEST.PRECISION", args.dtype[0], *args.opts])
     cfg.MODEL.SGOVSS.COMPENSATION.ENABLED = training and cfg.MODEL.SGOVSS.COMPENSATION.ENABLED
     torch.manual_seed(0)
     return build_model(cfg).train(training), cfg

@@ -12,24 +12,7 @@ from detectron2.engine import SimpleTrainer
 from detectron2.utils.events import get_event_storage
 from torch import nn
 
-from sgovss.errors import InputError
-
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
-    """The autocast context of a precision; float32 casts nothing.
-
-    Raises:
-        InputError: an unknown precision, or float16 without CUDA.
-    """
-    if precision not in PRECISIONS:
-        raise InputError(f"precision '{precision}' is not one of {', '.join(PRECISIONS)}")
-    if precision == "float16" and device.type != "cuda":
-        raise InputError("SOLVER.AMP.DTYPE: float16 needs a CUDA device; use bfloat16")
-    if precision == "float32":
-        return contextlib.nullcontext()
-    return torch.amp.autocast(device.type, dtype=PRECISIONS[precision])
+from sgovss.precision import autocast
 
 
 class StepTrainer(SimpleTrainer):

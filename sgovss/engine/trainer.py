@@ -24,7 +24,7 @@ from sgovss.data.mapper import SegmentationMapper
 from sgovss.data.registration import dataset_metadata, training_vocabulary
 from sgovss.data.unlabelled import list_unlabelled, repeat_factors
 from sgovss.engine.checkpoint import SGOVSSCheckpointer, save_inference_checkpoint
-from sgovss.engine.step import StepTrainer, autocast
+from sgovss.engine.step import StepTrainer
 from sgovss.errors import InputError
 from sgovss.evaluation.evaluator import OpenVocabularyEvaluator
 
@@ -129,12 +129,6 @@ class Trainer(DefaultTrainer):
             sem_seg_loading_fn=functools.partial(load_labels, labels=metadata.label_map),
             settings=_settings(cfg),
         )
-
-    @classmethod
-    def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> dict[str, Any]:
-        """Evaluate on every set of DATASETS.TEST, in float32 unless TEST.PRECISION says otherwise."""
-        with autocast(cfg.TEST.PRECISION, torch.device(cfg.MODEL.DEVICE)):
-            return super().test(cfg, model, evaluators)
 
     def build_hooks(self) -> list[HookBase]:
         hooks = super().build_hooks()

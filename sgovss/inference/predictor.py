@@ -18,6 +18,7 @@ from sgovss.engine.checkpoint import expect_own_weights, load_weights, read_chec
 from sgovss.errors import InputError
 from sgovss.fingerprint import fingerprint
 from sgovss.inference.rejection import Rejection
+from sgovss.precision import AUTO, cast_weights, fast_precision
 from sgovss.vocabulary import Vocabulary
 
 _NOTHING_REJECTED = Rejection()
@@ -47,6 +48,8 @@ class Predictor:
         weights: a checkpoint of train_net.py; None takes MODEL.WEIGHTS of the config, and if that is
             empty too, CLIP as it is, without any fine-tuning.
         options: alternating config keys and values on top of the file.
+        precision: ``float32``, ``bfloat16``, or ``auto`` for bfloat16 where the device computes in it; default
+            TEST.PRECISION of the config.
 
     Raises:
         InputError: config or weights are wrong.
@@ -58,9 +61,15 @@ class Predictor:
     """
 
     def __init__(
-        self, config: CfgNode | str | Path | None, weights: str | Path | None = None, options: tuple[str, ...] = ()
+        self,
+        config: CfgNode | str | Path | None,
+        weights: str | Path | None = None,
+        options: tuple[str, ...] = (),
+        precision: str | None = None,
     ) -> None:
         cfg = _read(config, weights, options)
+        if precision is not None:
+            cfg.TEST.PRECISION = fast_precision(torch.device(cfg.MODEL.DEVICE)) if precision == AUTO else precision
         # The frozen twin guides training; a predictor has no use for it.
         cfg.MODEL.SGOVSS.COMPENSATION.ENABLED = False
         weights = weights or cfg.MODEL.WEIGHTS
@@ -75,13 +84,15 @@ class Predictor:
             self.model = build_model(cfg).eval()
         if weights:
             load_weights(self.model, weights)
+        for part in (self.model.image_encoder, self.model.head):
+            cast_weights(part, cfg.TEST.PRECISION)
         self.cfg = cfg
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """A digest of weights and config: two predictors with one fingerprint see an image alike."""
         weights = fingerprint(self.model.image_encoder, self.model.text_embedder, self.model.head)
-        return hashlib.sha256(f"{self.cfg.MODEL.dump()}{weights}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.cfg.MODEL.dump()}{self.cfg.TEST.PRECISION}{weights}".encode()).hexdigest()
 
     def __call__(
         self, image: np.ndarray, vocabulary: Vocabulary | str, rejection: Rejection = _NOTHING_REJECTED

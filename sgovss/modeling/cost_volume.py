@@ -21,8 +21,12 @@ STAGE_LEVELS = ("res5", "res4", "res3")
 
 
 def correlate(dense: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-    """Cosine of dense features (B, D, h, w) and text (B, T, D): the cost map (B, T, h, w)."""
-    return torch.einsum("bdhw,btd->bthw", F.normalize(dense, dim=1), F.normalize(text, dim=-1))
+    """Cosine of dense features (B, D, h, w) and text (B, T, D): the cost map (B, T, h, w), in float32.
+
+    Classes often differ by less than what half precision can tell apart.
+    """
+    with torch.autocast(dense.device.type, enabled=False):
+        return torch.einsum("bdhw,btd->bthw", F.normalize(dense.float(), dim=1), F.normalize(text.float(), dim=-1))
 
 
 @SEM_SEG_HEADS_REGISTRY.register()

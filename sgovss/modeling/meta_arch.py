@@ -20,6 +20,7 @@ from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.compensation import GeneralizationCompensation
 from sgovss.modeling.objective import PixelObjective
 from sgovss.modeling.text_embedder import TextEmbedder, TextEmbeddings
+from sgovss.precision import autocast
 from sgovss.vocabulary import Vocabulary
 
 _TWIN = "frozen_encoder."
@@ -62,6 +63,7 @@ class SGOVSS(nn.Module):
         view: how an image is looked at when testing.
         pixel_mean, pixel_std: of the RGB input in 0..255.
         final_iter: the step at which the compensation's schedule has come to its end.
+        precision: what inference computes in, ``float32`` or ``bfloat16``; training has its own way to say it.
     """
 
     @configurable
@@ -77,6 +79,7 @@ class SGOVSS(nn.Module):
         pixel_mean: Sequence[float],
         pixel_std: Sequence[float],
         final_iter: int,
+        precision: str = "float32",
     ) -> None:
         super().__init__()
         self.image_encoder = image_encoder
@@ -89,6 +92,7 @@ class SGOVSS(nn.Module):
             self.frozen_encoder = copy.deepcopy(image_encoder).requires_grad_(False)
         self.view = view
         self.final_iter = final_iter
+        self.precision = precision
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
         # Convolutions are faster so, and their results inherit the order.
@@ -114,6 +118,7 @@ class SGOVSS(nn.Module):
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "final_iter": node.COMPENSATION.FINAL_ITER or cfg.SOLVER.MAX_ITER,
+            "precision": cfg.TEST.PRECISION,
         }
 
     @property
@@ -167,12 +172,16 @@ class SGOVSS(nn.Module):
     def encode(self, images: torch.Tensor) -> EncodedImages:
         """What the image encoder makes of images (B, 3, H, W) in 0..255, whatever the words will be."""
         padded = self._prepare(images)
-        return EncodedImages(self.image_encoder(padded), tuple(padded.shape[-2:]), tuple(images.shape[-2:]))
+        with autocast(self.precision, self.device):
+            levels = self.image_encoder(padded)
+        return EncodedImages(levels, tuple(padded.shape[-2:]), tuple(images.shape[-2:]))
 
     def classify(self, encoded: EncodedImages, vocabulary: Vocabulary) -> torch.Tensor:
         """Encoded images -> scores (B, T, H, W) in 0..1, the best word of each class."""
         text = self.text_embedder(vocabulary)
-        logits = _best_word(self.head(encoded.levels, text.embeddings), text, len(vocabulary))
+        with autocast(self.precision, self.device):
+            logits = self.head(encoded.levels, text.embeddings)
+        logits = _best_word(logits, text, len(vocabulary))
         logits = F.interpolate(logits.float(), size=encoded.padded_size, mode="bilinear", align_corners=False)
         return logits.sigmoid_()[..., : encoded.size[0], : encoded.size[1]]
 
