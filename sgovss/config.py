@@ -37,6 +37,8 @@ def _add_model(cfg: CfgNode) -> None:
     clip.ACTIVATION = "auto"
     # What learns in the image encoder: "full", "attention" (queries and values of a ViT) or "none".
     clip.TUNING = "full"
+    # Compute the image encoder's blocks again in the backward pass: less memory, a third more time.
+    clip.RECOMPUTE = False
     # Factor on the learning rate for the image encoder.
     clip.LR_MULTIPLIER = 0.01
     # Prompt templates: "paper", "plain", "single", "remote_sensing" or "imagenet".
@@ -61,6 +63,8 @@ def _add_model(cfg: CfgNode) -> None:
     # Channels of the cost embedding at the three decoder stages, and side of its depthwise convolutions.
     node.DECODER_DIMS = [64, 48, 32]
     node.DECODER_KERNEL = 7
+    # Compute the decoder's stages again in the backward pass: less memory, a little more time.
+    node.RECOMPUTE_DECODER = False
     # Channels of the visual guidance of each decoder stage.
     node.GUIDANCE_DIM = 32
     # First slope and offset of the output layer: logit = LOGIT_SCALE * cosine + LOGIT_BIAS.
@@ -74,6 +78,8 @@ def _add_model(cfg: CfgNode) -> None:
     compensation.ENABLED = True
     # Factors of the losses gc3, gc4, gc5 and gcd (res3, res4, res5, dense).
     compensation.WEIGHTS = [0.1, 0.1, 0.1, 0.1]
+    # What the frozen twin computes in: "float32" (its guidance then starts at exactly zero) or "bfloat16".
+    compensation.TWIN_PRECISION = "float32"
     # The factors change linearly to this multiple of themselves; 1 keeps them.
     compensation.FINAL_SCALE = 1.0
     # The step at which they have, so that a longer run begins as a shorter one; 0 for the end of the training.
@@ -116,6 +122,9 @@ def _add_solver_and_test(cfg: CfgNode) -> None:
     cfg.SOLVER.ACCUMULATE = 1
     # What evaluation computes in: "float32" or "bfloat16".
     cfg.TEST.PRECISION = "float32"
+    # At inference, decode only the words that are among so many best of some location; 0 decodes all. Faster with many
+    # words, and not exactly the same.
+    cfg.TEST.EARLY_REJECTION = 0
     # Leave out test sets whose folders are not there, and say how to get them; off, they are an error.
     cfg.TEST.SKIP_ABSENT = False
     # Table of sgovss/assets/published.yaml to print the results beside; empty for none.

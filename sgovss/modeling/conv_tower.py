@@ -17,13 +17,14 @@ class ConvTower(nn.Module):
 
     Args:
         visual: open_clip's image tower around a timm trunk with average pooling.
+        recompute: whether the backward pass computes each block again instead of finding it in memory.
 
     Raises:
         InputError: the trunk has no stride-8, -16 and -32 maps, or pools by attention, so that
             its projection has no meaning at a single location.
     """
 
-    def __init__(self, visual: TimmModel) -> None:
+    def __init__(self, visual: TimmModel, recompute: bool = False) -> None:
         super().__init__()
         reductions = [info["reduction"] for info in visual.trunk.feature_info]
         if not set(LEVEL_STRIDES.values()) <= set(reductions) or "pool" in visual.head._modules:
@@ -32,6 +33,8 @@ class ConvTower(nn.Module):
                 "so it cannot be used for pixels; use a convolutional one such as convnext_large_d_320"
             )
         self.trunk = visual.trunk
+        if recompute:
+            self.trunk.set_grad_checkpointing()
         self.projection = visual.head
         self.indices = [reductions.index(stride) for stride in LEVEL_STRIDES.values()]
         channels = [visual.trunk.feature_info[index]["num_chs"] for index in self.indices]

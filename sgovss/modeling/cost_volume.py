@@ -20,6 +20,10 @@ STAGE_LEVELS = ("res5", "res4", "res3")
 """Which level guides which decoder stage: coarse to fine."""
 
 
+_REJECTED = -50.0
+"""Logit of a name that was not decoded."""
+
+
 def correlate(dense: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
     """Cosine of dense features (B, D, h, w) and text (B, T, D): the cost map (B, T, h, w), in float32.
 
@@ -49,9 +53,12 @@ class CostVolumeHead(nn.Module):
         decoder_kernel: side of the decoder's depthwise convolutions, odd.
         guidance_dim: channels of the visual guidance of each stage.
         logit_scale, logit_bias: first values of the output layer's slope (> 0) and offset.
+        recompute: whether the backward pass computes the decoder's stages again, for less memory.
+        early_rejection: at inference only those names are decoded that are among so many best of some location; 0
+            decodes all. The others score nothing, and those that are left do not see them: nearly the same result.
 
     Raises:
-        InputError: not three decoder widths, or widths that the heads do not divide.
+        InputError: not three decoder widths, widths that the heads do not divide, or a negative number of names.
     """
 
     @configurable
@@ -71,8 +78,12 @@ class CostVolumeHead(nn.Module):
         guidance_dim: int,
         logit_scale: float,
         logit_bias: float,
+        recompute: bool = False,
+        early_rejection: int = 0,
     ) -> None:
         super().__init__()
+        if early_rejection < 0:
+            raise InputError("TEST.EARLY_REJECTION: give a number of names >= 0; 0 decodes all")
         if len(decoder_dims) != len(STAGE_LEVELS) or any(dim % heads for dim in (*decoder_dims, hidden_dim)):
             raise InputError(
                 f"MODEL.SGOVSS.DECODER_DIMS: give three widths, each (and HIDDEN_DIM) a multiple of HEADS ({heads})"
@@ -97,7 +108,9 @@ class CostVolumeHead(nn.Module):
                 heads=heads,
                 kernel=decoder_kernel,
                 text_guidance=text_guidance,
+                recompute=recompute,
             )
+        self.early_rejection = early_rejection
         self.log_scale = nn.Parameter(torch.tensor(math.log(logit_scale)))
         self.logit_bias = nn.Parameter(torch.tensor(float(logit_bias)))
 
@@ -118,6 +131,8 @@ class CostVolumeHead(nn.Module):
             "guidance_dim": node.GUIDANCE_DIM,
             "logit_scale": node.LOGIT_SCALE,
             "logit_bias": node.LOGIT_BIAS,
+            "recompute": node.RECOMPUTE_DECODER,
+            "early_rejection": cfg.TEST.EARLY_REJECTION,
         }
 
     def forward(self, levels: Mapping[str, torch.Tensor], text: torch.Tensor) -> torch.Tensor:
@@ -137,7 +152,25 @@ class CostVolumeHead(nn.Module):
         guidance = [
             guide(refined[level], _times(cost.shape[-2:], 2**i)) for i, (level, guide) in enumerate(self.guides.items())
         ] or [None] * len(STAGE_LEVELS)
+        if self.early_rejection and not self.training:
+            return self._decode_best(calibrated, guidance, refined_text)
         return self.decoder(calibrated, guidance, refined_text)
+
+    def _decode_best(
+        self, cost: torch.Tensor, guidance: Sequence[torch.Tensor | None], text: torch.Tensor
+    ) -> torch.Tensor:
+        """As the decoder, for the names that are among the best of some location of their own image."""
+        count = min(self.early_rejection, cost.shape[1])
+        decoded = []
+        for image in range(len(cost)):
+            one = slice(image, image + 1)
+            kept = cost[image].topk(count, dim=0).indices.unique()
+            visual = [None if each is None else each[one] for each in guidance]
+            logits = self.decoder(cost[one, kept], visual, text[one, kept])
+            # Not infinitely little, of which no average can be taken.
+            every = logits.new_full((1, cost.shape[1], *logits.shape[-2:]), _REJECTED)
+            decoded.append(every.index_copy_(1, kept, logits))
+        return torch.cat(decoded)
 
     def cost_map(
         self, levels: Mapping[str, torch.Tensor], text: torch.Tensor

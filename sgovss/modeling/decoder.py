@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from timm.layers import LayerNorm2d
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from sgovss.modeling.layers import ZeroGate
 
@@ -191,12 +192,22 @@ class MultiscaleDecoder(nn.Module):
         heads: heads of the class attention.
         kernel: side of the depthwise convolutions.
         text_guidance: whether classes attend to each other under the text.
+        recompute: whether the backward pass computes each stage again instead of finding it in memory.
     """
 
     def __init__(
-        self, *, guidance: int, text: int, dims: Sequence[int], heads: int, kernel: int, text_guidance: bool
+        self,
+        *,
+        guidance: int,
+        text: int,
+        dims: Sequence[int],
+        heads: int,
+        kernel: int,
+        text_guidance: bool,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
+        self.recompute = recompute
         self.embed = nn.Conv2d(1, dims[0], kernel, padding=kernel // 2)
         pairs = zip(dims, [*dims[1:], dims[-1]], strict=True)
         self.stages = nn.ModuleList(
@@ -227,7 +238,10 @@ class MultiscaleDecoder(nn.Module):
         grid = cost.shape[-2:]
         x = self.embed(cost.flatten(0, 1)[:, None]).unflatten(0, cost.shape[:2])
         for stage, visual in zip(self.stages, guidance, strict=True):
-            x, cost = stage(x, cost, visual, text, grid)
+            if self.recompute and torch.is_grad_enabled():
+                x, cost = checkpoint(stage, x, cost, visual, text, grid, use_reentrant=False)
+            else:
+                x, cost = stage(x, cost, visual, text, grid)
         return cost
 
 

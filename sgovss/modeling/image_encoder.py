@@ -40,15 +40,16 @@ class CLIPImageEncoder(Backbone):
         visual: open_clip's image tower, a TimmModel or a VisionTransformer.
         tuning: which parameters learn: ``full``; ``attention``, the query and value projections
             of a ViT; or ``none``.
+        recompute: whether the backward pass computes the tower's blocks again, for less memory.
 
     Raises:
         InputError: an unknown tuning, or a tower without maps in the joint space.
     """
 
     @configurable
-    def __init__(self, *, visual: nn.Module, tuning: str) -> None:
+    def __init__(self, *, visual: nn.Module, tuning: str, recompute: bool = False) -> None:
         super().__init__()
-        self.tower = _dense_tower(visual)
+        self.tower = _dense_tower(visual, recompute)
         self._tune(tuning)
         self.eval()
 
@@ -56,7 +57,7 @@ class CLIPImageEncoder(Backbone):
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec, clip: nn.Module | None = None) -> dict:
         # The meta-architecture needs the text side of the same model, so it brings it.
         clip = clip or load_clip(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS, cfg.MODEL.CLIP.ACTIVATION)
-        return {"visual": clip.visual, "tuning": cfg.MODEL.CLIP.TUNING}
+        return {"visual": clip.visual, "tuning": cfg.MODEL.CLIP.TUNING, "recompute": cfg.MODEL.CLIP.RECOMPUTE}
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """(B, 3, H, W) normalised images, H and W multiples of ``size_divisibility``."""
@@ -84,11 +85,11 @@ class CLIPImageEncoder(Backbone):
                 parameter.requires_grad_(True)
 
 
-def _dense_tower(visual: nn.Module) -> ConvTower | ViTTower:
+def _dense_tower(visual: nn.Module, recompute: bool) -> ConvTower | ViTTower:
     if isinstance(visual, TimmModel):
-        return ConvTower(visual)
+        return ConvTower(visual, recompute)
     if isinstance(visual, VisionTransformer):
-        return ViTTower(visual)
+        return ViTTower(visual, recompute)
     raise InputError(
         f"MODEL.CLIP.NAME: no dense maps can be taken from a {type(visual).__name__}; "
         "use a convolutional timm tower (such as convnext_large_d_320) or a ViT (such as ViT-B-16)"

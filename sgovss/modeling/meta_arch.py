@@ -20,7 +20,7 @@ from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.compensation import GeneralizationCompensation
 from sgovss.modeling.objective import PixelObjective
 from sgovss.modeling.text_embedder import TextEmbedder, TextEmbeddings
-from sgovss.precision import autocast
+from sgovss.precision import autocast, cast_weights
 from sgovss.vocabulary import Vocabulary
 
 _TWIN = "frozen_encoder."
@@ -64,6 +64,7 @@ class SGOVSS(nn.Module):
         pixel_mean, pixel_std: of the RGB input in 0..255.
         final_iter: the step at which the compensation's schedule has come to its end.
         precision: what inference computes in, ``float32`` or ``bfloat16``; training has its own way to say it.
+        twin_precision: what the frozen twin computes in.
     """
 
     @configurable
@@ -80,6 +81,7 @@ class SGOVSS(nn.Module):
         pixel_std: Sequence[float],
         final_iter: int,
         precision: str = "float32",
+        twin_precision: str = "float32",
     ) -> None:
         super().__init__()
         self.image_encoder = image_encoder
@@ -90,6 +92,8 @@ class SGOVSS(nn.Module):
         self.frozen_encoder = None
         if compensation is not None:
             self.frozen_encoder = copy.deepcopy(image_encoder).requires_grad_(False)
+            cast_weights(self.frozen_encoder, twin_precision)
+        self.twin_precision = twin_precision
         self.view = view
         self.final_iter = final_iter
         self.precision = precision
@@ -119,6 +123,7 @@ class SGOVSS(nn.Module):
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "final_iter": node.COMPENSATION.FINAL_ITER or cfg.SOLVER.MAX_ITER,
             "precision": cfg.TEST.PRECISION,
+            "twin_precision": node.COMPENSATION.TWIN_PRECISION,
         }
 
     @property
@@ -151,7 +156,7 @@ class SGOVSS(nn.Module):
         logits = self.head(levels, _one_word_each(text))
         losses = {"loss_pixel": self.objective(_crop(logits, images.shape, labels.shape), labels)}
         if self.compensation is not None:
-            with torch.no_grad():
+            with torch.no_grad(), autocast(self.twin_precision, self.device):
                 frozen = self.frozen_encoder(images)
             labelled = labels != self.objective.ignore_label
             losses.update(self.compensation(levels, frozen, labelled, self._progress()))

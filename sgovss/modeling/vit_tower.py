@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from detectron2.layers import ShapeSpec
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from sgovss.errors import InputError
 
@@ -75,13 +76,15 @@ class ViTTower(nn.Module):
 
     Args:
         visual: open_clip's vision transformer with a class token.
+        recompute: whether the backward pass computes each block again instead of finding it in memory.
 
     Raises:
         InputError: a variant that pools by attention or over tokens.
     """
 
-    def __init__(self, visual: VisionTransformer) -> None:
+    def __init__(self, visual: VisionTransformer, recompute: bool = False) -> None:
         super().__init__()
+        self.recompute = recompute
         if visual.attn_pool is not None or visual.pool_type != "tok" or visual.proj is None:
             raise InputError("MODEL.CLIP.NAME: this ViT does not pool by its class token, so it has no dense map")
         *blocks, last = visual.transformer.resblocks
@@ -108,7 +111,7 @@ class ViTTower(nn.Module):
         x = self.ln_pre(tokens + self._positions(grid))
         maps = {}
         for number, block in enumerate(self.blocks, start=1):
-            x = block(x)
+            x = checkpoint(block, x, use_reentrant=False) if self.recompute and torch.is_grad_enabled() else block(x)
             if number in self.level_blocks:
                 maps[self.level_blocks[number]] = _to_map(x[:, 1:], grid)
         maps["dense"] = _to_map(self.ln_post(self.value_path(x[:, 1:])) @ self.projection, grid)
