@@ -151,20 +151,28 @@ class DecoderStage(nn.Module):
         guided = self.spatial.guided(guidance)
         # The widest that is held for a class: the hidden layer here, the enlarged embedding below.
         count = _part(x.shape[1], x[:, :1].numel() * 4)
-        parts = x.split(count, 1)
-        x = _joined([self.spatial(part.flatten(0, 1), guided).unflatten(0, part.shape[:2]) for part in parts])
-        changes = [None] * len(parts)
+        if count == x.shape[1]:
+            x = self._refine(x, guided)
+        else:
+            # Nothing else needs the embedding as it was, which with a thousand classes is what memory is full of.
+            for part in x.split(count, 1):
+                part.copy_(self._refine(part, guided))
+        changes: Sequence[torch.Tensor | None] = [None] * -(-x.shape[1] // count)
         if self.classes is not None:
             cells = x.flatten(0, 1)
             cells = F.adaptive_avg_pool2d(cells, grid) if tuple(x.shape[-2:]) != tuple(grid) else cells
             changes = self.classes(cells.unflatten(0, x.shape[:2]), text).split(count, 1)
-        embeddings, costs = [], []
+        embeddings, costs = _Gathered(x.shape[1]), []
         for part, change in zip(x.split(count, 1), changes, strict=True):
             embedding, addition = self._enlarge(part, change)
             costs.append(addition)
             if not self.last:
-                embeddings.append(embedding)
-        return _joined(embeddings) if embeddings else None, upsample(cost) + torch.cat(costs, dim=1)
+                embeddings.add(embedding)
+        return embeddings.whole, upsample(cost) + torch.cat(costs, dim=1)
+
+    def _refine(self, x: torch.Tensor, guided: torch.Tensor | None) -> torch.Tensor:
+        """Some classes (B, t, dim, h, w) after the spatial block."""
+        return self.spatial(x.flatten(0, 1), guided).unflatten(0, x.shape[:2])
 
     def _enlarge(self, x: torch.Tensor, change: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Some classes (B, t, dim, h, w), with what they took from others on the dense map's grid: embedding
@@ -250,13 +258,32 @@ def _part(count: int, elements: int) -> int:
     return count if torch.is_grad_enabled() else min(count, max(1, _AT_ONCE // elements))
 
 
-def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
-    """Classes (B, t, C, h, w) put together along the second axis, for one image in the order of memory they had."""
-    if len(parts) == 1:
-        return parts[0]
-    if len(parts[0]) > 1:
-        return torch.cat(parts, dim=1)
-    return torch.cat([part[0] for part in parts])[None]
+class _Gathered:
+    """Puts parts (B, t, C, h, w) together along their second axis as they come, so that none is held twice.
+
+    Args:
+        count: length of that axis in the end.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.whole: torch.Tensor | None = None
+        self._filled = 0
+
+    def add(self, part: torch.Tensor) -> None:
+        images, classes, *shape = part.shape
+        if classes == self.count:
+            self.whole = part
+            return
+        if self.whole is None:
+            # Convolutions go on from the order of memory they left.
+            last = part.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+            order = torch.channels_last if last else torch.contiguous_format
+            size = (images * self.count, *shape)
+            whole = torch.empty(size, dtype=part.dtype, device=part.device, memory_format=order)
+            self.whole = whole.unflatten(0, (images, self.count))
+        self.whole[:, self._filled : self._filled + classes] = part
+        self._filled += classes
 
 
 def upsample(x: torch.Tensor) -> torch.Tensor:

@@ -25,3 +25,15 @@ def test_parameters_and_operations(load_script, capsys):
     lines = {line.split("  ")[0]: line.split()[-2:] for line in capsys.readouterr().out.splitlines() if line}
     operations = [float(lines[f"operations at 256, {classes} classes"][0]) for classes in (3, 17)]
     assert 0 < float(lines["bare encoder at 256"][0]) < operations[0] < operations[1]
+
+
+@pytest.mark.slow
+def test_a_profile_shares_out_the_whole(load_script, capsys):
+    argv = ["--config-file", "sgovss_tiny.yaml", "--size", "128", "--classes", "3"]
+    assert load_script("tools/profile_model.py").main(argv) == 0
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()]
+    shares = {line[0]: float(line[2]) for line in lines if len(line) == 3 and line[2].replace(".", "").isdigit()}
+    parts = {name: share for name, share in shares.items() if name != "all"}
+    assert {"image encoder", "refinement", "decoder: stage 3"} <= parts.keys()
+    assert sum(parts.values()) == pytest.approx(shares["all"], abs=1)
+    assert any(line and line[0].startswith("floor of the head") and float(line[1]) >= 0 for line in lines)

@@ -1,0 +1,155 @@
+#!/usr/bin/env python
+"""Show where an inference spends its time, beside the least it could take.
+
+    python tools/profile_model.py --config-file sgovss_vitb16_384.yaml --size 384 --classes 150
+
+Random weights; words are encoded before the clock starts. The floor is the operations of all products over the rate at
+which this machine multiplies matrices. Table for docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from detectron2.modeling import build_model
+from tabulate import tabulate
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+
+from sgovss.allocator import keep_freed_memory
+from sgovss.config import load_config
+from sgovss.errors import command
+from sgovss.evaluation.cost import count_flops
+from sgovss.precision import PRECISIONS, autocast, cast_weights
+from sgovss.vocabulary import Vocabulary
+
+_REPEATS = 5
+_OPERATORS = 10
+_MATRIX = 2048
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    args = _parser().parse_args(argv)
+    options = ["MODEL.CLIP.WEIGHTS", "random", "MODEL.SGOVSS.COMPENSATION.ENABLED", "False", *args.opts]
+    cfg = load_config(args.config_file, ["TEST.PRECISION", args.dtype, *options])
+    torch.manual_seed(0)
+    model = build_model(cfg).eval()
+    for part in (model.image_encoder, model.head):
+        cast_weights(part, args.dtype)
+    words = Vocabulary.from_string(", ".join(f"thing number {number}" for number in range(args.classes)))
+    images = torch.randint(0, 256, (1, 3, args.size, args.size), dtype=torch.uint8)
+
+    @torch.no_grad()
+    def infer() -> None:
+        model.scores(images, words)
+
+    infer()
+    print(tabulate(part_rows(model, infer), headers="keys", floatfmt=".1f", tablefmt="github"), end="\n\n")
+    print(tabulate(operator_rows(infer), headers="keys", floatfmt=".1f", tablefmt="github"), end="\n\n")
+    print(tabulate(floor_rows(model, args.size, args.classes, args.dtype), tablefmt="github"))
+    return 0
+
+
+def part_rows(model: nn.Module, infer: Callable[[], None]) -> list[dict[str, Any]]:
+    """Median milliseconds of each part, and what is left of the whole."""
+    decoder = model.head.decoder
+    parts = {"image encoder": model.image_encoder, "refinement": model.head.refinement}
+    parts |= {f"guide of {level}": guide for level, guide in model.head.guides.items()}
+    if decoder is not None:
+        parts |= {"decoder: embedding": decoder.embed}
+        parts |= {f"decoder: stage {number}": stage for number, stage in enumerate(decoder.stages, 1)}
+    spent: dict[str, list[float]] = defaultdict(list)
+    handles = [handle for name, part in parts.items() if part is not None for handle in _clock(part, spent[name])]
+    whole = []
+    for _ in range(_REPEATS):
+        started = time.perf_counter()
+        infer()
+        whole.append(time.perf_counter() - started)
+    for handle in handles:
+        handle.remove()
+    total = statistics.median(whole)
+    medians = {name: statistics.median(times) for name, times in spent.items() if times}
+    medians["the rest: normalising, cost map, resizing, sigmoid"] = total - sum(medians.values())
+    rows = [{"part": name, "ms": 1e3 * each, "%": 100 * each / total} for name, each in medians.items()]
+    return [*rows, {"part": "all", "ms": 1e3 * total, "%": 100.0}]
+
+
+def _clock(part: nn.Module, times: list[float]) -> list[Any]:
+    def start(*_: Any) -> None:
+        times.append(-time.perf_counter())
+
+    def stop(*_: Any) -> None:
+        times[-1] += time.perf_counter()
+
+    return [part.register_forward_pre_hook(start), part.register_forward_hook(stop)]
+
+
+def operator_rows(infer: Callable[[], None]) -> list[dict[str, Any]]:
+    """The operators that take most of one inference, by torch's profiler."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        infer()
+    found = sorted(profiler.key_averages(), key=lambda each: -each.self_cpu_time_total)
+    total = sum(each.self_cpu_time_total for each in found)
+    return [
+        {
+            "operator": each.key,
+            "calls": each.count,
+            "ms": each.self_cpu_time_total / 1e3,
+            "%": 100 * each.self_cpu_time_total / total,
+        }
+        for each in found[:_OPERATORS]
+    ]
+
+
+def floor_rows(model: nn.Module, size: int, classes: int, dtype: str) -> list[tuple[str, str]]:
+    """Operations, the rate of this machine, and the time that one takes at the other."""
+    images, text = (
+        torch.zeros(1, 3, size, size),
+        torch.zeros(classes, model.image_encoder.output_shape()["dense"].channels),
+    )
+    with torch.no_grad(), autocast(dtype, torch.device("cpu")):
+        encoder = count_flops(model.image_encoder, (images,))
+        head = count_flops(model.head, (model.image_encoder(images), text))
+    rate = matrix_rate(PRECISIONS[dtype])
+    return [
+        ("operations of the image encoder, G", f"{encoder / 1e9:.1f}"),
+        ("operations of the head, G", f"{head / 1e9:.1f}"),
+        (f"rate of this machine at {_MATRIX} x {_MATRIX} {dtype} matrices, G/s", f"{rate / 1e9:.0f}"),
+        ("floor of the image encoder, ms", f"{1e3 * encoder / rate:.0f}"),
+        ("floor of the head, ms", f"{1e3 * head / rate:.0f}"),
+    ]
+
+
+def matrix_rate(dtype: torch.dtype) -> float:
+    """Operations a second of the best of some products of large matrices."""
+    left, right = (torch.randn(_MATRIX, _MATRIX).to(dtype) for _ in range(2))
+    times = []
+    for _ in range(2 * _REPEATS):
+        started = time.perf_counter()
+        left @ right
+        times.append(time.perf_counter() - started)
+    return 2 * _MATRIX**3 / min(times)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config-file", default="sgovss_tiny.yaml")
+    parser.add_argument("--size", type=int, default=384, help="side of the image in pixels")
+    parser.add_argument("--classes", type=int, default=17, help="number of words")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config options")
+    return parser
+
+
+if __name__ == "__main__":
+    keep_freed_memory()
+    sys.exit(main())
