@@ -104,15 +104,21 @@ def test_class_attention_is_the_formula():
         torch.testing.assert_close(result[:, part], expected, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("images", [1, 2])
-@pytest.mark.parametrize("at_once", [1, 300, 2000, 10**7])
-def test_classes_a_few_at_a_time_give_what_all_give(monkeypatch, images, at_once):
+@pytest.mark.parametrize(
+    ("images", "names", "at_once"),
+    [
+        *((images, 7, at_once) for images in (1, 2) for at_once in (1, 300, 2000, 10**7)),
+        (1, 150, 10**4),
+        (2, 1000, 10**5),
+    ],
+)
+def test_classes_a_few_at_a_time_give_what_all_give(monkeypatch, images, names, at_once):
     """Where gradients are asked for, all classes are worked on together; without, as many as memory should hold."""
     torch.manual_seed(0)
     model = MultiscaleDecoder(guidance=4, text=6, dims=(8, 8, 4), heads=2, kernel=3, text_guidance=True)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    cost, text = torch.randn(images, 7, 3, 5), torch.randn(images, 7, 6)
+    cost, text = torch.randn(images, names, 3, 5), torch.randn(images, names, 6)
     guidance = [torch.randn(images, 4, 3 * 2**i, 5 * 2**i) for i in range(3)]
     together = model(cost, guidance, text)
     monkeypatch.setattr(decoder, "_AT_ONCE", at_once)
