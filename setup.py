@@ -14,10 +14,10 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 
 CORE = [
-    "torch>=2.4,<3",  # tensors, autograd, training
-    "torchvision>=0.19",  # image operators that timm and open_clip import
-    "open_clip_torch>=2.30,<4",  # CLIP models, tokenizers, pre-trained tags
-    "timm>=1.0.10,<2",  # ConvNeXt and EfficientNet image towers
+    "torch>=2.5,<3",  # tensors, autograd, training
+    "torchvision>=0.20",  # image operators that timm and open_clip import
+    "open_clip_torch>=2.32,<4",  # CLIP models, tokenizers, pre-trained tags
+    "timm>=1.0.16,<2",  # ConvNeXt and EfficientNet image towers
     "numpy>=1.26",  # arrays: images, labels, confusion matrices
     "opencv-python>=4.8",  # drawing of generated scenes, resizing
     "pillow>=9.4",  # reading and writing images; Detectron2 wants it too
@@ -37,7 +37,8 @@ CORE = [
     "pycocotools>=2.0.6",  # detectron2.data and detectron2.evaluation
     "termcolor>=1.1",  # detectron2.utils.logger
     "tabulate>=0.9",  # detectron2.utils, tables
-    "packaging>=21",  # detectron2.utils, version comparison
+    "packaging>=24.2",  # detectron2.utils, version comparison; setuptools imports the one that is there
+    "setuptools>=77",  # torch.utils.cpp_extension, which detectron2.utils.collect_env imports
 ]
 
 EXTRAS = {
@@ -60,7 +61,6 @@ EXTRAS = {
         "playwright>=1.40",  # drives a Chromium through the web page
         "ruff>=0.12",  # lint and format
         "scikit-learn>=1.4",  # independent reference for the evaluator's tests
-        "setuptools>=77",  # builds the wheel in the packaging tests without a network
     ],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})

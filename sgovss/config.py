@@ -33,7 +33,8 @@ def _add_model(cfg: CfgNode) -> None:
     clip.NAME = "tiny"
     # "embedded", "random", a tag of open_clip, or the path of a state dict.
     clip.WEIGHTS = "embedded"
-    # "gelu", "quick_gelu" (OpenAI's) or, what a tag or one of OpenAI's files says and else the model's own, "auto".
+    # "gelu", "quick_gelu" (OpenAI's) or "auto": what a tag, a converted file, one of OpenAI's or one known by its name
+    # (assets/known_weights.yaml) says, and else the model's own.
     clip.ACTIVATION = "auto"
     # What learns in the image encoder: "full", "attention" (queries and values of a ViT) or "none".
     clip.TUNING = "full"

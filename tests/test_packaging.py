@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import venv
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -145,6 +146,23 @@ def test_detectron2_of_ones_own_is_kept(
     (package / "config" / "__init__.py").write_text("import no_such_module\n")
     assert tool.main() == 1
     assert "No module named 'no_such_module'" in capsys.readouterr().out
+
+
+def test_a_checkout_of_detectron2_is_used_where_it_stands(load_script: LoadScript, tmp_path: Path) -> None:
+    """As ``make setup SITE_PACKAGES=its/folder`` does with a clone of its repository, in a fresh environment."""
+    clone = tmp_path / "clone"
+    (clone / "detectron2" / "config").mkdir(parents=True)
+    (clone / "setup.py").write_text("raise SystemExit('a clone is not installed')\n")
+    (clone / "detectron2" / "__init__.py").write_text("__version__ = '0.6'\n")
+    (clone / "detectron2" / "config" / "__init__.py").touch()
+    venv.create(tmp_path / "environment", with_pip=False)
+    python = tmp_path / "environment" / "bin" / "python"
+
+    load_script("tools/setup_environment.py").use_packages(python, str(clone))
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    installer = [python, Path(__file__).parent.parent / "tools" / "install_detectron2.py"]
+    done = subprocess.run(installer, capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout == f"Detectron2 0.6 in {clone / 'detectron2'} is kept\n"
 
 
 def test_setup_refuses_an_old_python_in_one_line(load_script: LoadScript, monkeypatch: pytest.MonkeyPatch) -> None:

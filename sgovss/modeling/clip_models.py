@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from sgovss.errors import InputError
+from sgovss.modeling.known_weights import stated_activation
 
 EMBEDDED_MODEL = "tiny"
 ASSETS = Path(__file__).resolve().parent.parent / "assets" / "tiny_vlm"
@@ -24,7 +25,7 @@ WEIGHTS = ASSETS / "image_tower.safetensors"
 
 ACTIVATIONS = ("auto", "gelu", "quick_gelu")
 
-_NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
+NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
 """What OpenAI's archives keep, or may keep, among the weights."""
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
@@ -93,14 +94,18 @@ def create_tokenizer(name: str) -> Tokenizer:
 def activation_of(name: str, weights: str) -> str:
     """The activation that weights were trained with, as far as can be known: ``quick_gelu``, ``gelu`` or ``auto``.
 
-    A tag of open_clip's says it; OpenAI's own archives have OpenAI's. Of a bare state dict nobody can
-    tell, and the model's configuration decides.
+    A tag of open_clip's says it, and so does a file of ``tools/convert_weights.py``; OpenAI's own archives
+    have OpenAI's; published files are known by their names. Of any other state dict nobody can tell, and
+    the model's configuration decides.
 
     Args:
         name, weights: as :func:`load_clip` takes them.
     """
     if _is_file(weights):
-        return "quick_gelu" if _is_torchscript(Path(weights)) else "auto"
+        if is_torchscript(Path(weights)):
+            return "quick_gelu"
+        stated = stated_activation(Path(weights))
+        return stated.activation if stated else "auto"
     tag = open_clip.get_pretrained_cfg(name, weights)
     if "quick_gelu" not in tag:
         return "auto"
@@ -140,7 +145,7 @@ def load_weights_file(model: nn.Module, path: Path) -> None:
     if not path.is_file():
         raise InputError(f"MODEL.CLIP.WEIGHTS: no file {path}; give a state dict, an open_clip tag or 'embedded'")
     try:
-        if _is_torchscript(path):
+        if is_torchscript(path):
             _load_torchscript(model, path)
         else:
             open_clip.load_checkpoint(model, str(path))
@@ -158,7 +163,7 @@ def _is_file(weights: str) -> bool:
     return path.exists() or path.suffix in (".pt", ".pth", ".bin", ".safetensors")
 
 
-def _is_torchscript(path: Path) -> bool:
+def is_torchscript(path: Path) -> bool:
     """Whether a file holds a program with its weights, as OpenAI publishes CLIP, and not weights alone."""
     if not zipfile.is_zipfile(path):
         return False
@@ -168,7 +173,7 @@ def _is_torchscript(path: Path) -> bool:
 
 def _load_torchscript(model: nn.Module, path: Path) -> None:
     state = torch.jit.load(path, map_location="cpu").state_dict()
-    for key in _NO_WEIGHTS:
+    for key in NO_WEIGHTS:
         state.pop(key, None)
     resize_pos_embed(state, model)
     model.load_state_dict(state)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 
 import open_clip
 import pytest
@@ -22,15 +21,12 @@ from sgovss.modeling.clip_models import (
     load_weights_file,
 )
 from tests.modeling.conftest import TEXT, VISION
-
-
-def small_clip() -> torch.nn.Module:
-    return open_clip.CLIP(32, VISION["vit"], TEXT)
+from tests.modeling.published import bare, openai_archive, small_clip
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_a_state_dict_file_gives_equal_weights(tmp_path, suffix):
-    source, target = small_clip(), small_clip()
+    source, target = small_clip(0), small_clip(1)
     path = tmp_path / f"clip{suffix}"
     state = {key: value.contiguous() for key, value in source.state_dict().items()}
     save_file(state, path) if suffix == ".safetensors" else torch.save({"state_dict": state}, path)
@@ -43,17 +39,6 @@ def test_positional_embeddings_of_another_size_are_interpolated(tmp_path):
     torch.save(source.state_dict(), tmp_path / "clip.pt")
     load_weights_file(target, tmp_path / "clip.pt")
     assert torch.equal(target.visual.positional_embedding[0], source.visual.positional_embedding[0])
-
-
-def openai_archive(path, **vision):
-    """A program with its weights in half precision and its settings among them, as OpenAI publishes CLIP."""
-    source = open_clip.CLIP(32, {**VISION["vit"], **vision}, TEXT).eval()
-    source.register_buffer("input_resolution", torch.tensor(64))
-    texts = torch.zeros(1, TEXT["context_length"], dtype=torch.long)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.jit.trace(source, (torch.zeros(1, 3, 64, 64), texts), check_trace=False).half().save(path)
-    return source
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
@@ -136,6 +121,18 @@ def test_openai_weights_get_their_activation(tmp_path, kind):
 def test_the_activation_may_be_chosen(activation, kind):
     blocks = create_model("ViT-B-32", activation).visual.transformer.resblocks
     assert type(blocks[0].mlp.gelu) is kind
+
+
+def test_published_files_are_known_by_their_names(tmp_path):
+    bare(small_clip(), tmp_path / "RS5M_ViT-B-32.pt")
+    assert activation_of("ViT-B-32", str(tmp_path / "RS5M_ViT-B-32.pt")) == "quick_gelu"
+
+
+@pytest.mark.parametrize("activation", ["gelu", "quick_gelu"])
+def test_a_converted_file_says_its_activation(tmp_path, activation):
+    path = tmp_path / "clip.safetensors"
+    save_file({"weight": torch.zeros(1)}, path, {"activation": activation})
+    assert activation_of("ViT-B-32", str(path)) == activation
 
 
 def test_an_unknown_activation_is_one_line():
