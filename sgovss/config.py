@@ -112,6 +112,8 @@ def _add_solver_and_test(cfg: CfgNode) -> None:
     cfg.SOLVER.AMP.DTYPE = "bfloat16"
     # Batches whose gradients are added up before each step.
     cfg.SOLVER.ACCUMULATE = 1
+    # A step whose loss or gradient is not finite is skipped; so many in a row end training.
+    cfg.SOLVER.NONFINITE_PATIENCE = 10
     # Evaluation precision: "float32" or "bfloat16".
     cfg.TEST.PRECISION = "float32"
     # Leave out test sets whose folders are not there, and say how to get them; off, they are an error.
