@@ -6,6 +6,8 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -111,19 +113,29 @@ def passing_signals_on() -> Iterator[None]:
 
 
 class UndisturbedMapper:
-    """A dataset mapper whose loader worker leaves SIGINT and SIGTERM to the process that it works for.
+    """A dataset mapper whose loader worker is ended by the process that it works for and by nobody else.
 
-    A signal to the whole group would otherwise take the workers away in the middle of the last step.
+    A signal to all processes would otherwise take the workers away in the middle of the last step. On Linux only.
     """
 
     def __init__(self, mapper: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
         self.mapper = mapper
+        self._undisturbed = not sys.platform.startswith("linux")
 
     def __call__(self, record: Any) -> dict[str, Any]:
-        if get_worker_info() is not None:
-            for number in SIGNALS:
-                signal.signal(number, signal.SIG_IGN)
+        if not self._undisturbed and get_worker_info() is not None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+            threading.Thread(target=_end_with_parent, daemon=True).start()
+            self._undisturbed = True
         return self.mapper(record)
+
+
+def _end_with_parent() -> None:
+    """Wait for the parent's SIGTERM; that of others is taken and forgotten."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def _announce(number: int) -> None:
