@@ -121,6 +121,8 @@ def _add_solver_and_test(cfg: CfgNode) -> None:
     cfg.SOLVER.AMP.DTYPE = "bfloat16"
     # Batches whose gradients are added up before each step.
     cfg.SOLVER.ACCUMULATE = 1
+    # A step whose loss or gradient is not finite is skipped; so many in a row end training.
+    cfg.SOLVER.NONFINITE_PATIENCE = 10
     # What evaluation computes in: "float32" or "bfloat16".
     cfg.TEST.PRECISION = "float32"
     # At inference, decode only the words that are among so many best of some location; 0 decodes all. Faster with many

@@ -19,6 +19,7 @@ import torch
 
 from sgovss.ablation.interpolation import interpolate_tower
 from sgovss.ablation.protocol import Protocol
+from sgovss.engine.environment import commit
 from sgovss.errors import InputError
 from sgovss.files import write_json_atomically
 
@@ -157,7 +158,7 @@ class Runner:
             "seed": run.seed,
             "config": self.protocol.tasks[run.task].config,
             "options": dict(options),
-            "commit": _commit(),
+            "commit": commit(),
             "machine": f"{self.threads} of {os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}",
             "minutes": round(minutes, 1),
             "scores": scores,
@@ -182,14 +183,3 @@ def _summary(path: Path) -> dict[str, Any]:
         "interval": content["interval_95"]["mIoU"],
         "iou": {row["name"]: row["iou"] for row in content["per_class"]},
     }
-
-
-def _commit() -> str | None:
-    """The checkout's commit, with a plus if files differ from it; None outside a checkout."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--abbrev=10", "--dirty=+", "--exclude=*"],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parent,
-    )
-    return done.stdout.strip() or None

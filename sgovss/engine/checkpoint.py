@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import pickle
+import logging
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,12 @@ from sgovss.fingerprint import fingerprint
 
 TRAINING = "training"
 INFERENCE = "inference"
+
+logger = logging.getLogger(__name__)
+
+
+class DamagedCheckpointError(Exception):
+    """A file that cannot be read as torch wrote it; says why, without its name."""
 
 
 class SGOVSSCheckpointer(Checkpointer):
@@ -54,15 +62,50 @@ class SGOVSSCheckpointer(Checkpointer):
         _write(content, path)
         self.tag_last_checkpoint(path.name)
 
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        with atomic_path(Path(self.save_dir) / "last_checkpoint") as temporary:
+            temporary.write_text(last_filename_basename, encoding="utf-8")
+
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
         """Load weights, and the state of ``checkpointables`` (None: of all there are).
 
         Raises:
             InputError: the file is missing, damaged, another architecture's or of other base weights.
         """
-        if not path:
-            return {}
-        content = read_checkpoint(path)
+        return self._restore(read_checkpoint(path), path, checkpointables) if path else {}
+
+    def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
+        """Go on from the last checkpoint that is whole if there are any and ``resume`` is set, else load ``path``.
+
+        Raises:
+            InputError: as :meth:`load`, or no checkpoint to resume from is whole.
+        """
+        if not (resume and self.has_checkpoint()):
+            return self.load(path, checkpointables=[])
+        for candidate in self._newest_first():
+            try:
+                content = _read(candidate)
+            except DamagedCheckpointError as error:
+                logger.warning("%s is left out (%s); going on from the checkpoint before it", candidate, error)
+            else:
+                return self._restore(content, candidate, None)
+        raise InputError(f"{self.save_dir}: no checkpoint in it is whole; train anew, without --resume")
+
+    def remove_partial(self) -> None:
+        """Remove what a killed process has not written to the end; nobody reads it, but it can be large."""
+        for pattern in (".model_*.pth", ".last_checkpoint.*"):
+            for path in Path(self.save_dir).glob(pattern):
+                path.unlink(missing_ok=True)
+
+    def _newest_first(self) -> Iterator[Path]:
+        last = Path(self.get_checkpoint_file())
+        yield last
+        # "model_final.pth" comes after all that have a number.
+        yield from sorted(
+            (path for path in last.parent.glob("model_[0-9]*.pth") if path.name < last.name), reverse=True
+        )
+
+    def _restore(self, content: dict[str, Any], path: str | Path, checkpointables: list[str] | None) -> dict[str, Any]:
         apply_weights(self.model, content, path, self.base)
         for key in self.checkpointables if checkpointables is None else checkpointables:
             if key not in content:
@@ -92,10 +135,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"MODEL.WEIGHTS: no file {path}; give a checkpoint written by train_net.py")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise InputError(f"MODEL.WEIGHTS: {path} is damaged or cut short ({reason}); copy it again") from error
+        content = _read(path)
+    except DamagedCheckpointError as error:
+        raise InputError(f"MODEL.WEIGHTS: {path} is damaged or cut short ({error}); copy it again") from error
     known = isinstance(content, dict) and content.get("kind") in (TRAINING, INFERENCE)
     if not known or not {"model", "config"} <= content.keys():
         raise InputError(f"MODEL.WEIGHTS: {path} is no checkpoint of sgovss; CLIP weights go to MODEL.CLIP.WEIGHTS")
@@ -166,6 +208,26 @@ def _difference(expected: dict[str, torch.Size], found: dict[str, torch.Size]) -
         if keys
     ]
     return "; ".join(parts)
+
+
+def _read(path: Path) -> Any:
+    """What torch saved, tensors and plain values only.
+
+    Raises:
+        DamagedCheckpointError: there is no such file, or one of its checksums is wrong.
+    """
+    try:
+        # torch.save writes a checksum of every record, which torch.load does not look at.
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged:
+            raise DamagedCheckpointError(f"wrong checksum of {damaged}")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except DamagedCheckpointError:
+        raise
+    # Damaged bytes, read as lengths, names and opcodes, raise nearly anything.
+    except Exception as error:
+        raise DamagedCheckpointError((str(error).splitlines() or [type(error).__name__])[0][:120]) from error
 
 
 def _write(content: dict[str, Any], path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import multiprocessing
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,9 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from detectron2.engine import default_argument_parser, default_setup, launch
 from detectron2.utils import comm
+from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from sgovss.config import config_path, load_config
 from sgovss.data import register_datasets
@@ -22,6 +26,9 @@ from sgovss.data.labels import image_size
 from sgovss.data.registration import dataset_metadata, how_to_get
 from sgovss.data.unlabelled import list_unlabelled, repeat_factors
 from sgovss.engine.checkpoint import expect_own_weights, load_weights
+from sgovss.engine.environment import write_environment
+from sgovss.engine.interruption import passing_signals_on
+from sgovss.engine.seeds import adopt_seed
 from sgovss.engine.trainer import Trainer
 from sgovss.errors import InputError
 from sgovss.evaluation.comparison import published_table, write_comparison
@@ -29,6 +36,8 @@ from sgovss.files import atomic_path
 from sgovss.modeling.clip_models import activation_of
 
 logger = logging.getLogger(__name__)
+
+_LOSERS_WAIT = 3.0  # seconds
 
 
 def argument_parser(epilog: str) -> argparse.ArgumentParser:
@@ -38,15 +47,30 @@ def argument_parser(epilog: str) -> argparse.ArgumentParser:
 
 def start(cfg: CfgNode, args: argparse.Namespace) -> None:
     """Call :func:`run` in as many processes as ``--num-gpus`` and ``--num-machines`` ask for; without a GPU they
-    talk through gloo."""
-    launch(
-        run,
-        args.num_gpus,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        args=(cfg, args),
-    )
+    talk through gloo. If one of them fails, all end.
+
+    Raises:
+        InputError: of this process, or of a launched one or a loader worker.
+        SystemExit: SIGINT or SIGTERM ended training, see :class:`sgovss.engine.interruption.Interruption`.
+    """
+    launched = args.num_gpus * args.num_machines > 1
+    try:
+        with passing_signals_on() if launched else contextlib.nullcontext():
+            launch(
+                run,
+                args.num_gpus,
+                num_machines=args.num_machines,
+                machine_rank=args.machine_rank,
+                dist_url=args.dist_url,
+                args=(cfg, args),
+            )
+    except (InputError, ProcessRaisedException) as error:
+        # Other processes hand their exceptions over as tracebacks in text.
+        last = str(error).strip().splitlines()[-1]
+        name = f"{InputError.__module__}.{InputError.__qualname__}: "
+        if not last.startswith(name):
+            raise
+        raise InputError(last.removeprefix(name)) from error
 
 
 def prepare_config(args: argparse.Namespace) -> CfgNode:
@@ -86,6 +110,11 @@ def prepare_config(args: argparse.Namespace) -> CfgNode:
             # A process without an image would wait for the others for ever.
             raise InputError(f"{name} has fewer images than the {processes} processes asked for; lower --num-gpus")
     if not args.eval_only:
+        if cfg.SOLVER.IMS_PER_BATCH % processes and not cfg.SOLVER.REFERENCE_WORLD_SIZE:
+            raise InputError(
+                f"SOLVER.IMS_PER_BATCH: {cfg.SOLVER.IMS_PER_BATCH} images cannot be dealt out evenly to "
+                f"{processes} processes; give a multiple"
+            )
         _adopt_distance(cfg)
     if cfg.DATASETS.UNLABELLED and cfg.MODEL.SGOVSS.COMPENSATION.ENABLED:
         _check_unlabelled(cfg)
@@ -108,7 +137,10 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
         # A spawned process would start its loader workers by spawning too, importing everything anew.
         multiprocessing.set_start_method("fork", force=True)
         register_datasets(cfg.DATASETS.SPECIFICATIONS)
+    adopt_seed(cfg, args.resume and not args.eval_only)
     default_setup(cfg, args)
+    # Detectron2 gives every process a seed of its own; but all are to build the same model.
+    seed_all_rng(cfg.SEED)
     # Detectron2 sets up loggers for itself and fvcore only.
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="sgovss")
     if args.eval_only:
@@ -119,9 +151,21 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
         if cfg.TEST.PUBLISHED and comm.is_main_process():
             write_comparison(cfg.TEST.PUBLISHED, cfg.DATASETS.TEST, Path(cfg.OUTPUT_DIR))
         return results
+    if comm.is_main_process():
+        write_environment(cfg.OUTPUT_DIR, cfg.SEED, comm.get_world_size())
     trainer = Trainer(cfg)
     trainer.resume_or_load(resume=args.resume)
-    return trainer.train()
+    try:
+        return trainer.train()
+    except SystemExit:
+        # The first launched process to end has the others ended.
+        comm.synchronize()
+        raise
+    except RuntimeError:
+        # Mostly of a process that has lost another one, whose message tells more and is to come first.
+        if comm.get_world_size() > 1:
+            time.sleep(_LOSERS_WAIT)
+        raise
 
 
 def _adopt_distance(cfg: CfgNode) -> None:

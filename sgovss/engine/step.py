@@ -12,70 +12,98 @@ from detectron2.engine import SimpleTrainer
 from detectron2.utils.events import get_event_storage
 from torch import nn
 
+from sgovss.engine.nonfinite import Batch, NonFiniteGuard
+from sgovss.engine.seeds import Purpose, derived_seed
 from sgovss.precision import autocast
 
 
 class StepTrainer(SimpleTrainer):
     """Detectron2's simple trainer with autocast on any device, accumulation and full-model clipping.
 
+    What the model draws at random follows from ``seed`` and the step alone, and is the same in all processes.
+
     Args:
-        model, data_loader, optimizer: as for Detectron2.
+        model, data_loader, optimizer: as for Detectron2; a batch's dicts have a ``file_name``.
         precision: ``float32``, ``bfloat16`` or ``float16``.
         accumulate: batches per step.
         max_norm: bound of the gradient norm over all parameters together, or None.
+        seed: of the run.
+        patience: so many steps in a row whose loss or gradient is not finite end training; fewer are skipped.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        data_loader: Iterable,
+        data_loader: Iterable | None,
         optimizer: torch.optim.Optimizer,
         *,
         precision: str,
         accumulate: int,
         max_norm: float | None,
+        seed: int,
+        patience: int,
     ) -> None:
         super().__init__(model, data_loader, optimizer)
         self.device = next(model.parameters()).device
         self.precision = precision
         self.accumulate = accumulate
         self.max_norm = max_norm
+        self.seed = seed
+        self.guard = NonFiniteGuard(patience)
         self.parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "float16")
 
     def run_step(self) -> None:
-        """Take batches, add up their gradients, clip, step, and note the losses."""
+        """Take batches, add up their gradients, clip, step, and note the losses; or skip the step, see the guard.
+
+        Raises:
+            InputError: too many steps in a row had to be skipped.
+        """
         waited = 0.0
+        batches = []
         self.optimizer.zero_grad()
         for index in range(self.accumulate):
             asked = time.perf_counter()
-            batch = next(self._data_loader_iter)
+            data = next(self._data_loader_iter)
             waited += time.perf_counter() - asked
-            last = index == self.accumulate - 1
-            # Processes exchange gradients once a step, not once a batch.
-            alone = last or not hasattr(self.model, "no_sync")
-            with contextlib.nullcontext() if alone else self.model.no_sync():
-                with autocast(self.precision, self.device):
-                    losses = self.model(batch)
-                    total = sum(losses.values()) / self.accumulate
-                self.scaler.scale(total).backward()
-        norm = self._clip()
-        self._write_metrics(losses, waited)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        get_event_storage().put_scalar("gradient_norm", norm)
-
-    def _clip(self) -> float:
-        """Bound the norm of all gradients together; returns what it was."""
+            batches.append(self._add_gradients(data, index))
         self.scaler.unscale_(self.optimizer)
-        return float(nn.utils.clip_grad_norm_(self.parameters, self.max_norm or float("inf")))
+        norm = float(nn.utils.clip_grad_norm_(self.parameters, self.max_norm or float("inf")))
+        storage = get_event_storage()
+        if self.guard.admits(batches, norm, self.iter, self._setting()):
+            self.scaler.step(self.optimizer)
+            losses = {name: sum(batch.losses[name] for batch in batches) for name in batches[0].losses}
+            self._write_metrics({name: torch.tensor(loss / self.accumulate) for name, loss in losses.items()}, waited)
+            storage.put_scalar("gradient_norm", norm)
+        self.scaler.update()
+        storage.put_scalar("skipped_steps", self.guard.skipped, smoothing_hint=False)
+
+    def _add_gradients(self, data: list[dict[str, Any]], index: int) -> Batch:
+        """Forward and backward of the step's batch number ``index``."""
+        torch.manual_seed(derived_seed(self.seed, Purpose.STEP, self.iter, index))
+        # Processes exchange gradients once a step, not once a batch.
+        alone = index == self.accumulate - 1 or not hasattr(self.model, "no_sync")
+        with contextlib.nullcontext() if alone else self.model.no_sync():
+            with autocast(self.precision, self.device):
+                losses = self.model(data)
+                total = sum(losses.values()) / self.accumulate
+            self.scaler.scale(total).backward()
+        files = tuple(entry["file_name"] for entry in data)
+        return Batch(files, {name: float(loss.detach()) for name, loss in losses.items()})
+
+    def _setting(self) -> str:
+        scale = f" at scale {self.scaler.get_scale():g}" if self.scaler.is_enabled() else ""
+        return f"{self.precision}{scale}, learning rate {self.optimizer.param_groups[0]['lr']:.3g}"
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "scaler": self.scaler.state_dict()}
+        return {**super().state_dict(), "scaler": self.scaler.state_dict(), "guard": self.guard.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         # A run may be resumed at another precision; then there is no scale to take over.
         scaler = state_dict.pop("scaler", None)
         if scaler and self.scaler.is_enabled():
             self.scaler.load_state_dict(scaler)
+        # Checkpoints of before there was a guard have no count.
+        if guard := state_dict.pop("guard", None):
+            self.guard.load_state_dict(guard)
         super().load_state_dict(state_dict)

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import build_detection_test_loader, build_detection_train_loader, get_detection_dataset_dicts
-from detectron2.data.samplers import RepeatFactorTrainingSampler
-from detectron2.engine import DefaultTrainer, HookBase, TrainerBase
+from detectron2.engine import DefaultTrainer, HookBase, TrainerBase, hooks
 from detectron2.modeling import build_model
 from detectron2.solver.build import get_default_optimizer_params
 from detectron2.utils import comm
+from detectron2.utils.events import CommonMetricPrinter, JSONWriter, TensorboardXWriter
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -23,14 +23,15 @@ from sgovss.data.labels import load_labels
 from sgovss.data.mapper import SegmentationMapper
 from sgovss.data.registration import dataset_metadata, training_vocabulary
 from sgovss.data.unlabelled import list_unlabelled, repeat_factors
-from sgovss.engine.checkpoint import SGOVSSCheckpointer, save_inference_checkpoint
+from sgovss.engine.checkpoint import SGOVSSCheckpointer
+from sgovss.engine.hooks import Evaluation, InferenceCheckpoint, trim_metrics
+from sgovss.engine.interruption import Interruption, UndisturbedMapper
 from sgovss.engine.step import StepTrainer
+from sgovss.engine.stream import SeededMapper, TrainingStream
 from sgovss.errors import InputError
 from sgovss.evaluation.evaluator import OpenVocabularyEvaluator
 
 logger = logging.getLogger(__name__)
-
-INFERENCE_CHECKPOINT = "model_inference.pth"
 
 # Parameters that are neither norms nor biases, but no matrices either: decay would only pull them to zero.
 _NO_DECAY = ("scale", "log_scale", "logit_bias", "class_embedding", "positional_embedding", "queries")
@@ -53,11 +54,13 @@ class Trainer(DefaultTrainer):
         clipping = cfg.SOLVER.CLIP_GRADIENTS
         self._trainer = StepTrainer(
             _distributed(model),
-            self.build_train_loader(cfg),
+            None,  # known when it is known where training starts
             optimizer,
             precision=cfg.SOLVER.AMP.DTYPE if cfg.SOLVER.AMP.ENABLED else "float32",
             accumulate=cfg.SOLVER.ACCUMULATE,
             max_norm=clipping.CLIP_VALUE if clipping.ENABLED else None,
+            seed=cfg.SEED,
+            patience=cfg.SOLVER.NONFINITE_PATIENCE,
         )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = SGOVSSCheckpointer(model, cfg, trainer=weakref.proxy(self))
@@ -99,21 +102,45 @@ class Trainer(DefaultTrainer):
         return torch.optim.AdamW(parameters, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY)
 
     @classmethod
-    def build_train_loader(cls, cfg: CfgNode) -> Any:
-        """The labelled images, and those without labels if there is a twin to guide on them."""
-        mapper = SegmentationMapper(cfg, is_train=True)
-        if not (cfg.DATASETS.UNLABELLED and cfg.MODEL.SGOVSS.COMPENSATION.ENABLED):
-            return build_detection_train_loader(cfg, mapper=mapper)
+    def build_train_loader(cls, cfg: CfgNode, start_iter: int = 0) -> Any:
+        """The labelled images, and those without labels if there is a twin to guide on them, from a step on.
+
+        Raises:
+            InputError: another sampler of Detectron2's is asked for.
+        """
+        if cfg.DATALOADER.SAMPLER_TRAIN != "TrainingSampler":
+            raise InputError(
+                f"DATALOADER.SAMPLER_TRAIN: '{cfg.DATALOADER.SAMPLER_TRAIN}' is not supported, as a resumed run could "
+                "not go on in its order; use TrainingSampler"
+            )
         labelled = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=False)
-        unlabelled = list_unlabelled(cfg.DATASETS.UNLABELLED, cfg.DATASETS.TRAIN[0])
-        factors = repeat_factors(len(labelled), len(unlabelled), cfg.DATASETS.UNLABELLED_SHARE)
-        logger.info("%d images with labels, %d without", len(labelled), len(unlabelled))
-        sampler = RepeatFactorTrainingSampler(factors)
-        return build_detection_train_loader(cfg, mapper=mapper, dataset=[*labelled, *unlabelled], sampler=sampler)
+        unlabelled, factors = [], torch.ones(len(labelled))
+        if cfg.DATASETS.UNLABELLED and cfg.MODEL.SGOVSS.COMPENSATION.ENABLED:
+            unlabelled = list_unlabelled(cfg.DATASETS.UNLABELLED, cfg.DATASETS.TRAIN[0])
+            factors = repeat_factors(len(labelled), len(unlabelled), cfg.DATASETS.UNLABELLED_SHARE)
+            logger.info("%d images with labels, %d without", len(labelled), len(unlabelled))
+        stream = TrainingStream(
+            [*labelled, *unlabelled],
+            factors,
+            seed=cfg.SEED,
+            batch=cfg.SOLVER.IMS_PER_BATCH,
+            start=start_iter * cfg.SOLVER.ACCUMULATE * cfg.SOLVER.IMS_PER_BATCH,
+            rank=comm.get_rank(),
+            processes=comm.get_world_size(),
+        )
+        mapper = UndisturbedMapper(SeededMapper(SegmentationMapper(cfg, is_train=True)))
+        return build_detection_train_loader(
+            stream,
+            mapper=mapper,
+            total_batch_size=cfg.SOLVER.IMS_PER_BATCH,
+            aspect_ratio_grouping=False,  # all crops have one size
+            num_workers=cfg.DATALOADER.NUM_WORKERS,
+        )
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
-        return build_detection_test_loader(cfg, dataset_name, mapper=SegmentationMapper(cfg, is_train=False))
+        mapper = UndisturbedMapper(SegmentationMapper(cfg, is_train=False))
+        return build_detection_test_loader(cfg, dataset_name, mapper=mapper)
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> OpenVocabularyEvaluator:
@@ -131,27 +158,53 @@ class Trainer(DefaultTrainer):
         )
 
     def build_hooks(self) -> list[HookBase]:
-        hooks = super().build_hooks()
+        """Detectron2's, in an order in which a step's checkpoint comes after all else about that step."""
+        self.interruption = Interruption(self.checkpointer)
+        built = [Evaluation(self.cfg.TEST.EVAL_PERIOD, self._evaluate), hooks.IterationTimer(), hooks.LRScheduler()]
         if comm.is_main_process():
-            hooks.append(InferenceCheckpoint(self.checkpointer.model, self.cfg))
-        return hooks
+            built += [
+                InferenceCheckpoint(self.checkpointer.model, self.cfg),
+                hooks.PeriodicWriter([JSONWriter(self._metrics_file, window_size=1)], period=1),
+                hooks.PeriodicWriter([CommonMetricPrinter(self.max_iter), TensorboardXWriter(self.cfg.OUTPUT_DIR)]),
+                hooks.PeriodicCheckpointer(self.checkpointer, self.cfg.SOLVER.CHECKPOINT_PERIOD),
+            ]
+        return [*built, self.interruption]
 
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Go on from the last whole checkpoint, or start from MODEL.WEIGHTS.
 
-class InferenceCheckpoint(HookBase):
-    """Writes the self-contained checkpoint for inference when training has come to its end.
+        Raises:
+            InputError: see :meth:`SGOVSSCheckpointer.resume_or_load`.
+        """
+        super().resume_or_load(resume)
+        if self.start_iter >= max(self.max_iter, 1) and comm.is_main_process():
+            # The process before may have been ended between the last two files.
+            self.checkpointer.save("model_final", iteration=self.iter)
 
-    Args:
-        model: the bare model.
-        cfg: its config.
-    """
+    def train(self) -> Any:
+        self._trainer.reset_data_loader(lambda: self.build_train_loader(self.cfg, self.start_iter))
+        if comm.is_main_process():
+            self.checkpointer.remove_partial()
+            trim_metrics(self._metrics_file, self.start_iter)
+        return super().train()
 
-    def __init__(self, model: nn.Module, cfg: CfgNode) -> None:
-        self.model = model
-        self.cfg = cfg
+    def before_train(self) -> None:
+        super().before_train()
+        self.interruption.listener.listen()
 
     def after_train(self) -> None:
-        if self.trainer.iter >= self.trainer.max_iter:
-            save_inference_checkpoint(self.model, self.cfg, Path(self.cfg.OUTPUT_DIR) / INFERENCE_CHECKPOINT)
+        self.interruption.listener.leave()
+        # A finished run that is resumed counts one step too many.
+        self.iter = min(self.iter, self.max_iter)
+        super().after_train()
+
+    @property
+    def _metrics_file(self) -> str:
+        return str(Path(self.cfg.OUTPUT_DIR) / "metrics.json")
+
+    def _evaluate(self) -> dict[str, Any]:
+        self._last_eval_results = self.test(self.cfg, self.model)
+        return self._last_eval_results
 
 
 def _distributed(model: nn.Module) -> nn.Module:

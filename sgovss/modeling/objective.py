@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
+from detectron2.utils import comm
 from torch import nn
 
 from sgovss.errors import InputError
@@ -31,7 +33,10 @@ class PixelObjective(nn.Module):
         self.ignore_label = ignore_label
 
     def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Mean over pixels and classes of logits (B, T, h, w) against labels (B, H, W) int64."""
+        """Mean over pixels and classes of logits (B, T, h, w) against labels (B, H, W) int64.
+
+        The mean of it over processes is what one process would give for all their images together.
+        """
         logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=False)
         valid = labels != self.ignore_label
         targets = F.one_hot(labels.masked_fill(~valid, logits.shape[1]), logits.shape[1] + 1)[..., :-1]
@@ -39,5 +44,8 @@ class PixelObjective(nn.Module):
         if self.ignored == "NEGATIVE":
             return F.binary_cross_entropy_with_logits(logits, targets)
         loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        count, processes = valid.sum(), comm.get_world_size()
+        if processes > 1:
+            dist.all_reduce(count)
         # With nothing labelled in the whole batch the sum is 0, and so is the loss.
-        return (loss * valid[:, None]).sum() / (valid.sum().clamp_min(1) * logits.shape[1])
+        return processes * (loss * valid[:, None]).sum() / (count.clamp_min(1) * logits.shape[1])

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import random
+
 import pytest
 import torch
 
 from sgovss.config import load_config
-from sgovss.engine.checkpoint import apply_weights, base_fingerprint, expect_own_weights, read_checkpoint
+from sgovss.engine.checkpoint import (
+    SGOVSSCheckpointer,
+    apply_weights,
+    base_fingerprint,
+    expect_own_weights,
+    read_checkpoint,
+)
 from sgovss.errors import InputError
 
 
@@ -81,3 +90,85 @@ def test_a_pickled_object_is_refused(tmp_path):
     torch.save({"kind": "training", "model": {}, "hook": pytest.raises}, tmp_path / "x.pth")
     with pytest.raises(InputError, match="damaged"):
         read_checkpoint(tmp_path / "x.pth")
+
+
+class Counter:
+    """Something with a state to resume."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def state_dict(self) -> dict[str, int]:
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.steps = state["steps"]
+
+
+def checkpointer_of(folder) -> SGOVSSCheckpointer:
+    """With three checkpoints, of steps 0 to 2, in the folder; the counter itself is at 3."""
+    cfg = load_config("sgovss_tiny.yaml", ["OUTPUT_DIR", str(folder)])
+    counter = Counter()
+    checkpointer = SGOVSSCheckpointer(Small(), cfg, counter=counter)
+    for counter.steps in range(3):
+        checkpointer.save("model_final" if counter.steps == 2 else f"model_{counter.steps:07d}")
+    counter.steps = 3
+    return checkpointer
+
+
+def test_every_change_of_a_byte_is_noticed_unless_it_changes_nothing(tmp_path):
+    path = tmp_path / "x.pth"
+    torch.save({"kind": "inference", "config": "x", "model": {"weight": torch.arange(3000.0)}}, path)
+    whole, expected = path.read_bytes(), read_checkpoint(path)["model"]["weight"]
+    draw, noticed = random.Random(0), 0
+    for place in draw.sample(range(len(whole)), 300):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << draw.randrange(8)
+        path.write_bytes(changed)
+        try:
+            assert torch.equal(read_checkpoint(path)["model"]["weight"], expected), place
+        except InputError:
+            noticed += 1
+    assert noticed > 240
+
+
+@pytest.mark.parametrize(
+    ("damaged", "steps"),
+    [({}, 2), ({"model_final": 0.7}, 1), ({"model_final": 0.0, "model_0000001": 0.99}, 0), ({"model_0000001": 0.5}, 2)],
+    ids=["none", "the last", "the last two", "an earlier one"],
+)
+def test_resuming_takes_the_last_checkpoint_that_is_whole(tmp_path, caplog, damaged, steps):
+    checkpointer = checkpointer_of(tmp_path)
+    for name, share in damaged.items():
+        path = tmp_path / f"{name}.pth"
+        path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with caplog.at_level(logging.WARNING):
+        checkpointer.resume_or_load("", resume=True)
+    assert checkpointer.checkpointables["counter"].steps == steps
+    warnings = [record.getMessage() for record in caplog.records]
+    assert len(warnings) == 2 - steps
+    assert all("is left out" in warning for warning in warnings)
+
+
+def test_a_last_checkpoint_that_is_gone_is_passed_over_too(tmp_path):
+    checkpointer = checkpointer_of(tmp_path)
+    (tmp_path / "model_final.pth").unlink()
+    checkpointer.resume_or_load("", resume=True)
+    assert checkpointer.checkpointables["counter"].steps == 1
+
+
+def test_without_a_whole_checkpoint_resuming_is_an_error(tmp_path):
+    checkpointer = checkpointer_of(tmp_path)
+    for path in tmp_path.glob("*.pth"):
+        path.write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"no checkpoint in it is whole.*without --resume"):
+        checkpointer.resume_or_load("", resume=True)
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
+    checkpointer = checkpointer_of(tmp_path)
+    kept = set(tmp_path.iterdir())
+    for name in (".model_0000003.123.pth", ".model_inference.9.pth", ".last_checkpoint.77"):
+        (tmp_path / name).write_bytes(b"half")
+    checkpointer.remove_partial()
+    assert set(tmp_path.iterdir()) == kept
