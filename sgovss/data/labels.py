@@ -190,13 +190,12 @@ def orientation(image: Image.Image) -> int:
     return value if value in _TURNS else 1
 
 
-def image_size(path: str | Path) -> tuple[int, int]:
+def image_size(file: str | Path | BinaryIO, source: str | None = None) -> tuple[int, int]:
     """(height, width) in pixels from the file's header, after EXIF orientation; no pixel is decoded.
 
-    Raises:
-        InputError: the file is missing or not an image.
+    Args and errors as of :func:`read_rgb`, but for the bits of a channel.
     """
-    with open_image(path, path) as image:
+    with open_image(file, source or str(file)) as image:
         width, height = image.size
         return (width, height) if orientation(image) in (5, 6, 7, 8) else (height, width)
 
