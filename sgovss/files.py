@@ -36,10 +36,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def sole_run(folder: str | Path) -> Iterator[None]:
+def sole_run(folder: str | Path, lock: str = ".lock") -> Iterator[None]:
     """Keep an output folder, which is created, for one run at a time.
 
-    The lock is the operating system's: it ends with the process, however that ends. Its file ``.lock`` stays.
+    The lock is the operating system's: it ends with the process, however that ends. Its empty file stays.
+
+    Args:
+        lock: name of that file; runs with different ones do not disturb each other.
 
     Raises:
         InputError: another run has the folder, or it cannot be created or written to.
@@ -47,7 +50,7 @@ def sole_run(folder: str | Path) -> Iterator[None]:
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w")
+        file = (folder / lock).open("w")
     except OSError as error:
         raise InputError(_unwritable(folder, error)) from error
     with file:
