@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         server = make_server(args.host, args.port, app, threaded=True)
-    except (OSError, SystemExit) as error:
+    except (OSError, OverflowError, SystemExit) as error:
         raise InputError(f"--port {args.port}: cannot listen there at {args.host}; give another") from error
     print(f"http://{args.host}:{server.port} (Ctrl-C ends it)", flush=True)
     try:
