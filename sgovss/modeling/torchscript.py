@@ -28,20 +28,12 @@ _DTYPES = {
 }
 
 
-def is_torchscript(path: Path) -> bool:
-    """Whether a file holds a program with its weights, and not weights alone."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
 def read_torchscript(path: Path) -> dict[str, torch.Tensor]:
     """Every tensor of the archive's modules, on the CPU, by the names that ``state_dict`` gives them.
 
     Raises:
         pickle.UnpicklingError: there is more in it than modules with tensors and plain values.
-        zipfile.BadZipFile, KeyError, TypeError, ValueError, RuntimeError: it is damaged.
+        Exception: it is damaged; which one depends on where.
     """
     with zipfile.ZipFile(path) as archive:
         folder = next(name for name in archive.namelist() if name.endswith("/data.pkl")).removesuffix("data.pkl")
@@ -75,6 +67,8 @@ class _Reader(pickle.Unpickler):
             return _DTYPES[name]
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return _tensor
+        if module == "torch.jit._pickle":  # says of which type a list or an empty value is
+            return _value
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is no weight")
@@ -86,8 +80,14 @@ class _Reader(pickle.Unpickler):
         return torch.frombuffer(bytearray(content), dtype=dtype) if content else torch.empty(0, dtype=dtype)
 
 
-def _tensor(storage: torch.Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> torch.Tensor:
+def _tensor(
+    storage: torch.Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
+) -> torch.Tensor:
     return torch.as_strided(storage, size, stride, offset)
+
+
+def _value(value: Any, *_: Any) -> Any:
+    return value
 
 
 def _tensors(part: _Part, prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
