@@ -14,13 +14,13 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 
 CORE = [
-    "torch>=2.5,<3",  # tensors, autograd, training
-    "torchvision>=0.20",  # image operators that timm and open_clip import
+    "torch>=2.10,<3",  # tensors, autograd, training; below, torch.load is not safe (CVE-2025-32434, CVE-2026-24747)
+    "torchvision>=0.25",  # image operators that timm and open_clip import
     "open_clip_torch>=2.32,<4",  # CLIP models, tokenizers, pre-trained tags
     "timm>=1.0.16,<2",  # ConvNeXt and EfficientNet image towers
     "numpy>=1.26",  # arrays: images, labels, confusion matrices
     "opencv-python>=4.8",  # drawing of generated scenes, resizing
-    "pillow>=9.4",  # reading and writing images; Detectron2 wants it too
+    "pillow>=12.3",  # reading and writing images; Detectron2 wants it too; below, decoders that strangers' files break
     "pydantic>=2.6,<3",  # checks dataset files and words the errors
     "pyyaml>=6",  # dataset files and vocabularies
     "tqdm>=4.60",  # progress bars
@@ -53,7 +53,10 @@ EXTRAS = {
         "pyogrio>=0.7",  # vector files: areas of interest in, polygons out
         "shapely>=2.0",  # their geometries
     ],
-    "app": ["flask>=3"],  # the local web page
+    "app": [
+        "flask>=3",  # the local web page
+        "werkzeug>=3.0.6",  # its requests; below, forms that fill memory (CVE-2024-49767)
+    ],
     "dev": [
         "pytest>=8",  # test runner
         "pytest-xdist>=3.5",  # tests in parallel

@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from sgovss.allocator import keep_freed_memory
 from sgovss.engine.run import argument_parser, prepare_config, start
 from sgovss.errors import command
+from sgovss.files import sole_run
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     args = argument_parser(__doc__).parse_args(argv)
-    start(prepare_config(args), args)
+    cfg = prepare_config(args)
+    # The other machines write to the first one's folder.
+    with nullcontext() if args.machine_rank else sole_run(cfg.OUTPUT_DIR):
+        start(cfg, args)
     return 0
 
 

@@ -15,12 +15,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
-from sgovss.data.labels import read_rgb
+from sgovss.data.labels import image_size, read_rgb
 from sgovss.errors import InputError, command
 from sgovss.inference.interactive import Answer, InteractiveSegmenter
 from sgovss.inference.overlay import class_shares, label_png, paint
@@ -29,6 +29,7 @@ from sgovss.inference.rejection import Rejection
 from sgovss.precision import AUTO
 from sgovss.vocabulary import Vocabulary
 
+_MOST_PIXELS = 64_000_000  # of an image; the page holds a few of them, and their answers
 PAGE = Path(__file__).with_name("app.html")
 _POLICY = (
     "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         server = make_server(args.host, args.port, app, threaded=True)
-    except (OSError, SystemExit) as error:
+    except (OSError, OverflowError, SystemExit) as error:
         raise InputError(f"--port {args.port}: cannot listen there at {args.host}; give another") from error
     print(f"http://{args.host}:{server.port} (Ctrl-C ends it)", flush=True)
     try:
@@ -71,10 +72,18 @@ def create_app(segmenter: InteractiveSegmenter, max_megabytes: int = 64, host: s
             reach it by giving its own name this machine's address.
     """
     try:
-        from flask import Flask, jsonify, request
+        from flask import Flask, Request, jsonify, request
     except ImportError as error:
         raise InputError("the web page needs Flask: pip install 'sgovss[app]'") from error
+
+    class RequestInMemory(Request):
+        """Flask would put a large upload into a temporary file."""
+
+        def _get_file_stream(self, *_: object, **__: object) -> io.BytesIO:
+            return io.BytesIO()
+
     app = Flask(__name__, static_folder=None)
+    app.request_class = RequestInMemory
     app.config["MAX_CONTENT_LENGTH"] = max_megabytes * 2**20
 
     @app.before_request
@@ -111,7 +120,7 @@ def create_app(segmenter: InteractiveSegmenter, max_megabytes: int = 64, host: s
         file = request.files.get("file")
         if file is None:
             raise InputError("no image in the request")
-        pixels = read_rgb(io.BytesIO(file.read()), source=file.filename or "image")
+        pixels = _read(file.stream, file.filename or "image")
         name = segmenter.add(pixels)
         height, width = pixels.shape[:2]
         return jsonify(image=name, width=width, height=height, seconds=round(time.monotonic() - started, 2))
@@ -133,6 +142,15 @@ def create_app(segmenter: InteractiveSegmenter, max_megabytes: int = 64, host: s
         return content, {"Content-Type": "image/png", "Content-Disposition": "attachment; filename=labels.png"}
 
     return app
+
+
+def _read(file: BinaryIO, name: str) -> np.ndarray:
+    """(H, W, 3) uint8 RGB; a file of few bytes may hold more pixels than there is memory for."""
+    height, width = image_size(file, name)
+    if height * width > _MOST_PIXELS:
+        raise InputError(f"{name}: {width} x {height} pixels are too many for this page; use demo/demo.py")
+    file.seek(0)
+    return read_rgb(file, name)
 
 
 def _answer(segmenter: InteractiveSegmenter, asked: Any) -> Answer:

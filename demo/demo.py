@@ -19,9 +19,13 @@ import logging
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 
+import sgovss._detectron2  # noqa: F401  before any other import of Detectron2, whose warnings it keeps back
+
+# isort: split
 from detectron2.engine import launch
 from detectron2.utils import comm
 from tqdm import tqdm
@@ -29,8 +33,8 @@ from tqdm import tqdm
 from sgovss.config import load_config
 from sgovss.engine.checkpoint import expect_own_weights
 from sgovss.errors import InputError, command
-from sgovss.files import write_json_atomically
-from sgovss.inference.files import RASTER_SUFFIXES, find_images, segment_file
+from sgovss.files import sole_run, write_json_atomically
+from sgovss.inference.files import RASTER_SUFFIXES, find_images, is_large, segment_file
 from sgovss.inference.predictor import Predictor
 from sgovss.inference.rejection import Rejection
 from sgovss.inference.report import ReportEntry, write_report
@@ -59,15 +63,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     cfg = load_config(args.config_file, args.opts)
     if cfg.MODEL.WEIGHTS:
         expect_own_weights(cfg, cfg.MODEL.WEIGHTS)
-    launch(
-        segment_all,
-        args.processes,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        args=(args, images),
-        timeout=_PATIENCE,
-    )
+    # The other machines write to the first one's folder.
+    with nullcontext() if args.machine_rank else sole_run(args.output):
+        launch(
+            segment_all,
+            args.processes,
+            num_machines=args.num_machines,
+            machine_rank=args.machine_rank,
+            dist_url=args.dist_url,
+            args=(args, images),
+            timeout=_PATIENCE,
+        )
     if args.machine_rank:
         return 0
     failed = json.loads((Path(args.output) / _SUMMARY).read_text(encoding="utf-8"))["failed"]
@@ -131,20 +137,35 @@ def _share(output: Path, rank: int) -> Path:
 def _segment(args: argparse.Namespace) -> Segment:
     """What segments one file, whichever kind it is."""
     vocabulary, rejection = Vocabulary.parse(args.vocabulary), _rejection(args)
+    scored = rejection.scored(vocabulary)
     predictor = Predictor(args.config_file, options=tuple(args.opts), precision=args.precision)
-    options = _scene_options(args)
-    if options is None:
-        return lambda path, target: segment_file(predictor, path, vocabulary, target, rejection)
-    from sgovss.rasters.scene import SceneMapper
-
-    scene = SceneMapper(predictor, vocabulary, options)
+    # Words that the model cannot read are no image's fault.
+    predictor.model.text_embedder(scored)
+    scene = _scene_mapper(args, predictor, vocabulary)
 
     def segment(path: Path, target: Path) -> ReportEntry:
-        if path.suffix.lower() in RASTER_SUFFIXES:
+        if scene is not None and path.suffix.lower() in RASTER_SUFFIXES:
             return scene(path, target)
-        return segment_file(predictor, path, vocabulary, target, rejection)
+        if not is_large(path, len(scored)):
+            return segment_file(predictor, path, vocabulary, target, rejection)
+        if scene is None:
+            raise InputError(
+                f"{path}: too many pixels to be segmented into {len(scored)} classes at once; to have it segmented "
+                "window by window, pip install 'sgovss[geo]'"
+            )
+        return scene(path, target)
 
     return segment
+
+
+def _scene_mapper(args: argparse.Namespace, predictor: Predictor, vocabulary: Vocabulary) -> Segment | None:
+    """What segments window by window; None without the libraries for it."""
+    options = _scene_options(args)
+    if options is None:
+        return None
+    from sgovss.rasters.scene import SceneMapper
+
+    return SceneMapper(predictor, vocabulary, options)
 
 
 def _rejection(args: argparse.Namespace) -> Rejection:

@@ -10,6 +10,7 @@ import yaml
 from detectron2.config import CfgNode, get_cfg
 
 import sgovss.modeling  # noqa: F401  registers the meta-architecture, encoder and head that the keys name
+from sgovss.config_checks import check_values
 from sgovss.errors import InputError
 from sgovss.paths import config_file
 
@@ -173,22 +174,34 @@ def load_config(path: str | Path, options: Sequence[str] = ()) -> CfgNode:
         options: alternating keys and values, as on the command line.
 
     Raises:
-        InputError: no such file, not YAML, an unknown key, or a value of the wrong type.
+        InputError: no such file, not YAML, an unknown key, or a value that is wrong.
     """
-    cfg = get_cfg()
-    add_sgovss_config(cfg)
-    path = config_path(path)
-    try:
-        cfg.merge_from_file(str(path))
-    except (KeyError, ValueError, AssertionError, AttributeError, OSError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: {_reason(error)}") from error
+    defaults = get_cfg()
+    add_sgovss_config(defaults)
+    cfg = defaults.clone()
+    _merge_file(cfg, config_path(path))
     if len(options) % 2:
         raise InputError(f"options come in pairs of KEY VALUE, but '{options[-1]}' has no value")
     try:
         cfg.merge_from_list(list(options))
     except (KeyError, ValueError, AssertionError, AttributeError) as error:
         raise InputError(f"options: {_reason(error)}; configs/base.yaml and sgovss/config.py list the keys") from error
+    check_values(cfg, defaults)
     return cfg
+
+
+def _merge_file(cfg: CfgNode, path: Path) -> None:
+    try:
+        # Detectron2 would build any Python object that a config asks for, and so run any program.
+        cfg.merge_from_file(str(path), allow_unsafe=False)
+    except (TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: no config, nor does its _BASE_ name one; expected keys with values, such as 'SEED: 1'"
+        ) from error
+    except RecursionError as error:
+        raise InputError(f"{path}: nested without end; does its _BASE_ lead back to itself?") from error
+    except (KeyError, ValueError, AssertionError, OSError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import sys
 from collections.abc import Callable, Sequence
@@ -14,8 +15,12 @@ class InputError(ValueError):
     """
 
 
+_NAMED = "sgovss.errors.InputError: "
+_LONGEST = 2000  # letters of a line that may quote what the user gave
+
+
 def command(main: Callable[[Sequence[str] | None], int]) -> Callable[[Sequence[str] | None], int]:
-    """Make a command's ``main(argv)`` print an :class:`InputError` as one line and return 2.
+    """Make a command's ``main(argv)`` print an :class:`InputError` as one line and return 2, and so a full disk.
 
     Every other exception keeps its traceback: it is our mistake, not the user's.
     """
@@ -24,8 +29,22 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[[Sequence[s
     def guarded(argv: Sequence[str] | None = None) -> int:
         try:
             return main(argv)
-        except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
+        except Exception as error:
+            line = _line(error)
+            if line is None:
+                raise
+            print(f"error: {line}", file=sys.stderr)
             return 2
 
     return guarded
+
+
+def _line(error: Exception) -> str | None:
+    """What to tell the user; None if it is not theirs to mend."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"{error.filename or 'the output'}: {error.strerror}; make room, or choose another output folder"
+    # Another process hands its error over as text: a traceback, and the error itself as the last line.
+    last = (str(error).strip().splitlines() or [""])[-1]
+    if isinstance(error, InputError) or last.startswith(_NAMED):
+        return last.removeprefix(_NAMED)[:_LONGEST]
+    return None

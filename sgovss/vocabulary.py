@@ -5,6 +5,8 @@ from __future__ import annotations
 import colorsys
 import json
 import re
+import reprlib
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +40,15 @@ def _clean(name: str) -> str:
 
 
 def _key(name: str) -> str:
-    """What makes two names the same word to a reader: case, hyphens and underscores do not count."""
-    return _clean(name.replace("-", " ").replace("_", " ")).casefold()
+    """What makes two names the same word to a reader: case, hyphens, underscores, marks that cannot be seen, and how a
+    letter with an accent is put together do not count."""
+    seen = "".join(mark for mark in unicodedata.normalize("NFKC", name) if unicodedata.category(mark) != "Cf")
+    return _clean(seen.replace("-", " ").replace("_", " ")).casefold()
+
+
+def _unprintable(name: str) -> str | None:
+    """A mark that no picture, page or file of results can hold."""
+    return next((mark for mark in name if unicodedata.category(mark) in ("Cc", "Cs")), None)
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,9 @@ class Vocabulary(Sequence[ClassEntry]):
         seen: dict[str, str] = {}
         for entry in self.classes:
             for name in entry.names:
-                if not _clean(name):
+                if (mark := _unprintable(name)) is not None:
+                    raise InputError(f"{source}: the name {name[:40]!a} holds {mark!a}, which nothing shows; remove it")
+                if not _key(name):
                     raise InputError(f"{source}: an empty class name; remove the extra separator")
                 if _key(name) in seen:
                     raise InputError(
@@ -147,15 +158,17 @@ class Vocabulary(Sequence[ClassEntry]):
         path = Path(path)
         source = str(path)
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: cannot read this vocabulary file ({error})") from error
+            text = path.read_text(encoding="utf-8-sig")
+        except OSError as error:
+            raise InputError(f"{path}: cannot read this vocabulary file ({error.strerror})") from error
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: this vocabulary file is no UTF-8 text; save it as such") from error
         if path.suffix == ".txt":
             lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
             return cls([_entry_from_item(line, source) for line in lines], source)
         try:
             content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-        except (ValueError, yaml.YAMLError) as error:
+        except (ValueError, RecursionError, yaml.YAMLError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{path}: not a valid {path.suffix.lstrip('.') or 'YAML'} file ({reason})") from error
         if isinstance(content, dict):
@@ -170,6 +183,13 @@ class Vocabulary(Sequence[ClassEntry]):
         if text.endswith((".txt", ".json", ".yaml", ".yml")):
             return cls.from_file(text)
         return cls.from_string(text)
+
+
+def _short(item: object) -> str:
+    """A few of its characters: a file of a hundred bytes may hold lists that would fill all memory if written out."""
+    shortened = reprlib.Repr()
+    shortened.maxlevel = 2
+    return shortened.repr(item)
 
 
 def _hue(index: int) -> Color:
@@ -196,11 +216,13 @@ def _entry_from_item(item: object, source: str) -> ClassEntry:
             or len(color) != 3
             or not all(isinstance(c, int) and 0 <= c <= 255 for c in color)
         ):
-            raise InputError(f"{source}: colour of '{item['name']}' must be three numbers from 0 to 255, not {color}")
+            raise InputError(
+                f"{source}: colour of '{item['name']}' must be three numbers from 0 to 255, not {_short(color)}"
+            )
         synonyms = item.get("synonyms") or ()
         synonyms = [synonyms] if isinstance(synonyms, str) else synonyms
         if not isinstance(synonyms, list | tuple) or not all(isinstance(word, str) for word in synonyms):
-            raise InputError(f"{source}: synonyms of '{item['name']}' must be words, not {synonyms!r}")
+            raise InputError(f"{source}: synonyms of '{item['name']}' must be words, not {_short(synonyms)}")
         entry = _entry_from_words([item["name"], *synonyms], source)
         return ClassEntry(entry.name, entry.synonyms, tuple(color) if color is not None else None)
-    raise InputError(f"{source}: a class is a name or {{name, synonyms, color}}, not {item!r}")
+    raise InputError(f"{source}: a class is a name or {{name, synonyms, color}}, not {_short(item)}")

@@ -1,11 +1,13 @@
 """Files are whole or absent."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from sgovss.errors import InputError
-from sgovss.files import atomic_path, write_json_atomically
+from sgovss.files import atomic_path, sole_run, write_json_atomically
 
 
 def test_json_round_trip_creates_folders(tmp_path):
@@ -30,3 +32,37 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot write here"):
         write_json_atomically(tmp_path / "file" / "x.json", {})
+
+
+def test_a_folder_is_for_one_run_at_a_time(tmp_path):
+    with sole_run(tmp_path / "out"):
+        # Another process's handle has its own lock, as another open file of this one has.
+        with pytest.raises(InputError, match=r"out: another run is writing here; wait"), sole_run(tmp_path / "out"):
+            pass
+        with sole_run(tmp_path / "out", ".other"):
+            pass
+    with sole_run(tmp_path / "out"):
+        pass
+
+
+def test_a_killed_run_leaves_no_lock(tmp_path):
+    code = f"""
+import time
+from sgovss.files import sole_run
+with sole_run({str(tmp_path)!r}):
+    print("in", flush=True)
+    time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "in\n"
+        with pytest.raises(InputError, match="another run"), sole_run(tmp_path):
+            pass
+        process.kill()
+    with sole_run(tmp_path):
+        pass
+
+
+def test_a_folder_that_cannot_be_locked_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file: cannot write here \(File exists\)"), sole_run(tmp_path / "file"):
+        pass

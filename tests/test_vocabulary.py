@@ -6,7 +6,8 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+import yaml
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgovss.errors import InputError
@@ -31,6 +32,13 @@ def test_commas_part_classes_and_bars_part_synonyms():
         ("road, Road", "'Road' stands twice"),
         ("bare soil, bare-soil", "stands twice"),
         ("tree|forest, forest", "'forest' stands twice"),
+        ("café, cafe\u0301", "stands twice"),  # the accent as part of the letter, and after it
+        ("road, ro\u200bad", "stands twice"),  # a space without width
+        ("\uff57ater, water", "stands twice"),
+        ("\u200b, road", "empty class name"),
+        ("-, road", "empty class name"),
+        ("ro\x00ad", r"'ro.x00ad' holds '.x00', which nothing shows"),
+        ("\ud800", "which nothing shows"),
     ],
 )
 def test_wrong_words_are_named(text, message):
@@ -48,11 +56,13 @@ def test_wrong_words_are_named(text, message):
         ("peers.txt", "road\ntree,forest\n"),
         ("words.yaml", "- road\n- {name: tree, synonyms: [forest]}\n"),
         ("one.yaml", "- road\n- {name: tree, synonyms: forest}\n"),
+        ("marked.txt", "\ufeffroad\r\ntree|forest\r\n"),  # as Windows saves it
+        ("marked.json", '\ufeff["road", "tree|forest"]'),
         ("words.yml", "classes:\n- road\n- {name: tree, synonyms: [forest]}\n"),
     ],
 )
 def test_files(tmp_path, name, content):
-    (tmp_path / name).write_text(content)
+    (tmp_path / name).write_text(content, encoding="utf-8")
     assert Vocabulary.parse(str(tmp_path / name)) == Vocabulary.from_string("road, tree|forest")
 
 
@@ -68,17 +78,36 @@ def test_files(tmp_path, name, content):
         ("words.yaml", "- {name: a, color: 5}", "three numbers"),
         ("words.yaml", "- {name: a, synonyms: {b: c}}", "must be words"),
         ("words.yaml", "- {name: a, color: [1, 2, 256]}", "three numbers"),
+        ("words.yaml", "- !!python/object/apply:os.getcwd []", "could not determine a constructor"),
+        ("words.json", "[" * 100_000, "not a valid json file .maximum recursion depth"),
+        ("words.yaml", "[" * 3000, "not a valid yaml file .maximum recursion depth"),
+        ("words.yaml", "&a [*a]", r"not \[\[\[\.\.\.\]\]\]"),
+        ("words.txt", "road\x00", "which nothing shows"),
     ],
 )
 def test_wrong_files_are_named(tmp_path, name, content, message):
     (tmp_path / name).write_text(content)
-    with pytest.raises(InputError, match=f"{name}.*{message}"):
+    with pytest.raises(InputError, match=f"{name}.*{message}") as caught:
         Vocabulary.parse(str(tmp_path / name))
+    assert "\n" not in str(caught.value)
 
 
-def test_missing_file_is_named():
-    with pytest.raises(InputError, match=r"none\.txt: cannot read"):
+def test_lists_that_grow_when_written_out_are_quoted_in_part(tmp_path):
+    nested = "&a0 [x, x]"
+    for i in range(1, 60):
+        nested = f"&a{i} [{nested}, *a{i - 1}]"
+    (tmp_path / "words.yaml").write_text(f"- {nested}\n")
+    with pytest.raises(InputError, match=r"words\.yaml: a class is a name") as caught:
+        Vocabulary.parse(str(tmp_path / "words.yaml"))
+    assert len(str(caught.value)) < 500
+
+
+def test_missing_and_foreign_files_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"none\.txt: cannot read .*No such file"):
         Vocabulary.parse("none.txt")
+    (tmp_path / "words.txt").write_bytes("road".encode("utf-16"))
+    with pytest.raises(InputError, match=r"words\.txt: this vocabulary file is no UTF-8 text"):
+        Vocabulary.parse(str(tmp_path / "words.txt"))
 
 
 def test_knows_by_name_or_synonym():
@@ -108,3 +137,40 @@ def test_any_text_parses_or_is_refused_in_one_line(words):
     else:
         assert all(name.strip() == name and name for name in vocabulary.names)
         assert Vocabulary.from_string(", ".join("|".join(entry.names) for entry in vocabulary)) == vocabulary
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["name", "synonyms", "color", "classes"]) | st.text(max_size=4), inner)
+    ),
+    max_leaves=12,
+)
+
+
+@given(content=anything, suffix=st.sampled_from([".json", ".yaml"]))
+@settings(deadline=None)
+def test_any_structure_in_a_file_parses_or_is_refused_in_one_line(tmp_path_factory, content, suffix):
+    path = tmp_path_factory.getbasetemp() / f"any{suffix}"
+    path.write_text(json.dumps(content) if suffix == ".json" else yaml.safe_dump(content), encoding="utf-8")
+    assert_parses_or_is_refused(path)
+
+
+@given(content=st.binary(max_size=60), suffix=st.sampled_from([".json", ".yaml", ".txt"]))
+@settings(deadline=None)
+def test_any_bytes_in_a_file_parse_or_are_refused_in_one_line(tmp_path_factory, content, suffix):
+    path = tmp_path_factory.getbasetemp() / f"bytes{suffix}"
+    path.write_bytes(content)
+    assert_parses_or_is_refused(path)
+
+
+def assert_parses_or_is_refused(path):
+    try:
+        vocabulary = Vocabulary.from_file(path)
+    except InputError as error:
+        assert "\n" not in str(error)
+        assert str(error).startswith(str(path))
+    else:
+        assert all(name.strip() and name.encode() for entry in vocabulary for name in entry.names)
+        assert vocabulary.colors().shape == (len(vocabulary), 3)

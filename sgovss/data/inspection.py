@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from sgovss.data.labels import LabelMap, image_size, read_rgb, read_values
+from sgovss.data.labels import LabelMap, read_rgb, read_values
 from sgovss.data.listing import find_pairs
 from sgovss.data.raw_labels import looks_interpolated
 from sgovss.data.specification import DatasetSpecification
@@ -53,7 +53,7 @@ class SplitReport:
 
 
 def inspect_split(spec: DatasetSpecification, split: str, root: str | Path | None, workers: int) -> SplitReport:
-    """Read every image header, label and image checksum of a split.
+    """Read every image, label and image checksum of a split.
 
     Raises:
         InputError: a folder is missing, or nothing in it belongs to the split.
@@ -78,7 +78,8 @@ def inspect_pair(record: dict[str, str], labels: LabelMap) -> FileReport:
     image_file, label_file = record["file_name"], record["sem_seg_file_name"]
     try:
         digest = _digest(image_file)
-        size = image_size(image_file)
+        # Decoded, not only opened: a file cut short has a sound header.
+        size = read_rgb(image_file).shape[:2]
         values = read_values(label_file)
         if values.shape != size:
             problems.append(

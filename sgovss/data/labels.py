@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import re
+import struct
+import warnings
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from sgovss.data.specification import DatasetSpecification
 from sgovss.errors import InputError
@@ -16,8 +20,19 @@ from sgovss.errors import InputError
 OUTSIDE = -1
 LABEL_MODES = ("1", "L", "P", "I", "I;16", "I;16L", "I;16B")
 DEEP_MODES = (*LABEL_MODES[3:], "F")
+# Pillow's other decoders, seldom used, stay out of a stranger's reach.
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "JPEG2000")
 EXIF_ORIENTATION = 0x0112
-READ_ERRORS = (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError)
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_READ_ERRORS = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,24 +116,43 @@ def load_labels(path: str | Path, labels: LabelMap, dtype: type[np.generic] = np
     return labels(read_values(path), path).astype(dtype)
 
 
+@contextmanager
+def open_image(file: str | Path | BinaryIO, source: str | Path, what: str = "image") -> Iterator[Image.Image]:
+    """An open image file of one of :data:`FORMATS`.
+
+    Args:
+        source: what errors call the file.
+        what: and what it is.
+
+    Raises:
+        InputError: the file is missing or unreadable, or has more pixels than Pillow thinks safe; in the block too,
+            since pixels are read there.
+    """
+    try:
+        # What Pillow finds odd, such as transparency in a palette, is nothing to mend.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(file, formats=FORMATS) as image:
+                yield image
+    except InputError:
+        raise
+    except _READ_ERRORS as error:
+        raise InputError(f"{source}: cannot read this {what} ({_reason(error)})") from error
+
+
 def read_values(path: str | Path) -> np.ndarray:
     """The raw values of a label image as an (H, W) array of integers.
 
     Raises:
         InputError: the file is unreadable or not single-channel.
     """
-    try:
-        with Image.open(path) as image:
-            mode = image.mode
-            raw = np.asarray(image) if mode in LABEL_MODES else None
-    except READ_ERRORS as error:
-        raise InputError(f"{path}: cannot read this label image ({error})") from error
-    if raw is None:
+    with open_image(path, path, "label image") as image:
+        if image.mode in LABEL_MODES:
+            return np.asarray(image)
         raise InputError(
-            f"{path}: label image of mode {mode}, expected one channel of class values; convert colours with "
+            f"{path}: label image of mode {image.mode}, expected one channel of class values; convert colours with "
             "datasets/prepare.py"
         )
-    return raw
 
 
 def read_rgb(file: str | Path | BinaryIO, source: str | None = None) -> np.ndarray:
@@ -132,26 +166,43 @@ def read_rgb(file: str | Path | BinaryIO, source: str | None = None) -> np.ndarr
         InputError: the file is missing or unreadable, or has more than 8 bits a channel.
     """
     source = source or str(file)
-    try:
-        with Image.open(file) as image:
-            mode = image.mode
-            if mode not in DEEP_MODES:
-                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except READ_ERRORS as error:
-        raise InputError(f"{source}: cannot read this image ({error})") from error
-    raise InputError(f"{source}: image of mode {mode}; scale it to 8 bits a channel first")
+    with open_image(file, source) as image:
+        refuse_deep(image, source)
+        turn = _TURNS.get(orientation(image))
+        return np.asarray((image if turn is None else image.transpose(turn)).convert("RGB"))
 
 
-def image_size(path: str | Path) -> tuple[int, int]:
-    """(height, width) in pixels from the file's header, after EXIF orientation; no pixel is decoded.
+def refuse_deep(image: Image.Image, source: str | Path) -> None:
+    """Pillow keeps the upper 8 of 16 bits, and makes 12-bit data nearly black.
 
     Raises:
-        InputError: the file is missing or not an image.
+        InputError: the image has more than 8 bits a channel.
     """
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            turned = image.getexif().get(EXIF_ORIENTATION) in (5, 6, 7, 8)
-    except READ_ERRORS as error:
-        raise InputError(f"{path}: cannot read this image ({error})") from error
-    return (width, height) if turned else (height, width)
+    stored = image.tile[0][3] if image.tile else image.mode
+    layout = stored if isinstance(stored, str) else str(stored[0] if stored else "")
+    if image.mode in DEEP_MODES or re.match(r"(RGB|LA|CMYK)[AXa]*;16", layout):
+        raise InputError(f"{source}: image of more than 8 bits a channel ({layout}); scale it to 8 bits first")
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation of an open image, 1 where it is to be shown as it is stored."""
+    value = image.getexif().get(EXIF_ORIENTATION)
+    return value if value in _TURNS else 1
+
+
+def image_size(file: str | Path | BinaryIO, source: str | None = None) -> tuple[int, int]:
+    """(height, width) in pixels from the file's header, after EXIF orientation; no pixel is decoded.
+
+    Args and errors as of :func:`read_rgb`, but for the bits of a channel.
+    """
+    with open_image(file, source or str(file)) as image:
+        width, height = image.size
+        return (width, height) if orientation(image) in (5, 6, 7, 8) else (height, width)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return f"its content is none of {', '.join(FORMATS)}"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels; cut it into tiles"
+    return getattr(error, "strerror", None) or str(error)

@@ -111,7 +111,12 @@ def _files(
 def _walk(top: Path) -> Iterator[Path]:
     """Files below a folder, linked folders included, hidden ones (such as archive leftovers) not."""
     for parent, folders, names in os.walk(top, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        here = Path(parent).resolve()
+        # A link to a folder that it lies in would list every file dozens of times.
+        around = {here, *here.parents}
+        folders[:] = [
+            name for name in folders if not name.startswith(".") and Path(parent, name).resolve() not in around
+        ]
         yield from (Path(parent, name) for name in names if not name.startswith("."))
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from sgovss.data.labels import DEEP_MODES, EXIF_ORIENTATION, READ_ERRORS
+from sgovss.data.labels import open_image, orientation, refuse_deep
 from sgovss.data.raw_files import RawFile
 from sgovss.data.raw_labels import RawLabels
 from sgovss.data.specification import DatasetSpecification
@@ -145,15 +145,10 @@ def read_rgb_bands(content: bytes, source: str, bands: Sequence[int] | None) -> 
     """
     if bands is not None:
         return _read_bands(content, source, bands)
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            _refuse_turned(image, source)
-            if image.mode not in DEEP_MODES:
-                return np.asarray(image.convert("RGB"))
-            mode = image.mode
-    except READ_ERRORS as error:
-        raise InputError(f"{source}: cannot read this image ({error})") from error
-    raise InputError(f"{source}: image of mode {mode}; scale it to 8 bits a channel first")
+    with open_image(io.BytesIO(content), source) as image:
+        _refuse_turned(image, source)
+        refuse_deep(image, source)
+        return np.asarray(image.convert("RGB"))
 
 
 def _read_bands(content: bytes, source: str, bands: Sequence[int]) -> np.ndarray:
@@ -175,19 +170,17 @@ def _read_bands(content: bytes, source: str, bands: Sequence[int]) -> np.ndarray
 
 def _refuse_turned(image: Image.Image, source: str) -> None:
     """Training turns an image as its EXIF orientation says; whether the label was drawn so, nobody can tell."""
-    orientation = image.getexif().get(EXIF_ORIENTATION, 1)
-    if orientation not in (0, 1):
+    if orientation(image) != 1:
         raise InputError(
-            f"{source}: is to be shown turned (EXIF orientation {orientation}); turn its pixels as the label lies and "
-            "remove the tag, for example with 'exiftran -ai'"
+            f"{source}: is to be shown turned (EXIF orientation {orientation(image)}); turn its pixels as the label "
+            "lies and remove the tag, for example with 'exiftran -ai'"
         )
 
 
 def _size(content: bytes, source: str) -> tuple[int, int]:
-    """(height, width) in pixels from the header; the bytes are copied as they are."""
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            _refuse_turned(image, source)
-            return image.height, image.width
-    except READ_ERRORS as error:
-        raise InputError(f"{source}: cannot read this image ({error})") from error
+    """(height, width) in pixels of an image whose bytes are copied as they are, once they prove to be whole."""
+    with open_image(io.BytesIO(content), source) as image:
+        _refuse_turned(image, source)
+        refuse_deep(image, source)
+        image.load()
+        return image.height, image.width

@@ -19,7 +19,7 @@ from sgovss.data.pair_conversion import Pair, PairConverter, Prepared
 from sgovss.data.raw_files import RawFile, RawFiles
 from sgovss.data.specification import DatasetSpecification
 from sgovss.errors import InputError
-from sgovss.files import atomic_path
+from sgovss.files import atomic_path, sole_run
 from sgovss.processes import map_in_processes
 
 logger = logging.getLogger(__name__)
@@ -83,8 +83,12 @@ class SplitPreparation:
             what is there now, and one line for each pair that could not be prepared.
 
         Raises:
-            InputError: the target cannot be written to, or was prepared with other settings.
+            InputError: the target cannot be written to, was prepared with other settings, or another run prepares it.
         """
+        with sole_run(self._journal.parent, f".{self._journal.stem}.lock"):
+            return self._run(workers)
+
+    def _run(self, workers: int) -> tuple[Totals, list[str]]:
         totals, problems = Totals(len(self.spec.classes)), []
         done = self._open_journal(totals)
         waiting = (pair for pair in self.pairs if pair.name not in done)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from sgovss.errors import InputError
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
+_LARGEST = 2**31  # bytes of a file: no image of a dataset has more, an archive of a few kilobytes may say so
 _WILDCARDS = {"*": "[^/]*", "?": "[^/]"}
 
 
@@ -35,6 +36,8 @@ class RawFile(NamedTuple):
             InputError: it cannot be read; for a member of an archive this includes a wrong checksum.
         """
         try:
+            if self._size() > _LARGEST:
+                raise InputError(f"{self}: larger than {_LARGEST:,} bytes, which no image of a dataset is; remove it")
             if self.member is None:
                 return Path(self.path).read_bytes()
             return _archive(self.path, os.getpid()).read(self.member)
@@ -50,6 +53,12 @@ class RawFile(NamedTuple):
             raise InputError(
                 f"{self}: cannot read this file ({error}); get it again from the dataset's source"
             ) from error
+
+    def _size(self) -> int:
+        """Bytes of its content; of a member no more are read than its archive says here."""
+        if self.member is None:
+            return Path(self.path).stat().st_size
+        return _archive(self.path, os.getpid()).getinfo(self.member).file_size
 
     @property
     def stamp(self) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from sgovss.data.labels import LABEL_MODES, OUTSIDE, READ_ERRORS, LabelMap
+from sgovss.data.labels import LABEL_MODES, OUTSIDE, LabelMap, open_image
 from sgovss.data.specification import DatasetSpecification
 from sgovss.errors import InputError
 
@@ -123,12 +123,9 @@ def _palette(spec: DatasetSpecification) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _decode(content: bytes, source: str) -> Image.Image:
-    try:
-        image = Image.open(io.BytesIO(content))
+    with open_image(io.BytesIO(content), source, "label image") as image:
         image.load()
-    except READ_ERRORS as error:
-        raise InputError(f"{source}: cannot read this label image ({error})") from error
-    return image
+        return image
 
 
 def _one_channel(content: bytes, source: str) -> np.ndarray:

@@ -36,7 +36,8 @@ LabelValues = Annotated[tuple[LabelValue, ...], BeforeValidator(_listed), Field(
 Folders = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-Metres = Annotated[float, Field(gt=0)]
+Metres = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Suffix = Annotated[str, Field(pattern=r"^[^/\\]+$")]
 
 
 class _Model(BaseModel):
@@ -92,8 +93,8 @@ class SplitSpecification(_Model):
 
     images: Folders
     labels: Folders
-    image_suffix: Annotated[str, Field(min_length=1)] = ".png"
-    label_suffix: Annotated[str, Field(min_length=1)] = ".png"
+    image_suffix: Suffix = ".png"
+    label_suffix: Suffix = ".png"
     select: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)] = ("*",)
     count: Count | None = None
     includes: Annotated[tuple[Name, ...], BeforeValidator(_listed)] = ()

@@ -25,6 +25,8 @@ from sgovss.errors import InputError
 # The same in C, where PyYAML has it: every start of a command reads all dataset files.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+_DEEPEST = 50
+
 _KNOWN_KEYS = sorted(
     {
         key
@@ -82,9 +84,12 @@ def find_specification(name: str | Path) -> DatasetSpecification:
 def _read(path: Path) -> tuple[yaml.Node, Any]:
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot read this dataset file ({error})") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot read this dataset file ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: this dataset file is no UTF-8 text; save it as such") from error
     try:
+        _refuse_nesting(path, text)
         node, content = yaml.compose(text, Loader=_LOADER), yaml.load(text, Loader=_LOADER)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -98,18 +103,34 @@ def _read(path: Path) -> tuple[yaml.Node, Any]:
     return node, content
 
 
-def _refuse_repeated_keys(path: Path, node: yaml.Node) -> None:
+def _refuse_nesting(path: Path, text: str) -> None:
+    """Before the content is built: the reader in C would end the whole process at some ten thousand levels."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise InputError(f"{path}:{event.start_mark.line + 1}: nested deeper than any dataset file needs to be")
+
+
+def _refuse_repeated_keys(path: Path, top: yaml.Node) -> None:
     """YAML keeps the last of two equal keys silently; a dataset file must not lose a line that way."""
-    if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _refuse_repeated_keys(path, item)
-    if isinstance(node, yaml.MappingNode):
+    waiting, looked_at = [top], set()
+    while waiting:
+        node = waiting.pop()
+        # What is named and repeated (&name, *name) is looked at once, or lists of lists of it would take for ever.
+        if node in looked_at or isinstance(node, yaml.ScalarNode):
+            continue
+        looked_at.add(node)
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+            continue
         seen: set[str] = set()
         for key, value in node.value:
-            if key.value in seen:
+            # A key may be a list, whose value has no hash; the reader refuses it.
+            if str(key.value) in seen:
                 raise InputError(f"{path}:{key.start_mark.line + 1}: key '{key.value}' stands twice; keep one")
-            seen.add(key.value)
-            _refuse_repeated_keys(path, value)
+            seen.add(str(key.value))
+            waiting.append(value)
 
 
 def _message(path: Path, node: yaml.Node, error: ValidationError) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from sgovss.errors import InputError
@@ -22,6 +23,8 @@ def problems(spec: DatasetSpecification) -> Iterator[tuple[Location, str]]:
         _ = spec.vocabulary
     except InputError as error:
         yield ("classes",), str(error)
+    if spec.folder is not None and _leads_out(spec.folder):
+        yield ("folder",), f"'{spec.folder}' must lie below the root; say where that is in 'root'"
     yield from _repeated("value", spec.values, spec, "value", ("ignore", "values"), spec.ignore.values)
     yield from _repeated("colour", spec.mask_colors, spec, "color", ("ignore", "colors"), spec.ignore.colors)
     for name, split in spec.splits.items():
@@ -35,6 +38,10 @@ def problems(spec: DatasetSpecification) -> Iterator[tuple[Location, str]]:
         yield from _preparation_problems(spec, spec.preparation)
     if spec.generator is not None:
         yield from _generator_problems(spec, spec.generator)
+
+
+def _leads_out(folder: str) -> bool:
+    return PurePath(folder).is_absolute() or ".." in PurePath(folder).parts
 
 
 def _repeated(
@@ -69,6 +76,10 @@ def _preparation_problems(
             yield ("preparation", "splits", name), f"no such split; there are {', '.join(spec.splits)}"
         elif len(spec.splits[name].images) > 1:
             yield ("splits", name, "images"), "a prepared split has one folder of images and one of labels"
+        else:
+            for key, (folder,) in (("images", spec.splits[name].images), ("labels", spec.splits[name].labels)):
+                if _leads_out(folder):
+                    yield ("splits", name, key), f"'{folder}' must lie below the dataset's folder, as it is written to"
     by_color = preparation.labels in ("colors", "pure_colors")
     if not by_color:
         ignored = ("ignore", "raw_values"), spec.raw_ignored
@@ -88,10 +99,11 @@ def _generator_problems(
     """The generator must fill exactly the splits, and no seed may serve two of them."""
     if set(generator.splits) != set(spec.splits):
         yield ("generator", "splits"), f"these must be the dataset's splits: {', '.join(spec.splits)}"
-    taken: dict[int, str] = {}
+    taken: dict[str, range] = {}
     for name, (first, count) in generator.splits.items():
-        for seed in range(first, first + count):
-            if seed in taken:
-                yield ("generator", "splits", name), f"seed {seed} is also used by '{taken[seed]}'"
-                break
-            taken[seed] = name
+        seeds = range(first, first + count)
+        for other, others in taken.items():
+            if max(seeds.start, others.start) < min(seeds.stop, others.stop):
+                shared = max(seeds.start, others.start)
+                yield ("generator", "splits", name), f"seed {shared} is also used by '{other}'"
+        taken[name] = seeds

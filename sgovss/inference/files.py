@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
 
-from sgovss.data.labels import read_rgb
+from sgovss.data.labels import image_size, read_rgb
 from sgovss.data.listing import IMAGE_SUFFIXES, list_images
 from sgovss.errors import InputError
 from sgovss.files import atomic_path, write_json_atomically
@@ -19,6 +20,9 @@ from sgovss.inference.report import ClassRow, ReportEntry
 from sgovss.vocabulary import Vocabulary
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img")
+# Scores of an image in one piece; with what the encoder holds meanwhile they take some 6 GB.
+_SCORES_AT_ONCE = 400_000_000
+_FEWEST_CLASSES = 16  # up to which the encoder takes more memory than the scores
 _SUFFIXES = tuple(dict.fromkeys((*IMAGE_SUFFIXES, *RASTER_SUFFIXES)))
 
 
@@ -44,11 +48,39 @@ def find_images(inputs: Sequence[str | Path], without: str | Path | None = None)
             found[path] = Path(path.stem)
         else:
             raise InputError(f"{path}: no such file or folder")
+    if odd := [path for path in found if not _is_text(path)]:
+        raise InputError(f"{str(odd[0])!a}: the name of this file is no UTF-8 text; rename it")
     owners: dict[Path, Path] = {}
     for path, name in found.items():
         if owners.setdefault(name, path) != path:
             raise InputError(f"{owners[name]} and {path} would both be written as '{name}'; segment them one by one")
     return found
+
+
+def classes_at_once(size: tuple[int, int]) -> int:
+    """How many classes an image of (height, width) pixels can be segmented into in one piece, as for memory; 0 if it
+    is too large for any."""
+    fitting = _SCORES_AT_ONCE // (size[0] * size[1])
+    return fitting if fitting >= _FEWEST_CLASSES else 0
+
+
+def window_at_once(classes: int) -> int:
+    """The side in pixels of the largest square that can be segmented into so many classes in one piece."""
+    return math.isqrt(_SCORES_AT_ONCE // max(classes, _FEWEST_CLASSES))
+
+
+def is_large(path: Path, classes: int) -> bool:
+    """Whether an image file must be segmented window by window.
+
+    Raises:
+        InputError: it is no image.
+    """
+    try:
+        return classes_at_once(image_size(path)) < classes
+    except InputError as error:
+        if isinstance(error.__cause__, Image.DecompressionBombError):
+            return True
+        raise
 
 
 def _below(file: Path, folder: str | Path | None) -> bool:
@@ -66,6 +98,15 @@ def segment_file(
     Raises:
         InputError: the image cannot be read, or the outputs cannot be written.
     """
+    try:
+        return _segment_file(predictor, path, vocabulary, target, rejection)
+    except OSError as error:
+        raise InputError(f"{target}: cannot write ({error.strerror or error})") from error
+
+
+def _segment_file(
+    predictor: Predictor, path: Path, vocabulary: Vocabulary, target: Path, rejection: Rejection
+) -> ReportEntry:
     started = time.monotonic()
     image = read_rgb(path)
     prediction = predictor(image, vocabulary, rejection)
@@ -87,6 +128,15 @@ def segment_file(
     rows = [ClassRow(name, tuple(color), shares[name]) for name, color in zip(legend.names, colors, strict=True)]
     facts = {"size": f"{image.shape[1]} x {image.shape[0]} pixels", "time": f"{time.monotonic() - started:.1f} s"}
     return ReportEntry(str(path), overlay, rows, facts)
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a name can stand in a report; file systems take any bytes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _beside(target: Path, ending: str) -> Path:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from sgovss.errors import InputError
+from sgovss.inference.files import classes_at_once
 from sgovss.inference.predictor import Predictor
 from sgovss.inference.rejection import Rejection
 from sgovss.modeling.meta_arch import EncodedImages
@@ -92,6 +93,8 @@ class InteractiveSegmenter:
         """
         kept = self._find(name)
         scored, legend = rejection.scored(vocabulary), rejection.legend(vocabulary)
+        if len(scored) > (most := classes_at_once(kept.encoded.size)):
+            raise InputError(f"words: {len(scored)} classes are too many to answer at once; give at most {most}")
         with self._lock:
             scores = self._model.classify(kept.encoded, scored)[0]
         labels, best = (part.cpu().numpy() for part in rejection(scores, len(vocabulary)))

@@ -111,7 +111,8 @@ class Predictor:
             raise InputError(f"image: expected (H, W, 3) uint8 RGB, not {image.shape} {image.dtype}")
         if isinstance(vocabulary, str):
             vocabulary = Vocabulary.parse(vocabulary)
-        tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        # np.array copies: torch wants memory that is writable.
+        tensor = torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))
         output = self.model([{"image": tensor, "vocabulary": rejection.scored(vocabulary)}])[0]["sem_seg"]
         labels, scores = rejection(output, len(vocabulary))
         return Prediction(labels.cpu().numpy(), scores.cpu().numpy(), rejection.legend(vocabulary))

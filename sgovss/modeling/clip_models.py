@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch import nn
 
 from sgovss.errors import InputError
 from sgovss.modeling.known_weights import stated_activation
+from sgovss.modeling.torchscript import read_torchscript
 
 EMBEDDED_MODEL = "tiny"
 ASSETS = Path(__file__).resolve().parent.parent / "assets" / "tiny_vlm"
@@ -148,7 +150,12 @@ def load_weights_file(model: nn.Module, path: Path) -> None:
         if is_torchscript(path):
             _load_torchscript(model, path)
         else:
-            open_clip.load_checkpoint(model, str(path))
+            open_clip.load_checkpoint(model, str(path), weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"MODEL.CLIP.WEIGHTS: {path} is damaged, or holds more than tensors, which could run any program when read "
+            "and is not; copy it again, or get the weights alone, best as .safetensors"
+        ) from error
     except RuntimeError as error:
         raise InputError(f"MODEL.CLIP.WEIGHTS: {path}: {_mismatch(error)}") from error
     except Exception as error:  # what a damaged file raises depends on where it is cut
@@ -172,7 +179,7 @@ def is_torchscript(path: Path) -> bool:
 
 
 def _load_torchscript(model: nn.Module, path: Path) -> None:
-    state = torch.jit.load(path, map_location="cpu").state_dict()
+    state = read_torchscript(path)
     for key in NO_WEIGHTS:
         state.pop(key, None)
     resize_pos_embed(state, model)

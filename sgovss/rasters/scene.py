@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from sgovss.errors import InputError
+from sgovss.inference.files import window_at_once
 from sgovss.inference.predictor import Predictor
 from sgovss.inference.rejection import Rejection
 from sgovss.inference.report import ReportEntry
@@ -176,6 +177,8 @@ class SceneMapper:
         # Where the scene is finer than the model's view, windows have many pixels; their scores must fit too.
         largest = math.isqrt(_WINDOW_SHARE * node.MEMORY * 2**20 // (4 * len(self.scored)))
         enlarged = min(1 / scale, max(1.0, largest / node.WINDOW))
+        # Thousands of words: rather smaller windows than more memory than there is.
+        enlarged = min(enlarged, window_at_once(len(self.scored)) / node.WINDOW)
         window, stride = (max(1, round(side * enlarged)) for side in (node.WINDOW, node.STRIDE))
         strip = strip_width(len(self.scored), min(window, source.height), node.MEMORY, source.width)
         return WindowGrid(source.height, source.width, window, stride, strip)

@@ -48,6 +48,11 @@ class RasterSource:
             self._dataset = rasterio.open(path)
         except rasterio.errors.RasterioError as error:
             raise InputError(f"{path}: not a raster that can be read ({_short(error)})") from error
+        if (turned := self._dataset.tags().get("EXIF_Orientation", "1")) not in ("0", "1"):
+            raise InputError(
+                f"{path}: is to be shown turned (EXIF orientation {turned}); turn its pixels and remove the tag, for "
+                "example with 'exiftran -ai'"
+            )
         self.height, self.width = self._dataset.height, self._dataset.width
         self.crs, self.transform = self._dataset.crs, self._dataset.transform
         self.nodata, self.dtypes = self._dataset.nodata, self._dataset.dtypes

@@ -74,6 +74,29 @@ def test_an_archive_that_is_broken(tmp_path):
         RawFiles(tmp_path)
 
 
+def test_a_member_that_would_fill_memory(tmp_path):
+    """Its archive has some hundred bytes."""
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("images/1.png", b"small")
+    content = bytearray((tmp_path / "bomb.zip").read_bytes())
+    said = content.rindex((5).to_bytes(4, "little") + len("images/1.png").to_bytes(2, "little"))
+    content[said : said + 4] = (3 * 2**30).to_bytes(4, "little")
+    (tmp_path / "bomb.zip").write_bytes(content)
+    (file,) = RawFiles(tmp_path).find(["images/{*}.png"]).values()
+    with pytest.raises(InputError, match=r"bomb.zip!images/1.png: larger than 2,147,483,648 bytes"):
+        file.read()
+
+
+@pytest.mark.parametrize("name", ["../../outside/images/1.png", "/outside/images/1.png", "images/../../1.png"])
+def test_a_pair_name_leads_nowhere_else(tmp_path, name):
+    """A member's path is only looked at; what is written is named by the part of it in braces, which has no folder."""
+    with zipfile.ZipFile(tmp_path / "sly.zip", "w") as archive:
+        archive.writestr(name, b"")
+    for pattern in ("{*}.png", "images/{*}.png", "{*}/{*}.png", "{*}/{*}/{*}.png"):
+        for found in RawFiles(tmp_path).find([pattern]):
+            assert "/" not in found
+
+
 def test_an_archive_in_parts(tmp_path):
     for name in ("images.zip", "images.z01"):
         (tmp_path / name).write_bytes(b"PK")

@@ -6,6 +6,7 @@ import pytest
 import yaml
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from sgovss.data.listing import list_pairs
 from sgovss.data.registration import (
     dataset_metadata,
     held_out_ids,
@@ -91,6 +92,13 @@ def test_no_image_at_all(fields, write_fields):
     register_dataset(fields, write_fields(keys=("a_0",)))
     with pytest.raises(InputError, match=r"no image of fields_test here; expected files like b_\*\.jpg"):
         DatasetCatalog.get("fields_test")
+
+
+def test_a_link_back_to_its_own_folder_lists_nothing_twice(fields, write_fields):
+    root = write_fields()
+    for part in ("images", "labels"):
+        (root / "fields" / part / "again").symlink_to(root / "fields")
+    assert len(list_pairs(fields, "train", root)) == 2
 
 
 def test_subfolders_and_several_folders(fields, tmp_path):

@@ -1,0 +1,98 @@
+"""The weights in a TorchScript archive, as OpenAI publishes CLIP, without the program around them.
+
+``torch.jit.load`` runs parts of that program while it loads, and those may write to any file.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_DTYPES = {
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "FloatStorage": torch.float32,
+    "DoubleStorage": torch.float64,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "ShortStorage": torch.int16,
+    "IntStorage": torch.int32,
+    "LongStorage": torch.int64,
+    "BoolStorage": torch.bool,
+}
+
+
+def read_torchscript(path: Path) -> dict[str, torch.Tensor]:
+    """Every tensor of the archive's modules, on the CPU, by the names that ``state_dict`` gives them.
+
+    Raises:
+        pickle.UnpicklingError: there is more in it than modules with tensors and plain values.
+        Exception: it is damaged; which one depends on where.
+    """
+    with zipfile.ZipFile(path) as archive:
+        folder = next(name for name in archive.namelist() if name.endswith("/data.pkl")).removesuffix("data.pkl")
+        with archive.open(f"{folder}data.pkl") as file:
+            content = _Reader(file, archive, folder).load()
+    if not isinstance(content, _Part):
+        raise pickle.UnpicklingError("no module in it")
+    return dict(_tensors(content))
+
+
+class _Part:
+    """Stands for a module of any class of the program: its attributes, none of its methods."""
+
+    def __setstate__(self, state: Any) -> None:
+        if not isinstance(state, dict):
+            raise pickle.UnpicklingError("a module that restores itself by a program of its own")
+        vars(self).update(state)
+
+
+class _Reader(pickle.Unpickler):
+    """Makes nothing but :class:`_Part`, tensors and plain values."""
+
+    def __init__(self, file: Any, archive: zipfile.ZipFile, folder: str) -> None:
+        super().__init__(file)
+        self._archive, self._folder = archive, folder
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "__torch__" or module.startswith("__torch__."):
+            return _Part
+        if module == "torch" and name in _DTYPES:
+            return _DTYPES[name]
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _tensor
+        if module == "torch.jit._pickle":  # says of which type a list or an empty value is
+            return _value
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is no weight")
+
+    def persistent_load(self, pid: Any) -> torch.Tensor:
+        """The (N,) tensor of a storage."""
+        _, dtype, key, _, _ = pid
+        content = self._archive.read(f"{self._folder}data/{key}")
+        return torch.frombuffer(bytearray(content), dtype=dtype) if content else torch.empty(0, dtype=dtype)
+
+
+def _tensor(
+    storage: torch.Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
+) -> torch.Tensor:
+    return torch.as_strided(storage, size, stride, offset)
+
+
+def _value(value: Any, *_: Any) -> Any:
+    return value
+
+
+def _tensors(part: _Part, prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    for name, value in vars(part).items():
+        if isinstance(value, torch.Tensor):
+            yield f"{prefix}{name}", value
+        elif isinstance(value, _Part):
+            yield from _tensors(value, f"{prefix}{name}.")
