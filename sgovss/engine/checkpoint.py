@@ -103,7 +103,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(f"MODEL.WEIGHTS: no file {path}; give a checkpoint written by train_net.py")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"MODEL.WEIGHTS: {path} is damaged, or holds more than tensors and plain values, which could run any "
+            "program when read and is not; copy it again, or train anew"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise InputError(f"MODEL.WEIGHTS: {path} is damaged or cut short ({reason}); copy it again") from error
     known = isinstance(content, dict) and content.get("kind") in (TRAINING, INFERENCE)
