@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,16 @@ logger = logging.getLogger(__name__)
 
 
 class DamagedCheckpointError(Exception):
-    """A file that cannot be read as torch wrote it; says why, without its name."""
+    """A file that cannot be read as torch wrote it; says what it is, without its name.
+
+    Args:
+        what: follows the file's name and "is".
+        cure: what to do about it.
+    """
+
+    def __init__(self, what: str, cure: str = "copy it again") -> None:
+        super().__init__(what)
+        self.cure = cure
 
 
 class SGOVSSCheckpointer(Checkpointer):
@@ -137,7 +147,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         content = _read(path)
     except DamagedCheckpointError as error:
-        raise InputError(f"MODEL.WEIGHTS: {path} is damaged or cut short ({error}); copy it again") from error
+        raise InputError(f"MODEL.WEIGHTS: {path} is {error}; {error.cure}") from error
     known = isinstance(content, dict) and content.get("kind") in (TRAINING, INFERENCE)
     if not known or not {"model", "config"} <= content.keys():
         raise InputError(f"MODEL.WEIGHTS: {path} is no checkpoint of sgovss; CLIP weights go to MODEL.CLIP.WEIGHTS")
@@ -221,13 +231,19 @@ def _read(path: Path) -> Any:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
         if damaged:
-            raise DamagedCheckpointError(f"wrong checksum of {damaged}")
+            raise DamagedCheckpointError(f"damaged (wrong checksum of {damaged})")
         return torch.load(path, map_location="cpu", weights_only=True)
     except DamagedCheckpointError:
         raise
+    except pickle.UnpicklingError as error:
+        raise DamagedCheckpointError(
+            "damaged, or holds more than tensors and plain values, which could run any program when read and is not",
+            "copy it again, or train anew",
+        ) from error
     # Damaged bytes, read as lengths, names and opcodes, raise nearly anything.
     except Exception as error:
-        raise DamagedCheckpointError((str(error).splitlines() or [type(error).__name__])[0][:120]) from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise DamagedCheckpointError(f"damaged or cut short ({reason})") from error
 
 
 def _write(content: dict[str, Any], path: Path) -> None:

@@ -10,12 +10,14 @@ import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
 from torch import nn
 
+from sgovss.errors import InputError
 from sgovss.modeling.clip_models import Tokenizer, create_tokenizer
 from sgovss.modeling.templates import template_set
 from sgovss.modeling.text_cache import TextCache
 from sgovss.vocabulary import Vocabulary
 
 _BATCH = 256
+_UNKNOWN = "\U00013000"  # a hieroglyph: tokenizers that work with words know none, those that work with bytes know all
 
 
 class TextEmbeddings(NamedTuple):
@@ -74,7 +76,11 @@ class TextEmbedder(nn.Module):
         return super().train(False)
 
     def forward(self, vocabulary: Vocabulary) -> TextEmbeddings:
-        """Embeddings of every word of the vocabulary; encoded once, then remembered."""
+        """Embeddings of every word of the vocabulary; encoded once, then remembered.
+
+        Raises:
+            InputError: a word that the tokenizer does not know, cuts off, or takes for one of another class.
+        """
         if vocabulary not in self._cache:
             self._cache[vocabulary] = self._embed(vocabulary)
             if len(self._cache) > self.remembered:
@@ -86,6 +92,7 @@ class TextEmbedder(nn.Module):
     def _embed(self, vocabulary: Vocabulary) -> TextEmbeddings:
         words = [word for entry in vocabulary for word in entry.names]
         owners = [index for index, entry in enumerate(vocabulary) for _ in entry.names]
+        self._check(words, owners)
         tokens = self.tokenizer([template.format(word) for word in words for template in self.templates])
         tokens = tokens.unflatten(0, (len(words), len(self.templates)))
         device = next(self.clip.parameters()).device
@@ -110,6 +117,21 @@ class TextEmbedder(nn.Module):
                 self.clip.encode_text(part.to(device), normalize=True) for part in tokens.flatten(0, 1).split(_BATCH)
             ]
         return F.normalize(torch.cat(parts).float().unflatten(0, tokens.shape[:2]).mean(dim=1), dim=-1)
+
+    def _check(self, words: list[str], owners: list[int]) -> None:
+        """What the tokenizer loses of a word, nobody would see in the result."""
+        asked = [self.templates[0].format(word) for word in (*words, _UNKNOWN, "")]
+        *rows, unknown, empty = map(tuple, self.tokenizer(asked).tolist())
+        owner_of = {unknown: -1}
+        for row, word, owner in zip(rows, words, owners, strict=True):
+            if row[-1] != empty[-1]:
+                raise InputError(f"'{word[:40]}…' is too long for the text encoder, which reads {len(row)} tokens")
+            other = owner_of.setdefault(row, owner)
+            if other == -1:
+                raise InputError(f"'{word}' is unknown to the text encoder; say it in other words")
+            if other != owner:
+                same = words[owners.index(other)]
+                raise InputError(f"'{word}' and '{same}' are the same to the text encoder; say one in other words")
 
     def _apply(self, fn, recurse: bool = True):
         """Moving the module moves its weights; remembered embeddings would stay behind, so forget them."""

@@ -1,0 +1,48 @@
+"""Words that a tokenizer loses are refused; those of another alphabet are not, where it knows them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sgovss.errors import InputError
+from sgovss.modeling.clip_models import create_tokenizer, load_clip
+from sgovss.modeling.text_embedder import TextEmbedder
+from sgovss.vocabulary import Vocabulary
+
+
+@pytest.fixture(scope="module")
+def tiny() -> TextEmbedder:
+    """The embedded model's, whose tokenizer knows words and parts of words."""
+    return TextEmbedder(clip=load_clip("tiny", "random"), tokenizer=create_tokenizer("tiny"), templates=("a {} here",))
+
+
+@pytest.mark.parametrize("words", ["🌳 tree, 🏠 house", "道路, 水", "дорога, вода", "road!, road?"])
+def test_words_that_differ_for_the_tokenizer(tiny, words):
+    first, second = tiny(Vocabulary.from_string(words)).embeddings
+    assert first @ second < 0.999
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("🌳, 🏠", "'🌳' is unknown to the text encoder"),
+        ("tree|🌳, house", "'🌳' is unknown to the text encoder"),
+        ("naïve art, naive art", "'naive art' and 'naïve art' are the same to the text encoder"),
+        ("long " * 500, "'long long .*…' is too long for the text encoder, which reads 64 tokens"),
+    ],
+)
+def test_words_that_it_would_lose(tiny, words, message):
+    with pytest.raises(InputError, match=message):
+        tiny(Vocabulary.from_string(words))
+
+
+def test_synonyms_may_be_the_same_to_it(tiny):
+    assert len(tiny(Vocabulary.from_string("naïve art|naive art, house")).embeddings) == 3
+
+
+def test_a_tokenizer_of_bytes_knows_everything(embedder):
+    embeddings = embedder(Vocabulary.from_string("🌳, 🏠, 道路")).embeddings
+    assert (embeddings @ embeddings.T - torch.eye(3)).max() < 0.9999
+    with pytest.raises(InputError, match="which reads 16 tokens"):
+        embedder(Vocabulary.from_string("very " * 20))
