@@ -63,7 +63,7 @@ def demo(load_script, predictor, monkeypatch, tmp_path, capsys):
     """Runs the command with a model that is loaded once; returns status, output folder and errors."""
     script = load_script("demo/demo.py")
 
-    def build(config, options=()):
+    def build(config, options=(), precision=None):  # the loaded model stays as it is
         changed = predictor.cfg.clone()
         changed.defrost()
         changed.merge_from_list(list(options))
