@@ -153,7 +153,7 @@ def _add_solver_and_test(cfg: CfgNode) -> None:
     scene.STRIDE = 384
     # Windows segmented at once.
     scene.BATCH = 1
-    # Megabytes for the scores of windows that are not finished; less makes narrower strips.
+    # Megabytes for the scores of windows that are not finished; less makes narrower strips, 0 the narrowest.
     scene.MEMORY = 256
 
 

@@ -43,6 +43,7 @@ _RULES = {
     "MODEL.SGOVSS.BIAS_TOKENS": _ABOVE_ZERO,
     "MODEL.SGOVSS.DECODER_KERNEL": _Rule(lambda side: side > 0 and side % 2 == 1, "give an odd number above 0"),
     "MODEL.SGOVSS.LOGIT_SCALE": _ABOVE_ZERO,
+    "MODEL.SGOVSS.COMPENSATION.TWIN_PRECISION": _one_of("float32", "bfloat16"),
     "INPUT.FORMAT": _one_of("RGB"),
     "INPUT.MIN_SIZE_TRAIN": _Rule(
         lambda sides: len(sides) > 0 and min(sides) >= 0, "give lengths in pixels, or 0 for the native size"
@@ -59,13 +60,15 @@ _RULES = {
     "SOLVER.CLIP_GRADIENTS.CLIP_VALUE": _ABOVE_ZERO,
     "SOLVER.IMS_PER_BATCH": _ABOVE_ZERO,
     "SOLVER.MAX_ITER": _ABOVE_ZERO,
+    "SOLVER.NONFINITE_PATIENCE": _ABOVE_ZERO,
     "SOLVER.WARMUP_ITERS": _NOT_BELOW_ZERO,
     "TEST.EVAL_PERIOD": _NOT_BELOW_ZERO,
+    "TEST.EARLY_REJECTION": _NOT_BELOW_ZERO,
     "TEST.PRECISION": _one_of("float32", "bfloat16"),
     "TEST.SLIDING_WINDOW.WORKING_SIZE": _NOT_BELOW_ZERO,
     "TEST.SLIDING_WINDOW.GLOBAL_VIEW": _NOT_BELOW_ZERO,
     "TEST.SCENE.BATCH": _ABOVE_ZERO,
-    "TEST.SCENE.MEMORY": _ABOVE_ZERO,
+    "TEST.SCENE.MEMORY": _NOT_BELOW_ZERO,
     "OUTPUT_DIR": _Rule(lambda folder: folder != "", "name a folder"),
 }
 
