@@ -93,7 +93,8 @@ class StepTrainer(SimpleTrainer):
 
     def _setting(self) -> str:
         scale = f" at scale {self.scaler.get_scale():g}" if self.scaler.is_enabled() else ""
-        return f"{self.precision}{scale}, learning rate {self.optimizer.param_groups[0]['lr']:.3g}"
+        rate = max(group["lr"] for group in self.optimizer.param_groups)
+        return f"{self.precision}{scale}, learning rate {rate:.3g}"
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "scaler": self.scaler.state_dict(), "guard": self.guard.state_dict()}

@@ -18,17 +18,7 @@ from PIL import Image
 import train_net
 from sgovss.config import load_config
 from sgovss.engine.checkpoint import read_checkpoint
-
-CONFIG = ["--config-file", "sgovss_tiny.yaml"]
-
-
-def options_of(run_options: list[str], **changes: str) -> list[str]:
-    """The options with some replaced; double underscores stand for dots."""
-    return [*run_options, *(part for key, value in changes.items() for part in (key.replace("__", "."), str(value)))]
-
-
-def output_of(run_options: list[str]) -> Path:
-    return Path(run_options[run_options.index("OUTPUT_DIR") + 1])
+from tests.engine.training import CONFIG, assert_same_training, metrics_of, options_of, output_of
 
 
 def run_command(arguments: list[str], checkout: Path) -> subprocess.CompletedProcess:
@@ -66,23 +56,51 @@ def test_the_command_trains_evaluates_and_writes_what_it_should(run_options, che
     assert not any(key.startswith("text_embedder.") for key in training["model"])
 
 
-def test_resumed_training_ends_as_the_uninterrupted_one(run_options):
-    assert train_net.main([*CONFIG, *options_of(run_options, SOLVER__MAX_ITER=3)]) == 0
-    whole = read_checkpoint(output_of(run_options) / "model_final.pth")
-    again = options_of(run_options, OUTPUT_DIR=output_of(run_options).with_name("again"))
-    first = options_of(again, SOLVER__MAX_ITER=3)
-    folder = output_of(run_options).with_name("again")
-    # An interrupted run: everything after its first checkpoint is lost.
-    assert train_net.main([*CONFIG, *first]) == 0
-    for file in folder.glob("model_*.pth"):
-        if file.name != "model_0000000.pth":
-            file.unlink()
-    (folder / "last_checkpoint").write_text("model_0000000.pth")
-    assert train_net.main([*CONFIG, "--resume", *first]) == 0
-    resumed = read_checkpoint(folder / "model_final.pth")
-    assert resumed["trainer"]["iteration"] == whole["trainer"]["iteration"] == 2
-    rates = [content["trainer"]["_trainer"]["optimizer"]["param_groups"][0]["lr"] for content in (whole, resumed)]
-    assert rates[0] == rates[1]
+def test_a_run_that_lost_its_last_steps_ends_as_the_uninterrupted_one(run_options, tmp_path):
+    options = options_of(run_options, SOLVER__MAX_ITER=4, SOLVER__WARMUP_ITERS=0, TEST__EVAL_PERIOD=2)
+    whole, folder = output_of(run_options), tmp_path / "again"
+    assert train_net.main([*CONFIG, *options]) == 0
+    assert [line["iteration"] for line in metrics_of(whole)] == [0, 1, 2, 3, 4]
+    assert {"loss_pixel", "sem_seg/mIoU"} <= metrics_of(whole)[2].keys()
+    shutil.copytree(whole, folder)
+    for name in ("model_0000002.pth", "model_0000003.pth", "model_final.pth", "model_inference.pth"):
+        (folder / name).unlink()
+    (folder / "last_checkpoint").write_text("model_0000001.pth")
+    assert train_net.main([*CONFIG, "--resume", *options_of(options, OUTPUT_DIR=folder)]) == 0
+    assert_same_training(whole, folder)
+    assert json.loads((folder / "environment.json").read_text())["seed"] == 1
+
+
+def test_a_run_killed_between_its_last_two_files_gets_the_last(run_options):
+    assert train_net.main([*CONFIG, *run_options]) == 0
+    folder = output_of(run_options)
+    (folder / "model_final.pth").unlink()
+    (folder / "last_checkpoint").write_text("model_0000001.pth")
+    before = metrics_of(folder)
+    assert train_net.main([*CONFIG, "--resume", *run_options]) == 0
+    assert read_checkpoint(folder / "model_final.pth")["trainer"]["iteration"] == 1
+    assert metrics_of(folder) == before
+
+
+def test_a_longer_run_goes_on_from_a_finished_one(run_options, tmp_path):
+    """With a constant rate it ends as if it had been as long from the start; tools/ablation.py relies on it."""
+    whole = tmp_path / "whole"
+    constant = {"SOLVER__LR_SCHEDULER_NAME": "WarmupMultiStepLR", "SOLVER__STEPS": "()", "SOLVER__WARMUP_ITERS": 0}
+    options = options_of(run_options, **constant)
+    assert train_net.main([*CONFIG, *options_of(options, SOLVER__MAX_ITER=4, OUTPUT_DIR=whole)]) == 0
+    for steps in (2, 4):
+        assert train_net.main([*CONFIG, "--resume", *options_of(options, SOLVER__MAX_ITER=steps)]) == 0
+    assert_same_training(whole, output_of(run_options))
+
+
+def test_weights_that_run_away_end_training_with_a_diagnosis(run_options, capsys):
+    options = {"SOLVER__BASE_LR": "1e30", "SOLVER__WARMUP_ITERS": 0, "SOLVER__MAX_ITER": 9}
+    assert train_net.main([*CONFIG, *options_of(run_options, **options, SOLVER__NONFINITE_PATIENCE=3)]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.search(
+        r"^error: training stopped at step 3: in 3 steps .*loss_pixel nan.*a_[01]\.jpg.*rate 7.5e\+29", error
+    )
+    assert [line["skipped_steps"] for line in metrics_of(output_of(run_options))] == [0, 1, 2]
 
 
 def test_evaluation_only_scores_a_checkpoint_of_either_kind(run_options, capsys):
