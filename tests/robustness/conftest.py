@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import json
 import os
 import subprocess
 import sys
@@ -37,7 +38,7 @@ class Outcome(NamedTuple):
 
 
 def run_process(case: Case, folder: Path) -> Outcome:
-    """Build the case in an empty folder and run its command there."""
+    """Build the case in an empty folder and start its command there, as a user does."""
     with contextlib.ExitStack() as stack:
         argv = [str(part) for part in case.build(Place(folder, stack))]
         done = subprocess.run(
@@ -45,11 +46,46 @@ def run_process(case: Case, folder: Path) -> Outcome:
             capture_output=True,
             timeout=LONGEST,
             cwd=folder,
-            # With the allocator's settings train_net.py need not start anew.
-            env={**os.environ, **SETTINGS, "OMP_NUM_THREADS": "1", "DETECTRON2_DATASETS": str(folder / "nowhere")},
+            env=_environment(),
             check=False,
         )
-    return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode(errors="backslashreplace"))
+    return _outcome(done.returncode, done.stdout, done.stderr)
+
+
+def run_processes(places: dict[str, tuple[Case, Path]]) -> dict[str, Outcome]:
+    """As :func:`run_process`, for many cases: each command is imported once, and each case is a fork of that process.
+
+    Args:
+        places: name to a case and its empty folder.
+    """
+    with contextlib.ExitStack() as stack:
+        jobs: dict[str, dict[str, list[str]]] = {script: {} for script in COMMANDS.values()}
+        for case, folder in places.values():
+            argv = [str(part) for part in case.build(Place(folder, stack))]
+            jobs[COMMANDS[case.command]][str(folder)] = argv
+        servers = []
+        for script, argvs in jobs.items():
+            command = [sys.executable, str(Path(__file__).with_name("forked.py")), str(CHECKOUT / script)]
+            servers.append(subprocess.Popen(command, stdin=subprocess.PIPE, text=True, env=_environment()))
+            servers[-1].stdin.write(json.dumps(argvs))
+            servers[-1].stdin.close()
+        for server in servers:
+            assert server.wait(timeout=2 * LONGEST) == 0
+    return {name: _of_fork(folder) for name, (_, folder) in places.items()}
+
+
+def _environment() -> dict[str, str]:
+    # With the allocator's settings train_net.py need not start anew.
+    return {**os.environ, **SETTINGS, "OMP_NUM_THREADS": "1", "DETECTRON2_DATASETS": "nowhere"}
+
+
+def _of_fork(folder: Path) -> Outcome:
+    status, out, err = (folder.with_name(f"{folder.name}.{part}").read_bytes() for part in ("status", "out", "err"))
+    return _outcome(int(status), out, err)
+
+
+def _outcome(status: int, out: bytes, err: bytes) -> Outcome:
+    return Outcome(status, out.decode(errors="backslashreplace"), err.decode(errors="backslashreplace"))
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +117,7 @@ def run_here(load_script, kept_predictors, quick_text, monkeypatch) -> Iterator[
         if case.command == "demo":
             monkeypatch.setattr(script, "Predictor", kept_predictors)
         monkeypatch.chdir(folder)
-        monkeypatch.setenv("DETECTRON2_DATASETS", str(folder / "nowhere"))
+        monkeypatch.setenv("DETECTRON2_DATASETS", "nowhere")
         out, err = io.StringIO(), io.StringIO()
         with contextlib.ExitStack() as stack:
             argv = [str(part) for part in case.build(Place(folder, stack))]

@@ -38,7 +38,6 @@ CASES: list[Case] = [
         "train_net",
         lambda _: ["--config-file", "tiny.yaml"],
         "no file 'tiny.yaml' among the configs of sgovss; there are: base.yaml, …",
-        as_process=True,
     ),
     refused("config without content", "train_net", config(""), _NO_CONFIG),
     refused("config that is a list", "train_net", config("- SEED\n"), _NO_CONFIG),

@@ -52,7 +52,7 @@ def without_folder(place: Place) -> list[str]:
 
 def without_images(place: Place) -> list[str]:
     place.fields()
-    for path in (place.folder / "fields").glob("*/*"):
+    for path in (place.folder / "fields").glob("*/b_*"):
         path.unlink()
     return place.check()
 
@@ -81,8 +81,17 @@ def pair(place: Place) -> dict[str, bytes]:
 
 def climbing(place: Place) -> list[str]:
     """Members whose names lead out of any folder they would be unpacked to."""
-    sly = archive(place, {f"../../../out/../{name}": content for name, content in pair(place).items()})
+    sly = archive(place, {f"../../../elsewhere/{name}": content for name, content in pair(place).items()})
     return place.prepare(place.folder / "shore.yaml", sly.parent)
+
+
+def absolute(place: Place) -> list[str]:
+    sly = archive(place, {f"{place.folder}/elsewhere/{name}": content for name, content in pair(place).items()})
+    return place.prepare(place.folder / "shore.yaml", sly.parent)
+
+
+def nothing_elsewhere(folder: Path) -> None:
+    assert {path.name for path in folder.iterdir()} == {"raw", "download", "shore.yaml"}
 
 
 def only_below_the_root(folder: Path) -> None:
@@ -144,7 +153,10 @@ CASES: list[Case] = [
         as_process=True,
     ),
     refused(
-        "dataset file cut short", "check", file("name: fields\nclasses: [{na"), "…/fields.yaml:2: not valid YAML (…)"
+        "dataset file cut short",
+        "check",
+        file("name: fields\nclasses: [{na"),
+        "…/fields.yaml:3: not valid YAML (did not find expected …)",
     ),
     refused(
         "dataset file that is no text",
@@ -157,6 +169,7 @@ CASES: list[Case] = [
         "check",
         file("[" * 30_000 + "]" * 30_000),
         "…/fields.yaml:1: nested deeper than any dataset file needs to be",
+        as_process=True,
     ),
     refused(
         "dataset file of a few lines that would fill all memory if written out",
@@ -175,7 +188,7 @@ CASES: list[Case] = [
         "dataset file with a misspelt key",
         "check",
         edited("verified:", "verfied:"),
-        "…/fields.yaml:…: …: unknown key 'verfied'; did you mean 'verified'? (and 1 more)",
+        "…/fields.yaml:…: verfied: unknown key 'verfied'; did you mean 'verified'? (and 1 more)",
     ),
     refused(
         "dataset file with two classes of one name",
@@ -196,7 +209,7 @@ CASES: list[Case] = [
         "split that a data set does not have",
         "check",
         lambda place: [*place.check(place.fields()), "--split", "val"],
-        "--split: fields has no split 'val'; there are train, test",
+        "--split: fields has no split 'val'; there are test, train",
     ),
     refused(
         "data set whose folder is not there",
@@ -206,7 +219,7 @@ CASES: list[Case] = [
         "file",
     ),
     refused(
-        "data set without a file",
+        "split without a file",
         "check",
         without_images,
         "…/fields/images: no image of fields_test here; expected files like b_*.jpg",
@@ -246,10 +259,18 @@ CASES: list[Case] = [
         "…/data.zip!p/0.png: larger than 2,147,483,648 bytes, which no image of a dataset is; remove it",
         status=1,
     ),
-    works(
-        "archive whose members would be unpacked outside of the target",
+    refused(
+        "archive whose members' names climb out of any folder",
         "prepare",
         climbing,
+        "…/download: nothing here is shore_train; expected labels m/{*}.png and images p/{*}.png, in folders or zip "
+        "archives (source of the data: None)",
+        proves=nothing_elsewhere,
+    ),
+    works(
+        "archive whose members' names begin at the root of the file system",
+        "prepare",
+        absolute,
         "they are prepared, and nothing is written but below `--root`",
         only_below_the_root,
         as_process=True,

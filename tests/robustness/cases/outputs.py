@@ -49,17 +49,17 @@ CASES: list[Case] = [
         "…/taken/out: cannot write here (Not a directory); choose another output folder",
     ),
     refused(
-        "the same, for training",
+        "output of a training that cannot be written",
         "train_net",
         below_a_file("train"),
         "…/taken/out: cannot write here (Not a directory); choose another output folder",
-        as_process=True,
     ),
     refused(
-        "the same, for preparing",
+        "prepared data that cannot be written",
         "prepare",
         below_a_file("prepare"),
         "…/taken/out/shore/.prepared: cannot write here (Not a directory); choose another output folder",
+        as_process=True,
     ),
     refused(
         "output in a system's folder",
@@ -67,13 +67,20 @@ CASES: list[Case] = [
         on_proc,
         "/proc/sgovss: cannot write here (No such file or directory); choose another output folder",
     ),
-    refused("two runs in one folder", "demo", taken_by_another("demo"), f"…/out: {_TAKEN}", as_process=True),
-    refused("two trainings in one folder", "train_net", taken_by_another("train"), f"…/out: {_TAKEN}", as_process=True),
+    refused("two runs in one folder", "demo", taken_by_another("demo"), f"…/out: {_TAKEN}"),
+    refused(
+        "two trainings in one folder",
+        "train_net",
+        taken_by_another("train"),
+        f"…/out: {_TAKEN}",
+        as_process=True,
+    ),
     refused(
         "two preparations of one split",
         "prepare",
         taken_by_another("prepare", "out/shore/.prepared", ".shore_train.lock"),
         f"…/out/shore/.prepared: {_TAKEN}",
+        as_process=True,
     ),
     refused(
         "prepared data in the source",

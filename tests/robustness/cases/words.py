@@ -46,7 +46,6 @@ CASES: list[Case] = [
         "demo",
         words(""),
         "vocabulary: no class names; give at least one, such as 'building, road'",
-        as_process=True,
     ),
     refused(
         "one comma too many",
