@@ -24,7 +24,6 @@ from sgovss.data.labels import LabelMap, load_labels, read_rgb
 from sgovss.data.specification import DatasetSpecification
 from sgovss.data.specification_file import find_specification
 from sgovss.errors import InputError, command
-from sgovss.evaluation.pictures import draw_samples
 
 _SHOWN = 50
 
@@ -81,6 +80,8 @@ def _summary(spec: DatasetSpecification, split: str, report: SplitReport) -> str
 
 def _preview(spec: DatasetSpecification, split: str, report: SplitReport, number: int, path: Path) -> None:
     """Images spread evenly over the split; those that cannot be read are among the problems already."""
+    from sgovss.evaluation.pictures import draw_samples  # with Detectron2 and torch, which take seconds
+
     label_map = LabelMap.from_specification(spec)
     samples = {}
     for index in np.unique(np.linspace(0, len(report.records) - 1, number).round().astype(int)):

@@ -135,7 +135,8 @@ def _refuse_repeated_keys(path: Path, top: yaml.Node) -> None:
 
 def _message(path: Path, node: yaml.Node, error: ValidationError) -> str:
     """The first problem in one line, with the number of the others."""
-    first, *others = error.errors(include_url=False)
+    # A misspelt key is missing too; that it is misspelt says more.
+    first, *others = sorted(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
     where = tuple(first.get("ctx", {}).get("path", first["loc"]))
     shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where).lstrip(".")
     more = f" (and {len(others)} more)" if others else ""

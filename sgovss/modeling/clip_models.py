@@ -156,7 +156,7 @@ def load_weights_file(model: nn.Module, path: Path) -> None:
             f"MODEL.CLIP.WEIGHTS: {path} is damaged, or holds more than tensors, which could run any program when read "
             "and is not; copy it again, or get the weights alone, best as .safetensors"
         ) from error
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:
         raise InputError(f"MODEL.CLIP.WEIGHTS: {path}: {_mismatch(error)}") from error
     except Exception as error:  # what a damaged file raises depends on where it is cut
         raise InputError(
@@ -214,9 +214,10 @@ def _download(name: str, tag: str, found: dict[str, Any]) -> str:
         ) from error
 
 
-def _mismatch(error: RuntimeError) -> str:
-    """The first tensors that did not fit, from torch's long message, on one line."""
-    lines = [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
+def _mismatch(error: Exception) -> str:
+    """The first tensors that did not fit, from torch's long message or open_clip's short one, on one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = lines if isinstance(error, AssertionError) else lines[1:]
     if not lines:
         return f"cannot be read as weights ({_first_line(error)}); it may be cut short: copy it again"
     shown = "; ".join(line if len(line) < 160 else f"{line[:157]}..." for line in lines[:3])

@@ -1,0 +1,147 @@
+"""Configs: of the wrong form, with the wrong values, or somebody's trap."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.robustness.case import Case, refused
+from tests.robustness.place import Place
+
+
+def config(content: bytes | str):
+    """Training with a config of this content."""
+    return lambda place: ["--config-file", str(place.write("mine.yaml", content))]
+
+
+def option(key: str, value: str):
+    """Training with one option more."""
+    return lambda place: place.train(key, value)
+
+
+def trap(place: Place) -> list[str]:
+    trace = place.folder / "trace"
+    return config(f"OUTPUT_DIR: !!python/object/apply:os.system ['touch {trace}']\n")(place)
+
+
+def no_trace(folder: Path) -> None:
+    assert not (folder / "trace").exists()
+
+
+_NO_CONFIG = "…/mine.yaml: no config, nor does its _BASE_ name one; expected keys with values, such as 'SEED: 1'"
+
+CASES: list[Case] = [
+    refused(
+        "no config named", "train_net", lambda _: [], "--config-file: give a config, such as configs/sgovss_tiny.yaml"
+    ),
+    refused(
+        "config of a name that sgovss does not have",
+        "train_net",
+        lambda _: ["--config-file", "tiny.yaml"],
+        "no file 'tiny.yaml' among the configs of sgovss; there are: base.yaml, …",
+    ),
+    refused("config without content", "train_net", config(""), _NO_CONFIG),
+    refused("config that is a list", "train_net", config("- SEED\n"), _NO_CONFIG),
+    refused(
+        "config that is no text",
+        "train_net",
+        config(bytes(range(128, 256))),
+        "…/mine.yaml: 'utf-8' codec can't decode byte 0x80 in position 0: invalid start byte",
+    ),
+    refused(
+        "config indented with tabs",
+        "train_net",
+        config("SOLVER:\n\tMAX_ITER: 5\n"),
+        "…/mine.yaml: while scanning for the next token found character '\\t' that cannot start any token in …, line "
+        "2, "
+        "column 1",
+    ),
+    refused(
+        "config that is its own _BASE_",
+        "train_net",
+        config("_BASE_: mine.yaml\n"),
+        "…/mine.yaml: nested without end; does its _BASE_ lead back to itself?",
+    ),
+    refused(
+        "config whose _BASE_ is not there",
+        "train_net",
+        config("_BASE_: other.yaml\n"),
+        "…/mine.yaml: [Errno 2] No such file or directory: '…/other.yaml'",
+    ),
+    refused(
+        "config of 3,000 lists in each other",
+        "train_net",
+        config("[" * 3000),
+        "…/mine.yaml: nested without end; does its _BASE_ lead back to itself?",
+    ),
+    refused(
+        "config with a YAML tag that would run a program (it does not run)",
+        "train_net",
+        trap,
+        "…/mine.yaml: could not determine a constructor for the tag "
+        "'tag:yaml.org,2002:python/object/apply:os.system' in …",
+        proves=no_trace,
+        as_process=True,
+    ),
+    refused(
+        "option that is no key",
+        "train_net",
+        option("SOLVER.MAX_ITERS", "5"),
+        "options: Non-existent key: SOLVER.MAX_ITERS; configs/base.yaml and sgovss/config.py list the keys",
+    ),
+    refused(
+        "option of the wrong type",
+        "train_net",
+        option("SOLVER.MAX_ITER", "many"),
+        "options: Type mismatch (<class 'int'> vs. <class 'str'>) with values (1 vs. many) for config key: "
+        "SOLVER.MAX_ITER; …",
+    ),
+    refused(
+        "option without a value",
+        "train_net",
+        lambda place: place.train("SEED"),
+        "options come in pairs of KEY VALUE, but 'SEED' has no value",
+    ),
+    refused(
+        "option that is nothing",
+        "train_net",
+        option("SOLVER.MAX_ITER", "None"),
+        "SOLVER.MAX_ITER: has no value; give one, or leave the key out",
+    ),
+    refused(
+        "training of no step",
+        "train_net",
+        option("SOLVER.MAX_ITER", "0"),
+        "SOLVER.MAX_ITER: 0 will not do; give a number above 0",
+    ),
+    refused(
+        "evaluation precision that there is not, which used to be found after training",
+        "train_net",
+        option("TEST.PRECISION", "float8"),
+        "TEST.PRECISION: 'float8' will not do; use float32 or bfloat16",
+    ),
+    refused(
+        "device that is not there",
+        "train_net",
+        option("MODEL.DEVICE", "cuda:99"),
+        "MODEL.DEVICE: 'cuda:99' is not there; use cpu, or another of this machine's devices",
+    ),
+    refused(
+        "model that open_clip does not have",
+        "train_net",
+        option("MODEL.CLIP.NAME", "ViT-Q"),
+        "MODEL.CLIP.NAME: open_clip has no model 'ViT-Q'; use 'tiny' or a name of open_clip.list_models(), such as "
+        "convnext_large_d_320 or ViT-B-16",
+    ),
+    refused(
+        "training without any class",
+        "train_net",
+        option("DATASETS.UNSEEN", "('field','river','hedge')"),
+        "DATASETS.UNSEEN holds out every class of fields_train; leave at least one",
+    ),
+    refused(
+        "held-out class that is none",
+        "train_net",
+        option("DATASETS.UNSEEN", "('street',)"),
+        "DATASETS.UNSEEN: 'street' is no class of fields_train; its classes are field, river, hedge",
+    ),
+]

@@ -1,0 +1,297 @@
+"""Photographs and rasters that the demo is given."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from tests.robustness.case import Case, refused, works
+from tests.robustness.place import Place, noise
+
+
+def photo(name: str, pixels: np.ndarray | Image.Image | None = None, **options: object):
+    """The demo on one picture."""
+    return lambda place: place.demo(place.picture(name, pixels, **options))
+
+
+def content(name: str, data: bytes):
+    """The demo on a file with this content."""
+    return lambda place: place.demo(place.write(name, data))
+
+
+def cut(name: str, share: float = 0.5, **options: object):
+    def build(place: Place) -> list[str]:
+        path = place.picture(name, noise((120, 160)), **options)
+        path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+        return place.demo(path)
+
+    return build
+
+
+def deep(place: Place) -> list[str]:
+    path = place.folder / "photo.png"
+    cv2.imwrite(str(path), noise().astype(np.uint16) * 16)
+    return place.demo(path)
+
+
+def turned(place: Place) -> list[str]:
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    return place.demo(place.picture("photo.jpg", noise((40, 60)), exif=tags.tobytes()))
+
+
+def wide(place: Place) -> list[str]:
+    """More pixels than can be segmented into 300 classes at once."""
+    path = place.picture("photo.jpg", np.tile(noise((50, 300)), (1, 100, 1)))
+    words = place.write("words.txt", "\n".join(f"thing {number}" for number in range(300)))
+    light = ("MODEL.SGOVSS.DECODER", "False", "MODEL.SGOVSS.BIAS_GUIDANCE", "False", "MODEL.CLIP.TEMPLATES", "single")
+    large = ("TEST.SCENE.WINDOW", "2000", "TEST.SCENE.STRIDE", "2000")
+    return place.demo(path, str(words), "--opts", *light, *large)
+
+
+def one_of_three(place: Place) -> list[str]:
+    for name in ("a.png", "c.png"):
+        place.picture(f"photos/{name}")
+    place.write("photos/b.png", b"no picture")
+    return place.demo(place.folder / "photos")
+
+
+def of_one_name(place: Place) -> list[str]:
+    place.picture("photos/a.png")
+    place.picture("photos/a.jpg")
+    return place.demo(place.folder / "photos")
+
+
+def name_of_bytes(place: Place) -> list[str]:
+    path = place.picture("photos/a.png")
+    path.rename(Path(os.fsdecode(os.fsencode(path.parent) + b"/stra\xdfe.png")))
+    return place.demo(path.parent)
+
+
+def elsewhere(place: Place) -> list[str]:
+    place.output = place.folder / "Maße und Gewichte" / "öut put"
+    return place.demo(place.picture("luft bilder/Straße 1/日本 🌳.png"), "Straße, water")
+
+
+def raster(pixels: np.ndarray):
+    """The demo on a TIFF of one band."""
+    return photo("scene.tif", pixels)
+
+
+def labelled(size: tuple[int, int], stem: str = "photo", suffix: str = ".png"):
+    """Every output is there, with labels of (height, width)."""
+
+    def check(folder: Path) -> None:
+        found = {path.name for path in (folder / "out").iterdir()}
+        assert {f"{stem}_labels{suffix}", f"{stem}_overlay.png", f"{stem}_shares.json", "report.html"} <= found
+        labels = read(folder / "out" / f"{stem}_labels{suffix}")
+        assert labels.shape == size
+        shares = json.loads((folder / "out" / f"{stem}_shares.json").read_text())["shares"]
+        assert abs(sum(shares.values()) - 1) < 1e-6
+
+    return check
+
+
+def read(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+@functools.cache
+def predictor():
+    import sgovss
+
+    return sgovss.Predictor("sgovss_tiny.yaml", options=("MODEL.DEVICE", "cpu"))
+
+
+def same_as_rgb(folder: Path) -> None:
+    """The labels are those of the same pixels as plain RGB."""
+    labelled((40, 60))(folder)
+    with Image.open(next(folder.glob("photo.*"))) as image:
+        rgb = np.asarray(image.convert("RGBA").convert("RGB") if image.mode == "P" else image.convert("RGB"))
+    assert (
+        predictor()(rgb, "building, road, water").labels == read(folder / "out" / "photo_labels.png")
+    ).mean() > 0.999
+
+
+def half_without_data(folder: Path) -> None:
+    labelled((40, 60), "scene", ".tif")(folder)
+    labels = read(folder / "out" / "scene_labels.tif")
+    assert (labels[:20] == 255).all() and (labels[20:] < 3).all()
+
+
+def the_others_are_done(folder: Path) -> None:
+    found = {path.name for path in (folder / "out").glob("*_labels.png")}
+    assert found == {"a_labels.png", "c_labels.png"}
+
+
+def in_that_folder(folder: Path) -> None:
+    assert (folder / "Maße und Gewichte" / "öut put" / "日本 🌳_labels.png").is_file()
+    assert "Straße 1/日本 🌳.png" in (folder / "Maße und Gewichte" / "öut put" / "report.html").read_text("utf-8")
+
+
+def ramp() -> np.ndarray:
+    return np.linspace(0, 3000, 2400).reshape(40, 60)
+
+
+def with_hole(value: float) -> np.ndarray:
+    pixels = ramp().astype(np.float32)
+    pixels[:20] = value
+    return pixels
+
+
+_NO_IMAGE = "cannot read this image (its content is none of PNG, JPEG, TIFF, BMP, WEBP, JPEG2000)"
+
+CASES: list[Case] = [
+    refused(
+        "photograph of zero bytes",
+        "demo",
+        content("photo.png", b""),
+        f"…/photo.png: {_NO_IMAGE}",
+        status=1,
+        as_process=True,
+    ),
+    refused(
+        "text that is called a photograph", "demo", content("photo.jpg", b"text"), f"…/photo.jpg: {_NO_IMAGE}", status=1
+    ),
+    refused(
+        "PNG cut short",
+        "demo",
+        cut("photo.png"),
+        "…/photo.png: cannot read this image (image file is truncated…)",
+        status=1,
+    ),
+    refused(
+        "JPEG cut short",
+        "demo",
+        cut("photo.jpg"),
+        "…/photo.jpg: cannot read this image (image file is truncated (… bytes not processed))",
+        status=1,
+    ),
+    refused(
+        "TIFF cut short", "demo", cut("photo.tif"), "…/photo.tif: damaged or cut off (…); get the file again", status=1
+    ),
+    refused(
+        "photograph of 16 bits, grey",
+        "demo",
+        photo("photo.png", np.zeros((40, 60), np.uint16)),
+        "…/photo.png: image of more than 8 bits a channel (I;16B); scale it to 8 bits first",
+        status=1,
+    ),
+    refused(
+        "photograph of 16 bits, in colour, which used to become nearly black",
+        "demo",
+        deep,
+        "…/photo.png: image of more than 8 bits a channel (RGB;16B); scale it to 8 bits first",
+        status=1,
+    ),
+    works("CMYK JPEG", "demo", photo("photo.jpg", Image.fromarray(noise()).convert("CMYK")), "a map", same_as_rgb),
+    works(
+        "CMYK TIFF",
+        "demo",
+        photo("photo.tif", Image.fromarray(noise()).convert("CMYK")),
+        "a map, as GeoTIFF",
+        labelled((40, 60), suffix=".tif"),
+    ),
+    works(
+        "palette with transparency",
+        "demo",
+        photo("photo.png", Image.fromarray(noise()).convert("P"), transparency=bytes([0, 9] * 128)),
+        "a map; transparency is left out",
+        same_as_rgb,
+    ),
+    works(
+        "alpha channel",
+        "demo",
+        photo("photo.png", Image.fromarray(noise()).convert("RGBA")),
+        "a map; transparency is left out",
+        same_as_rgb,
+    ),
+    works("grey photograph", "demo", photo("photo.png", noise()[..., 0]), "a map", same_as_rgb),
+    works(
+        "photograph to be shown turned (EXIF)",
+        "demo",
+        turned,
+        "a map that stands as the picture is shown",
+        labelled((60, 40)),
+    ),
+    works("1 x 1 pixel", "demo", photo("photo.png", noise((1, 1))), "a map of 1 x 1 pixel", labelled((1, 1))),
+    works(
+        "30,000 x 50 pixels and 300 words, too large to be segmented at once",
+        "demo",
+        wide,
+        "a map made window by window, as GeoTIFF",
+        labelled((50, 30_000), suffix=".tif"),
+    ),
+    refused(
+        "raster of NaN only",
+        "demo",
+        raster(np.full((40, 60), np.nan, np.float32)),
+        "…/scene.tif: no pixel with data; is the no-data value None right?",
+        status=1,
+    ),
+    works("raster half of NaN", "demo", raster(with_hole(np.nan)), "a map; NaN is no data", half_without_data),
+    works(
+        "raster with infinite values", "demo", raster(with_hole(np.inf)), "a map; they are no data", half_without_data
+    ),
+    works(
+        "raster of 16 bits",
+        "demo",
+        raster(ramp().astype(np.uint16)),
+        "a map, from values stretched to 8 bits",
+        labelled((40, 60), "scene", ".tif"),
+    ),
+    refused(
+        "text that is called a raster",
+        "demo",
+        content("scene.tif", b"text"),
+        "…/scene.tif: not a raster that can be read (…)",
+        status=1,
+    ),
+    refused(
+        "one unreadable photograph of three",
+        "demo",
+        one_of_three,
+        f"…/b.png: {_NO_IMAGE}",
+        status=1,
+        proves=the_others_are_done,
+    ),
+    refused(
+        "photograph that is not there",
+        "demo",
+        lambda place: place.demo(place.folder / "none.png"),
+        "…/none.png: no such file or folder",
+    ),
+    refused(
+        "folder without a photograph",
+        "demo",
+        lambda place: place.demo(place.write("photos/notes.txt", "").parent),
+        "…/photos: no image in this folder (looked for .png, .jpg, …)",
+    ),
+    refused(
+        "two photographs of one name",
+        "demo",
+        of_one_name,
+        "…/a.jpg and …/a.png would both be written as 'a'; segment them one by one",
+    ),
+    refused(
+        "file name that is no UTF-8",
+        "demo",
+        name_of_bytes,
+        "'…/stra\\udcdfe.png': the name of this file is no UTF-8 text; rename it",
+    ),
+    works(
+        "paths with spaces, umlauts, kanji and emoji",
+        "demo",
+        elsewhere,
+        "a map in the folder of that name",
+        in_that_folder,
+        as_process=True,
+    ),
+]

@@ -1,0 +1,183 @@
+"""Labels, and images beside them: of other sizes, kinds and values, or damaged."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from tests.robustness.case import Case, refused
+from tests.robustness.place import Place, noise
+
+
+def label(pixels: np.ndarray, command: str = "train"):
+    """Training on, or checking, fields of which one has this label."""
+
+    def build(place: Place) -> list[str]:
+        place.fields()
+        place.picture("fields/labels/a_0.png", pixels)
+        return getattr(place, command)()
+
+    return build
+
+
+def damaged(name: str, share: float):
+    """Checking fields of which one file ends early."""
+
+    def build(place: Place) -> list[str]:
+        place.fields()
+        path = place.folder / "fields" / name
+        path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+        return place.check()
+
+    return build
+
+
+def without(name: str):
+    def build(place: Place) -> list[str]:
+        place.fields()
+        (place.folder / "fields" / name).unlink()
+        return place.check()
+
+    return build
+
+
+def found_by_a_worker(place: Place) -> list[str]:
+    argv = label(np.full((24, 32), 77, np.uint8))(place)
+    (place.folder / "fields/labels/a_1.png").write_bytes((place.folder / "fields/labels/a_0.png").read_bytes())
+    return [*argv, "SOLVER.MAX_ITER", "2", "DATASETS.CHECKED_LABELS", "0", "DATALOADER.NUM_WORKERS", "1"]
+
+
+def mask(pixels: np.ndarray):
+    """Preparing pairs of which one has this mask."""
+
+    def build(place: Place) -> list[str]:
+        place.shore()
+        place.picture("raw/m/0.png", pixels)
+        return place.prepare(place.folder / "shore.yaml")
+
+    return build
+
+
+def interpolated() -> np.ndarray:
+    squares = np.kron(np.random.default_rng(0).integers(0, 2, (8, 8)), np.ones((4, 4), int))
+    return cv2.resize(np.array([[0, 160, 0], [0, 0, 200]], np.uint8)[squares], (96, 96), interpolation=cv2.INTER_LINEAR)
+
+
+def bomb(place: Place) -> list[str]:
+    place.fields()
+    huge_png(place.folder / "fields" / "images" / "a_0.jpg")
+    return place.check()
+
+
+def huge_png(path: Path, side: int = 20_000) -> None:
+    """A sound PNG of 400 million black pixels in some fifty kilobytes."""
+    packer = zlib.compressobj(9)
+    rows = bytes(100 * (1 + side // 8))
+    packed = b"".join(packer.compress(rows) for _ in range(side // 100)) + packer.flush()
+    header = side.to_bytes(4, "big") * 2 + bytes([1, 0, 0, 0, 0])
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, part in ((b"IHDR", header), (b"IDAT", packed), (b"IEND", b"")):
+        content += len(part).to_bytes(4, "big") + kind + part + zlib.crc32(kind + part).to_bytes(4, "big")
+    path.write_bytes(content)
+
+
+CASES: list[Case] = [
+    refused(
+        "label of another size than its image",
+        "train_net",
+        label(np.ones((5, 7), np.uint8)),
+        "…/labels/a_0.png: label is 7x5 pixels, its image …/images/a_0.jpg is 32x24; make them equal",
+    ),
+    refused(
+        "label of colours, with three channels",
+        "train_net",
+        label(noise((24, 32))),
+        "…/labels/a_0.png: label image of mode RGB, expected one channel of class values; convert colours with "
+        "datasets/prepare.py",
+    ),
+    refused(
+        "label with a value of no class",
+        "train_net",
+        label(np.full((24, 32), 77, np.uint8)),
+        "…/labels/a_0.png: label value 77 (768 pixels) is outside the dataset's specification; correct the label, or "
+        "add "
+        "the value to a class or to 'ignore' in the dataset file",
+    ),
+    refused(
+        "label with a value of no class, found by a loader's worker while training",
+        "train_net",
+        found_by_a_worker,
+        "…/labels/a_….png: label value 77 (768 pixels) is outside the dataset's specification; …",
+    ),
+    refused(
+        "label of 16 bits with values of no class",
+        "check",
+        label(np.full((24, 32), 40_000, np.uint16), "check"),
+        "…/labels/a_0.png: label value 40000 (768 pixels) is outside the dataset's specification; …",
+        status=1,
+    ),
+    refused(
+        "label of zero bytes",
+        "check",
+        damaged("labels/a_0.png", 0),
+        "…/labels/a_0.png: cannot read this label image (its content is none of PNG, …)",
+        status=1,
+    ),
+    refused(
+        "label cut short",
+        "check",
+        damaged("labels/a_0.png", 0.6),
+        "…/labels/a_0.png: cannot read this label image (…)",
+        status=1,
+    ),
+    refused(
+        "image without a label",
+        "check",
+        without("labels/a_1.png"),
+        "…/images/a_1.jpg: has no label; expected …/labels/a_1.png",
+        status=1,
+    ),
+    refused(
+        "image cut short, which used to be found while training",
+        "check",
+        damaged("images/a_0.jpg", 0.8),
+        "…/images/a_0.jpg: cannot read this image (…)",
+        status=1,
+        as_process=True,
+    ),
+    refused(
+        "image of 400 million pixels in 50 kilobytes",
+        "check",
+        bomb,
+        "…/images/a_0.jpg: cannot read this image (more than 178,956,970 pixels; cut it into tiles)",
+        status=1,
+    ),
+    refused(
+        "mask with a colour of no class",
+        "prepare",
+        mask(np.full((24, 32, 3), (9, 9, 9), np.uint8)),
+        "…/m/0.png: colour outside the dataset's specification: [9, 9, 9] (768 pixels); correct the mask, or add the "
+        "colour "
+        "to a class or to 'ignore' in the dataset file",
+        status=1,
+    ),
+    refused(
+        "mask of class values where colours are expected",
+        "prepare",
+        mask(np.zeros((24, 32), np.uint8)),
+        "…/m/0.png: label image of mode L, expected colours; if it holds class values, set preparation.labels to "
+        "'values'",
+        status=1,
+    ),
+    refused(
+        "mask resized with interpolation",
+        "prepare",
+        mask(interpolated()),
+        "…/m/0.png: … pixels with a colour of no class. This mask looks as if it had been resized with "
+        "interpolation, …",
+        status=1,
+    ),
+]

@@ -1,0 +1,91 @@
+"""Folders that cannot be written to, or that another run writes to."""
+
+from __future__ import annotations
+
+from tests.robustness.case import Case, refused
+from tests.robustness.place import Place
+
+
+def below_a_file(command: str):
+    """Output below a file: nobody may write there, not even root."""
+
+    def build(place: Place) -> list[str]:
+        place.output = place.write("taken", "") / "out"
+        return getattr(place, command)()
+
+    return build
+
+
+def on_proc(place: Place) -> list[str]:
+    argv = place.demo()
+    return [*argv[: argv.index("--output") + 1], "/proc/sgovss", *argv[argv.index("--output") + 2 :]]
+
+
+def taken_by_another(command: str, folder: str = "out", lock: str = ".lock"):
+    """Another run is at work in the output folder."""
+
+    def build(place: Place) -> list[str]:
+        from sgovss.files import sole_run
+
+        argv = getattr(place, command)()
+        place.stack.enter_context(sole_run(place.folder / folder, lock))
+        return argv
+
+    return build
+
+
+def inside_the_source(place: Place) -> list[str]:
+    place.output = place.folder / "raw"
+    return place.prepare()
+
+
+_TAKEN = "another run is writing here; wait for its end, or give another output folder"
+
+CASES: list[Case] = [
+    refused(
+        "output that cannot be written",
+        "demo",
+        below_a_file("demo"),
+        "…/taken/out: cannot write here (Not a directory); choose another output folder",
+    ),
+    refused(
+        "output of a training that cannot be written",
+        "train_net",
+        below_a_file("train"),
+        "…/taken/out: cannot write here (Not a directory); choose another output folder",
+    ),
+    refused(
+        "prepared data that cannot be written",
+        "prepare",
+        below_a_file("prepare"),
+        "…/taken/out/shore/.prepared: cannot write here (Not a directory); choose another output folder",
+        as_process=True,
+    ),
+    refused(
+        "output in a system's folder",
+        "demo",
+        on_proc,
+        "/proc/sgovss: cannot write here (No such file or directory); choose another output folder",
+    ),
+    refused("two runs in one folder", "demo", taken_by_another("demo"), f"…/out: {_TAKEN}"),
+    refused(
+        "two trainings in one folder",
+        "train_net",
+        taken_by_another("train"),
+        f"…/out: {_TAKEN}",
+        as_process=True,
+    ),
+    refused(
+        "two preparations of one split",
+        "prepare",
+        taken_by_another("prepare", "out/shore/.prepared", ".shore_train.lock"),
+        f"…/out/shore/.prepared: {_TAKEN}",
+        as_process=True,
+    ),
+    refused(
+        "prepared data in the source",
+        "prepare",
+        inside_the_source,
+        "…/raw/shore/images: the prepared data would lie in the source, or around it; give another --root",
+    ),
+]

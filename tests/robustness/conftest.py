@@ -1,0 +1,129 @@
+"""Runs a case: in this process through the command's ``main(argv)``, or as a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from sgovss.allocator import SETTINGS
+from sgovss.inference.predictor import Predictor
+from sgovss.modeling.text_embedder import TextEmbedder, TextEmbeddings
+from sgovss.vocabulary import Vocabulary
+from tests.conftest import CHECKOUT
+from tests.engine.conftest import fresh_loggers  # noqa: F401  a fixture
+from tests.robustness.case import COMMANDS, Case
+from tests.robustness.place import Place
+
+LONGEST = 300  # seconds of a process
+
+
+class Outcome(NamedTuple):
+    """What a command left: status, and what it wrote to its streams."""
+
+    status: int
+    out: str
+    err: str
+
+
+def run_process(case: Case, folder: Path) -> Outcome:
+    """Build the case in an empty folder and start its command there, as a user does."""
+    with contextlib.ExitStack() as stack:
+        argv = [str(part) for part in case.build(Place(folder, stack))]
+        done = subprocess.run(
+            [sys.executable, str(CHECKOUT / COMMANDS[case.command]), *argv],
+            capture_output=True,
+            timeout=LONGEST,
+            cwd=folder,
+            env=_environment(),
+            check=False,
+        )
+    return _outcome(done.returncode, done.stdout, done.stderr)
+
+
+def run_processes(places: dict[str, tuple[Case, Path]]) -> dict[str, Outcome]:
+    """As :func:`run_process`, for many cases: each command is imported once, and each case is a fork of that process.
+
+    Args:
+        places: name to a case and its empty folder.
+    """
+    with contextlib.ExitStack() as stack:
+        jobs: dict[str, dict[str, list[str]]] = {script: {} for script in COMMANDS.values()}
+        for case, folder in places.values():
+            argv = [str(part) for part in case.build(Place(folder, stack))]
+            jobs[COMMANDS[case.command]][str(folder)] = argv
+        servers = []
+        for script, argvs in jobs.items():
+            command = [sys.executable, str(Path(__file__).with_name("forked.py")), str(CHECKOUT / script)]
+            servers.append(subprocess.Popen(command, stdin=subprocess.PIPE, text=True, env=_environment()))
+            servers[-1].stdin.write(json.dumps(argvs))
+            servers[-1].stdin.close()
+        for server in servers:
+            assert server.wait(timeout=2 * LONGEST) == 0
+    return {name: _of_fork(folder) for name, (_, folder) in places.items()}
+
+
+def _environment() -> dict[str, str]:
+    # With the allocator's settings train_net.py need not start anew.
+    return {**os.environ, **SETTINGS, "OMP_NUM_THREADS": "1", "DETECTRON2_DATASETS": "nowhere"}
+
+
+def _of_fork(folder: Path) -> Outcome:
+    status, out, err = (folder.with_name(f"{folder.name}.{part}").read_bytes() for part in ("status", "out", "err"))
+    return _outcome(int(status), out, err)
+
+
+def _outcome(status: int, out: bytes, err: bytes) -> Outcome:
+    return Outcome(status, out.decode(errors="backslashreplace"), err.decode(errors="backslashreplace"))
+
+
+@pytest.fixture(scope="session")
+def kept_predictors() -> Callable[..., Predictor]:
+    """Predictors by their options, each built once."""
+    return functools.cache(lambda config, options=(): Predictor(config, options=options))
+
+
+@pytest.fixture
+def quick_text(monkeypatch) -> None:
+    """Of more than a hundred words any embedding will do here: the text encoder would take minutes."""
+    embed = TextEmbedder._embed
+
+    def embed_few(self: TextEmbedder, vocabulary: Vocabulary) -> TextEmbeddings:
+        if len(vocabulary) <= 100:
+            return embed(self, vocabulary)
+        rows = F.normalize(torch.randn(len(vocabulary), 384, generator=torch.Generator().manual_seed(0)), dim=-1)
+        return TextEmbeddings(rows, torch.arange(len(vocabulary)))
+
+    monkeypatch.setattr(TextEmbedder, "_embed", embed_few)
+
+
+@pytest.fixture
+def run_here(load_script, kept_predictors, quick_text, monkeypatch) -> Iterator[Callable[[Case, Path], Outcome]]:
+    """As :func:`run_process`, through ``main(argv)``; models are built once for all cases."""
+
+    def run(case: Case, folder: Path) -> Outcome:
+        script = load_script(COMMANDS[case.command])
+        if case.command == "demo":
+            monkeypatch.setattr(script, "Predictor", kept_predictors)
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("DETECTRON2_DATASETS", "nowhere")
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.ExitStack() as stack:
+            argv = [str(part) for part in case.build(Place(folder, stack))]
+            stack.enter_context(contextlib.redirect_stdout(out))
+            stack.enter_context(contextlib.redirect_stderr(err))
+            status = script.main(argv)
+        return Outcome(status, out.getvalue(), err.getvalue())
+
+    return run

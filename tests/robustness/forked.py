@@ -1,0 +1,57 @@
+"""A command's script is imported once, then run in a new process for each of many argument lists.
+
+    python forked.py demo/demo.py < jobs.json
+
+The jobs are an object of folder -> arguments. Beside each folder, files of its name with .out, .err and .status hold
+what the process wrote to its streams, and its exit status.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+
+def load(path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("command", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(script: ModuleType, folder: str, argv: list[str]) -> None:
+    """The child: its folder and streams, the arguments where a script finds them, and its own end."""
+    os.chdir(folder)
+    for descriptor, ending in ((1, "out"), (2, "err")):
+        os.dup2(os.open(f"{folder}.{ending}", os.O_WRONLY | os.O_CREAT), descriptor)
+    sys.argv = [script.__file__, *argv]
+    try:
+        status = script.main()
+    except SystemExit as end:
+        status = end.code
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def main() -> None:
+    script = load(sys.argv[1])
+    for folder, argv in json.load(sys.stdin).items():
+        child = os.fork()
+        if child == 0:
+            run(script, folder, argv)
+        _, status = os.waitpid(child, 0)
+        Path(f"{folder}.status").write_text(str(os.waitstatus_to_exitcode(status)))
+
+
+if __name__ == "__main__":
+    main()

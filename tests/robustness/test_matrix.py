@@ -1,0 +1,77 @@
+"""Every case of bad input: status, one line, and nothing half-written; by function call and as a process."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.robustness.case import Case
+from tests.robustness.cases import CASES
+from tests.robustness.conftest import Outcome, run_process, run_processes
+
+pytest.importorskip("rasterio", reason="needs the extra 'geo'")
+
+IDS = [case.what for case in CASES]
+PROCESSES = [case for case in CASES if case.as_process]
+
+_UNFINISHED = re.compile(r"^\..*\.\d+(\.\w+)?$")  # what atomic_path writes to before the file has its name
+
+
+def judge(case: Case, outcome: Outcome, folder: Path) -> None:
+    said = outcome.out + outcome.err
+    assert outcome.status == case.status, said[-3000:]
+    assert "Traceback" not in said, said[-3000:]
+    assert "Warning" not in outcome.err, outcome.err[-3000:]
+    stream = outcome.out if case.marker == "problem: " else outcome.err
+    lines = [line.rpartition("\r")[2] for line in stream.splitlines()]
+    problems = [line.removeprefix(case.marker) for line in lines if line.startswith(case.marker)]
+    if case.status:
+        assert len(problems) == 1, problems
+        assert case.line.fullmatch(problems[0]), f"saw:      {problems[0]}\nexpected: {case.sees}"
+    else:
+        assert problems == []
+    left = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+    assert [path for path in left if _UNFINISHED.match(path.name) or path.suffix == ".parts"] == []
+    output = folder / "out"
+    for path in output.rglob("*.png"):
+        with Image.open(path) as picture:
+            picture.load()
+    if case.status == 2:
+        assert list(output.rglob("*.pth")) == []
+        if case.command in ("demo", "check"):
+            assert [path for path in left if output in path.parents] == []
+    if case.proves is not None:
+        case.proves(folder)
+
+
+def test_there_are_enough_and_each_is_told_apart():
+    assert len(CASES) >= 60 and len(set(IDS)) == len(CASES)
+    assert len(PROCESSES) >= 10 and {case.command for case in PROCESSES} == {"train_net", "demo", "prepare", "check"}
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_in_this_process(case, run_here, tmp_path):
+    judge(case, run_here(case, tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize("case", PROCESSES, ids=[case.what for case in PROCESSES])
+def test_as_a_process(case, tmp_path):
+    judge(case, run_process(case, tmp_path), tmp_path)
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    """Of all cases, as processes; name -> folder and outcome."""
+    places = {case.what: (case, tmp_path_factory.mktemp("case")) for case in CASES}
+    results = run_processes(places)
+    return {name: (folder, results[name]) for name, (_, folder) in places.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_all_as_processes(case, outcomes):
+    folder, outcome = outcomes[case.what]
+    judge(case, outcome, folder)
