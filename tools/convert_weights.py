@@ -149,7 +149,7 @@ def convert(arguments: argparse.Namespace) -> str:
         raise InputError(f"--output: {output} must end in .safetensors")
     if output.exists() and not arguments.overwrite:
         raise InputError(f"--output: {output} exists already; give another name or --overwrite")
-    weights = read_weights(path)
+    weights = read_weights(path, arguments.trust_pickle)
     known = find_known(path)
     name = arguments.model or (known and known.model)
     if not name:
@@ -241,6 +241,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--image-size", type=int, help="resize the positional embedding to square images of this side")
     parser.add_argument("--half", action="store_true", help="write half precision")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    parser.add_argument("--trust-pickle", action="store_true", help="read a file that holds Python objects beside "
+                        "tensors, which can run any program as it is read: only of authors whom you trust")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="print the files that are known by name, and stop")
     arguments = parser.parse_args(argv)
     if arguments.list:

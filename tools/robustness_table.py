@@ -34,8 +34,8 @@ SECURITY = """\
 
 - **Nothing in a file runs.** Configs, dataset files and vocabularies are read as plain YAML or JSON: a tag that would
   build a Python object is an error. Checkpoints and CLIP weights are read with `torch.load(..., weights_only=True)` or
-  safetensors; a file with any other pickled object is refused, and there is no option to read it: none of the published
-  weights needs one. OpenAI's CLIP archives are TorchScript programs, and `torch.jit.load` runs parts of a program while
+  safetensors; a file with any other pickled object is refused. CLIP weights that have such objects beside them can be
+  converted, by whoever trusts their authors: `tools/convert_weights.py --trust-pickle`. OpenAI's CLIP archives are TorchScript programs, and `torch.jit.load` runs parts of a program while
   it loads, which can write to any file (`tests/modeling/test_torchscript.py` has one that does); sgovss takes the
   tensors out of such an archive without it. There is no `eval` and no shell.
 - **Nothing is written elsewhere.** `datasets/prepare.py` does not unpack archives: it reads members one by one, and names

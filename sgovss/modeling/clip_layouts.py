@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from sgovss.errors import InputError
 from sgovss.modeling.clip_models import NO_WEIGHTS, is_torchscript
+from sgovss.modeling.torchscript import read_torchscript
 
 State = dict[str, torch.Tensor]
 
@@ -59,16 +60,20 @@ class Weights(NamedTuple):
     left_out: tuple[str, ...]
 
 
-def read_weights(path: Path) -> Weights:
-    """Read a file of CLIP weights: tensors and plain values only, no Python objects.
+def read_weights(path: Path, trusted: bool = False) -> Weights:
+    """Read a file of CLIP weights.
+
+    Args:
+        trusted: build the Python objects that it may hold beside tensors, which can run any program.
 
     Raises:
-        InputError: the file is missing or damaged, holds Python objects, or no state dict of a CLIP model.
+        InputError: the file is missing or damaged, holds Python objects and is not trusted, or no state dict of a CLIP
+            model.
     """
     if not path.is_file():
         raise InputError(f"no file {path}; give a file of CLIP weights (.pt, .pth, .bin or .safetensors)")
     archive = is_torchscript(path)
-    content = _read(path, archive)
+    content = _read(path, archive, trusted)
     nested = isinstance(content.get("state_dict"), dict)
     state = content["state_dict"] if nested else content
     left_out = tuple(key for key in content if key != "state_dict") if nested else ()
@@ -82,17 +87,17 @@ def read_weights(path: Path) -> Weights:
     return Weights(state, layout, " and ".join(dtypes), left_out)
 
 
-def _read(path: Path, archive: bool) -> dict[str, Any]:
+def _read(path: Path, archive: bool, trusted: bool) -> dict[str, Any]:
     try:
         if archive:
-            return dict(torch.jit.load(path, map_location="cpu").state_dict())
+            return read_torchscript(path)
         if path.suffix == ".safetensors":
             return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=not trusted)
     except pickle.UnpicklingError as error:
         raise InputError(
             f"{path}: damaged, or holds Python objects beside tensors, which are not read because they can run code; "
-            "copy it again or get the weights alone from its authors"
+            "copy it again, get the weights alone from its authors, or, if you trust them, give --trust-pickle"
         ) from error
     except Exception as error:  # what a damaged file raises depends on where it is cut
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]

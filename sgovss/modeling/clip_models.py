@@ -154,7 +154,7 @@ def load_weights_file(model: nn.Module, path: Path) -> None:
     except pickle.UnpicklingError as error:
         raise InputError(
             f"MODEL.CLIP.WEIGHTS: {path} is damaged, or holds more than tensors, which could run any program when read "
-            "and is not; copy it again, or get the weights alone, best as .safetensors"
+            "and is not; copy it again, or see tools/convert_weights.py --trust-pickle"
         ) from error
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"MODEL.CLIP.WEIGHTS: {path}: {_mismatch(error)}") from error

@@ -91,7 +91,7 @@ def _outcome(status: int, out: bytes, err: bytes) -> Outcome:
 @pytest.fixture(scope="session")
 def kept_predictors() -> Callable[..., Predictor]:
     """Predictors by their options, each built once."""
-    return functools.cache(lambda config, options=(): Predictor(config, options=options))
+    return functools.cache(Predictor)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import re
@@ -190,6 +191,20 @@ def test_values_that_cannot_be_right_are_refused(tmp_path, convert, value, optio
     bare(clip, tmp_path / "RemoteCLIP-ViT-B-32.pt")
     status, error = convert(tmp_path / "RemoteCLIP-ViT-B-32.pt", *options)
     assert (status, expected in error, "visual.proj" in error) == (2, True, True)
+
+
+def test_python_objects_are_read_only_if_trusted(tmp_path, convert):
+    """As of a training that saved its arguments with the weights."""
+    clip = small_clip()
+    content = {"state_dict": clip.state_dict(), "args": argparse.Namespace(lr=1e-4)}
+    torch.save(content, tmp_path / "RemoteCLIP-ViT-B-32.pt")
+    status, error = convert(tmp_path / "RemoteCLIP-ViT-B-32.pt")
+    assert (status, "if you trust them, give --trust-pickle" in error) == (2, True)
+    assert not (tmp_path / "converted.safetensors").exists()
+    status, report = convert(tmp_path / "RemoteCLIP-ViT-B-32.pt", "--trust-pickle")
+    assert (status, "left out: args" in report) == (0, True)
+    converted = load_file(tmp_path / "converted.safetensors")
+    assert all(torch.equal(converted[key], value) for key, value in clip.state_dict().items())
 
 
 def test_an_existing_file_is_kept_unless_told_otherwise(tmp_path, convert):

@@ -107,7 +107,7 @@ def read(path: Path) -> np.ndarray:
 def predictor():
     import sgovss
 
-    return sgovss.Predictor("sgovss_tiny.yaml", options=("MODEL.DEVICE", "cpu"))
+    return sgovss.Predictor("sgovss_tiny.yaml", options=("MODEL.DEVICE", "cpu"), precision="auto")  # as the demo
 
 
 def same_as_rgb(folder: Path) -> None:

@@ -136,8 +136,7 @@ CASES: list[Case] = [
         "train_net",
         clip(lambda place: clip_file(place, hook=Shell(place.folder / "trace"))),
         f"MODEL.CLIP.WEIGHTS: …/clip.pt is {_PICKLED}, which could run any program when read and is not; copy it "
-        "again, or "
-        "get the weights alone, best as .safetensors",
+        "again, or see tools/convert_weights.py --trust-pickle",
         proves=no_trace,
     ),
     refused(
@@ -145,8 +144,7 @@ CASES: list[Case] = [
         "train_net",
         clip(program),
         f"MODEL.CLIP.WEIGHTS: …/clip.pt is {_PICKLED}, which could run any program when read and is not; copy it "
-        "again, or "
-        "get the weights alone, best as .safetensors",
+        "again, or see tools/convert_weights.py --trust-pickle",
         proves=no_trace,
     ),
 ]
