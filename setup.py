@@ -71,7 +71,6 @@ EXTRAS = {
         "playwright>=1.40",  # drives a Chromium through the web page
         "ruff>=0.12",  # lint and format
         "scikit-learn>=1.4",  # independent reference for the evaluator's tests
-        "setuptools>=77",  # builds the wheel in the packaging tests without a network
         *ONNX,  # exports are tested
     ],
 }
