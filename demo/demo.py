@@ -7,6 +7,8 @@
     python demo/demo.py --config-file configs/sgovss_tiny.yaml --input county.tif --bands 4,3,2 --polygons \\
         --vocabulary words.txt --threshold 0.3 --output output/county
 
+    python demo/demo.py --onnx model.onnx --input photos/ --vocabulary words.txt --output output/mine
+
 Rasters (.tif, .vrt, .jp2, .img) become GeoTIFFs with the source's coordinates, window by window (extra geo).
 """
 
@@ -33,6 +35,8 @@ from tqdm import tqdm
 from sgovss.config import load_config
 from sgovss.engine.checkpoint import expect_own_weights
 from sgovss.errors import InputError, command
+from sgovss.export.onnx_file import OnnxImagePath
+from sgovss.export.onnx_predictor import OnnxPredictor, onnx_config
 from sgovss.files import sole_run, write_json_atomically
 from sgovss.inference.files import RASTER_SUFFIXES, find_images, is_large, segment_file
 from sgovss.inference.predictor import Predictor
@@ -60,9 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Listed once: what one process writes must not be another's input.
     images = find_images(args.input, without=args.output)
     _scene_options(args)
-    cfg = load_config(args.config_file, args.opts)
-    if cfg.MODEL.WEIGHTS:
-        expect_own_weights(cfg, cfg.MODEL.WEIGHTS)
+    _expect_model(args)
     # The other machines write to the first one's folder.
     with nullcontext() if args.machine_rank else sole_run(args.output):
         launch(
@@ -80,6 +82,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if failed:
         print(f"{len(failed)} of {len(images)} images failed", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _expect_model(args: argparse.Namespace) -> None:
+    """Raise an InputError if the files that are to be a model are none."""
+    if args.onnx:
+        if args.precision == "bfloat16":
+            raise InputError("--precision bfloat16: an ONNX file computes in float32; leave out --precision")
+        onnx_config(OnnxImagePath(args.onnx), args.opts)
+        return
+    cfg = load_config(args.config_file, args.opts)
+    if cfg.MODEL.WEIGHTS:
+        expect_own_weights(cfg, cfg.MODEL.WEIGHTS)
 
 
 def segment_all(args: argparse.Namespace, images: Mapping[Path, Path]) -> None:
@@ -122,7 +136,7 @@ def _report(args: argparse.Namespace, output: Path, processes: int) -> None:
         entries += [ReportEntry.from_json(entry) for entry in content["entries"]]
         problems += content["problems"]
         _share(output, rank).unlink()
-    settings = {"command": args.command, "words": args.vocabulary, "model": args.config_file}
+    settings = {"command": args.command, "words": args.vocabulary, "model": str(args.onnx or args.config_file)}
     write_report(output / "report.html", entries, settings, problems)
     write_json_atomically(
         output / _SUMMARY, {"images": [entry.title for entry in entries], "failed": problems, **settings}
@@ -138,7 +152,7 @@ def _segment(args: argparse.Namespace) -> Segment:
     """What segments one file, whichever kind it is."""
     vocabulary, rejection = Vocabulary.parse(args.vocabulary), _rejection(args)
     scored = rejection.scored(vocabulary)
-    predictor = Predictor(args.config_file, options=tuple(args.opts), precision=args.precision)
+    predictor = _predictor(args)
     # Words that the model cannot read are no image's fault.
     predictor.model.text_embedder(scored)
     scene = _scene_mapper(args, predictor, vocabulary)
@@ -156,6 +170,12 @@ def _segment(args: argparse.Namespace) -> Segment:
         return scene(path, target)
 
     return segment
+
+
+def _predictor(args: argparse.Namespace) -> Predictor:
+    if args.onnx:
+        return OnnxPredictor(args.onnx, tuple(args.opts))
+    return Predictor(args.config_file, options=tuple(args.opts), precision=args.precision)
 
 
 def _scene_mapper(args: argparse.Namespace, predictor: Predictor, vocabulary: Vocabulary) -> Segment | None:
@@ -182,6 +202,8 @@ def _scene_options(args: argparse.Namespace):
     from sgovss.rasters.scene import SceneOptions
 
     smallest, in_pixels = _min_area(args.min_area)
+    if args.cache and args.onnx:
+        raise InputError("--cache keeps encoded windows, but --onnx goes from windows to scores; leave one of them out")
     if args.gsd < 0:
         raise InputError(f"--gsd: {args.gsd:g} is no distance; give metres per pixel, such as 0.3")
     if args.aoi is not None and not args.aoi.exists():
@@ -234,7 +256,9 @@ _SCENE_ONLY = (
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="a config, or the name of one of sgovss")
+    model = parser.add_mutually_exclusive_group(required=True)
+    model.add_argument("--config-file", metavar="FILE", help="a config, or the name of one of sgovss")
+    model.add_argument("--onnx", type=Path, metavar="FILE", help="a model of tools/export_model.py (extra onnx)")
     parser.add_argument(
         "--input", required=True, nargs="+", metavar="PATH", help="images and rasters, or folders of them"
     )

@@ -176,18 +176,28 @@ def load_config(path: str | Path, options: Sequence[str] = ()) -> CfgNode:
     Raises:
         InputError: no such file, not YAML, an unknown key, or a value that is wrong.
     """
-    defaults = get_cfg()
-    add_sgovss_config(defaults)
-    cfg = defaults.clone()
+    cfg = get_cfg()
+    add_sgovss_config(cfg)
     _merge_file(cfg, config_path(path))
+    add_options(cfg, options)
+    return cfg
+
+
+def add_options(cfg: CfgNode, options: Sequence[str]) -> None:
+    """Set alternating keys and values, as on the command line, in place; then check all values.
+
+    Raises:
+        InputError: an unknown key, or a value that is wrong.
+    """
     if len(options) % 2:
         raise InputError(f"options come in pairs of KEY VALUE, but '{options[-1]}' has no value")
     try:
         cfg.merge_from_list(list(options))
     except (KeyError, ValueError, AssertionError, AttributeError) as error:
         raise InputError(f"options: {_reason(error)}; configs/base.yaml and sgovss/config.py list the keys") from error
+    defaults = get_cfg()
+    add_sgovss_config(defaults)
     check_values(cfg, defaults)
-    return cfg
 
 
 def _merge_file(cfg: CfgNode, path: Path) -> None:

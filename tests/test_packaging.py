@@ -78,7 +78,7 @@ def test_metadata_names_version_licence_and_extras(wheel: Path) -> None:
     (metadata,) = importlib.metadata.distributions(name="sgovss", path=[str(wheel)])
     assert metadata.version == wheel.name.split("-")[1]
     assert "Apache-2.0" in (metadata.metadata["License-Expression"] or metadata.metadata["License"])
-    assert {"tiny", "geo", "app", "dev", "all"} <= set(metadata.metadata.get_all("Provides-Extra"))
+    assert {"tiny", "geo", "app", "onnx", "dev", "all"} <= set(metadata.metadata.get_all("Provides-Extra"))
 
 
 def test_all_is_the_union_of_the_extras(wheel: Path) -> None:

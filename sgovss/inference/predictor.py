@@ -13,7 +13,7 @@ import yaml
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 
-from sgovss.config import load_config
+from sgovss.config import add_options, load_config
 from sgovss.engine.checkpoint import expect_own_weights, load_weights, read_checkpoint
 from sgovss.errors import InputError
 from sgovss.fingerprint import fingerprint
@@ -112,8 +112,10 @@ class Predictor:
         if isinstance(vocabulary, str):
             vocabulary = Vocabulary.parse(vocabulary)
         # np.array copies: torch wants memory that is writable.
-        tensor = torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))
-        output = self.model([{"image": tensor, "vocabulary": rejection.scored(vocabulary)}])[0]["sem_seg"]
+        tensor = torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C")).to(self.model.device)
+        scored = rejection.scored(vocabulary)
+        with torch.no_grad():
+            output = self.model.view(lambda images: self.model.scores(images, scored), tensor)
         labels, scores = rejection(output, len(vocabulary))
         return Prediction(labels.cpu().numpy(), scores.cpu().numpy(), rejection.legend(vocabulary))
 
@@ -128,7 +130,7 @@ def _read(config: CfgNode | str | Path | None, weights: str | Path | None, optio
         return load_config(config, options)
     cfg = config.clone()
     cfg.defrost()
-    cfg.merge_from_list(list(options))
+    add_options(cfg, options)
     return cfg
 
 
@@ -138,8 +140,24 @@ def config_of(checkpoint: str | Path) -> CfgNode:
     Raises:
         InputError: the file is missing, damaged or something else.
     """
-    saved = yaml.safe_load(read_checkpoint(checkpoint)["config"])
+    return config_from_dump(read_checkpoint(checkpoint)["config"], checkpoint)
+
+
+def config_from_dump(dump: str, source: str | Path) -> CfgNode:
+    """A config that was written as YAML into a file, on the devices of this machine.
+
+    Args:
+        dump: as ``cfg.dump()`` gave it.
+        source: the file, for messages.
+
+    Raises:
+        InputError: it has keys or values that this version does not know.
+    """
+    saved = yaml.safe_load(dump)
     saved["MODEL"].pop("DEVICE")
     cfg = load_config("base.yaml")
-    cfg.merge_from_other_cfg(CfgNode(saved))
+    try:
+        cfg.merge_from_other_cfg(CfgNode(saved))
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{source}: its config is of another version of sgovss ({error})") from error
     return cfg

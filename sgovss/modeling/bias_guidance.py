@@ -41,7 +41,7 @@ class RSBias(nn.Module):
             pooled = F.adaptive_avg_pool2d(levels[name], _BIAS_GRID)
             cells.append(layer(pooled.flatten(2).transpose(1, 2)))
         context = torch.cat(cells, dim=1)
-        queries = self.queries.expand(len(context), -1, -1)
+        queries = self.queries.expand(context.shape[0], -1, -1)
         return self.norm(queries + self.gather(queries, context))
 
 
@@ -91,15 +91,15 @@ class BiasGuidedRefinement(nn.Module):
         """
         bias = self.bias(levels)
         # Unit vectors have entries of about D ** -0.5; the hidden width wants entries of about one.
-        hidden = self.text_input(text * text.shape[-1] ** 0.5).expand(len(bias), -1, -1)
+        hidden = self.text_input(text * text.shape[-1] ** 0.5).expand(bias.shape[0], -1, -1)
         norm = self.norms["text"]
         hidden = hidden + self.text_attention(norm(hidden), norm(hidden))
         refined_bias = bias + self.bias_from_text(self.norms["bias"](bias), hidden)
         hidden = hidden + self.text_from_bias(self.norms["text_bias"](hidden), bias)
         context = self.norms["refined"](torch.cat([hidden, refined_bias], dim=1))
-        refined_text = text + self.text_output(context[:, : len(text)])
+        refined_text = text + self.text_output(context[:, : text.shape[0]])
         refined = {name: layer(levels[name], context) for name, layer in self.visual.items()}
-        factor = 1 + self.channel_output(context[:, len(text) :].mean(dim=1))
+        factor = 1 + self.channel_output(context[:, text.shape[0] :].mean(dim=1))
         refined["dense"] = refined["dense"] * factor[:, :, None, None]
         return refined_text, refined, refined_bias
 

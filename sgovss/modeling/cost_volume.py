@@ -176,7 +176,7 @@ class CostVolumeHead(nn.Module):
         self, levels: Mapping[str, torch.Tensor], text: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, Mapping[str, torch.Tensor]]:
         """The cost map (B, T, h, w), with the refined text (B, T, D) and maps it came from."""
-        refined_text: torch.Tensor = text.expand(len(levels["dense"]), -1, -1)
+        refined_text: torch.Tensor = text.expand(levels["dense"].shape[0], -1, -1)
         if self.refinement is not None:
             refined_text, levels, _ = self.refinement(text, levels)
         return correlate(levels["dense"], refined_text), refined_text, levels

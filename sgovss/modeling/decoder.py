@@ -44,7 +44,7 @@ class SpatialRefinement(nn.Module):
         """Embedding (B * T, dim, h, w) and the result of :meth:`guided` -> (B * T, dim, h, w)."""
         hidden = self.expand(self.norm(self.depthwise(x)))
         if guided is not None:
-            hidden = (hidden.unflatten(0, (len(guided), -1)) + guided[:, None]).flatten(0, 1)
+            hidden = (hidden.unflatten(0, (guided.shape[0], -1)) + guided[:, None]).flatten(0, 1)
         return x + self.contract(F.gelu(hidden))
 
 
@@ -85,7 +85,7 @@ class ClassAttention(nn.Module):
         guide = F.linear(guide, of_text, self.query_key.bias)
         rows = [
             self._attend_row(self.norm(row.permute(0, 3, 4, 1, 2)), of_cells, guide[:, None, None])
-            for row in cells.split(_part(cells.shape[-2], cells[..., :1, :].numel() * 4), dim=-2)
+            for row in _split(cells, _part(cells.shape[-2], cells[..., :1, :].numel() * 4), -2)
         ]
         return torch.cat(rows, dim=1).permute(0, 3, 4, 1, 2)
 
@@ -161,9 +161,9 @@ class DecoderStage(nn.Module):
         if self.classes is not None:
             cells = x.flatten(0, 1)
             cells = F.adaptive_avg_pool2d(cells, grid) if tuple(x.shape[-2:]) != tuple(grid) else cells
-            changes = self.classes(cells.unflatten(0, x.shape[:2]), text).split(count, 1)
+            changes = _split(self.classes(cells.unflatten(0, x.shape[:2]), text), count)
         embeddings, costs = _Gathered(x.shape[1]), []
-        for part, change in zip(x.split(count, 1), changes, strict=True):
+        for part, change in zip(_split(x, count), changes, strict=True):
             embedding, addition = self._enlarge(part, change)
             costs.append(addition)
             if not self.last:
@@ -254,8 +254,16 @@ class MultiscaleDecoder(nn.Module):
 
 
 def _part(count: int, elements: int) -> int:
-    """How many of ``count`` items, of so many elements each, to work on at a time; all if gradients are asked for."""
-    return count if torch.is_grad_enabled() else min(count, max(1, _AT_ONCE // elements))
+    """How many of ``count`` items, of so many elements each, to work on at a time; all if gradients are asked for, and
+    while a program is made of the model, since how many would be a constant in it."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return count
+    return min(count, max(1, _AT_ONCE // elements))
+
+
+def _split(x: torch.Tensor, count: int, dim: int = 1) -> Sequence[torch.Tensor]:
+    """Parts of ``count`` items; the whole as it is, since exported programs cannot hold a split of unknown size."""
+    return [x] if count == x.shape[dim] else x.split(count, dim)
 
 
 class _Gathered:

@@ -186,16 +186,17 @@ class SGOVSS(nn.Module):
         text = self.text_embedder(vocabulary)
         with autocast(self.precision, self.device):
             logits = self.head(encoded.levels, text.embeddings)
-        logits = _best_word(logits, text, len(vocabulary))
-        logits = F.interpolate(logits.float(), size=encoded.padded_size, mode="bilinear", align_corners=False)
-        return logits.sigmoid_()[..., : encoded.size[0], : encoded.size[1]]
+        if len(text.owners) > len(vocabulary):
+            logits = best_word(logits, text.owners, len(vocabulary))
+        return scores_of(logits, encoded)
 
     def _prepare(self, images: torch.Tensor) -> torch.Tensor:
         """Normalise, and pad right and below to what the encoder divides by, repeating the border."""
         images = (images.float() - self.pixel_mean) / self.pixel_std
         divisor = self.image_encoder.size_divisibility
-        missing = [-side % divisor for side in images.shape[-2:]]
-        return F.pad(images, (0, missing[1], 0, missing[0]), mode="replicate") if any(missing) else images
+        # Written so that torch.export sees a multiple of the divisor in the sum of side and padding.
+        missing = [(side + divisor - 1) // divisor * divisor - side for side in images.shape[-2:]]
+        return F.pad(images, (0, missing[1], 0, missing[0]), mode="replicate")
 
     def _progress(self) -> float:
         return min(1.0, get_event_storage().iter / self.final_iter) if has_event_storage() else 0.0
@@ -210,13 +211,17 @@ def _one_word_each(text: TextEmbeddings) -> torch.Tensor:
     return text.embeddings[order[first]]
 
 
-def _best_word(logits: torch.Tensor, text: TextEmbeddings, classes: int) -> torch.Tensor:
-    """Maximum over the words of each class: (B, N, h, w) -> (B, T, h, w)."""
-    if logits.shape[1] == classes:
-        return logits
-    index = text.owners.view(1, -1, 1, 1).expand_as(logits)
-    lowest = logits.new_full((len(logits), classes, *logits.shape[-2:]), float("-inf"))
+def best_word(logits: torch.Tensor, owners: torch.Tensor, classes: int) -> torch.Tensor:
+    """Maximum over the words of each class, whose numbers the owners (N,) are: (B, N, h, w) -> (B, T, h, w)."""
+    index = owners.view(1, -1, 1, 1).expand_as(logits)
+    lowest = logits.new_full((logits.shape[0], classes, *logits.shape[-2:]), float("-inf"))
     return lowest.scatter_reduce(1, index, logits, reduce="amax")
+
+
+def scores_of(logits: torch.Tensor, encoded: EncodedImages) -> torch.Tensor:
+    """Logits (B, T, h, w) of the padded images -> scores (B, T, H, W) in 0..1 of the images."""
+    logits = F.interpolate(logits.float(), size=encoded.padded_size, mode="bilinear", align_corners=False)
+    return logits.sigmoid_()[..., : encoded.size[0], : encoded.size[1]]
 
 
 def _crop(logits: torch.Tensor, padded: torch.Size, labels: torch.Size) -> torch.Tensor:

@@ -107,7 +107,9 @@ class ViTTower(nn.Module):
         """(B, 3, H, W) -> res3, res4, res5 and dense; see :class:`CLIPImageEncoder`."""
         patches = self.patch_embedding(images)
         grid = patches.shape[-2:]
-        tokens = torch.cat([self.class_embedding.expand(len(images), 1, -1), patches.flatten(2).transpose(1, 2)], dim=1)
+        tokens = torch.cat(
+            [self.class_embedding.expand(images.shape[0], 1, -1), patches.flatten(2).transpose(1, 2)], dim=1
+        )
         x = self.ln_pre(tokens + self._positions(grid))
         maps = {}
         for number, block in enumerate(self.blocks, start=1):

@@ -1,0 +1,146 @@
+"""The image path as one graph, and whether an exported file gives what the model gives."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from timm.layers import Conv2dSame
+from torch import nn
+from torch.export import Dim, ExportedProgram
+
+from sgovss.errors import InputError
+from sgovss.modeling.meta_arch import SGOVSS, best_word, scores_of
+from sgovss.vocabulary import Vocabulary
+
+Run = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""What takes and returns what :meth:`ImagePath.forward` does."""
+
+INPUTS = {"images": {0: "batch", 2: "height", 3: "width"}, "embeddings": {0: "words"}, "starts": {0: "classes"}}
+"""Names of the inputs in order, and of their axes that are free."""
+
+TOLERANCE = 1e-4
+"""Of scores in 0..1, between an exported file and the model."""
+
+_VOCABULARIES = (
+    "building",
+    "building|house, road, tree|forest|wood, water",
+    "building, road, tree, water, bare soil, car, ship, farmland, storage tank, tennis court, swimming pool, runway",
+)
+
+
+class ImagePath(nn.Module):
+    """Everything of a model between the text encoder and the scores; :meth:`SGOVSS.scores` for given embeddings.
+
+    Args:
+        model: in inference mode and float32, without a twin; it is not changed.
+    """
+
+    def __init__(self, model: SGOVSS) -> None:
+        super().__init__()
+        # A copy, for what is changed below, without the text encoder, which has no part in this.
+        self.model = copy.deepcopy(model, {id(model.text_embedder): None}).requires_grad_(False)
+        _pad_in_advance(self.model.image_encoder)
+
+    def forward(self, images: torch.Tensor, embeddings: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
+        """Segment images.
+
+        Args:
+            images: (B, 3, H, W) float32 RGB in 0..255, of any size.
+            embeddings: (N, D) float32, L2-normalised; a row for every word, class after class.
+            starts: (T,) int64, the row of each class's first word; 0, 1, 2, ... where no class has a synonym.
+
+        Returns:
+            (B, T, H, W) float32 scores in 0..1, the best word of each class.
+        """
+        encoded = self.model.encode(images)
+        rows = torch.arange(embeddings.shape[0], device=embeddings.device)
+        owners = (rows[:, None] >= starts).sum(dim=1) - 1
+        logits = best_word(self.model.head(encoded.levels, embeddings), owners, starts.shape[0])
+        return scores_of(logits, encoded)
+
+
+def starts_of(owners: torch.Tensor, classes: int) -> torch.Tensor:
+    """The class of each word, (N,) ascending -> the row of each class's first word, (T,) int64."""
+    return torch.searchsorted(owners, torch.arange(classes, device=owners.device))
+
+
+def trace(model: SGOVSS) -> ExportedProgram:
+    """The image path as a program of torch.export, for any number of images, words and classes and any size.
+
+    ``program.module(check_guards=False)`` runs it. Its guards are about the order of memory, in which the trace may
+    differ from other sizes while the results do not; so it has to be checked, by :func:`expect_equal`.
+    """
+    path = ImagePath(model)
+    divisor, device = model.image_encoder.size_divisibility, model.device
+    # All sizes differ from one another and from one, or the trace would take some for the same or for constants.
+    images = torch.zeros(2, 3, 7 * divisor - 5, 4 * divisor - 3, device=device)
+    embeddings = torch.ones(7, model.image_encoder.output_shape()["dense"].channels, device=device)
+    starts = torch.arange(5, device=device)
+    shapes = {name: dict.fromkeys(axes, Dim.DYNAMIC) for name, axes in INPUTS.items()}
+    # Where gradients may be asked for, the decoder takes all classes at once: how many at a time depends on sizes.
+    with torch.enable_grad():
+        return torch.export.export(path, (images, embeddings, starts), dynamic_shapes=shapes)
+
+
+@torch.no_grad()
+def expect_equal(model: SGOVSS, run: Run, size: int, source: str) -> float:
+    """Compare an exported image path with the model it came from, on random images and several vocabularies.
+
+    Args:
+        model: in inference mode.
+        run: the exported image path.
+        size: side of the largest images in pixels; more than one and a half times the encoder's divisor.
+        source: what to call it in messages.
+
+    Returns:
+        the largest difference of scores in 0..1.
+
+    Raises:
+        InputError: it is larger than :data:`TOLERANCE`.
+    """
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(1, size, size), (2, size * 2 // 3, size - 1), (3, size - 1, size * 2 // 3)]
+    differences = []
+    for shape, words in zip(shapes, _VOCABULARIES, strict=True):
+        images = torch.randint(0, 256, (shape[0], 3, *shape[1:]), generator=generator).float().to(model.device)
+        vocabulary = Vocabulary.from_string(words)
+        text = model.text_embedder(vocabulary)
+        found = run(images, text.embeddings, starts_of(text.owners, len(vocabulary)))
+        differences.append((found - model.scores(images, vocabulary)).abs().max())
+    worst = torch.stack(differences).max().item()
+    if not worst <= TOLERANCE:
+        raise InputError(
+            f"{source}: scores differ from the model's by {worst:.2g}, more than {TOLERANCE:g}; it is not written. "
+            "Please report the versions of torch, onnxscript and onnxruntime"
+        )
+    return worst
+
+
+class _PaddedConvolution(nn.Module):
+    """A convolution of timm that pads by its input's size, for inputs that are multiples of its stride.
+
+    What is missing to "same" is the kernel less the stride then. Traced as it is, the padding would be a formula of the
+    image's size, longer with every layer.
+    """
+
+    def __init__(self, layer: Conv2dSame) -> None:
+        super().__init__()
+        self.layer = layer
+        missing = [max(0, kernel - stride) for kernel, stride in zip(layer.kernel_size, layer.stride, strict=True)]
+        self.padding = [part for side in reversed(missing) for part in (side // 2, side - side // 2)]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        layer = self.layer
+        return F.conv2d(F.pad(x, self.padding), layer.weight, layer.bias, layer.stride, groups=layer.groups)
+
+
+def _pad_in_advance(module: nn.Module) -> None:
+    """Replace the convolutions that pad by their input's size, in place."""
+    for name, child in module.named_children():
+        if isinstance(child, Conv2dSame):
+            setattr(module, name, _PaddedConvolution(child))
+        else:
+            _pad_in_advance(child)

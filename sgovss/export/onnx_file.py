@@ -1,0 +1,138 @@
+"""ONNX files of the image path, with all in them that running them needs beside the text encoder's weights."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from torch.export import ExportedProgram
+
+from sgovss.errors import InputError
+from sgovss.export.image_path import INPUTS
+from sgovss.fingerprint import fingerprint
+from sgovss.modeling.meta_arch import SGOVSS
+from sgovss.version import __version__
+
+OPSET = 25
+"""The newest that both torch's exporter and onnxruntime know."""
+
+_PREFIX = "sgovss."
+
+
+def expect_packages(*names: str) -> None:
+    """Raise an InputError if one of these packages is not installed."""
+    if missing := [name for name in names if importlib.util.find_spec(name) is None]:
+        raise InputError(f"ONNX needs the package {missing[0]}: pip install 'sgovss[onnx]'")
+
+
+def metadata_of(model: SGOVSS, cfg: CfgNode) -> dict[str, str]:
+    """What an exported file says of itself.
+
+    Args:
+        model: what is exported.
+        cfg: the config it was built from, naming the weights of its text encoder.
+    """
+    return {
+        "version": __version__,
+        "model": cfg.MODEL.CLIP.NAME,
+        "templates": json.dumps(model.text_embedder.templates),
+        "text_encoder_sha256": fingerprint(model.text_embedder),
+        "size_divisibility": str(model.image_encoder.size_divisibility),
+        "config": cfg.dump(),
+    }
+
+
+def write_onnx(program: ExportedProgram, metadata: Mapping[str, str], path: Path) -> None:
+    """Write the program of :func:`sgovss.export.image_path.trace` as one ONNX file."""
+    average = torch.ops.aten.adaptive_avg_pool2d.default
+    exported = torch.onnx.export(
+        program,
+        input_names=list(INPUTS),
+        output_names=["scores"],
+        dynamic_shapes=INPUTS,
+        opset_version=OPSET,
+        custom_translation_table={average: _adaptive_average},
+        # onnxruntime does the same when it loads the file, and better.
+        optimize=False,
+        verbose=False,
+    )
+    exported.model.doc_string = (
+        "images: RGB in 0..255, any size. embeddings: of words, L2-normalised, class after class. starts: row of each "
+        "class's first word. scores: 0..1, the best word of each class."
+    )
+    exported.model.metadata_props.update({_PREFIX + key: value for key, value in metadata.items()})
+    exported.save(path, external_data=False)
+
+
+class OnnxImagePath:
+    """An ONNX file of the image path in onnxruntime; called as :class:`ImagePath` is, on CPU tensors.
+
+    Args:
+        path: written by :func:`write_onnx`.
+
+    Attributes:
+        path: of the file.
+        metadata: as :func:`metadata_of` gives it.
+
+    Raises:
+        InputError: no such file, no ONNX model, or none of sgovss; onnxruntime is not installed.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        expect_packages("onnxruntime")
+        import onnxruntime
+
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise InputError(f"{path}: no such file; tools/export_model.py writes ONNX files")
+        options = onnxruntime.SessionOptions()
+        # It has threads of its own, which should be as many as torch's.
+        options.intra_op_num_threads = torch.get_num_threads()
+        available = onnxruntime.get_available_providers()
+        providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers)
+        except Exception as error:  # what a damaged file raises depends on where it is cut
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{path}: onnxruntime cannot read this as an ONNX model ({reason})") from error
+        found = self._session.get_modelmeta().custom_metadata_map
+        self.metadata = {key.removeprefix(_PREFIX): value for key, value in found.items() if key.startswith(_PREFIX)}
+        if "config" not in self.metadata:
+            raise InputError(f"{path}: an ONNX model, but not one that tools/export_model.py wrote")
+
+    def __call__(self, images: torch.Tensor, embeddings: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W), (N, D) and (T,) -> scores (B, T, H, W); see :meth:`ImagePath.forward`."""
+        tensors = (images, embeddings, starts)
+        arrays = {name: np.ascontiguousarray(tensor) for name, tensor in zip(INPUTS, tensors, strict=True)}
+        return torch.from_numpy(self._session.run(None, arrays)[0])
+
+
+def _adaptive_average(maps, size):
+    """F.adaptive_avg_pool2d in ONNX, which has no pooling onto a given grid: a matrix for each axis.
+
+    Args:
+        maps: ONNX value (B, C, H, W).
+        size: two ONNX values or numbers, h and w.
+
+    Returns:
+        ONNX value (B, C, h, w).
+    """
+    from onnxscript import opset18 as op
+
+    zero, one, axes = op.Constant(value_int=0), op.Constant(value_int=1), op.Constant(value_ints=[1])
+    for axis, count in zip((2, 3), size, strict=True):
+        count, pixels = op.Reshape(count, axes), op.Shape(maps, start=axis, end=axis + 1)
+        cell = op.Range(zero, op.Squeeze(count), one)
+        pixel = op.Unsqueeze(op.Range(zero, op.Squeeze(pixels), one), axes)
+        # From the rounded-down begin of the cell to its rounded-up end.
+        begin = op.Div(op.Mul(cell, pixels), count)
+        end = op.Div(op.Sub(op.Add(op.Mul(op.Add(cell, one), pixels), count), one), count)
+        inside = op.And(op.GreaterOrEqual(pixel, begin), op.Less(pixel, end))
+        share = op.Div(op.CastLike(inside, maps), op.CastLike(op.Sub(end, begin), maps))
+        maps = op.MatMul(maps, share) if axis == 3 else op.MatMul(op.Transpose(share, perm=[1, 0]), maps)
+    return maps

@@ -1,0 +1,131 @@
+"""What ONNX has no operator for, and files that cannot be used."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+import torch.nn.functional as F
+from onnx import TensorProto, helper
+from torch import nn
+from torch.export import Dim
+
+import sgovss
+from sgovss.export.onnx_file import OPSET, OnnxImagePath, _adaptive_average, metadata_of
+
+WORDS = "building, road"
+
+
+class Pool(nn.Module):
+    """Onto a given grid, and onto one that is known from another map only."""
+
+    def forward(self, maps: torch.Tensor, grid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return F.adaptive_avg_pool2d(maps, 4), F.adaptive_avg_pool2d(maps, grid.shape[-2:])
+
+
+def test_pooling_onto_any_grid_equals_torchs(tmp_path: Path):
+    free = {2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
+    inputs = torch.zeros(2, 3, 11, 13), torch.zeros(1, 1, 7, 9)
+    program = torch.export.export(Pool(), inputs, dynamic_shapes=({0: Dim.DYNAMIC, **free}, free))
+    table = {torch.ops.aten.adaptive_avg_pool2d.default: _adaptive_average}
+    exported = torch.onnx.export(program, opset_version=OPSET, custom_translation_table=table, verbose=False)
+    exported.save(tmp_path / "pool.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "pool.onnx")
+    names = [node.name for node in session.get_inputs()]
+    for shape, grid in [
+        ((2, 3, 11, 13), (7, 9)),
+        ((1, 3, 1, 3), (1, 2)),
+        ((1, 3, 5, 64), (5, 16)),
+        ((3, 3, 9, 2), (4, 2)),
+    ]:
+        maps = torch.randn(shape)
+        found = session.run(None, dict(zip(names, (maps.numpy(), np.zeros((1, 1, *grid), np.float32)), strict=True)))
+        for part, onto in zip(found, (4, grid), strict=True):
+            torch.testing.assert_close(torch.from_numpy(part), F.adaptive_avg_pool2d(maps, onto))
+
+
+@pytest.fixture
+def write_model(tmp_path: Path) -> Callable[..., Path]:
+    """Writes an ONNX model that gives images back, with metadata."""
+
+    def write(**metadata: str) -> Path:
+        images = helper.make_tensor_value_info("images", TensorProto.FLOAT, [None, 3, None, None])
+        scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, [None, 3, None, None])
+        graph = helper.make_graph([helper.make_node("Identity", ["images"], ["scores"])], "same", [images], [scores])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+        helper.set_model_props(model, {f"sgovss.{key}": value for key, value in metadata.items()})
+        onnx.save(model, tmp_path / "model.onnx")
+        return tmp_path / "model.onnx"
+
+    return write
+
+
+@pytest.fixture
+def refusal(load_script, tmp_path: Path, capsys) -> Callable[..., str]:
+    """Runs the demo with an ONNX file that cannot be used and gives the one line that it prints."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(b"")
+
+    def run(path: Path, *more: str) -> str:
+        arguments = {
+            "--onnx": path,
+            "--input": tmp_path / "images",
+            "--vocabulary": WORDS,
+            "--output": tmp_path / "out",
+        }
+        flat = [str(part) for pair in arguments.items() for part in pair]
+        assert load_script("demo/demo.py").main([*flat, *more]) == 2
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert not (tmp_path / "out").exists()
+        assert lines[-1].startswith("error: ")
+        return lines[-1]
+
+    return run
+
+
+def test_files_that_are_none_of_ours(refusal, write_model, tmp_path):
+    assert "nowhere.onnx: no such file" in refusal(tmp_path / "nowhere.onnx")
+    (tmp_path / "text.onnx").write_text("not a model")
+    assert "text.onnx: onnxruntime cannot read this as an ONNX model" in refusal(tmp_path / "text.onnx")
+    (tmp_path / "empty.onnx").touch()
+    assert "empty.onnx: onnxruntime cannot read this" in refusal(tmp_path / "empty.onnx")
+    assert "not one that tools/export_model.py wrote" in refusal(write_model())
+
+
+def test_without_onnxruntime(refusal, write_model, monkeypatch):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if "onnx" in name else find_spec(name))
+    assert "needs the package onnxruntime: pip install 'sgovss[onnx]'" in refusal(write_model())
+
+
+def test_what_is_fixed_in_the_file_cannot_be_changed(refusal, write_model, predictor: sgovss.Predictor):
+    path = write_model(**metadata_of(predictor.model, predictor.cfg))
+    assert "MODEL.SGOVSS.DECODER is fixed in" in refusal(path, "--opts", "MODEL.SGOVSS.DECODER", "False")
+    assert "MODEL.WEIGHTS is fixed in" in refusal(path, "--opts", "MODEL.WEIGHTS", "model.pth")
+    assert "Non-existent key: TEST.NOTHING" in refusal(path, "--opts", "TEST.NOTHING", "1")
+    assert "--cache keeps encoded windows" in refusal(path, "--cache", "cache")
+
+
+def test_another_text_encoder_is_refused(refusal, write_model, predictor: sgovss.Predictor):
+    metadata = metadata_of(predictor.model, predictor.cfg)
+    message = refusal(write_model(**{**metadata, "text_encoder_sha256": "0"}))
+    assert "MODEL.CLIP.WEIGHTS: the text encoder of 'embedded' is not the one that" in message
+
+
+def test_a_config_of_another_version_is_refused(refusal, write_model, predictor: sgovss.Predictor):
+    metadata = metadata_of(predictor.model, predictor.cfg)
+    config = metadata["config"].replace("BIAS_TOKENS", "FUTURE_TOKENS")
+    assert "its config is of another version of sgovss" in refusal(write_model(**{**metadata, "config": config}))
+
+
+def test_a_file_says_what_it_was_made_of(write_model, predictor: sgovss.Predictor):
+    metadata = OnnxImagePath(write_model(**metadata_of(predictor.model, predictor.cfg))).metadata
+    assert (metadata["version"], metadata["model"], metadata["size_divisibility"]) == (sgovss.__version__, "tiny", "32")
+    assert json.loads(metadata["templates"]) == list(predictor.model.text_embedder.templates)
