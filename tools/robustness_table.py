@@ -20,42 +20,43 @@ PAGE = ROOT / "docs" / "robustness.md"
 INTRODUCTION = """\
 # What happens to bad input
 
-Each row is a test (`tests/robustness/cases/`), run through the command's `main(argv)` and as a process of its own; this
-page is written from the tests by `python tools/robustness_table.py`. In what the user sees, … stands for folders, and
-for what depends on the machine or a library's version.
+Each row is a test (`tests/robustness/cases/`), run through the command's `main(argv)` and as a process of its own;
+this page is written from the tests by `python tools/robustness_table.py`. In what the user sees, … stands for
+folders, and for what depends on the machine or a library's version.
 
-A mistake ends in one line on the error stream, `error: …`, and in status 2 if nothing could be done, in status 1 if some
-images could not be and the others were. `datasets/check.py` reports on a data set, one `problem: …` on each line, and ends
-with status 1. There is no traceback, and no half-written file under its final name.
+A mistake ends in one line on the error stream, `error: …`, and in status 2 if nothing could be done, in status 1 if
+some images could not be and the others were. `datasets/check.py` reports on a data set, one `problem: …` on each
+line, and ends with status 1. There is no traceback, and no half-written file under its final name.
 """
 
 SECURITY = """\
 ## Files from strangers
 
 - **Nothing in a file runs.** Configs, dataset files and vocabularies are read as plain YAML or JSON: a tag that would
-  build a Python object is an error. Checkpoints and CLIP weights are read with `torch.load(..., weights_only=True)` or
-  safetensors; a file with any other pickled object is refused. CLIP weights that have such objects beside them can be
-  converted, by whoever trusts their authors: `tools/convert_weights.py --trust-pickle`. OpenAI's CLIP archives are TorchScript programs, and `torch.jit.load` runs parts of a program while
-  it loads, which can write to any file (`tests/modeling/test_torchscript.py` has one that does); sgovss takes the
-  tensors out of such an archive without it. There is no `eval` and no shell.
-- **Nothing is written elsewhere.** `datasets/prepare.py` does not unpack archives: it reads members one by one, and names
-  what it writes by the part of their name that stands in braces, which has no folder. A dataset file may not name a folder
-  to write to outside of its root. One run at a time may write to an output folder.
-- **Memory.** Image files are opened by six decoders only; more than 178,956,970 pixels are refused where an image must be
-  in memory as a whole. In the demo, what would need more than some 6 GB, by its pixels and words, is segmented window by
-  window, and with thousands of words in smaller windows. Archive members that claim more than 2 GB are refused, as are
-  YAML files whose nesting would exhaust the stack.
-- **The web page** listens at 127.0.0.1 unless `--host` says otherwise, refuses requests of other sites and under other
-  names, takes files of at most `--max-megabytes` and 64 million pixels, and writes nothing to disk, not even uploads to
-  temporary files. It has no password: do not give it an address that others reach.
-- A config may name further configs by `_BASE_`, also by `https://`, which Detectron2 then downloads; those too are plain
-  YAML.
+  build a Python object is an error. Checkpoints and CLIP weights are read with `torch.load(..., weights_only=True)`
+  or safetensors; a file with any other pickled object is refused. CLIP weights that have such objects beside them can
+  be converted, by whoever trusts their authors: `tools/convert_weights.py --trust-pickle`. OpenAI's CLIP archives are
+  TorchScript programs, and `torch.jit.load` runs parts of a program while it loads, which can write to any file
+  (`tests/modeling/test_torchscript.py` has one that does); sgovss takes the tensors out of such an archive without
+  it. There is no `eval` and no shell.
+- **Nothing is written elsewhere.** `datasets/prepare.py` does not unpack archives: it reads members one by one, and
+  names what it writes by the part of their name that stands in braces, which has no folder. A dataset file may not
+  name a folder to write to outside of its root. One run at a time may write to an output folder.
+- **Memory.** Image files are opened by six decoders only; more than 178,956,970 pixels are refused where an image
+  must be in memory as a whole. In the demo, what would need more than some 6 GB, by its pixels and words, is
+  segmented window by window, and with thousands of words in smaller windows. Archive members that claim more than 2
+  GB are refused, as are YAML files whose nesting would exhaust the stack.
+- **The web page** listens at 127.0.0.1 unless `--host` says otherwise, refuses requests of other sites and under
+  other names, takes files of at most `--max-megabytes` and 64 million pixels, and writes nothing to disk, not even
+  uploads to temporary files. It has no password: do not give it an address that others reach.
+- A config may name further configs by `_BASE_`, also by `https://`, which Detectron2 then downloads; those too are
+  plain YAML.
 
 ## Known vulnerabilities of dependencies
 
-`pip-audit` 2.10.1 was run on the 126 packages of the development environment, but could audit none of them: its sources of
-advisories (pypi.org's JSON API and osv.dev) were out of reach, so that its closing line "No known vulnerabilities found"
-says nothing. To run it where they are not:
+`pip-audit` 2.10.1 was run on the 126 packages of the development environment, but could audit none of them: its
+sources of advisories (pypi.org's JSON API and osv.dev) were out of reach, so that its closing line "No known
+vulnerabilities found" says nothing. To run it where they are not:
 
 ```sh
 python -m venv audit && audit/bin/pip install pip-audit
@@ -66,8 +67,8 @@ Of the advisories found by hand, these concern how sgovss reads strangers' files
 
 | package | bound | because of |
 |---|---|---|
-| torch | 2.10 | `torch.load(..., weights_only=True)` could run code: CVE-2025-32434 below 2.6, CVE-2026-24747 below 2.10 |
-| Pillow | 12.3 | memory errors in decoders and drawing, such as CVE-2026-59199 and CVE-2026-59205; sgovss opens six formats only |
+| torch | 2.10 | `torch.load(weights_only=True)` could run code: CVE-2025-32434 below 2.6, CVE-2026-24747 below 2.10 |
+| Pillow | 12.3 | memory errors in decoders: a batch of advisories that end with 12.3.0; sgovss opens six formats only |
 | Werkzeug | 3.0.6 | forms that fill memory: CVE-2024-49767; the page limits requests besides |
 """
 
