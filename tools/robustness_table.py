@@ -59,7 +59,7 @@ versions and osv.dev are out of its reach. What is within reach are PyPI's pages
 vulnerabilities of the newest version: `python tools/audit_dependencies.py` asks for those. On 2026-11-24, of the 128
 packages of the development environment 104 were at their newest version, and none of these had a known vulnerability;
 24 could not be audited: CUDA's libraries, which a CPU does not use, and antlr4-python3-runtime, contourpy, mpmath,
-networkx, numpy, omegaconf, pyproj, rasterio and scipy. Where the network allows it, ask for everything:
+networkx, numpy, omegaconf, pip, pyproj, rasterio and scipy. Where the network allows it, ask for everything:
 
 ```sh
 python -m venv audit && audit/bin/pip install pip-audit
