@@ -47,7 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-megabytes", type=int, default=64, help="largest image file taken")
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config options")
     args = parser.parse_args(argv)
-    predictor = Predictor(args.config_file, options=tuple(args.opts), precision=AUTO)
+    if not 0 <= args.port < 2**16:
+        raise InputError(f"--port {args.port}: ports go from 0 to {2**16 - 1}; give another")
+    # The page writes nothing to disk, so neither what was typed into it.
+    options = (*args.opts, "MODEL.CLIP.KEEP_TEXT", "False")
+    predictor = Predictor(args.config_file, options=options, precision=AUTO)
     app = create_app(InteractiveSegmenter(predictor), args.max_megabytes, args.host)
     from werkzeug.serving import make_server
 

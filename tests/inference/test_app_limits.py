@@ -16,11 +16,14 @@ from sgovss.inference.interactive import InteractiveSegmenter
 from tests.robustness.cases.labels import huge_png
 
 pytest.importorskip("flask", reason="needs the extra 'app'")
+from werkzeug.datastructures import FileStorage
+from werkzeug.test import encode_multipart
 
 
 @pytest.fixture(scope="module")
 def segmenter() -> InteractiveSegmenter:
-    return InteractiveSegmenter(sgovss.Predictor("sgovss_tiny.yaml", options=("MODEL.DEVICE", "cpu")), longest=128)
+    options = ("MODEL.DEVICE", "cpu", "MODEL.CLIP.KEEP_TEXT", "False")  # as the command sets it
+    return InteractiveSegmenter(sgovss.Predictor("sgovss_tiny.yaml", options=options), longest=128)
 
 
 @pytest.fixture
@@ -60,10 +63,12 @@ def noise(side: int) -> bytes:
 def test_nothing_is_written_not_even_a_large_upload(client, written, tmp_path):
     (tmp_path / "seen").write_text("")
     assert str(tmp_path / "seen") in written, "the watch sees nothing, and the test proves nothing"
-    written.clear()
     large = noise(700)
     assert len(large) > 1_000_000  # a form's parser would put it into a temporary file
-    answer = client.post("/image", data={"file": (io.BytesIO(large), "large.png")}).get_json()
+    # Encoded here: the test's client would use a temporary file too.
+    boundary, form = encode_multipart({"file": FileStorage(io.BytesIO(large), "large.png")})
+    written.clear()
+    answer = client.post("/image", data=form, content_type=f"multipart/form-data; boundary={boundary}").get_json()
     asked = {"image": answer["image"], "words": "road, water"}
     assert client.post("/segment", json=asked).status_code == client.post("/labels", json=asked).status_code == 200
     assert written == []
@@ -104,7 +109,9 @@ def test_other_decoders_are_out_of_reach(client, kind):
 @pytest.mark.parametrize("options", [["--port", "70000"], ["--host", "no.such.host.invalid"]])
 def test_an_address_that_cannot_be_listened_at(load_script, segmenter, monkeypatch, capsys, options):
     script = load_script("demo/app.py")
-    monkeypatch.setattr(script, "Predictor", lambda *_, **__: None)
+    keeps_text = []
+    monkeypatch.setattr(script, "Predictor", lambda *_, options, **__: keeps_text.append(options[-2:]))
     monkeypatch.setattr(script, "InteractiveSegmenter", lambda _: segmenter)
     assert script.main(["--config-file", "sgovss_tiny.yaml", *options]) == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith("error: --port ")
+    assert set(keeps_text) <= {("MODEL.CLIP.KEEP_TEXT", "False")}
