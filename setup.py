@@ -67,6 +67,8 @@ EXTRAS = {
     "dev": [
         "pytest>=8",  # test runner
         "pytest-xdist>=3.5",  # tests in parallel
+        "pytest-cov>=7",  # which lines and branches the tests reach
+        "coverage>=7.10",  # also in the processes that tests start
         "hypothesis>=6.100",  # property tests
         "playwright>=1.40",  # drives a Chromium through the web page
         "ruff>=0.12",  # lint and format
