@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from scipy import ndimage
 
 from sgovss.errors import InputError
 from sgovss.modeling.compensation import GeneralizationCompensation
@@ -42,6 +45,42 @@ def test_blind_to_high_frequencies_where_a_plain_distance_is_not(distance):
     assert plain(high, frozen)["loss_gc3"] > plain(low, frozen)["loss_gc3"]
     assert soft(high, frozen)["loss_gc3"] < 1e-3 * plain(high, frozen)["loss_gc3"]
     assert soft(low, frozen)["loss_gc3"] > 20 * soft(high, frozen)["loss_gc3"]
+
+
+@pytest.mark.parametrize(("shape", "grid"), [((8, 12), (4, 6)), ((9, 7), (4, 3)), ((1, 3), (1, 3))])
+def test_coarse_maps_are_those_of_an_independent_filter_and_mean(shape, grid):
+    features = torch.randn(2, 3, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    smooth = features.numpy()
+    for axis in (2, 3):
+        smooth = ndimage.convolve1d(smooth, np.array([1, 4, 6, 4, 1]) / 16, axis=axis, mode="nearest")
+    rows, columns = ([(i * n // k, -(-(i + 1) * n // k)) for i in range(k)] for n, k in zip(shape, grid, strict=True))
+    cells = [[smooth[:, :, a:b, c:d].mean(axis=(2, 3)) for c, d in columns] for a, b in rows]
+    expected = torch.from_numpy(np.stack([np.stack(row, axis=-1) for row in cells], axis=-2)).float()
+    torch.testing.assert_close(compensation().coarse(features, grid), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_distances_are_what_their_names_say():
+    tuned, frozen = maps(0)["dense"], maps(1)["dense"]
+    cosine = compensation()._compare(tuned, frozen)
+    torch.testing.assert_close(cosine, 1 - F.cosine_similarity(tuned, frozen), atol=1e-6, rtol=1e-5)
+    gap = ((tuned - frozen) / frozen.std()).abs()
+    huber = torch.where(gap < 1, gap.square() / 2, gap - 0.5).mean(dim=1)
+    torch.testing.assert_close(compensation("smooth_l1")._compare(tuned, frozen), huber)
+    constant = torch.zeros(1, 6, 2, 2)
+    assert compensation("smooth_l1")._compare(constant + 1e-6, constant).max() < 1.0  # no spread to divide by
+
+
+def test_the_loss_is_the_mean_over_the_cells_of_the_coarse_grid():
+    tuned, frozen = maps(0), maps(1)
+    for pool, grid in ((1, (8, 8)), (3, (2, 2)), (100, (1, 1))):
+        soft = compensation(pool=pool, labelled=0.25)
+        cells = soft._compare(soft.coarse(tuned["res4"], grid), soft.coarse(frozen["res4"], grid))
+        assert cells.shape == (2, *grid)
+        torch.testing.assert_close(soft(tuned, frozen)["loss_gc4"], 0.25 * cells.mean())
+        half = torch.arange(64)[None, :, None].expand(2, 64, 64) < 32
+        share = F.adaptive_avg_pool2d(half[:, None].float(), grid)[:, 0]
+        expected = (cells * (0.25 * share + 1 - share)).mean()
+        torch.testing.assert_close(soft(tuned, frozen, half)["loss_gc4"], expected)
 
 
 def test_gradient_reaches_the_tuned_maps_only():

@@ -177,3 +177,21 @@ def test_embeddings_average_the_templates(clip, embedder):
     expected = clip.encode_text(embedder.tokenizer(prompts), normalize=True).mean(dim=0)
     found = both(Vocabulary.from_string("road")).embeddings[0]
     torch.testing.assert_close(found, expected / expected.norm())
+
+
+@torch.no_grad()
+def test_what_half_precision_adds_to_the_tokens_changes_nothing(kind, encoder, monkeypatch):
+    if kind != "vit":
+        pytest.skip("for the transformer only")
+    block = encoder.tower.blocks[0]
+    tokens, noise = torch.randn(2, 17, 48), torch.randn(2, 15, 48)
+    added = block(torch.cat([tokens, noise], dim=1), 17)[:, :17]
+    torch.testing.assert_close(added, block(tokens, 17), atol=1e-6, rtol=1e-6)
+    images = torch.randn(1, 3, 64, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = encoder(images)
+        monkeypatch.setattr("sgovss.modeling.vit_tower._ROWS", 1)
+        expected = encoder(images)
+    for name in expected:
+        assert found[name].shape == expected[name].shape
+        torch.testing.assert_close(found[name], expected[name], atol=0.05, rtol=0.05)
