@@ -33,7 +33,7 @@ from detectron2.utils import comm
 from tqdm import tqdm
 
 from sgovss.config import load_config
-from sgovss.engine.checkpoint import expect_own_weights
+from sgovss.engine.checkpoint import read_checkpoint
 from sgovss.errors import InputError, command
 from sgovss.export.onnx_file import OnnxImagePath
 from sgovss.export.onnx_predictor import OnnxPredictor, onnx_config
@@ -93,7 +93,7 @@ def _expect_model(args: argparse.Namespace) -> None:
         return
     cfg = load_config(args.config_file, args.opts)
     if cfg.MODEL.WEIGHTS:
-        expect_own_weights(cfg, cfg.MODEL.WEIGHTS)
+        read_checkpoint(cfg.MODEL.WEIGHTS)
 
 
 def segment_all(args: argparse.Namespace, images: Mapping[Path, Path]) -> None:

@@ -172,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument("--dtype", nargs="+", default=["float32"], choices=("float32", "bfloat16"))
         each.add_argument("--repeats", type=int, default=5)
         each.add_argument("--warm-up", type=int, default=1)
+        each.add_argument("--compile", action="store_true", help="our image encoder and head through torch.compile")
     for each in (scenes, *models):
         each.add_argument("--config-file", default="sgovss_tiny.yaml")
         each.add_argument("--classes", type=int, nargs="+", default=[17], help="numbers of words")
@@ -185,6 +186,7 @@ def _work(args: argparse.Namespace, task: str, size: int, classes: int, dtype: s
     given = {"--config-file": args.config_file, "--size": size, "--classes": classes, "--dtype": dtype}
     given |= {"--batch": args.batch, "--repeats": args.repeats, "--warm-up": args.warm_up}
     argv = [word for pair in given.items() for word in map(str, pair)]
+    argv += ["--compile"] if args.compile else []
     options = ["--opts", *args.opts] if args.opts else []
     done = subprocess.run(
         [sys.executable, __file__, "worker", task, *argv, *options], capture_output=True, text=True, check=False
@@ -234,6 +236,8 @@ def _inference(args: argparse.Namespace) -> Callable[[], object]:
     # As the predictor does.
     for part in (model.image_encoder, model.head):
         cast_weights(part, args.dtype[0])
+        if args.compile:
+            part.compile()
 
     @torch.no_grad()
     def step() -> None:
@@ -256,6 +260,9 @@ def _training(args: argparse.Namespace) -> Callable[[], object]:
         for _ in range(args.batch)
     ]
     optimizer = Trainer.build_optimizer(cfg, model)
+    if args.compile:
+        model.image_encoder.compile()
+        model.head.compile()
 
     def step() -> None:
         optimizer.zero_grad()

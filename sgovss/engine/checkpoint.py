@@ -154,25 +154,27 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def expect_own_weights(cfg: CfgNode, path: str | Path) -> None:
+def expect_own_weights(cfg: CfgNode, content: dict[str, Any]) -> None:
     """Have the model built without CLIP's weights, in place, if a checkpoint holds all weights itself.
 
-    Raises:
-        InputError: as :func:`read_checkpoint`.
+    Args:
+        content: a checkpoint, as :func:`read_checkpoint` returns it.
     """
-    content = read_checkpoint(path)
     if content["kind"] == INFERENCE:
         cfg.MODEL.CLIP.WEIGHTS = "random"
         cfg.MODEL.CLIP.ACTIVATION = yaml.safe_load(content["config"])["MODEL"]["CLIP"]["ACTIVATION"]
 
 
-def load_weights(model: nn.Module, path: str | Path) -> None:
+def load_weights(model: nn.Module, content: dict[str, Any], path: str | Path) -> None:
     """Load a checkpoint of either kind into a model as built from its config, in place.
 
+    Args:
+        content: a checkpoint, as :func:`read_checkpoint` returns it.
+        path: where it came from, for messages.
+
     Raises:
-        InputError: as :func:`read_checkpoint` and :func:`apply_weights`.
+        InputError: as :func:`apply_weights`.
     """
-    content = read_checkpoint(path)
     apply_weights(model, content, path, base_fingerprint(model) if content["kind"] == TRAINING else "")
 
 

@@ -25,7 +25,7 @@ from sgovss.data.checks import check_dataset
 from sgovss.data.labels import image_size
 from sgovss.data.registration import dataset_metadata, how_to_get
 from sgovss.data.unlabelled import list_unlabelled, repeat_factors
-from sgovss.engine.checkpoint import expect_own_weights, load_weights
+from sgovss.engine.checkpoint import expect_own_weights, load_weights, read_checkpoint
 from sgovss.engine.environment import write_environment
 from sgovss.engine.interruption import passing_signals_on
 from sgovss.engine.seeds import adopt_seed
@@ -93,7 +93,7 @@ def prepare_config(args: argparse.Namespace) -> CfgNode:
         # Known by the weights' source, which a checkpoint's reader may not have.
         cfg.MODEL.CLIP.ACTIVATION = activation_of(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS)
     if cfg.MODEL.WEIGHTS:
-        expect_own_weights(cfg, cfg.MODEL.WEIGHTS)
+        expect_own_weights(cfg, read_checkpoint(cfg.MODEL.WEIGHTS))
     register_datasets(cfg.DATASETS.SPECIFICATIONS)
     if cfg.TEST.PUBLISHED:
         published_table(cfg.TEST.PUBLISHED)
@@ -146,7 +146,7 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
     if args.eval_only:
         model = Trainer.build_model(cfg)
         if cfg.MODEL.WEIGHTS:
-            load_weights(model, cfg.MODEL.WEIGHTS)
+            load_weights(model, read_checkpoint(cfg.MODEL.WEIGHTS), cfg.MODEL.WEIGHTS)
         results = Trainer.test(cfg, model)
         if cfg.TEST.PUBLISHED and comm.is_main_process():
             write_comparison(cfg.TEST.PUBLISHED, cfg.DATASETS.TEST, Path(cfg.OUTPUT_DIR))

@@ -67,23 +67,29 @@ class Predictor:
         options: tuple[str, ...] = (),
         precision: str | None = None,
     ) -> None:
-        cfg = _read(config, weights, options)
+        content = None if weights is None else read_checkpoint(weights)
+        if content is not None and config is None:
+            config = config_from_dump(content["config"], weights)
+        cfg = _own_config(config, options)
         if precision is not None:
             cfg.TEST.PRECISION = fast_precision(torch.device(cfg.MODEL.DEVICE)) if precision == AUTO else precision
         # The frozen twin guides training; a predictor has no use for it.
         cfg.MODEL.SGOVSS.COMPENSATION.ENABLED = False
         weights = weights or cfg.MODEL.WEIGHTS
-        if weights:
-            expect_own_weights(cfg, weights)
+        if content is None and weights:
+            content = read_checkpoint(weights)
+        if content is not None:
+            expect_own_weights(cfg, content)
             if not cfg.INPUT.GROUND_SAMPLE_DISTANCE:
                 # What training found out stands in the checkpoint's config only.
-                cfg.INPUT.GROUND_SAMPLE_DISTANCE = config_of(weights).INPUT.GROUND_SAMPLE_DISTANCE
+                trained = config_from_dump(content["config"], weights)
+                cfg.INPUT.GROUND_SAMPLE_DISTANCE = trained.INPUT.GROUND_SAMPLE_DISTANCE
         # What no weights are loaded for begins the same in every process, so that they can share and resume work.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self.model = build_model(cfg).eval()
-        if weights:
-            load_weights(self.model, weights)
+        if content is not None:
+            load_weights(self.model, content, weights)
         for part in (self.model.image_encoder, self.model.head):
             cast_weights(part, cfg.TEST.PRECISION)
         self.cfg = cfg
@@ -120,12 +126,10 @@ class Predictor:
         return Prediction(labels.cpu().numpy(), scores.cpu().numpy(), rejection.legend(vocabulary))
 
 
-def _read(config: CfgNode | str | Path | None, weights: str | Path | None, options: tuple[str, ...]) -> CfgNode:
+def _own_config(config: CfgNode | str | Path | None, options: tuple[str, ...]) -> CfgNode:
     """A config of one's own, to be changed."""
     if config is None:
-        if weights is None:
-            raise InputError("Predictor: give a config, such as 'sgovss_tiny.yaml', or weights that carry one")
-        config = config_of(weights)
+        raise InputError("Predictor: give a config, such as 'sgovss_tiny.yaml', or weights that carry one")
     if not isinstance(config, CfgNode):
         return load_config(config, options)
     cfg = config.clone()

@@ -8,6 +8,7 @@ import random
 import pytest
 import torch
 
+import sgovss
 from sgovss.config import load_config
 from sgovss.engine.checkpoint import (
     SGOVSSCheckpointer,
@@ -15,6 +16,7 @@ from sgovss.engine.checkpoint import (
     base_fingerprint,
     expect_own_weights,
     read_checkpoint,
+    save_inference_checkpoint,
 )
 from sgovss.errors import InputError
 
@@ -41,8 +43,23 @@ def test_a_checkpoint_with_all_weights_brings_their_activation(tmp_path, kind, w
     saved = load_config("sgovss_tiny.yaml", ["MODEL.CLIP.ACTIVATION", "quick_gelu"])
     torch.save({**content_of(Small(), kind, "a"), "config": saved.dump()}, tmp_path / "x.pth")
     cfg = load_config("sgovss_tiny.yaml", ["MODEL.CLIP.WEIGHTS", "openai"])
-    expect_own_weights(cfg, tmp_path / "x.pth")
+    expect_own_weights(cfg, read_checkpoint(tmp_path / "x.pth"))
     assert (weights, activation) == (cfg.MODEL.CLIP.WEIGHTS, cfg.MODEL.CLIP.ACTIVATION)
+
+
+def test_a_predictor_reads_its_checkpoint_once(tmp_path, monkeypatch):
+    path = tmp_path / "x.pth"
+    first = sgovss.Predictor("sgovss_tiny.yaml", options=("MODEL.DEVICE", "cpu", "SEED", "3"))
+    save_inference_checkpoint(first.model, first.cfg, path)
+    reads = []
+    monkeypatch.setattr("sgovss.inference.predictor.read_checkpoint", lambda file: reads.append(file) or content)
+    content = read_checkpoint(path)
+    for config in (None, "sgovss_tiny.yaml"):
+        predictor = sgovss.Predictor(config, weights=path, options=("MODEL.DEVICE", "cpu"))
+        assert reads == [path]
+        assert base_fingerprint(predictor.model) == base_fingerprint(first.model)
+        reads.clear()
+    assert predictor.cfg.SEED != 3
 
 
 @pytest.mark.parametrize("kind", ["training", "inference"])
