@@ -1,4 +1,4 @@
-# make setup | demo | test | test-slow | clean | distclean
+# make setup | demo | test | test-slow | coverage | clean | distclean
 #   PYTHON=python3.12           the interpreter to build .venv from
 #   SITE_PACKAGES=/some/folder  use the torch or Detectron2 that stands there instead of downloading it
 
@@ -20,7 +20,7 @@ TEST_DONE := output/test/passed-$(call checksum,$(CODE) tests .ci *.md *.in *.cf
 # pytest, shown and logged; a plain pipe to tee would lose its exit status.
 pytest = { $(3) $(VENV_PYTHON) -m pytest $(2); echo $$? > $(1)/status; } 2>&1 | tee $(1)/log; exit $$(cat $(1)/status)
 
-.PHONY: setup demo test test-slow clean distclean force
+.PHONY: setup demo test test-slow coverage clean distclean force
 
 setup: $(READY)
 
@@ -52,6 +52,11 @@ $(TEST_DONE): | $(READY)
 test-slow: $(READY)
 	@rm -rf output/test-slow && mkdir -p output/test-slow
 	@$(call pytest,output/test-slow,-m slow)
+
+coverage: $(READY)
+	@mkdir -p output/coverage
+	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -n auto --maxprocesses 4 --cov --cov-report=term \
+		--cov-report=html:output/coverage/html
 
 clean:
 	rm -rf output build dist *.egg-info .cache .pytest_cache .ruff_cache .hypothesis
