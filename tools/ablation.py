@@ -83,10 +83,10 @@ class Ablation:
         runs = [
             Run(task, row, cell, seed) for seed in (self.protocol.seeds if spec.trained else self.protocol.seeds[:1])
         ]
-        if spec.tower_of is not None:
-            # The row whose towers it takes may have chosen another cell for itself.
+        if spec.source is not None:
+            # The row whose checkpoints it takes may have chosen another cell for itself.
             own = {axis: value for axis, value in cell.items() if axis != "share"}
-            runs += [Run(task, spec.tower_of, own, seed) for seed in self.protocol.seeds]
+            runs += [Run(task, spec.source, own, seed) for seed in self.protocol.seeds]
         return runs
 
     def cell(self, task: str, row: str) -> dict[str, str] | None:
@@ -108,7 +108,7 @@ class Ablation:
 
     def _carry_out(self, runs: Sequence[Run], steps: Sequence[int]) -> None:
         # What takes another row's checkpoints comes after that row.
-        waves = [[run for run in runs if bool(self.protocol.rows[run.row].tower_of) == late] for late in (False, True)]
+        waves = [[run for run in runs if bool(self.protocol.rows[run.row].source) == late] for late in (False, True)]
         with ThreadPoolExecutor(self.jobs) as pool:
             for wave in waves:
                 pending = [pool.submit(self._carry_out_one, run, steps) for run in wave]

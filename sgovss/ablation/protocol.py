@@ -60,14 +60,21 @@ class Row(_Model):
         options: config keys; ``{axis}`` stands for a value of the grid's axis of that name.
         trained: false for the model as it is before any training.
         tower_of: take this row's checkpoints and interpolate their image encoder with the frozen one, ...
-        shares: ... at each of these shares of the tuned one.
+        weights_of: or take this row's checkpoints as they are, and its options, ...
+        shares: ... at each of these shares of the tuned one; ``{share}`` in the options.
     """
 
     title: str
     options: Options = {}
     trained: bool = True
     tower_of: str | None = None
+    weights_of: str | None = None
     shares: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()
+
+    @property
+    def source(self) -> str | None:
+        """The row whose checkpoints this one takes, if it trains none of its own."""
+        return self.tower_of or self.weights_of
 
 
 class Protocol(_Model):
@@ -94,11 +101,14 @@ class Protocol(_Model):
     @model_validator(mode="after")
     def _is_consistent(self) -> Protocol:
         for name, row in self.rows.items():
-            if row.tower_of is not None and row.tower_of not in self.rows:
-                raise ValueError(f"rows.{name}.tower_of: there is no row '{row.tower_of}'")
-            if (row.tower_of is None) != (not row.shares):
-                raise ValueError(f"rows.{name}: tower_of and shares go together")
-            if unknown := _axes(row.options) - self.grid.keys():
+            if row.tower_of is not None and row.weights_of is not None:
+                raise ValueError(f"rows.{name}: give tower_of or weights_of, not both")
+            if row.source is not None and row.source not in self.rows:
+                key = "weights_of" if row.tower_of is None else "tower_of"
+                raise ValueError(f"rows.{name}.{key}: there is no row '{row.source}'")
+            if (row.source is None) != (not row.shares):
+                raise ValueError(f"rows.{name}: tower_of or weights_of and shares go together")
+            if unknown := _axes(row.options) - self.grid.keys() - ({"share"} if row.shares else set()):
                 raise ValueError(f"rows.{name}.options: the grid has no axis '{min(unknown)}'")
         if unknown := _axes(self.options) - self.grid.keys():
             raise ValueError(f"options: the grid has no axis '{min(unknown)}'")
@@ -107,8 +117,8 @@ class Protocol(_Model):
     def cells(self, row: str) -> list[dict[str, str]]:
         """The settings of a row: every combination of the axes that its options, or every run's, mention."""
         spec = self.rows[row]
-        if spec.tower_of is not None:
-            return [{**cell, "share": str(share)} for cell in self.cells(spec.tower_of) for share in spec.shares]
+        if spec.source is not None:
+            return [{**cell, "share": str(share)} for cell in self.cells(spec.source) for share in spec.shares]
         axes = sorted(_axes({**self.options, **spec.options})) if spec.trained else []
         return [
             dict(zip(axes, values, strict=True)) for values in itertools.product(*(self.grid[axis] for axis in axes))
@@ -116,8 +126,9 @@ class Protocol(_Model):
 
     def run_options(self, task: str, row: str, cell: Mapping[str, str]) -> Options:
         """All config keys of one run, the row's last."""
-        spec = self.rows[self.rows[row].tower_of or row]
-        options = {**self.options, **self.tasks[task].options, **spec.options}
+        spec = self.rows[row]
+        source = self.rows[spec.source].options if spec.source else {}
+        options = {**self.options, **self.tasks[task].options, **source, **spec.options}
         return {key: value.format(**cell) for key, value in options.items() if not _axes({key: value}) - cell.keys()}
 
 

@@ -78,9 +78,10 @@ class Runner:
 
     def weights(self, run: Run, step: int) -> Path:
         """The checkpoint that a budget was scored with; it is there unless the work folder was cleared."""
-        if self.protocol.rows[run.row].tower_of is None:
-            return self._checkpoint(run, step)
-        return self._folder(run) / f"step_{step}" / "interpolated.pth"
+        row = self.protocol.rows[run.row]
+        if row.tower_of is not None:
+            return self._folder(run) / f"step_{step}" / "interpolated.pth"
+        return self._checkpoint(run if row.source is None else self._source(run), step)
 
     def carry_out(self, run: Run, steps: Sequence[int]) -> bool:
         """Bring a run to the largest of ``steps`` and score it at each; whether there was anything to do."""
@@ -93,7 +94,7 @@ class Runner:
             return False
         started = time.monotonic()
         options = self.protocol.run_options(run.task, run.row, run.cell)
-        if row.trained and row.tower_of is None:
+        if row.trained and row.source is None:
             self._train(run, options, max(missing))
         for step in missing:
             scores[str(step)] = self._score(run, options, step)
@@ -124,6 +125,8 @@ class Runner:
         task, row = self.protocol.tasks[run.task], self.protocol.rows[run.row]
         folder = self._folder(run) / f"step_{step}"
         extra = {"SEED": str(run.seed), "DATASETS.TEST": repr(task.datasets), "OUTPUT_DIR": str(folder)}
+        if row.source is not None and not (source := self._checkpoint(self._source(run), step)).is_file():
+            raise InputError(f"{source}: no such checkpoint; run the row whose checkpoints {run.key} takes first")
         if row.tower_of is not None:
             self._interpolate(run, options, step)
         if row.trained:
@@ -131,11 +134,13 @@ class Runner:
         self._call(run, folder / "evaluate.log", {**options, **extra}, "--eval-only")
         return {name: _summary(folder / "evaluation" / f"{name}.json") for name in task.datasets}
 
-    def _interpolate(self, run: Run, options: Mapping[str, str], step: int) -> None:
+    def _source(self, run: Run) -> Run:
+        """The run whose checkpoints this one takes."""
         cell = {axis: value for axis, value in run.cell.items() if axis != "share"}
-        source = self._checkpoint(Run(run.task, self.protocol.rows[run.row].tower_of, cell, run.seed), step)
-        if not source.is_file():
-            raise InputError(f"{source}: no such checkpoint; run the row whose towers {run.key} takes first")
+        return Run(run.task, self.protocol.rows[run.row].source, cell, run.seed)
+
+    def _interpolate(self, run: Run, options: Mapping[str, str], step: int) -> None:
+        source = self._checkpoint(self._source(run), step)
         share, config = float(run.cell["share"]), self.protocol.tasks[run.task].config
         interpolate_tower(source, config, options, share, self.weights(run, step))
 

@@ -73,6 +73,7 @@ class CostVolumeHead(nn.Module):
         hidden_dim: int,
         heads: int,
         bias_tokens: int,
+        text_share: float,
         decoder_dims: Sequence[int],
         decoder_kernel: int,
         guidance_dim: int,
@@ -90,7 +91,9 @@ class CostVolumeHead(nn.Module):
             )
         joint = input_shape["dense"].channels
         self.refinement = (
-            BiasGuidedRefinement(input_shape=input_shape, dim=hidden_dim, heads=heads, tokens=bias_tokens)
+            BiasGuidedRefinement(
+                input_shape=input_shape, dim=hidden_dim, heads=heads, tokens=bias_tokens, text_share=text_share
+            )
             if bias_guidance
             else None
         )
@@ -126,6 +129,7 @@ class CostVolumeHead(nn.Module):
             "hidden_dim": node.HIDDEN_DIM,
             "heads": node.HEADS,
             "bias_tokens": node.BIAS_TOKENS,
+            "text_share": node.TEXT_SHARE,
             "decoder_dims": tuple(node.DECODER_DIMS),
             "decoder_kernel": node.DECODER_KERNEL,
             "guidance_dim": node.GUIDANCE_DIM,

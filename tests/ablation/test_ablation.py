@@ -41,6 +41,7 @@ rows:
   plain: {title: plain}
   blend: {title: blended, tower_of: plain, shares: [0.5]}
   soft: {title: soft, options: {W: "[{weight}]"}}
+  part: {title: a part of soft, weights_of: soft, shares: [0.25], options: {S: "{share}"}}
 """
 
 # Scores rise with the steps, with the learning rate and by the seed, so that every choice is known beforehand.
@@ -94,10 +95,11 @@ def test_a_row_spans_the_axes_that_its_options_mention(protocol):
     assert protocol.cells("plain") == [{"lr": "0.1"}, {"lr": "0.3"}]
     assert len(protocol.cells("soft")) == 4
     assert protocol.cells("blend") == [{"lr": "0.1", "share": "0.5"}, {"lr": "0.3", "share": "0.5"}]
-    assert protocol.run_options("one", "soft", {"lr": "0.3", "weight": "2"}) == {
-        "MODEL.CLIP.LR_MULTIPLIER": "0.3",
-        "W": "[2]",
-    }
+    soft = {"MODEL.CLIP.LR_MULTIPLIER": "0.3", "W": "[2]"}
+    assert protocol.run_options("one", "soft", {"lr": "0.3", "weight": "2"}) == soft
+    part = {"lr": "0.3", "weight": "2", "share": "0.25"}
+    assert part in protocol.cells("part") and len(protocol.cells("part")) == 4
+    assert protocol.run_options("one", "part", part) == {**soft, "S": "0.25"}
 
 
 @pytest.mark.parametrize(
@@ -108,6 +110,9 @@ def test_a_row_spans_the_axes_that_its_options_mention(protocol):
         ("seeds: [1, 2]", "seeds: [one]", "seeds.0"),
         ("frozen_at: abc", "frozen: abc", "frozen"),
         (", shares: [0.5]", "", "go together"),
+        ("weights_of: soft", "weights_of: soft, tower_of: soft", "not both"),
+        ("weights_of: soft", "weights_of: sort", "weights_of: there is no row 'sort'"),
+        ("{share}", "{shares}", "no axis 'shares'"),
     ],
 )
 def test_a_wrong_protocol_ends_in_one_line(tmp_path, old, new, message):
@@ -230,6 +235,12 @@ def test_the_command_drives_the_real_train_net(checkout, run_options, tmp_path):
         "zero_shot": {"title": "zero-shot", "trained": False},
         "plain": {"title": "plain", "options": {"MODEL.SGOVSS.COMPENSATION.ENABLED": "False"}},
         "blend": {"title": "blended", "tower_of": "plain", "shares": [0.5]},
+        "part": {
+            "title": "a part",
+            "weights_of": "plain",
+            "shares": [0.25],
+            "options": {"MODEL.SGOVSS.TEXT_SHARE": "{share}"},
+        },
     }
     content = {"frozen_at": "nothing", "steps": [1, 2], "screening_steps": 1, "seeds": [1]}
     content |= {"options": options, "tasks": {"fields": task}, "rows": rows}
@@ -242,6 +253,9 @@ def test_the_command_drives_the_real_train_net(checkout, run_options, tmp_path):
     assert set(scores) == {"1", "2"} and set(scores["2"]["fields_test"]["iou"]) == {"field", "river", "hedge"}
     blended = json.loads((tmp_path / "runs/fields/blend/share-0.5_seed-1.json").read_text())["scores"]
     assert set(blended) == {"1", "2"}
+    part = json.loads((tmp_path / "runs/fields/part/share-0.25_seed-1.json").read_text())
+    assert part["options"]["MODEL.SGOVSS.TEXT_SHARE"] == "0.25"
+    assert set(part["scores"]) == {"1", "2"} and part["scores"] != blended
     assert "blended" in (tmp_path / "report" / "tables.md").read_text()
     shown = [command[0], command[1], "overlays", *command[3:]]
     done = subprocess.run(shown, cwd=tmp_path, capture_output=True, text=True, timeout=60)

@@ -63,6 +63,7 @@ def make_head(input_shape, **changes) -> CostVolumeHead:
         "hidden_dim": 32,
         "heads": 2,
         "bias_tokens": 1,
+        "text_share": 1.0,
         "decoder_dims": (16, 12, 8),
         "decoder_kernel": 3,
         "guidance_dim": 8,
