@@ -93,3 +93,19 @@ def test_zeroing_the_bias_changes_text_and_visual_maps_after_training(model, voc
     assert (with_bias - without).abs().max() > 1e-5
     for name, features in maps.items():
         assert (features - maps_without[name]).abs().max() > 1e-5, name
+
+
+def test_after_training_a_share_of_the_texts_refinement_is_used(model, vocabulary):
+    train_steps(model, make_batch(vocabulary), steps=6, rate=0.01)
+    refinement = model.head.refinement
+    levels = {name: x.detach() for name, x in model.image_encoder(torch.randn(1, 3, 64, 64)).items()}
+    text = model.text_embedder(vocabulary).embeddings
+    with torch.no_grad():
+        whole, maps, _ = refinement(text, levels)
+        refinement.text_share = 0.25
+        while_training, *_ = refinement.train()(text, levels)
+        quarter, maps_of_quarter, _ = refinement.eval()(text, levels)
+    assert torch.equal(while_training, whole)
+    assert (whole - text).abs().max() > 1e-5
+    torch.testing.assert_close(quarter, text + (whole - text) / 4)
+    assert all(torch.equal(maps[name], maps_of_quarter[name]) for name in maps)
