@@ -42,7 +42,7 @@ CORE = [
 ]
 
 ONNX = [
-    "onnxruntime>=1.24",  # runs exported models
+    "onnxruntime>=1.24; python_version >= '3.11'",  # runs exported models; older ones, on Python 3.10, know no opset 25
     "onnxscript>=0.7",  # torch.onnx writes them with it
     "onnx>=1.20",  # the file format, which onnxscript builds on
 ]

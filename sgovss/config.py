@@ -62,7 +62,7 @@ def _add_model(cfg: CfgNode) -> None:
     node.HEADS = 4
     # How much of the text's refinement is used after training, 0 to 1. It is learned on the seen names alone and leads
     # others astray; what is left out of it, CLIP's own embedding says.
-    node.TEXT_SHARE = 1.0
+    node.TEXT_SHARE = 0.25
     # Number of RS-Bias tokens per image.
     node.BIAS_TOKENS = 1
     # Channels of the cost embedding at the three decoder stages, and side of its depthwise convolutions.

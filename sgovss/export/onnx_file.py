@@ -27,7 +27,7 @@ _PREFIX = "sgovss."
 def expect_packages(*names: str) -> None:
     """Raise an InputError if one of these packages is not installed."""
     if missing := [name for name in names if importlib.util.find_spec(name) is None]:
-        raise InputError(f"ONNX needs the package {missing[0]}: pip install 'sgovss[onnx]'")
+        raise InputError(f"ONNX needs Python 3.11 and the package {missing[0]}: pip install 'sgovss[onnx]'")
 
 
 def metadata_of(model: SGOVSS, cfg: CfgNode) -> dict[str, str]:

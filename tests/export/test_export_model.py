@@ -22,6 +22,8 @@ from sgovss.engine.checkpoint import save_inference_checkpoint
 from sgovss.export.onnx_predictor import OnnxPredictor
 from sgovss.inference.rejection import Rejection
 
+pytest.importorskip("onnxruntime", reason="needs the extra 'onnx', and Python 3.11")
+
 WORDS = "building|house, road, tree|forest|wood, water"
 
 

@@ -8,17 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
-from onnx import TensorProto, helper
 from torch import nn
 from torch.export import Dim
 
 import sgovss
 from sgovss.export.onnx_file import OPSET, OnnxImagePath, _adaptive_average, metadata_of
+
+onnx = pytest.importorskip("onnx", reason="needs the extra 'onnx'")
+onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra 'onnx', and Python 3.11")
 
 WORDS = "building, road"
 
@@ -56,11 +56,13 @@ def write_model(tmp_path: Path) -> Callable[..., Path]:
     """Writes an ONNX model that gives images back, with metadata."""
 
     def write(**metadata: str) -> Path:
-        images = helper.make_tensor_value_info("images", TensorProto.FLOAT, [None, 3, None, None])
-        scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, [None, 3, None, None])
-        graph = helper.make_graph([helper.make_node("Identity", ["images"], ["scores"])], "same", [images], [scores])
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
-        helper.set_model_props(model, {f"sgovss.{key}": value for key, value in metadata.items()})
+        images = onnx.helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, [None, 3, None, None])
+        scores = onnx.helper.make_tensor_value_info("scores", onnx.TensorProto.FLOAT, [None, 3, None, None])
+        graph = onnx.helper.make_graph(
+            [onnx.helper.make_node("Identity", ["images"], ["scores"])], "same", [images], [scores]
+        )
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=10)
+        onnx.helper.set_model_props(model, {f"sgovss.{key}": value for key, value in metadata.items()})
         onnx.save(model, tmp_path / "model.onnx")
         return tmp_path / "model.onnx"
 
@@ -102,7 +104,7 @@ def test_files_that_are_none_of_ours(refusal, write_model, tmp_path):
 def test_without_onnxruntime(refusal, write_model, monkeypatch):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if "onnx" in name else find_spec(name))
-    assert "needs the package onnxruntime: pip install 'sgovss[onnx]'" in refusal(write_model())
+    assert "and the package onnxruntime: pip install 'sgovss[onnx]'" in refusal(write_model())
 
 
 def test_what_is_fixed_in_the_file_cannot_be_changed(refusal, write_model, predictor: sgovss.Predictor):
