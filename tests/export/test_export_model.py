@@ -64,9 +64,10 @@ def test_the_demo_gives_the_same_labels_from_onnx_and_from_the_checkpoint(files:
         Image.fromarray(image).save(tmp_path / "images" / name)
     more = ["--input", tmp_path / "images", "--vocabulary", WORDS, "--background", "ground"]
     windows = ["TEST.SCENE.WINDOW", "96", "TEST.SCENE.STRIDE", "64"]
+    torch_model = ["--config-file", "sgovss_tiny.yaml", "--precision", "float32"]  # the file's own precision
     for name, model in (
         ("onnx", ["--onnx", files.onnx, "--opts"]),
-        ("torch", ["--config-file", "sgovss_tiny.yaml", "--opts", "MODEL.WEIGHTS", files.checkpoint]),
+        ("torch", [*torch_model, "--opts", "MODEL.WEIGHTS", files.checkpoint]),
     ):
         result = run(checkout / "demo/demo.py", *more, "--output", tmp_path / name, *model, *windows)
         assert result.returncode == 0, result.stderr[-2000:]
