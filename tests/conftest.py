@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,11 +14,16 @@ import numpy as np
 import pytest
 import yaml
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from sgovss.data.specification import DatasetSpecification
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+
+# A busy machine is no fault of the code.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +71,13 @@ def catalogs() -> Iterator[None]:
     for name in set(DatasetCatalog.list()) - before:
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
+
+
+@pytest.fixture(autouse=True)
+def heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command run in this process makes loggers its own, and caplog before pytest 9 then sees nothing of them."""
+    for name in ("sgovss", "detectron2", "fvcore"):
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sgovss.errors import InputError
@@ -150,7 +150,6 @@ anything = st.recursive(
 
 
 @given(content=anything, suffix=st.sampled_from([".json", ".yaml"]))
-@settings(deadline=None)
 def test_any_structure_in_a_file_parses_or_is_refused_in_one_line(tmp_path_factory, content, suffix):
     path = tmp_path_factory.getbasetemp() / f"any{suffix}"
     path.write_text(json.dumps(content) if suffix == ".json" else yaml.safe_dump(content), encoding="utf-8")
@@ -158,7 +157,6 @@ def test_any_structure_in_a_file_parses_or_is_refused_in_one_line(tmp_path_facto
 
 
 @given(content=st.binary(max_size=60), suffix=st.sampled_from([".json", ".yaml", ".txt"]))
-@settings(deadline=None)
 def test_any_bytes_in_a_file_parse_or_are_refused_in_one_line(tmp_path_factory, content, suffix):
     path = tmp_path_factory.getbasetemp() / f"bytes{suffix}"
     path.write_bytes(content)

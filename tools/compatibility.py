@@ -208,7 +208,7 @@ def _try_suite(uv: str, case: Case, pins: list[str], tests: Sequence[str], scrat
         return {"error": f"no Python {case.python} on this machine"}
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         try:
-            return {**run_suite(uv, interpreter, pins, tests, Path(folder)), "commit": _commit()}
+            return run_suite(uv, interpreter, pins, tests, Path(folder))
         except InputError as error:
             return {"error": str(error)}
 
@@ -236,6 +236,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS, help="the JSON file; the page stands beside it")
     arguments = parser.parse_args(argv)
     wanted = [Case.parse(text) for text in arguments.run]
+    commit = _commit()  # before the results are written: they may lie in this checkout
     results = {
         "date": datetime.date.today().isoformat(),
         "platform": f"{platform.system()} {platform.machine()}",
@@ -246,12 +247,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             pins, reason = resolve(uv, case)
             entry = record(case, pins, reason, results["cases"].get(str(case), {}))
             if case in wanted and pins:
-                entry["run"] = {**_try_suite(uv, case, pins, arguments.tests, Path(scratch)), "date": results["date"]}
+                run = _try_suite(uv, case, pins, arguments.tests, Path(scratch))
+                entry["run"] = {**run, "commit": commit, "date": results["date"]}
             results["cases"][str(case)] = entry
+            # Both at once: the suite holds the page against the results.
             write_json_atomically(arguments.results, results)
+            with atomic_path(arguments.results.with_suffix(".md")) as partial:
+                partial.write_text(page(results), encoding="utf-8")
             print(f"{case}: {outcome(entry)}", flush=True)
-    with atomic_path(arguments.results.with_suffix(".md")) as partial:
-        partial.write_text(page(results), encoding="utf-8")
     return int(any(is_broken(case) for case in results["cases"].values()))
 
 

@@ -116,7 +116,7 @@ FILES = {
     changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=6),
     length=st.none() | st.integers(0, 2000),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_damaged_file_is_read_or_refused_in_one_line(kind, changes, length):
     content = bytearray(FILES[kind])
     for position, value in changes:

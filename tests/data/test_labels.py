@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
@@ -27,7 +27,6 @@ def value_sets(draw):
     return classes, ignored
 
 
-@settings(deadline=None)
 @given(value_sets(), st.data())
 def test_every_known_value_becomes_the_id_of_its_class(sets, data):
     classes, ignored = sets
@@ -46,7 +45,6 @@ def test_every_known_value_becomes_the_id_of_its_class(sets, data):
     np.testing.assert_array_equal(training(raw, "x.png"), np.vectorize(lambda i: ranks.get(i, 255))(ids))
 
 
-@settings(deadline=None)
 @given(value_sets(), st.integers(-5, 70000))
 def test_every_other_value_is_an_error(sets, stranger):
     classes, ignored = sets

@@ -81,7 +81,7 @@ anything = st.recursive(
 
 
 @given(data=st.data(), changes=st.integers(1, 3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_file_with_anything_anywhere_is_read_or_refused_with_a_line_number(tmp_path_factory, data, changes):
     content = yaml.safe_load(GOOD)
     for _ in range(changes):
@@ -102,7 +102,7 @@ def test_a_file_with_anything_anywhere_is_read_or_refused_with_a_line_number(tmp
 
 
 @given(cut=st.integers(0, len(GOOD)), extra=st.text(max_size=5))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_file_cut_anywhere_is_read_or_refused_in_one_line(tmp_path_factory, cut, extra):
     path = tmp_path_factory.getbasetemp() / "cut.yaml"
     path.write_text(GOOD[:cut] + extra + GOOD[cut + 3 :], encoding="utf-8")

@@ -131,9 +131,7 @@ def test_group_means_follow_the_split(tmp_path):
     assert results["harmonic_mIoU"] == pytest.approx(2 * seen * unseen / (seen + unseen))
 
 
-def test_results_suit_detectron2s_printing_and_event_storage(tmp_path, caplog, monkeypatch):
-    # A training run earlier in this process turns it off, and caplog before pytest 9 then sees nothing.
-    monkeypatch.setattr(logging.getLogger("detectron2"), "propagate", True)
+def test_results_suit_detectron2s_printing_and_event_storage(tmp_path, caplog):
     truths, scores = scenes()
     results = run(evaluator(register(tmp_path, truths), training_vocabulary=None), scores)
     assert "seen_mIoU" not in results["sem_seg"]

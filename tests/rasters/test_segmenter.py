@@ -43,7 +43,7 @@ def whole(source, grid, score, **options) -> torch.Tensor:
     strip=st.integers(16, 100),
     data=st.data(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_chunks_cover_the_scene_once_and_windows_cover_every_chunk(size, window, strip, data):
     stride = data.draw(st.integers(1, window))
     grid = WindowGrid(*size, window, stride, strip)
