@@ -169,7 +169,8 @@ def write_report(ablation: Ablation, folder: Path) -> None:
         for heading, column in spec.report.items():
             series = curves(ablation.protocol, task, final, trained, column)
             name = re.sub(r"\W+", "_", f"{task} {heading}").lower() + ".png"
-            draw_curves(series, f"{spec.title}: {heading}", folder / name)
+            titles = [row.title for row in ablation.protocol.rows.values()]
+            draw_curves(series, f"{spec.title}: {heading}", folder / name, known_labels=titles)
     path = folder / "tables.md"
     with atomic_path(path) as temporary:
         temporary.write_text("\n\n".join(["# Tables", *parts]) + "\n", encoding="utf-8")

@@ -70,16 +70,16 @@ def table(protocol: Protocol, task: str, final: Mapping[str, Sequence[Record]], 
 
 def curves(
     protocol: Protocol, task: str, final: Mapping[str, Sequence[Record]], rows: Sequence[str], column: str
-) -> dict[str, list[tuple[int, float | None]]]:
-    """Mean over seeds of a column at every budget, for some rows; budget 0 is the model before training."""
+) -> dict[str, dict[int, list[float]]]:
+    """The seeds' values of a column at every budget, for some rows; budget 0 is the model before training."""
     untrained = [record for row in final for record in final[row] if not protocol.rows[row].trained]
-    start = [(0, _mean([score(record, 0, column) for record in untrained]))] if untrained else []
+    start = {0: _known([score(record, 0, column) for record in untrained])} if untrained else {}
     series = {}
     for row in rows:
         records = final.get(row, ())
         steps = sorted({int(step) for record in records for step in record["scores"]})
-        points = [(step, _mean([score(record, step, column) for record in records])) for step in steps]
-        series[protocol.rows[row].title] = [*start, *points]
+        points = {step: _known([score(record, step, column) for record in records]) for step in steps}
+        series[protocol.rows[row].title] = {**start, **points}
     return series
 
 
@@ -101,13 +101,12 @@ def _interval(checkpoints: Sequence[tuple[Record, int | str]], column: str) -> s
     return f" [{low:.1f}, {high:.1f}]"
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return mean(known) if known else None
+def _known(values: Sequence[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
 
 
 def _spread(values: Sequence[float | None]) -> str:
-    known = [value for value in values if value is not None]
+    known = _known(values)
     if not known:
         return "-"
     return f"{mean(known):.1f} ± {stdev(known):.1f}" if len(known) > 1 else f"{known[0]:.1f}"

@@ -64,26 +64,37 @@ def draw_confusion(
 
 
 def draw_curves(
-    series: Mapping[str, Sequence[tuple[int, float | None]]], title: str, path: str | Path, ylabel: str = "mIoU (%)"
+    series: Mapping[str, Mapping[int, Sequence[float]]],
+    title: str,
+    path: str | Path,
+    ylabel: str = "mIoU (%)",
+    known_labels: Sequence[str] = (),
 ) -> None:
-    """Write curves over training steps as a PNG.
+    """Write curves over training steps as a PNG: the mean of the runs, in a band of their standard deviation.
 
     Args:
-        series: label of each curve and its (step, value) points; points with value None are left out.
+        series: for each label the values of all runs at every step; steps without values are left out.
+        known_labels: labels that keep their line's colour and style in every picture drawn with the same ones.
     """
-    figure = Figure(figsize=(6.4, 4), dpi=110, layout="constrained")
+    order = [*known_labels, *(label for label in series if label not in known_labels)]
+    figure = Figure(figsize=(6.4, 4.6), dpi=110, layout="constrained")
     axes = figure.add_subplot()
-    for label, points in series.items():
-        known = [(step, value) for step, value in points if value is not None]
-        axes.plot([step for step, _ in known], [value for _, value in known], marker="o", markersize=4, label=label)
-    axes.set_title(title, fontsize=11)
+    for label, runs in series.items():
+        place = order.index(label)
+        color, line = f"C{place % 10}", "--" if place >= 10 else "-"
+        steps = sorted(step for step, values in runs.items() if values)
+        means = np.array([np.mean(runs[step]) for step in steps])
+        spread = np.array([np.std(runs[step], ddof=1) if len(runs[step]) > 1 else 0.0 for step in steps])
+        axes.plot(steps, means, line, color=color, marker="o", markersize=4, label=label)
+        axes.fill_between(steps, means - spread, means + spread, color=color, alpha=0.12, linewidth=0)
+    axes.set_title("\n".join(textwrap.wrap(title, 68)), fontsize=11)
     axes.set_xlabel("training step")
     axes.set_ylabel(ylabel)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     if series:
-        axes.legend(frameon=False)
+        figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     _save(figure, path)
 
 

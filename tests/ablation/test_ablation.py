@@ -269,7 +269,7 @@ def test_curves_begin_at_the_model_before_training(protocol):
         return {"cell": {}, "scores": {step: {"test": {"seen_mIoU": value}}}}
 
     final = {"zero_shot": [record("0", 1.0)], "plain": [record("100", 3.0), record("100", 5.0)]}
-    assert curves(protocol, "one", final, ["plain"], "test/seen_mIoU") == {"plain": [(0, 1.0), (100, 4.0)]}
+    assert curves(protocol, "one", final, ["plain"], "test/seen_mIoU") == {"plain": {0: [1.0], 100: [3.0, 5.0]}}
     assert "4.0 ± 1.4" in table(protocol, "one", final)
 
 

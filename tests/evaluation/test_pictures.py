@@ -37,12 +37,24 @@ def test_confusion_picture_of_rejected_and_absent_classes(tmp_path):
 
 
 def test_curves_leave_undefined_points_out(tmp_path):
-    series = {"seen": [(0, 20.0), (100, 40.0)], "unseen": [(0, 18.0), (100, 21.0)]}
+    series = {"seen": {0: [20.0], 100: [38.0, 42.0]}, "unseen": {0: [18.0], 100: [21.0]}}
     draw_curves(series, "curves", tmp_path / "defined.png")
-    draw_curves({**series, "unseen": [(0, 18.0), (50, None), (100, 21.0)]}, "curves", tmp_path / "gap.png")
+    draw_curves({**series, "unseen": {0: [18.0], 50: [], 100: [21.0]}}, "curves", tmp_path / "gap.png")
+    draw_curves({**series, "seen": {0: [20.0], 100: [40.0]}}, "curves", tmp_path / "one_run.png")
     draw_curves({}, "nothing yet", tmp_path / "empty.png")
     assert (tmp_path / "defined.png").read_bytes() == (tmp_path / "gap.png").read_bytes()
+    assert (tmp_path / "defined.png").read_bytes() != (tmp_path / "one_run.png").read_bytes()  # has no band
     assert (tmp_path / "empty.png").exists()
+
+
+def test_a_label_keeps_its_colour_beside_others(tmp_path):
+    for name, labels in (("alone", ["full"]), ("beside", ["plain", "full"])):
+        series = {label: {0: [20.0], 100: [40.0]} for label in labels}
+        draw_curves(series, "curves", tmp_path / f"{name}.png", known_labels=["plain", "compensation", "full"])
+    green = (44, 160, 44)  # the third of matplotlib's colours, "C2"
+    for name in ("alone", "beside"):
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            assert (np.asarray(picture.convert("RGB")) == green).all(axis=2).sum() > 100
 
 
 def test_a_comparison_shows_each_labelling_in_its_colours(tmp_path):
