@@ -11,8 +11,13 @@ from collections.abc import Callable, Sequence
 class InputError(ValueError):
     """Something the user gave is wrong.
 
-    The message is one line that says what is wrong, where it stands, and how to mend it.
+    The message is one line that says what is wrong, where it stands, and how to mend it. Letters in it that end a line
+    or cannot be shown, as a quoted name or value may hold them, stand there escaped.
     """
+
+    def __init__(self, message: str) -> None:
+        shown = (letter if letter.isprintable() else ascii(letter)[1:-1] for letter in message)
+        super().__init__("".join(shown))
 
 
 _NAMED = "sgovss.errors.InputError: "
