@@ -8,6 +8,10 @@ import sys
 from collections.abc import Callable, Sequence
 
 
+_NAMED = "sgovss.errors.InputError: "
+_LONGEST = 2000  # letters of a line that may quote what the user gave
+
+
 class InputError(ValueError):
     """Something the user gave is wrong.
 
@@ -16,12 +20,11 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
+        # A loader's worker hands its error over as a traceback, from which PyTorch makes an error of the same class.
+        _, handed_over, last = message.rpartition(f"\n{_NAMED}")
+        message = last.rstrip("\n") if handed_over else message
         shown = (letter if letter.isprintable() else ascii(letter)[1:-1] for letter in message)
         super().__init__("".join(shown))
-
-
-_NAMED = "sgovss.errors.InputError: "
-_LONGEST = 2000  # letters of a line that may quote what the user gave
 
 
 def command(main: Callable[[Sequence[str] | None], int]) -> Callable[[Sequence[str] | None], int]:

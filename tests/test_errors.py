@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pickle
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch._utils import ExceptionWrapper
 
 from sgovss.errors import InputError, command
 
@@ -28,6 +30,16 @@ def test_names_in_any_script_stay_readable():
 def test_a_message_crosses_processes_unchanged():
     error = InputError("a\nb")
     assert str(pickle.loads(pickle.dumps(error))) == str(error) == r"a\nb"
+
+
+def test_a_message_of_a_loaders_worker_is_the_one_that_was_raised_there():
+    try:
+        raise InputError("a.png: label\n77")
+    except InputError:
+        handed_over = ExceptionWrapper(where="in DataLoader worker process 0")
+    with pytest.raises(InputError) as caught:
+        handed_over.reraise()
+    assert str(caught.value) == r"a.png: label\n77"
 
 
 def test_a_command_prints_it_and_returns_2(capsys):

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from detectron2.engine import default_argument_parser, default_setup, launch
@@ -57,7 +58,7 @@ def start(cfg: CfgNode, args: argparse.Namespace) -> None:
     try:
         with passing_signals_on() if launched else contextlib.nullcontext():
             launch(
-                run,
+                _run_launched if launched else run,
                 args.num_gpus,
                 num_machines=args.num_machines,
                 machine_rank=args.machine_rank,
@@ -166,6 +167,13 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
         if comm.get_world_size() > 1:
             time.sleep(_LOSERS_WAIT)
         raise
+
+
+def _run_launched(cfg: CfgNode, args: argparse.Namespace) -> None:
+    run(cfg, args)
+    # Threads of gloo that are still there when a process exits abort it now and then.
+    comm.synchronize()
+    dist.destroy_process_group()
 
 
 def _adopt_distance(cfg: CfgNode) -> None:

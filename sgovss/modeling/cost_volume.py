@@ -49,6 +49,7 @@ class CostVolumeHead(nn.Module):
         hidden_dim: width of the refinement.
         heads: attention heads.
         bias_tokens: number of RS-Bias tokens.
+        text_share: how much of the text's refinement inference uses; see :class:`BiasGuidedRefinement`.
         decoder_dims: channels of the cost embedding at each of the three stages.
         decoder_kernel: side of the decoder's depthwise convolutions, odd.
         guidance_dim: channels of the visual guidance of each stage.
