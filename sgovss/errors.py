@@ -7,7 +7,6 @@ import functools
 import sys
 from collections.abc import Callable, Sequence
 
-
 _NAMED = "sgovss.errors.InputError: "
 _LONGEST = 2000  # letters of a line that may quote what the user gave
 
