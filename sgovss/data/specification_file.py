@@ -26,6 +26,7 @@ from sgovss.errors import InputError
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _DEEPEST = 50
+_TOO_DEEP = "nested deeper than any dataset file needs to be"
 
 _KNOWN_KEYS = sorted(
     {
@@ -95,6 +96,9 @@ def _read(path: Path) -> tuple[yaml.Node, Any]:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark is not None else ""
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+        if "nesting depth" in reason:
+            # Since PyYAML 6.0.4 its reader in C has a limit, which it meets while it looks ahead.
+            raise InputError(f"{path}{line}: {_TOO_DEEP}") from error
         raise InputError(f"{path}{line}: not valid YAML ({reason})") from error
     if not isinstance(content, dict):
         raise InputError(
@@ -104,12 +108,12 @@ def _read(path: Path) -> tuple[yaml.Node, Any]:
 
 
 def _refuse_nesting(path: Path, text: str) -> None:
-    """Before the content is built: the reader in C would end the whole process at some ten thousand levels."""
+    """Before the content is built: older readers in C would end the whole process at some ten thousand levels."""
     depth = 0
     for event in yaml.parse(text, Loader=_LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEEPEST:
-            raise InputError(f"{path}:{event.start_mark.line + 1}: nested deeper than any dataset file needs to be")
+            raise InputError(f"{path}:{event.start_mark.line + 1}: {_TOO_DEEP}")
 
 
 def _refuse_repeated_keys(path: Path, top: yaml.Node) -> None:
