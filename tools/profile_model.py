@@ -3,8 +3,9 @@
 
     python tools/profile_model.py --config-file sgovss_vitb16_384.yaml --size 384 --classes 150
 
-Random weights; words are encoded before the clock starts. The floor is the operations of all products over the rate at
-which this machine multiplies matrices. Table for docs/performance.md.
+Random weights; words are encoded before the clock starts. The floors are the operations of all products over the rate
+at which this machine multiplies matrices, and the bytes that all operators read and write over the rate at which it
+copies them: what caches hold in between goes below the second. Tables for docs/performance.md.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ from torch.profiler import ProfilerActivity, profile
 from sgovss.allocator import keep_freed_memory
 from sgovss.config import load_config
 from sgovss.errors import command
-from sgovss.evaluation.cost import count_flops
+from sgovss.evaluation.cost import count_bytes, count_flops
 from sgovss.precision import PRECISIONS, autocast, cast_weights
 from sgovss.vocabulary import Vocabulary
 
 _REPEATS = 5
 _OPERATORS = 10
 _MATRIX = 2048
+_COPIED = 2**28  # bytes, more than caches hold
 
 
 @command
@@ -111,33 +113,53 @@ def operator_rows(infer: Callable[[], None]) -> list[dict[str, Any]]:
 
 
 def floor_rows(model: nn.Module, size: int, classes: int, dtype: str) -> list[tuple[str, str]]:
-    """Operations, the rate of this machine, and the time that one takes at the other."""
+    """Operations and bytes, the rates of this machine, and the time that one takes at the other."""
     images, text = (
         torch.zeros(1, 3, size, size),
         torch.zeros(classes, model.image_encoder.output_shape()["dense"].channels),
     )
     with torch.no_grad(), autocast(dtype, torch.device("cpu")):
         encoder = count_flops(model.image_encoder, (images,))
-        head = count_flops(model.head, (model.image_encoder(images), text))
-    rate = matrix_rate(PRECISIONS[dtype])
+        levels = model.image_encoder(images)
+        head = count_flops(model.head, (levels, text))
+        encoder_bytes = count_bytes(lambda: model.image_encoder(images))
+        head_bytes = count_bytes(lambda: model.head(levels, text))
+    rate, bandwidth = matrix_rate(PRECISIONS[dtype]), copy_rate()
     return [
         ("operations of the image encoder, G", f"{encoder / 1e9:.1f}"),
         ("operations of the head, G", f"{head / 1e9:.1f}"),
         (f"rate of this machine at {_MATRIX} x {_MATRIX} {dtype} matrices, G/s", f"{rate / 1e9:.0f}"),
         ("floor of the image encoder, ms", f"{1e3 * encoder / rate:.0f}"),
         ("floor of the head, ms", f"{1e3 * head / rate:.0f}"),
+        ("bytes moved by the image encoder, G", f"{encoder_bytes / 1e9:.1f}"),
+        ("bytes moved by the head, G", f"{head_bytes / 1e9:.1f}"),
+        ("bandwidth of this machine, copying, G/s", f"{bandwidth / 1e9:.1f}"),
+        ("bytes of the image encoder over bandwidth, ms", f"{1e3 * encoder_bytes / bandwidth:.0f}"),
+        ("bytes of the head over bandwidth, ms", f"{1e3 * head_bytes / bandwidth:.0f}"),
     ]
 
 
 def matrix_rate(dtype: torch.dtype) -> float:
     """Operations a second of the best of some products of large matrices."""
     left, right = (torch.randn(_MATRIX, _MATRIX).to(dtype) for _ in range(2))
+    return 2 * _MATRIX**3 / _shortest(lambda: left @ right)
+
+
+def copy_rate() -> float:
+    """Bytes a second, read and written, of the best of some copies of much memory."""
+    source = torch.ones(_COPIED, dtype=torch.uint8)
+    target = torch.zeros_like(source)
+    return 2 * _COPIED / _shortest(lambda: target.copy_(source))
+
+
+def _shortest(compute: Callable[[], Any]) -> float:
+    """Seconds of the fastest of some repeats."""
     times = []
     for _ in range(2 * _REPEATS):
         started = time.perf_counter()
-        left @ right
+        compute()
         times.append(time.perf_counter() - started)
-    return 2 * _MATRIX**3 / min(times)
+    return min(times)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,14 +1,17 @@
-"""What a model costs, counted: parameters, and floating-point operations with attention and every matrix product."""
+"""What a model costs, counted: parameters, floating-point operations with attention, and bytes moved."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from fvcore.nn import FlopCountAnalysis, jit_handles
 from fvcore.nn.jit_handles import get_shape
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 
 def count_parameters(model: nn.Module) -> dict[str, dict[str, int]]:
@@ -29,6 +32,33 @@ def count_flops(model: nn.Module, inputs: tuple[Any, ...]) -> int:
     analysis.clear_op_handles()
     analysis.set_op_handle(**_PRODUCTS)
     return 2 * int(analysis.total())
+
+
+def count_bytes(compute: Callable[[], Any]) -> int:
+    """Bytes that the operators of a computation read and write, as if nothing stayed in a cache between them.
+
+    Views move nothing. What an operator moves within itself is not counted.
+    """
+    with _BytesMoved() as moved:
+        compute()
+    return moved.total
+
+
+class _BytesMoved(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = operator(*args, **(kwargs or {}))
+        # Room that is made is neither read nor written.
+        if not operator.is_view and not operator.name().startswith("aten::empty"):
+            self.total += sum(
+                each.numel() * each.element_size()
+                for each in tree_leaves((args, kwargs, result))
+                if isinstance(each, torch.Tensor)
+            )
+        return result
 
 
 def _attention(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:

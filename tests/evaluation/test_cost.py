@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sgovss.evaluation.cost import count_flops, count_parameters
+from sgovss.evaluation.cost import count_bytes, count_flops, count_parameters
 
 
 class Attended(nn.Module):
@@ -50,3 +50,13 @@ def test_parameters_of_each_part():
         "learning": {"total": 4, "trainable": 4},
         "total": {"total": 13, "trainable": 4},
     }
+
+
+def test_bytes_are_those_of_what_operators_read_and_write():
+    x, layer = torch.zeros(5, 8), nn.Linear(8, 16)
+    with torch.no_grad():
+        assert count_bytes(lambda: x + 1) == 4 * (40 + 40)
+        assert count_bytes(lambda: x.view(8, 5).t()) == 0
+        assert count_bytes(lambda: torch.empty(1000)) == 0
+        assert count_bytes(lambda: layer(x)) == 4 * (40 + 8 * 16 + 16 + 80)
+        assert count_bytes(lambda: x.half() @ x.half().t()) == 2 * (4 * 40 + 2 * 40) + 2 * (40 + 40 + 25)
