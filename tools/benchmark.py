@@ -34,17 +34,20 @@ from torch import nn
 
 from sgovss.allocator import keep_freed_memory
 from sgovss.config import load_config
+from sgovss.data.specification_file import load_specification
 from sgovss.engine.trainer import Trainer
 from sgovss.errors import InputError, command
 from sgovss.evaluation.cost import count_flops, count_parameters
 from sgovss.files import write_json_atomically
 from sgovss.modeling.clip_models import create_model, model_configuration
+from sgovss.paths import dataset_files
 from sgovss.precision import autocast, cast_weights
 from sgovss.resources import peak_megabytes
 from sgovss.vocabulary import Vocabulary
 
 DEMO = Path(__file__).resolve().parent.parent / "demo" / "demo.py"
 _TILE = 512
+_ADJECTIVES = ("", "wide ", "old ", "red ", "round ")
 _KINDS = 8  # different scenes that a large one is laid out of
 
 
@@ -306,6 +309,20 @@ def _words(classes: int) -> Vocabulary:
     return Vocabulary.from_string(", ".join(f"thing number {number}" for number in range(classes)))
 
 
+def scene_words(classes: int) -> list[str]:
+    """The class names of the datasets that come with sgovss, then those with adjectives: words of aerial images.
+
+    Raises:
+        InputError: there are not so many.
+    """
+    specifications = map(load_specification, dataset_files())
+    names = sorted({entry.name.lower() for each in specifications for entry in each.vocabulary})
+    words = [f"{adjective}{name}" for adjective in _ADJECTIVES for name in names]
+    if classes > len(words):
+        raise InputError(f"--classes: {classes} words of aerial images were asked for, {len(words)} are known here")
+    return words[:classes]
+
+
 _WORKERS = {
     "inference": _time_inference,
     "training": _time_training,
@@ -315,7 +332,7 @@ _WORKERS = {
 
 
 def _segment(args: argparse.Namespace, scene: Path, classes: int, output: Path) -> dict[str, float]:
-    words = ", ".join(_words(classes).names)
+    words = ", ".join(scene_words(classes))
     argv = ["--config-file", args.config_file, "--input", scene, "--vocabulary", words, "--output", output]
     options = ["--opts", *args.opts] if args.opts else []
     code = (

@@ -6,6 +6,9 @@ import json
 
 import pytest
 
+from sgovss.errors import InputError
+from sgovss.vocabulary import Vocabulary
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["inference", "training"])
@@ -37,3 +40,11 @@ def test_a_profile_shares_out_the_whole(load_script, capsys):
     assert {"image encoder", "refinement", "decoder: stage 3"} <= parts.keys()
     assert sum(parts.values()) == pytest.approx(shares["all"], abs=1)
     assert any(line and line[0].startswith("floor of the head") and float(line[1]) >= 0 for line in lines)
+
+
+def test_words_for_scenes_are_those_of_the_datasets_and_each_another(load_script):
+    scene_words = load_script("tools/benchmark.py").scene_words
+    words = Vocabulary.from_string(", ".join(scene_words(459)))
+    assert len(words) == 459 and scene_words(10) == words.names[:10]
+    with pytest.raises(InputError, match="--classes: 9999 words of aerial images were asked for"):
+        scene_words(9999)
