@@ -60,8 +60,8 @@ def _add_model(cfg: CfgNode) -> None:
     # Width of the refinement, and attention heads of refinement and decoder.
     node.HIDDEN_DIM = 256
     node.HEADS = 4
-    # How much of the text's refinement is used after training, 0 to 1. It is learned on the seen names alone and leads
-    # others astray; what is left out of it, CLIP's own embedding says.
+    # How much of the text's refinement the correlation uses after training, 0 to 1. It is learned on the seen names
+    # alone and leads others astray; what is left out of it, CLIP's own embedding says. The decoder has all of it.
     node.TEXT_SHARE = 0.25
     # Number of RS-Bias tokens per image.
     node.BIAS_TOKENS = 1

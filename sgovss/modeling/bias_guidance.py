@@ -61,14 +61,10 @@ class BiasGuidedRefinement(nn.Module):
         dim: hidden width.
         heads: attention heads.
         tokens: number of bias tokens.
-        text_share: how much of the text's refinement is used after training, 0 to 1.
     """
 
-    def __init__(
-        self, *, input_shape: Mapping[str, ShapeSpec], dim: int, heads: int, tokens: int, text_share: float = 1.0
-    ) -> None:
+    def __init__(self, *, input_shape: Mapping[str, ShapeSpec], dim: int, heads: int, tokens: int) -> None:
         super().__init__()
-        self.text_share = text_share
         channels = {name: shape.channels for name, shape in input_shape.items()}
         joint = channels["dense"]
         self.bias = RSBias(channels, dim, tokens, heads)
@@ -101,9 +97,7 @@ class BiasGuidedRefinement(nn.Module):
         refined_bias = bias + self.bias_from_text(self.norms["bias"](bias), hidden)
         hidden = hidden + self.text_from_bias(self.norms["text_bias"](hidden), bias)
         context = self.norms["refined"](torch.cat([hidden, refined_bias], dim=1))
-        refined_text = text + (1.0 if self.training else self.text_share) * self.text_output(
-            context[:, : text.shape[0]]
-        )
+        refined_text = text + self.text_output(context[:, : text.shape[0]])
         refined = {name: layer(levels[name], context) for name, layer in self.visual.items()}
         factor = 1 + self.channel_output(context[:, text.shape[0] :].mean(dim=1))
         refined["dense"] = refined["dense"] * factor[:, :, None, None]

@@ -49,7 +49,8 @@ class CostVolumeHead(nn.Module):
         hidden_dim: width of the refinement.
         heads: attention heads.
         bias_tokens: number of RS-Bias tokens.
-        text_share: how much of the text's refinement inference uses; see :class:`BiasGuidedRefinement`.
+        text_share: how much of the text's refinement the correlation uses after training, 0 to 1. It is learned on
+            the seen names alone and takes others to them; the decoder, which only compares names, has all of it.
         decoder_dims: channels of the cost embedding at each of the three stages.
         decoder_kernel: side of the decoder's depthwise convolutions, odd.
         guidance_dim: channels of the visual guidance of each stage.
@@ -92,12 +93,11 @@ class CostVolumeHead(nn.Module):
             )
         joint = input_shape["dense"].channels
         self.refinement = (
-            BiasGuidedRefinement(
-                input_shape=input_shape, dim=hidden_dim, heads=heads, tokens=bias_tokens, text_share=text_share
-            )
+            BiasGuidedRefinement(input_shape=input_shape, dim=hidden_dim, heads=heads, tokens=bias_tokens)
             if bias_guidance
             else None
         )
+        self.text_share = text_share
         self.guides = nn.ModuleDict()
         for i, level in enumerate(STAGE_LEVELS if decoder and visual_guidance else ()):
             # Stage i works at 2**i times the dense grid; a level that is coarser than that is enlarged.
@@ -180,11 +180,13 @@ class CostVolumeHead(nn.Module):
     def cost_map(
         self, levels: Mapping[str, torch.Tensor], text: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, Mapping[str, torch.Tensor]]:
-        """The cost map (B, T, h, w), with the refined text (B, T, D) and maps it came from."""
-        refined_text: torch.Tensor = text.expand(levels["dense"].shape[0], -1, -1)
-        if self.refinement is not None:
-            refined_text, levels, _ = self.refinement(text, levels)
-        return correlate(levels["dense"], refined_text), refined_text, levels
+        """The cost map (B, T, h, w), and the refined text (B, T, D) and maps."""
+        if self.refinement is None:
+            text = text.expand(levels["dense"].shape[0], -1, -1)
+            return correlate(levels["dense"], text), text, levels
+        refined_text, levels, _ = self.refinement(text, levels)
+        correlated = refined_text if self.training else torch.lerp(text, refined_text, self.text_share)
+        return correlate(levels["dense"], correlated), refined_text, levels
 
 
 class _LevelGuide(nn.Module):

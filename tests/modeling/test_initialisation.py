@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from sgovss.modeling.cost_volume import correlate
 from sgovss.modeling.decoder import upsample
 from tests.modeling.conftest import make_batch, train_steps
 
@@ -95,17 +96,17 @@ def test_zeroing_the_bias_changes_text_and_visual_maps_after_training(model, voc
         assert (features - maps_without[name]).abs().max() > 1e-5, name
 
 
-def test_after_training_a_share_of_the_texts_refinement_is_used(model, vocabulary):
-    train_steps(model, make_batch(vocabulary), steps=6, rate=0.01)
-    refinement = model.head.refinement
-    levels = {name: x.detach() for name, x in model.image_encoder(torch.randn(1, 3, 64, 64)).items()}
+@torch.no_grad()
+def test_after_training_the_correlation_uses_a_share_of_the_texts_refinement(model, vocabulary):
+    with torch.enable_grad():
+        train_steps(model, make_batch(vocabulary), steps=6, rate=0.01)
+    head = model.head
+    levels = model.image_encoder(torch.randn(1, 3, 64, 64))
     text = model.text_embedder(vocabulary).embeddings
-    with torch.no_grad():
-        whole, maps, _ = refinement(text, levels)
-        refinement.text_share = 0.25
-        while_training, *_ = refinement.train()(text, levels)
-        quarter, maps_of_quarter, _ = refinement.eval()(text, levels)
-    assert torch.equal(while_training, whole)
-    assert (whole - text).abs().max() > 1e-5
-    torch.testing.assert_close(quarter, text + (whole - text) / 4)
-    assert all(torch.equal(maps[name], maps_of_quarter[name]) for name in maps)
+    head.text_share = 0.25
+    while_training, refined_text, _ = head.train().cost_map(levels, text)
+    cost, refined_for_the_decoder, refined = head.eval().cost_map(levels, text)
+    assert (refined_text - text).abs().max() > 1e-5
+    torch.testing.assert_close(refined_for_the_decoder, refined_text)
+    torch.testing.assert_close(while_training, correlate(refined["dense"], refined_text))
+    torch.testing.assert_close(cost, correlate(refined["dense"], text + (refined_text - text) / 4))
