@@ -175,6 +175,7 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument("--dtype", nargs="+", default=["float32"], choices=("float32", "bfloat16"))
         each.add_argument("--repeats", type=int, default=5)
         each.add_argument("--warm-up", type=int, default=1)
+        each.add_argument("--scene", action="store_true", help="inference on drawn scenes and words of aerial images")
         each.add_argument("--compile", action="store_true", help="our image encoder and head through torch.compile")
     for each in (scenes, *models):
         each.add_argument("--config-file", default="sgovss_tiny.yaml")
@@ -189,7 +190,7 @@ def _work(args: argparse.Namespace, task: str, size: int, classes: int, dtype: s
     given = {"--config-file": args.config_file, "--size": size, "--classes": classes, "--dtype": dtype}
     given |= {"--batch": args.batch, "--repeats": args.repeats, "--warm-up": args.warm_up}
     argv = [word for pair in given.items() for word in map(str, pair)]
-    argv += ["--compile"] if args.compile else []
+    argv += [flag for flag in ("--compile", "--scene") if getattr(args, flag[2:])]
     options = ["--opts", *args.opts] if args.opts else []
     done = subprocess.run(
         [sys.executable, __file__, "worker", task, *argv, *options], capture_output=True, text=True, check=False
@@ -234,8 +235,7 @@ def _memory_of(build: Callable[[argparse.Namespace], Callable[[], object]]):
 
 def _inference(args: argparse.Namespace) -> Callable[[], object]:
     model, _ = _model(args, training=False)
-    images = torch.randint(0, 256, (args.batch, 3, args.size[0], args.size[0]), dtype=torch.uint8)
-    words = _words(args.classes[0])
+    images, words = _drawn(args) if args.scene else _noise(args)
     # As the predictor does.
     for part in (model.image_encoder, model.head):
         cast_weights(part, args.dtype[0])
@@ -247,6 +247,19 @@ def _inference(args: argparse.Namespace) -> Callable[[], object]:
         model.scores(images.to(model.device), words)
 
     return step
+
+
+def _noise(args: argparse.Namespace) -> tuple[torch.Tensor, Vocabulary]:
+    size = args.size[0]
+    return torch.randint(0, 256, (args.batch, 3, size, size), dtype=torch.uint8), _words(args.classes[0])
+
+
+def _drawn(args: argparse.Namespace) -> tuple[torch.Tensor, Vocabulary]:
+    from sgovss.data.scenes import generate_scene
+
+    scenes = [generate_scene(70_001 + number, args.size[0], "b").image for number in range(args.batch)]
+    images = torch.stack([torch.from_numpy(scene).permute(2, 0, 1) for scene in scenes])
+    return images, Vocabulary.from_string(", ".join(scene_words(args.classes[0])))
 
 
 def _training(args: argparse.Namespace) -> Callable[[], object]:
