@@ -85,7 +85,7 @@ def draw_curves(
         steps = sorted(step for step, values in runs.items() if values)
         means = np.array([np.mean(runs[step]) for step in steps])
         spread = np.array([np.std(runs[step], ddof=1) if len(runs[step]) > 1 else 0.0 for step in steps])
-        axes.plot(steps, means, line, color=color, marker="o", markersize=4, label=label)
+        axes.plot(steps, means, line, color=color, marker="o", markersize=4, label="\n".join(textwrap.wrap(label, 44)))
         axes.fill_between(steps, means - spread, means + spread, color=color, alpha=0.12, linewidth=0)
     axes.set_title("\n".join(textwrap.wrap(title, 68)), fontsize=11)
     axes.set_xlabel("training step")
