@@ -63,6 +63,9 @@ def _add_model(cfg: CfgNode) -> None:
     # How much of the text's refinement the correlation uses after training, 0 to 1. It is learned on the seen names
     # alone and leads others astray; what is left out of it, CLIP's own embedding says. The decoder has all of it.
     node.TEXT_SHARE = 0.25
+    # How much of the frozen twin's cost map is mixed into the tuned one's after training, 0 to 1. It needs the twin
+    # and so a second encoder's time and memory.
+    node.FROZEN_COST_SHARE = 0.0
     # Number of RS-Bias tokens per image.
     node.BIAS_TOKENS = 1
     # Channels of the cost embedding at the three decoder stages, and side of its depthwise convolutions.

@@ -42,6 +42,7 @@ _RULES = {
     "MODEL.SGOVSS.GUIDANCE_DIM": _ABOVE_ZERO,
     "MODEL.SGOVSS.BIAS_TOKENS": _ABOVE_ZERO,
     "MODEL.SGOVSS.TEXT_SHARE": _Rule(lambda share: 0 <= share <= 1, "give a number from 0 to 1"),
+    "MODEL.SGOVSS.FROZEN_COST_SHARE": _Rule(lambda share: 0 <= share <= 1, "give a number from 0 to 1"),
     "MODEL.SGOVSS.DECODER_KERNEL": _Rule(lambda side: side > 0 and side % 2 == 1, "give an odd number above 0"),
     "MODEL.SGOVSS.LOGIT_SCALE": _ABOVE_ZERO,
     "MODEL.SGOVSS.COMPENSATION.TWIN_PRECISION": _one_of("float32", "bfloat16"),

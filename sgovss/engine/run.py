@@ -88,8 +88,8 @@ def prepare_config(args: argparse.Namespace) -> CfgNode:
     args.config_file = str(config_path(args.config_file))
     cfg = load_config(args.config_file, args.opts)
     if args.eval_only:
-        # The frozen twin guides training; evaluation has no use for it.
-        cfg.MODEL.SGOVSS.COMPENSATION.ENABLED = False
+        # The frozen twin guides training; evaluation has no use for it, unless its cost map is asked for.
+        cfg.MODEL.SGOVSS.COMPENSATION.ENABLED = cfg.MODEL.SGOVSS.FROZEN_COST_SHARE > 0
     if cfg.MODEL.CLIP.ACTIVATION == "auto":
         # Known by the weights' source, which a checkpoint's reader may not have.
         cfg.MODEL.CLIP.ACTIVATION = activation_of(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS)

@@ -56,6 +56,7 @@ class CostVolumeHead(nn.Module):
         guidance_dim: channels of the visual guidance of each stage.
         logit_scale, logit_bias: first values of the output layer's slope (> 0) and offset.
         recompute: whether the backward pass computes the decoder's stages again, for less memory.
+        frozen_cost_share: how much of the cost map comes from the frozen encoder, if its map ``frozen`` is given.
         early_rejection: at inference only those names are decoded that are among so many best of some location; 0
             decodes all. The others score nothing, and those that are left do not see them: nearly the same result.
 
@@ -83,6 +84,7 @@ class CostVolumeHead(nn.Module):
         logit_bias: float,
         recompute: bool = False,
         early_rejection: int = 0,
+        frozen_cost_share: float = 0.0,
     ) -> None:
         super().__init__()
         if early_rejection < 0:
@@ -115,6 +117,7 @@ class CostVolumeHead(nn.Module):
                 recompute=recompute,
             )
         self.early_rejection = early_rejection
+        self.frozen_cost_share = frozen_cost_share
         self.log_scale = nn.Parameter(torch.tensor(math.log(logit_scale)))
         self.logit_bias = nn.Parameter(torch.tensor(float(logit_bias)))
 
@@ -138,6 +141,7 @@ class CostVolumeHead(nn.Module):
             "logit_bias": node.LOGIT_BIAS,
             "recompute": node.RECOMPUTE_DECODER,
             "early_rejection": cfg.TEST.EARLY_REJECTION,
+            "frozen_cost_share": node.FROZEN_COST_SHARE,
         }
 
     def forward(self, levels: Mapping[str, torch.Tensor], text: torch.Tensor) -> torch.Tensor:
@@ -184,9 +188,13 @@ class CostVolumeHead(nn.Module):
         if self.refinement is None:
             text = text.expand(levels["dense"].shape[0], -1, -1)
             return correlate(levels["dense"], text), text, levels
+        frozen = levels.get("frozen")
         refined_text, levels, _ = self.refinement(text, levels)
         correlated = refined_text if self.training else torch.lerp(text, refined_text, self.text_share)
-        return correlate(levels["dense"], correlated), refined_text, levels
+        cost = correlate(levels["dense"], correlated)
+        if frozen is not None:
+            cost = torch.lerp(cost, correlate(frozen, text.expand_as(refined_text)), self.frozen_cost_share)
+        return cost, refined_text, levels
 
 
 class _LevelGuide(nn.Module):

@@ -179,6 +179,8 @@ class SGOVSS(nn.Module):
         padded = self._prepare(images)
         with autocast(self.precision, self.device):
             levels = self.image_encoder(padded)
+            if self.frozen_encoder is not None and self.head.frozen_cost_share > 0:
+                levels["frozen"] = self.frozen_encoder(padded)["dense"]
         return EncodedImages(levels, tuple(padded.shape[-2:]), tuple(images.shape[-2:]))
 
     def classify(self, encoded: EncodedImages, vocabulary: Vocabulary) -> torch.Tensor:
