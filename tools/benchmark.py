@@ -175,8 +175,9 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument("--dtype", nargs="+", default=["float32"], choices=("float32", "bfloat16"))
         each.add_argument("--repeats", type=int, default=5)
         each.add_argument("--warm-up", type=int, default=1)
-        each.add_argument("--scene", action="store_true", help="inference on drawn scenes and words of aerial images")
         each.add_argument("--compile", action="store_true", help="our image encoder and head through torch.compile")
+    for each in (models[0], models[-1]):
+        each.add_argument("--scene", action="store_true", help="drawn scenes and words of aerial images, not noise")
     for each in (scenes, *models):
         each.add_argument("--config-file", default="sgovss_tiny.yaml")
         each.add_argument("--classes", type=int, nargs="+", default=[17], help="numbers of words")
@@ -190,7 +191,7 @@ def _work(args: argparse.Namespace, task: str, size: int, classes: int, dtype: s
     given = {"--config-file": args.config_file, "--size": size, "--classes": classes, "--dtype": dtype}
     given |= {"--batch": args.batch, "--repeats": args.repeats, "--warm-up": args.warm_up}
     argv = [word for pair in given.items() for word in map(str, pair)]
-    argv += [flag for flag in ("--compile", "--scene") if getattr(args, flag[2:])]
+    argv += [flag for flag in ("--compile", "--scene") if getattr(args, flag[2:], False)]
     options = ["--opts", *args.opts] if args.opts else []
     done = subprocess.run(
         [sys.executable, __file__, "worker", task, *argv, *options], capture_output=True, text=True, check=False

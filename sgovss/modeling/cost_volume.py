@@ -180,7 +180,7 @@ class CostVolumeHead(nn.Module):
     def cost_map(
         self, levels: Mapping[str, torch.Tensor], text: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, Mapping[str, torch.Tensor]]:
-        """The cost map (B, T, h, w), and the refined text (B, T, D) and maps."""
+        """The cost map (B, T, h, w), the refined text (B, T, D), and the refined maps (B, C, h, w) by level."""
         if self.refinement is None:
             text = text.expand(levels["dense"].shape[0], -1, -1)
             return correlate(levels["dense"], text), text, levels
