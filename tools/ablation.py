@@ -156,20 +156,21 @@ def write_overlays(ablation: Ablation, folder: Path, scene: int) -> None:
 
 
 def write_report(ablation: Ablation, folder: Path) -> None:
-    """Write ``tables.md`` and a picture of curves for each task's first reported columns."""
-    parts = []
+    """Write ``tables.md`` with every row, and a picture of the curves of some for each reported column."""
+    parts, protocol = [], ablation.protocol
+    shown = protocol.curves or tuple(protocol.rows)
     for task in ablation.tasks:
-        final, spec = ablation.final(task), ablation.protocol.tasks[task]
+        final, spec = ablation.final(task), protocol.tasks[task]
         if not any(final.values()):
             continue
-        parts += [f"## {spec.title}", table(ablation.protocol, task, final)]
+        parts += [f"## {spec.title}", table(protocol, task, final)]
         if spec.aside:
-            parts += ["Beside it, deciding nothing:", table(ablation.protocol, task, final, aside=True)]
-        trained = [row for row in ablation.rows if final[row] and ablation.protocol.rows[row].trained]
+            parts += ["Beside it, deciding nothing:", table(protocol, task, final, aside=True)]
+        trained = [row for row in shown if final.get(row) and protocol.rows[row].trained]
         for heading, column in spec.report.items():
-            series = curves(ablation.protocol, task, final, trained, column)
+            series = curves(protocol, task, final, trained, column)
             name = re.sub(r"\W+", "_", f"{task} {heading}").lower() + ".png"
-            titles = [row.title for row in ablation.protocol.rows.values()]
+            titles = [protocol.rows[row].title for row in shown]
             draw_curves(series, f"{spec.title}: {heading}", folder / name, known_labels=titles)
     path = folder / "tables.md"
     with atomic_path(path) as temporary:

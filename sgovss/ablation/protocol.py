@@ -87,6 +87,7 @@ class Protocol(_Model):
         screening_steps: the longest budget of screening, in which every cell of the grid is tried.
         grid: values of each axis that rows' options may mention.
         options: config keys of every run.
+        curves: the rows that pictures of curves show; empty for all.
     """
 
     frozen_at: str
@@ -97,6 +98,7 @@ class Protocol(_Model):
     options: Options = {}
     tasks: Annotated[dict[str, Task], Field(min_length=1)]
     rows: Annotated[dict[str, Row], Field(min_length=1)]
+    curves: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Protocol:
@@ -110,6 +112,8 @@ class Protocol(_Model):
                 raise ValueError(f"rows.{name}: tower_of or weights_of and shares go together")
             if unknown := _axes(row.options) - self.grid.keys() - ({"share"} if row.shares else set()):
                 raise ValueError(f"rows.{name}.options: the grid has no axis '{min(unknown)}'")
+        if absent := [name for name in self.curves if name not in self.rows]:
+            raise ValueError(f"curves: there is no row '{absent[0]}'")
         if unknown := _axes(self.options) - self.grid.keys():
             raise ValueError(f"options: the grid has no axis '{min(unknown)}'")
         return self

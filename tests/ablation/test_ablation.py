@@ -42,6 +42,7 @@ rows:
   blend: {title: blended, tower_of: plain, shares: [0.5]}
   soft: {title: soft, options: {W: "[{weight}]"}}
   part: {title: a part of soft, weights_of: soft, shares: [0.25], options: {S: "{share}"}}
+curves: [soft, plain]
 """
 
 # Scores rise with the steps, with the learning rate and by the seed, so that every choice is known beforehand.
@@ -113,6 +114,7 @@ def test_a_row_spans_the_axes_that_its_options_mention(protocol):
         ("weights_of: soft", "weights_of: soft, tower_of: soft", "not both"),
         ("weights_of: soft", "weights_of: sort", "weights_of: there is no row 'sort'"),
         ("{share}", "{shares}", "no axis 'shares'"),
+        ("[soft, plain]", "[soft, plane]", "curves: there is no row 'plane'"),
     ],
 )
 def test_a_wrong_protocol_ends_in_one_line(tmp_path, old, new, message):
@@ -179,6 +181,8 @@ def test_the_whole_command_screens_chooses_finishes_and_reports(tool, protocol, 
     monkeypatch.setattr(tool, "CHECKOUT", tmp_path)
     flags = ["--protocol", tmp_path / "protocol.yaml", "--records", runner.records, "--work", runner.work]
     flags += ["--report", tmp_path / "report"]
+    drawn = []
+    monkeypatch.setattr(tool, "draw_curves", lambda series, *_, **__: drawn.append(list(series)))
     assert tool.main(["run", *map(str, flags)]) == 0
     written = {str(path.relative_to(runner.records)) for path in runner.records.rglob("*.json")}
     assert "one/plain/lr-0.1_seed-1.json" in written
@@ -188,7 +192,19 @@ def test_the_whole_command_screens_chooses_finishes_and_reports(tool, protocol, 
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
     assert ["plain", "lr 0.3", "1000", "2", "11.8 ± 0.7", "11.8 ± 0.7"] in rows
     assert ["plain", "lr 0.3", "1000", "2", "11.8 ± 0.7 [10.8, 13.8]"] in rows
-    assert (tmp_path / "report" / "one_harmonic_mean.png").is_file()
+    assert drawn == [["soft", "plain"]] * 2
+
+
+def test_a_report_has_a_picture_of_each_column(tool, protocol, runner, tmp_path):
+    run = Run("one", "plain", {"lr": "0.3"}, 1)
+    runner.carry_out(run, [100])
+    flags = ["--protocol", tmp_path / "protocol.yaml", "--records", runner.records, "--report", tmp_path / "report"]
+    assert tool.main(["report", *map(str, flags)]) == 0
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {
+        "tables.md",
+        "one_seen.png",
+        "one_harmonic_mean.png",
+    }
 
 
 def test_overlays_show_a_drawn_scene_by_every_row_that_was_run(tool, tmp_path, monkeypatch, checkout):
