@@ -85,10 +85,6 @@ def _add_model(cfg: CfgNode) -> None:
     compensation.WEIGHTS = [0.1, 0.1, 0.1, 0.1]
     # What the frozen twin computes in: "float32" (its guidance then starts at exactly zero) or "bfloat16".
     compensation.TWIN_PRECISION = "float32"
-    # The factors change linearly to this multiple of themselves; 1 keeps them.
-    compensation.FINAL_SCALE = 1.0
-    # The step at which they have, so that a longer run begins as a shorter one; 0 for the end of the training.
-    compensation.FINAL_ITER = 0
     # Side of the pooling cells, in cells of the dense map.
     compensation.POOL = 2
     # Distance per pooled cell: "cosine" or "smooth_l1".

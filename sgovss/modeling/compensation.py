@@ -26,7 +26,6 @@ class GeneralizationCompensation(nn.Module):
 
     Args:
         weights: factor of each level's loss, in the order res3, res4, res5, dense; 0 leaves it out.
-        final_scale: factor on all of them reached linearly at the end of the schedule; 1 is constant.
         pool: side of the coarse grid's cells, in cells of the dense map.
         distance: ``cosine`` (half the squared distance of unit vectors per cell) or ``smooth_l1``
             (Huber distance in units of the twin's own spread).
@@ -38,9 +37,7 @@ class GeneralizationCompensation(nn.Module):
     """
 
     @configurable
-    def __init__(
-        self, *, weights: tuple[float, ...], final_scale: float, pool: int, distance: str, labelled: float
-    ) -> None:
+    def __init__(self, *, weights: tuple[float, ...], pool: int, distance: str, labelled: float) -> None:
         super().__init__()
         if distance not in DISTANCES:
             raise InputError(f"MODEL.SGOVSS.COMPENSATION.DISTANCE: '{distance}' is not one of {', '.join(DISTANCES)}")
@@ -53,7 +50,6 @@ class GeneralizationCompensation(nn.Module):
         if labelled < 0:
             raise InputError("MODEL.SGOVSS.COMPENSATION.LABELLED: the factor must not be negative")
         self.weights = dict(zip(LEVELS, weights, strict=True))
-        self.final_scale = final_scale
         self.pool = pool
         self.distance = distance
         self.labelled = labelled
@@ -65,7 +61,6 @@ class GeneralizationCompensation(nn.Module):
         compensation = cfg.MODEL.SGOVSS.COMPENSATION
         return {
             "weights": tuple(compensation.WEIGHTS),
-            "final_scale": compensation.FINAL_SCALE,
             "pool": compensation.POOL,
             "distance": compensation.DISTANCE,
             "labelled": compensation.LABELLED,
@@ -76,19 +71,16 @@ class GeneralizationCompensation(nn.Module):
         tuned: Mapping[str, torch.Tensor],
         frozen: Mapping[str, torch.Tensor],
         labelled: torch.Tensor | None = None,
-        progress: float = 0.0,
     ) -> dict[str, torch.Tensor]:
         """Compare two encoders' maps of the same images.
 
         Args:
             tuned, frozen: maps (B, C, h, w) by level, as :class:`CLIPImageEncoder` returns them.
             labelled: (B, H, W) bool, which pixels of the images have a label; None for all.
-            progress: how much of the schedule is over, 0 to 1.
 
         Returns:
             the weighted scalar losses ``loss_gc3``, ``loss_gc4``, ``loss_gc5`` and ``loss_gcd``.
         """
-        scale = 1 + (self.final_scale - 1) * progress
         grid = tuple(max(1, side // self.pool) for side in tuned["dense"].shape[-2:])
         emphasis: torch.Tensor | float = self.labelled
         if labelled is not None:
@@ -98,7 +90,7 @@ class GeneralizationCompensation(nn.Module):
         for level, weight in self.weights.items():
             if weight > 0:
                 distances = self._compare(*(self.coarse(maps[level], grid) for maps in (tuned, frozen)))
-                losses[f"loss_{LEVELS[level]}"] = weight * scale * (emphasis * distances).mean()
+                losses[f"loss_{LEVELS[level]}"] = weight * (emphasis * distances).mean()
         return losses
 
     def coarse(self, features: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:

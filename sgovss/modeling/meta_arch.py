@@ -12,7 +12,6 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, build_sem_seg_head
 from detectron2.modeling.postprocessing import sem_seg_postprocess
-from detectron2.utils.events import get_event_storage, has_event_storage
 from torch import nn
 
 from sgovss.inference.views import View, build_view
@@ -62,7 +61,6 @@ class SGOVSS(nn.Module):
         compensation: soft guidance while training, or None for plain fine-tuning.
         view: how an image is looked at when testing.
         pixel_mean, pixel_std: of the RGB input in 0..255.
-        final_iter: the step at which the compensation's schedule has come to its end.
         precision: what inference computes in, ``float32`` or ``bfloat16``; training has its own way to say it.
         twin_precision: what the frozen twin computes in.
     """
@@ -79,7 +77,6 @@ class SGOVSS(nn.Module):
         view: View,
         pixel_mean: Sequence[float],
         pixel_std: Sequence[float],
-        final_iter: int,
         precision: str = "float32",
         twin_precision: str = "float32",
     ) -> None:
@@ -95,7 +92,6 @@ class SGOVSS(nn.Module):
             cast_weights(self.frozen_encoder, twin_precision)
         self.twin_precision = twin_precision
         self.view = view
-        self.final_iter = final_iter
         self.precision = precision
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
@@ -121,7 +117,6 @@ class SGOVSS(nn.Module):
             "view": build_view(cfg),
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
-            "final_iter": node.COMPENSATION.FINAL_ITER or cfg.SOLVER.MAX_ITER,
             "precision": cfg.TEST.PRECISION,
             "twin_precision": node.COMPENSATION.TWIN_PRECISION,
         }
@@ -159,7 +154,7 @@ class SGOVSS(nn.Module):
             with torch.no_grad(), autocast(self.twin_precision, self.device):
                 frozen = self.frozen_encoder(images)
             labelled = labels != self.objective.ignore_label
-            losses.update(self.compensation(levels, frozen, labelled, self._progress()))
+            losses.update(self.compensation(levels, frozen, labelled))
         return losses
 
     @torch.no_grad()
@@ -197,9 +192,6 @@ class SGOVSS(nn.Module):
         # Written so that torch.export sees a multiple of the divisor in the sum of side and padding.
         missing = [(side + divisor - 1) // divisor * divisor - side for side in images.shape[-2:]]
         return F.pad(images, (0, missing[1], 0, missing[0]), mode="replicate")
-
-    def _progress(self) -> float:
-        return min(1.0, get_event_storage().iter / self.final_iter) if has_event_storage() else 0.0
 
 
 def _one_word_each(text: TextEmbeddings) -> torch.Tensor:

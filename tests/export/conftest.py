@@ -44,7 +44,6 @@ def model(request: pytest.FixtureRequest) -> SGOVSS:
             view=WholeImage(),
             pixel_mean=[120.0, 115.0, 105.0],
             pixel_std=[60.0, 60.0, 60.0],
-            final_iter=10,
         ).eval()
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from detectron2.utils.events import EventStorage
 
 from sgovss.inference.views import WholeImage
 from sgovss.vocabulary import ClassEntry, Vocabulary
@@ -113,9 +112,3 @@ def test_padding_is_cut_off_again(trained, vocabulary):
     if trained.image_encoder.size_divisibility == 32:
         torch.testing.assert_close(cut, whole[..., :48, :], atol=1e-5, rtol=1e-5)
     assert cut.shape[-2:] == (48, 64)
-
-
-def test_the_schedule_ends_at_its_step_and_stays_there(model):
-    for step, progress in ((0, 0.0), (5, 0.5), (25, 1.0)):
-        with EventStorage(step):
-            assert model._progress() == progress

@@ -51,7 +51,6 @@ def test_a_model_without_compensation_has_no_twin(encoder, embedder, model):
         view=model.view,
         pixel_mean=[0.0] * 3,
         pixel_std=[1.0] * 3,
-        final_iter=1,
     )
     assert plain.frozen_encoder is None
     assert set(plain.state_dict()) == set(model.state_dict())
