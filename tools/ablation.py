@@ -18,14 +18,14 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 from sgovss.ablation.overlays import draw_overlays, is_generated
 from sgovss.ablation.protocol import Protocol, load_protocol
-from sgovss.ablation.report import best_cell, best_step, chosen, curves, table
+from sgovss.ablation.report import best_cell, best_step, chosen, curves, refresh_tables, tables
 from sgovss.ablation.runs import Run, Runner
 from sgovss.config import load_config
 from sgovss.data import register_datasets
@@ -156,26 +156,41 @@ def write_overlays(ablation: Ablation, folder: Path, scene: int) -> None:
 
 
 def write_report(ablation: Ablation, folder: Path) -> None:
-    """Write ``tables.md`` with every row, and a picture of the curves of some for each reported column."""
-    parts, protocol = [], ablation.protocol
-    shown = protocol.curves or tuple(protocol.rows)
+    """Write ``tables.md`` with every row and pictures of some rows' curves, and renew the tables of ``<folder>.md``."""
+    parts, brief, protocol = ["# Tables"], {}, ablation.protocol
     for task in ablation.tasks:
         final, spec = ablation.final(task), protocol.tasks[task]
         if not any(final.values()):
             continue
-        parts += [f"## {spec.title}", table(protocol, task, final)]
-        if spec.aside:
-            parts += ["Beside it, deciding nothing:", table(protocol, task, final, aside=True)]
-        trained = [row for row in shown if final.get(row) and protocol.rows[row].trained]
-        for heading, column in spec.report.items():
-            series = curves(protocol, task, final, trained, column)
-            name = re.sub(r"\W+", "_", f"{task} {heading}").lower() + ".png"
-            titles = [protocol.rows[row].title for row in shown]
-            draw_curves(series, f"{spec.title}: {heading}", folder / name, known_labels=titles)
+        main, *aside = tables(protocol, task, final, brief=False).values()
+        parts += [
+            f"## {spec.title}",
+            main,
+            *(part for each in aside for part in ("Beside it, deciding nothing:", each)),
+        ]
+        brief |= tables(protocol, task, final, brief=True)
+        _draw_curves(protocol, task, final, folder)
     path = folder / "tables.md"
-    with atomic_path(path) as temporary:
-        temporary.write_text("\n\n".join(["# Tables", *parts]) + "\n", encoding="utf-8")
+    _replace(path, "\n\n".join(parts) + "\n")
     print(f"tables in {path}")
+    page = folder.with_suffix(".md")
+    if page.is_file():
+        _replace(page, refresh_tables(page.read_text(encoding="utf-8"), brief))
+        print(f"tables renewed in {page}")
+
+
+def _draw_curves(protocol: Protocol, task: str, final: Mapping[str, Sequence[Mapping[str, Any]]], folder: Path) -> None:
+    spec, titles = protocol.tasks[task], [protocol.rows[row].title for row in protocol.curve_rows]
+    trained = [row for row in protocol.curve_rows if final.get(row) and protocol.rows[row].trained]
+    for heading, column in spec.report.items():
+        series = curves(protocol, task, final, trained, column)
+        name = re.sub(r"\W+", "_", f"{task} {heading}").lower() + ".png"
+        draw_curves(series, f"{spec.title}: {heading}", folder / name, known_labels=titles)
+
+
+def _replace(path: Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _known(names: Sequence[str], all_names: Sequence[str], flag: str) -> list[str]:

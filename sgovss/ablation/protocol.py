@@ -87,7 +87,7 @@ class Protocol(_Model):
         screening_steps: the longest budget of screening, in which every cell of the grid is tried.
         grid: values of each axis that rows' options may mention.
         options: config keys of every run.
-        curves: the rows that pictures of curves show; empty for all.
+        curves: the rows that pictures of curves show, and a page with every budget; empty for all.
     """
 
     frozen_at: str
@@ -117,6 +117,11 @@ class Protocol(_Model):
         if unknown := _axes(self.options) - self.grid.keys():
             raise ValueError(f"options: the grid has no axis '{min(unknown)}'")
         return self
+
+    @property
+    def curve_rows(self) -> tuple[str, ...]:
+        """The rows that are shown over steps."""
+        return self.curves or tuple(self.rows)
 
     def cells(self, row: str) -> list[dict[str, str]]:
         """The settings of a row: every combination of the axes that its options, or every run's, mention."""

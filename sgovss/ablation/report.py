@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
@@ -11,6 +12,8 @@ from tabulate import tabulate
 from sgovss.ablation.protocol import Protocol, Task
 
 Record = Mapping[str, Any]
+
+_MARKED = re.compile(r"(?P<start><!-- table: (?P<name>.+?) -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
 def score(record: Record, step: int | str, column: str) -> Any:
@@ -40,12 +43,33 @@ def best_cell(records: Sequence[Record], task: Task, longest: int) -> dict[str, 
     return max(rated, key=lambda pair: pair[0])[1] if rated else None
 
 
-def table(protocol: Protocol, task: str, final: Mapping[str, Sequence[Record]], aside: bool = False) -> str:
-    """A Markdown table of one task: a line for every row and budget, and one for its best validation checkpoint.
+def tables(protocol: Protocol, task: str, final: Mapping[str, Sequence[Record]], brief: bool) -> dict[str, str]:
+    """The Markdown tables of a task by name: ``<task>``, and ``<task> aside`` where something is scored beside it.
 
     Args:
         final: the records of each row at its chosen cell, one a seed.
-        aside: the columns scored beside the table instead of the table's own, with their intervals over images.
+        brief: the rows without a curve have their longest budget and their best checkpoint only.
+    """
+    found = {task: _table(protocol, task, final, brief, aside=False)}
+    if protocol.tasks[task].aside:
+        found[f"{task} aside"] = _table(protocol, task, final, brief, aside=True)
+    return found
+
+
+def refresh_tables(page: str, current: Mapping[str, str]) -> str:
+    """A page whose ``<!-- table: NAME -->`` to ``<!-- end -->`` hold the current tables; names without one stay."""
+
+    def refreshed(match: re.Match[str]) -> str:
+        name = match["name"]
+        return f"{match['start']}\n{current[name]}\n\n" if name in current else match[0]
+
+    return _MARKED.sub(refreshed, page)
+
+
+def _table(protocol: Protocol, task: str, final: Mapping[str, Sequence[Record]], brief: bool, aside: bool) -> str:
+    """A line for every row and budget, and one for the row's best validation checkpoint.
+
+    ``aside``: the columns scored beside the table instead of the table's own, with their intervals over images.
     """
     spec = protocol.tasks[task]
     columns = spec.aside if aside else spec.report
@@ -56,7 +80,7 @@ def table(protocol: Protocol, task: str, final: Mapping[str, Sequence[Record]], 
         title = protocol.rows[row].title
         settings = ", ".join(f"{axis} {value}" for axis, value in records[0]["cell"].items())
         steps = sorted({int(step) for record in records for step in record["scores"]})
-        for step in steps:
+        for step in steps[-1:] if brief and row not in protocol.curve_rows else steps:
             known = [record for record in records if str(step) in record["scores"]]
             lines.append(
                 [title, settings, str(step), len(known), *_cells([(each, step) for each in known], spec, aside)]

@@ -13,7 +13,7 @@ import yaml
 
 from sgovss.ablation.interpolation import interpolate_tower
 from sgovss.ablation.protocol import load_protocol
-from sgovss.ablation.report import best_cell, best_step, curves, table
+from sgovss.ablation.report import best_cell, best_step, curves, refresh_tables, tables
 from sgovss.ablation.runs import Run, Runner
 from sgovss.config import load_config
 from sgovss.engine.checkpoint import SGOVSSCheckpointer, read_checkpoint
@@ -286,7 +286,46 @@ def test_curves_begin_at_the_model_before_training(protocol):
 
     final = {"zero_shot": [record("0", 1.0)], "plain": [record("100", 3.0), record("100", 5.0)]}
     assert curves(protocol, "one", final, ["plain"], "test/seen_mIoU") == {"plain": {0: [1.0], 100: [3.0, 5.0]}}
-    assert "4.0 ± 1.4" in table(protocol, "one", final)
+    assert "4.0 ± 1.4" in tables(protocol, "one", final, brief=False)["one"]
+
+
+def test_a_brief_table_has_every_budget_of_the_rows_with_curves_only(protocol):
+    def record(row):
+        scores = {step: {"val": {"harmonic_mIoU": 1.0}, "test": {"seen_mIoU": 2.0}} for step in ("100", "300")}
+        return {"cell": {}, "row": row, "scores": scores}
+
+    final = {row: [record(row)] for row in ("plain", "part")}
+    full, brief = (tables(protocol, "one", final, brief)["one"].splitlines()[2:] for brief in (False, True))
+    steps = [tuple(line.split("|")[column].strip() for column in (1, 3)) for line in brief]
+    best = "best on validation"
+    assert steps == [
+        ("plain", "100"),
+        ("plain", "300"),
+        ("plain", best),
+        ("a part of soft", "300"),
+        ("a part of soft", best),
+    ]
+    assert len(full) == 6
+    assert set(tables(protocol, "one", final, brief=True)) == {"one", "one aside"}
+
+
+def test_a_page_gets_its_current_tables_and_keeps_all_else():
+    page = "Words\n<!-- table: a -->\nold\n<!-- end -->\nand\n<!-- table: b aside -->\nkept\n<!-- end -->\n"
+    new = refresh_tables(page, {"a": "| 1 |", "c": "| 2 |"})
+    assert new == page.replace("old", "\n| 1 |\n")
+    assert refresh_tables(new, {"a": "| 1 |"}) == new
+
+
+def test_the_evidence_page_shows_what_its_records_say(tool, tmp_path):
+    """Tables of the page in the tree are those of the records in the tree, and every task has one."""
+    page, copy = CHECKOUT / "docs" / "evidence.md", tmp_path / "evidence.md"
+    copy.write_text(page.read_text(encoding="utf-8"), encoding="utf-8")
+    assert tool.main(["report", "--report", str(tmp_path / "evidence")]) == 0
+    assert copy.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
+    current = (tmp_path / "evidence" / "tables.md").read_text(encoding="utf-8")
+    assert current == (CHECKOUT / "docs" / "evidence" / "tables.md").read_text(encoding="utf-8")
+    for task in load_protocol(CHECKOUT / "docs" / "evidence" / "protocol.yaml").tasks:
+        assert f"<!-- table: {task} -->" in copy.read_text(encoding="utf-8")
 
 
 def test_an_interpolated_tower_lies_between_frozen_and_tuned(tmp_path):
