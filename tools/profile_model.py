@@ -19,17 +19,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from detectron2.modeling import build_model
 from tabulate import tabulate
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from sgovss.allocator import keep_freed_memory
-from sgovss.config import load_config
+from sgovss.benchmark.models import numbered_words, random_model
 from sgovss.errors import command
 from sgovss.evaluation.cost import count_bytes, count_flops
-from sgovss.precision import PRECISIONS, autocast, cast_weights
-from sgovss.vocabulary import Vocabulary
+from sgovss.precision import PRECISIONS, autocast
 
 _REPEATS = 5
 _OPERATORS = 10
@@ -41,13 +39,8 @@ _COPIED = 2**28  # bytes, more than caches hold
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     args = _parser().parse_args(argv)
-    options = ["MODEL.CLIP.WEIGHTS", "random", "MODEL.SGOVSS.COMPENSATION.ENABLED", "False", *args.opts]
-    cfg = load_config(args.config_file, ["TEST.PRECISION", args.dtype, *options])
-    torch.manual_seed(0)
-    model = build_model(cfg).eval()
-    for part in (model.image_encoder, model.head):
-        cast_weights(part, args.dtype)
-    words = Vocabulary.from_string(", ".join(f"thing number {number}" for number in range(args.classes)))
+    model, _ = random_model(args.config_file, args.opts, args.dtype, training=False)
+    words = numbered_words(args.classes)
     images = torch.randint(0, 256, (1, 3, args.size, args.size), dtype=torch.uint8)
 
     @torch.no_grad()

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from sgovss.benchmark.scenes import scene_words
 from sgovss.errors import InputError
 from sgovss.vocabulary import Vocabulary
 
@@ -42,8 +43,7 @@ def test_a_profile_shares_out_the_whole(load_script, capsys):
     assert any(line and line[0].startswith("floor of the head") and float(line[1]) >= 0 for line in lines)
 
 
-def test_words_for_scenes_are_those_of_the_datasets_and_each_another(load_script):
-    scene_words = load_script("tools/benchmark.py").scene_words
+def test_words_for_scenes_are_those_of_the_datasets_and_each_another():
     words = Vocabulary.from_string(", ".join(scene_words(459)))
     assert len(words) == 459 and scene_words(10) == words.names[:10]
     with pytest.raises(InputError, match="--classes: 9999 words of aerial images were asked for"):
