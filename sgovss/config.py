@@ -65,6 +65,10 @@ def _add_model(cfg: CfgNode) -> None:
     node.TEXT_SHARE = 0.25
     # Number of RS-Bias tokens per image.
     node.BIAS_TOKENS = 1
+    # Cells a side onto which the bias averages each level.
+    node.BIAS_GRID = 4
+    # What the gates of refinement and decoder start from.
+    node.GATES_START = 0.0
     # Channels of the cost embedding at the three decoder stages, and side of its depthwise convolutions.
     node.DECODER_DIMS = [64, 48, 32]
     node.DECODER_KERNEL = 7

@@ -27,6 +27,7 @@ class RSBias(nn.Module):
 
     def __init__(self, channels: Mapping[str, int], dim: int, tokens: int, heads: int) -> None:
         super().__init__()
+        self.grid = _BIAS_GRID
         self.queries = nn.Parameter(torch.randn(tokens, dim) * dim**-0.5)
         self.inputs = nn.ModuleDict(
             {name: nn.Sequential(nn.LayerNorm(count), nn.Linear(count, dim)) for name, count in channels.items()}
@@ -38,7 +39,7 @@ class RSBias(nn.Module):
         """Maps (B, C, h, w) by level -> (B, tokens, dim)."""
         cells = []
         for name, layer in self.inputs.items():
-            pooled = F.adaptive_avg_pool2d(levels[name], _BIAS_GRID)
+            pooled = F.adaptive_avg_pool2d(levels[name], self.grid)
             cells.append(layer(pooled.flatten(2).transpose(1, 2)))
         context = torch.cat(cells, dim=1)
         queries = self.queries.expand(context.shape[0], -1, -1)

@@ -15,6 +15,7 @@ from torch import nn
 from sgovss.errors import InputError
 from sgovss.modeling.bias_guidance import BiasGuidedRefinement
 from sgovss.modeling.decoder import MultiscaleDecoder
+from sgovss.modeling.layers import ZeroGate
 
 STAGE_LEVELS = ("res5", "res4", "res3")
 """Which level guides which decoder stage: coarse to fine."""
@@ -75,6 +76,8 @@ class CostVolumeHead(nn.Module):
         hidden_dim: int,
         heads: int,
         bias_tokens: int,
+        bias_grid: int,
+        gates_start: float,
         text_share: float,
         decoder_dims: Sequence[int],
         decoder_kernel: int,
@@ -115,6 +118,11 @@ class CostVolumeHead(nn.Module):
                 recompute=recompute,
             )
         self.early_rejection = early_rejection
+        if self.refinement is not None:
+            self.refinement.bias.grid = bias_grid
+        for module in self.modules():
+            if isinstance(module, ZeroGate):
+                nn.init.constant_(module.scale, gates_start)
         self.log_scale = nn.Parameter(torch.tensor(math.log(logit_scale)))
         self.logit_bias = nn.Parameter(torch.tensor(float(logit_bias)))
 
@@ -130,6 +138,8 @@ class CostVolumeHead(nn.Module):
             "hidden_dim": node.HIDDEN_DIM,
             "heads": node.HEADS,
             "bias_tokens": node.BIAS_TOKENS,
+            "bias_grid": node.BIAS_GRID,
+            "gates_start": node.GATES_START,
             "text_share": node.TEXT_SHARE,
             "decoder_dims": tuple(node.DECODER_DIMS),
             "decoder_kernel": node.DECODER_KERNEL,
