@@ -87,8 +87,6 @@ def _add_model(cfg: CfgNode) -> None:
     compensation.TWIN_PRECISION = "float32"
     # Side of the pooling cells, in cells of the dense map.
     compensation.POOL = 2
-    # Distance per pooled cell: "cosine" or "smooth_l1".
-    compensation.DISTANCE = "cosine"
     # Factor of the guidance where pixels are labelled; elsewhere it is 1. At 0 the twin says nothing where every pixel
     # has a label, at 1 it contradicts the labels.
     compensation.LABELLED = 0.1

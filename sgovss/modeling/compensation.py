@@ -12,35 +12,30 @@ from torch import nn
 from sgovss.errors import InputError
 
 LEVELS = {"res3": "gc3", "res4": "gc4", "res5": "gc5", "dense": "gcd"}
-DISTANCES = ("cosine", "smooth_l1")
 
 
 class GeneralizationCompensation(nn.Module):
     """Pulls the low frequencies of the tuned encoder's maps towards those of its frozen twin.
 
     Each pair of maps goes through a fixed binomial low-pass and average pooling onto one coarse
-    grid; what remains is compared by a distance that is exactly 0 for equal maps. Detail above
-    that grid stays free to adapt to pixels: the guidance is soft.
+    grid; what remains is compared by the cosine, as a distance that is exactly 0 for equal maps.
+    Detail above that grid stays free to adapt to pixels: the guidance is soft.
 
     Which filter, distance and weights the paper uses is not public; these are our choices.
 
     Args:
         weights: factor of each level's loss, in the order res3, res4, res5, dense; 0 leaves it out.
         pool: side of the coarse grid's cells, in cells of the dense map.
-        distance: ``cosine`` (half the squared distance of unit vectors per cell) or ``smooth_l1``
-            (Huber distance in units of the twin's own spread).
         labelled: factor of the guidance where pixels are labelled; elsewhere, where nothing but the twin
             speaks, it is 1.
 
     Raises:
-        InputError: an unknown distance, not four weights, a cell below 1, or a negative factor.
+        InputError: not four weights, a cell below 1, or a negative factor.
     """
 
     @configurable
-    def __init__(self, *, weights: tuple[float, ...], pool: int, distance: str, labelled: float) -> None:
+    def __init__(self, *, weights: tuple[float, ...], pool: int, labelled: float) -> None:
         super().__init__()
-        if distance not in DISTANCES:
-            raise InputError(f"MODEL.SGOVSS.COMPENSATION.DISTANCE: '{distance}' is not one of {', '.join(DISTANCES)}")
         if len(weights) != len(LEVELS) or min(weights) < 0:
             raise InputError(
                 "MODEL.SGOVSS.COMPENSATION.WEIGHTS: give four numbers >= 0, for res3, res4, res5 and dense"
@@ -51,7 +46,6 @@ class GeneralizationCompensation(nn.Module):
             raise InputError("MODEL.SGOVSS.COMPENSATION.LABELLED: the factor must not be negative")
         self.weights = dict(zip(LEVELS, weights, strict=True))
         self.pool = pool
-        self.distance = distance
         self.labelled = labelled
         taps = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
         self.register_buffer("low_pass", torch.outer(taps, taps), persistent=False)
@@ -62,7 +56,6 @@ class GeneralizationCompensation(nn.Module):
         return {
             "weights": tuple(compensation.WEIGHTS),
             "pool": compensation.POOL,
-            "distance": compensation.DISTANCE,
             "labelled": compensation.LABELLED,
         }
 
@@ -89,7 +82,7 @@ class GeneralizationCompensation(nn.Module):
         losses = {}
         for level, weight in self.weights.items():
             if weight > 0:
-                distances = self._compare(*(self.coarse(maps[level], grid) for maps in (tuned, frozen)))
+                distances = _distances(*(self.coarse(maps[level], grid) for maps in (tuned, frozen)))
                 losses[f"loss_{LEVELS[level]}"] = weight * (emphasis * distances).mean()
         return losses
 
@@ -101,11 +94,9 @@ class GeneralizationCompensation(nn.Module):
         smooth = F.conv2d(F.pad(features, (2, 2, 2, 2), mode="replicate"), kernel, groups=channels)
         return F.adaptive_avg_pool2d(smooth, grid)
 
-    def _compare(self, tuned: torch.Tensor, frozen: torch.Tensor) -> torch.Tensor:
-        """Distance of each cell: (B, C, h, w) twice -> (B, h, w)."""
-        if self.distance == "cosine":
-            # Half the squared distance of unit vectors equals 1 - cosine, and is exactly 0 for equal ones.
-            difference = F.normalize(tuned, dim=1) - F.normalize(frozen, dim=1)
-            return 0.5 * difference.square().sum(dim=1)
-        spread = frozen.std().clamp_min(1e-6)
-        return F.smooth_l1_loss(tuned / spread, frozen / spread, reduction="none").mean(dim=1)
+
+def _distances(tuned: torch.Tensor, frozen: torch.Tensor) -> torch.Tensor:
+    """1 - cosine of each cell: (B, C, h, w) twice -> (B, h, w)."""
+    # Half the squared distance of unit vectors is the same, and exactly 0 for equal ones.
+    difference = F.normalize(tuned, dim=1) - F.normalize(frozen, dim=1)
+    return 0.5 * difference.square().sum(dim=1)

@@ -82,7 +82,7 @@ def model(encoder, embedder) -> SGOVSS:
         text_embedder=embedder,
         head=make_head(encoder.output_shape()),
         objective=PixelObjective("MASK", 255),
-        compensation=GeneralizationCompensation(weights=(1.0, 1.0, 1.0, 1.0), pool=2, distance="cosine", labelled=1.0),
+        compensation=GeneralizationCompensation(weights=(1.0, 1.0, 1.0, 1.0), pool=2, labelled=1.0),
         view=WholeImage(),
         pixel_mean=[120.0, 115.0, 105.0],
         pixel_std=[60.0, 60.0, 60.0],
