@@ -3,11 +3,13 @@
 
     DETECTRON2_DATASETS=DATA python tools/ablation.py run                     # all of it, for days on a CPU
     DETECTRON2_DATASETS=DATA python tools/ablation.py run --tasks generated --rows zero-shot plain --screen
+    python tools/ablation.py run --rows full --cell tower_lr=0.3 weight=1.0   # these settings, no screening
     python tools/ablation.py report                                           # tables and curves of what is there
     python tools/ablation.py overlays --tasks generated --scene 3             # one scene as every row segments it
 
 Screening tries every cell of a row's grid with the first seed at the short budgets; validation chooses the cell;
-the final runs take that cell to the longest budget with all seeds. Every finished run is one JSON.
+the final runs take that cell to the longest budget with all seeds. Every finished run is one JSON. A report has all
+tasks and rows that there are records of.
 """
 
 from __future__ import annotations
@@ -47,14 +49,22 @@ class Ablation:
         runner: carries runs out.
         tasks, rows: what to look at; empty for everything.
         jobs: runs at a time.
+        given: the settings to run, instead of those that screening chooses.
     """
 
     def __init__(
-        self, protocol: Protocol, runner: Runner, tasks: Sequence[str], rows: Sequence[str], jobs: int
+        self,
+        protocol: Protocol,
+        runner: Runner,
+        tasks: Sequence[str] = (),
+        rows: Sequence[str] = (),
+        jobs: int = 1,
+        given: Mapping[str, str] | None = None,
     ) -> None:
         self.protocol = protocol
         self.runner = runner
         self.jobs = jobs
+        self.given = given
         self.tasks = _known(tasks, protocol.tasks, "--tasks")
         self.rows = _known(rows, protocol.rows, "--rows")
 
@@ -90,7 +100,12 @@ class Ablation:
         return runs
 
     def cell(self, task: str, row: str) -> dict[str, str] | None:
-        """The settings that screening chose."""
+        """The settings that were given, or that screening chose."""
+        if self.given is not None:
+            axes = self.protocol.cells(row)[0]
+            if self.given.keys() != axes.keys():
+                raise InputError(f"--cell: {row} wants a value for each of these, and no other: {', '.join(axes)}")
+            return {axis: self.given[axis] for axis in axes}
         records = [
             self.runner.record(Run(task, row, cell, self.protocol.seeds[0])) for cell in self.protocol.cells(row)
         ]
@@ -193,6 +208,13 @@ def _replace(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def _setting(text: str) -> tuple[str, str]:
+    axis, equals, value = text.partition("=")
+    if not (axis and equals and value):
+        raise argparse.ArgumentTypeError(f"'{text}' is no AXIS=VALUE, such as tower_lr=0.3")
+    return axis, value
+
+
 def _known(names: Sequence[str], all_names: Sequence[str], flag: str) -> list[str]:
     if unknown := [name for name in names if name not in all_names]:
         raise InputError(f"{flag}: no '{unknown[0]}' in the protocol; it has {', '.join(all_names)}")
@@ -211,6 +233,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--tasks", nargs="*", default=(), help="default: all")
     parser.add_argument("--rows", nargs="*", default=(), help="default: all")
     parser.add_argument("--screen", action="store_true", help="stop after screening")
+    parser.add_argument(
+        "--cell", nargs="+", type=_setting, metavar="AXIS=VALUE", help="run these settings, without screening"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time, which share the cores")
     parser.add_argument("--longest", type=int, help="the longest budget of the final runs")
     parser.add_argument("--scene", type=int, default=0, help="number of the test scene to show")
@@ -220,15 +245,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Several runs of one thread each get more done than one run of several threads.
     threads = max(1, os.cpu_count() // args.jobs)
     runner = Runner(protocol, CHECKOUT / "train_net.py", args.records, args.work, threads)
-    ablation = Ablation(protocol, runner, args.tasks, args.rows, args.jobs)
+    ablation = Ablation(protocol, runner, args.tasks, args.rows, args.jobs, dict(args.cell) if args.cell else None)
     if args.action == "run":
-        ablation.screen()
+        if not args.cell:
+            ablation.screen()
         if not args.screen:
             ablation.finish(args.longest or max(protocol.steps))
     if args.action == "overlays":
         write_overlays(ablation, args.report, args.scene)
     else:
-        write_report(ablation, args.report)
+        write_report(Ablation(protocol, runner), args.report)
     return 0
 
 

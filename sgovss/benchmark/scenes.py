@@ -41,6 +41,7 @@ class SceneRuns:
 
     @property
     def median(self) -> float:
+        """Seconds of the middle run."""
         return statistics.median(self.seconds)
 
 

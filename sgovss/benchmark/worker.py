@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from sgovss.allocator import keep_freed_memory
 from sgovss.benchmark.models import Case, Work, bare_inference, inference, training
@@ -35,7 +36,7 @@ def measure_memory(task: str, case: Case) -> float:
     return _in_another_process(f"{task}-memory", case)
 
 
-def _in_another_process(task: str, case: Case):
+def _in_another_process(task: str, case: Case) -> Any:
     argv = [sys.executable, "-m", "sgovss.benchmark.worker", task, json.dumps(asdict(case))]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -195,6 +195,32 @@ def test_the_whole_command_screens_chooses_finishes_and_reports(tool, protocol, 
     assert drawn == [["soft", "plain"]] * 2
 
 
+def test_a_given_cell_runs_without_screening_and_beyond_the_grid(tool, protocol, runner, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tool, "CHECKOUT", tmp_path)
+    flags = ["--protocol", tmp_path / "protocol.yaml", "--records", runner.records, "--work", runner.work]
+    flags = ["run", *map(str, [*flags, "--report", tmp_path / "report"]), "--rows", "soft", "--longest", "300"]
+    assert tool.main([*flags, "--cell", "weight=9", "lr=0.2"]) == 0
+    written = {str(path.relative_to(runner.records)): path for path in runner.records.rglob("*.json")}
+    assert set(written) == {f"one/soft/lr-0.2_weight-9_seed-{seed}.json" for seed in (1, 2)}
+    record = json.loads(written["one/soft/lr-0.2_weight-9_seed-1.json"].read_text())
+    assert record["options"]["W"] == "[9]" and list(record["scores"]) == ["100", "300"]
+    assert tool.main([*flags, "--cell", "lr=0.2", "wait=9"]) == 2
+    assert "--cell: soft wants a value for each of these, and no other: lr, weight" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        tool.main([*flags, "--cell", "lr"])
+    assert "'lr' is no AXIS=VALUE" in capsys.readouterr().err
+
+
+def test_a_run_of_some_rows_leaves_the_others_in_the_report(tool, protocol, runner, tmp_path, monkeypatch):
+    monkeypatch.setattr(tool, "CHECKOUT", tmp_path)
+    runner.carry_out(Run("one", "soft", {"lr": "0.1", "weight": "1"}, 1), [100])
+    flags = ["--protocol", tmp_path / "protocol.yaml", "--records", runner.records, "--work", runner.work]
+    flags += ["--report", tmp_path / "report", "--rows", "plain", "--screen"]
+    assert tool.main(["run", *map(str, flags)]) == 0
+    text = (tmp_path / "report" / "tables.md").read_text()
+    assert "| plain" in text and "| soft" in text
+
+
 def test_a_report_has_a_picture_of_each_column(tool, protocol, runner, tmp_path):
     run = Run("one", "plain", {"lr": "0.3"}, 1)
     runner.carry_out(run, [100])
