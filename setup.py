@@ -72,6 +72,11 @@ EXTRAS = {
         "hypothesis>=6.100",  # property tests
         "playwright>=1.40",  # drives a Chromium through the web page
         "ruff>=0.12",  # lint and format
+        "import-linter>=2.3",  # layers only look down
+        "mypy>=1.15",  # types
+        "types-PyYAML",  # types of yaml
+        "types-tabulate",  # types of tabulate
+        "types-tqdm",  # types of tqdm
         "scikit-learn>=1.4",  # independent reference for the evaluator's tests
         *ONNX,  # exports are tested
     ],

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
 from detectron2.config import CfgNode, get_cfg
 
-import sgovss.modeling  # noqa: F401  registers the meta-architecture, encoder and head that the keys name
-from sgovss.config_checks import check_values
+from sgovss.config_rules import check_values
 from sgovss.errors import InputError
 from sgovss.paths import config_file
+
+logger = logging.getLogger(__name__)
+
+REMOVED_KEYS = {"MODEL.BACKBONE.NAME": get_cfg().MODEL.BACKBONE.NAME, "SOLVER.OPTIMIZER": None}
+"""Keys of earlier versions that a checkpoint's config may still hold, with Detectron2's default where it has one."""
 
 
 def add_sgovss_config(cfg: CfgNode) -> None:
     """Add every key of sgovss to a Detectron2 config, with its default, in place."""
     cfg.MODEL.META_ARCHITECTURE = "SGOVSS"
     cfg.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-    cfg.MODEL.BACKBONE.NAME = "CLIPImageEncoder"
     cfg.MODEL.SEM_SEG_HEAD.NAME = "CostVolumeHead"
     cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = 255
     cfg.INPUT.FORMAT = "RGB"
@@ -114,8 +119,6 @@ def _add_input(cfg: CfgNode) -> None:
 
 
 def _add_solver_and_test(cfg: CfgNode) -> None:
-    # "ADAMW" only.
-    cfg.SOLVER.OPTIMIZER = "ADAMW"
     # Precision of autocast where SOLVER.AMP.ENABLED: "bfloat16" or "float16" (CUDA only).
     cfg.SOLVER.AMP.DTYPE = "bfloat16"
     # Batches whose gradients are added up before each step.
@@ -196,6 +199,39 @@ def add_options(cfg: CfgNode, options: Sequence[str]) -> None:
     defaults = get_cfg()
     add_sgovss_config(defaults)
     check_values(cfg, defaults)
+
+
+def config_from_dump(dump: str, source: str | Path) -> CfgNode:
+    """Read a config that ``cfg.dump()`` wrote, for the devices of this machine.
+
+    Keys that this version no longer has are left out; a warning names them.
+
+    Args:
+        dump: YAML text.
+        source: the file it stands in, for messages.
+
+    Raises:
+        InputError: it has other unknown keys, or values of another type.
+    """
+    saved = yaml.safe_load(dump)
+    saved["MODEL"].pop("DEVICE")
+    cfg = load_config("base.yaml")
+    for key, default in REMOVED_KEYS.items():
+        if _pop(saved, key) not in (None, default):
+            logger.warning("%s: its config key %s is no longer used and is left out", source, key)
+    try:
+        cfg.merge_from_other_cfg(CfgNode(saved))
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{source}: its config is of another version of sgovss ({error})") from error
+    return cfg
+
+
+def _pop(content: dict[str, Any], key: str) -> Any:
+    """Remove a dotted key from nested dicts; returns its value, None where there is none."""
+    *parents, name = key.split(".")
+    for parent in parents:
+        content = content.get(parent, {})
+    return content.pop(name, None)
 
 
 def _merge_file(cfg: CfgNode, path: Path) -> None:

@@ -21,6 +21,8 @@ from sgovss.data.specification import DatasetSpecification
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
+pytest_plugins = ["tests.fixtures.exports", "tests.fixtures.published_dataset", "tests.fixtures.training_command"]
+
 # A busy machine is no fault of the code.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
@@ -34,7 +36,7 @@ def checkout() -> Path:
 
 @pytest.fixture(scope="session")
 def load_script() -> Callable[[str], ModuleType]:
-    """Imports a script of the checkout, such as ``tools/ablation.py``, without running it."""
+    """Imports a script of the checkout, such as ``python -m research.ablation``, without running it."""
 
     def load(path: str) -> ModuleType:
         spec = importlib.util.spec_from_file_location(f"script_{Path(path).stem}", CHECKOUT / path)

@@ -10,7 +10,7 @@ from detectron2.config import CfgNode, get_cfg
 from sgovss import paths
 from sgovss.config import add_sgovss_config, load_config
 from sgovss.errors import InputError
-from sgovss.inference.predictor import config_of
+from sgovss.modeling.checkpoint import config_of
 
 
 @pytest.mark.parametrize("path", paths.config_files(), ids=lambda path: path.stem)

@@ -10,6 +10,7 @@ import sys
 import venv
 import zipfile
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -116,7 +117,7 @@ def test_strip_removes_what_is_foreign_and_keeps_the_rest(load_script: LoadScrip
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools" / "__init__.py").touch()
     (tmp_path / "sal_detectron2-0.7.2.dist-info").mkdir()
-    tool = load_script("tools/install_detectron2.py")
+    tool = import_module("sgovss.commands.install_detectron2")
 
     tool.strip(tmp_path)
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
@@ -137,7 +138,7 @@ def test_detectron2_of_ones_own_is_kept(
     (package / "config" / "__init__.py").touch()
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.syspath_prepend(tmp_path)
-    tool = load_script("tools/install_detectron2.py")
+    tool = import_module("sgovss.commands.install_detectron2")
     monkeypatch.setattr(tool, "download", lambda target: pytest.fail("downloaded although one is there"))
 
     assert tool.main() == 0

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 import sgovss
-from sgovss.data.scenes import generate_scene
 from sgovss.errors import InputError
 from sgovss.precision import autocast, cast_weights, fast_precision
+from sgovss.synthetic import generate_image
 
 WORDS = "building, road, tree|forest, water, farmland, bare ground, ship, car"
 
@@ -20,7 +20,7 @@ def test_bfloat16_changes_few_labels_and_scores_little():
     full, half = predictor(), predictor(precision="bfloat16")
     changed, largest = [], 0.0
     for seed in range(4):
-        image = generate_scene(seed, size=256, style="b").image
+        image = generate_image(seed, size=256, style="b").image
         ours, theirs = full(image, WORDS), half(image, WORDS)
         changed.append(np.mean(ours.labels != theirs.labels))
         largest = max(largest, np.abs(ours.scores - theirs.scores).max())
@@ -32,7 +32,7 @@ def test_bfloat16_changes_few_labels_and_scores_little():
 def test_weights_cast_ahead_give_what_autocast_gives():
     ahead, during = predictor(precision="bfloat16"), predictor()
     during.model.precision = "bfloat16"
-    image = generate_scene(9, size=128, style="b").image
+    image = generate_image(9, size=128, style="b").image
     ours, theirs = ahead(image, WORDS), during(image, WORDS)
     assert np.array_equal(ours.scores, theirs.scores)
     weights = [part.weight.dtype for part in ahead.model.head.modules() if isinstance(part, torch.nn.Conv2d)]

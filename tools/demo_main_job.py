@@ -17,8 +17,8 @@ from pathlib import Path
 from PIL import Image
 from tabulate import tabulate
 
-from sgovss.data.scenes import generate_scene
 from sgovss.errors import InputError, command
+from sgovss.synthetic import generate_image
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 CONFIG = CHECKOUT / "configs" / "sgovss_tiny.yaml"
@@ -81,7 +81,7 @@ def train_net(folder: Path, what: str, *flags: str) -> None:
 def segment(output: Path, weights: Path, vocabulary: str) -> Path:
     """Draw a scene that no run has seen, and segment it with demo.py; returns the overlay's path."""
     scene = output / "scene.png"
-    Image.fromarray(generate_scene(UNUSED_SEED, size=512, style="b").image).save(scene)
+    Image.fromarray(generate_image(UNUSED_SEED, size=512, style="b").image).save(scene)
     arguments = ["--config-file", str(CONFIG), "--input", str(scene), "--output", str(output / "segmented")]
     arguments += ["--vocabulary", vocabulary, "--opts", "MODEL.WEIGHTS", str(weights)]
     run("segment a new scene in words", output / "segment.log", CHECKOUT / "demo" / "demo.py", *arguments)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from sgovss.data.listing import dataset_folder
-from sgovss.data.scenes import write_scenes
 from sgovss.data.specification import DatasetSpecification
 from sgovss.errors import InputError
+from sgovss.synthetic import write_images
 
 
 def ensure_generated(spec: DatasetSpecification, root: str | Path | None = None) -> Path:
@@ -24,4 +24,4 @@ def ensure_generated(spec: DatasetSpecification, root: str | Path | None = None)
         raise InputError(f"dataset '{spec.name}' has no 'generator' in its file, so it cannot be drawn")
     folder = dataset_folder(spec, root)
     generator = spec.generator
-    return write_scenes(folder.parent, folder.name, generator.splits, generator.size, generator.style)
+    return write_images(folder.parent, folder.name, generator.splits, generator.size, generator.style)

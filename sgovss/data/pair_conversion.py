@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from sgovss.data.archives import RawFile
 from sgovss.data.labels import open_image, orientation, refuse_deep
-from sgovss.data.raw_files import RawFile
 from sgovss.data.raw_labels import RawLabels
 from sgovss.data.specification import DatasetSpecification
 from sgovss.errors import InputError

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from sgovss.data.archives import RawFile, RawFiles
 from sgovss.data.listing import dataset_folder
 from sgovss.data.pair_conversion import Pair, PairConverter, Prepared
-from sgovss.data.raw_files import RawFile, RawFiles
 from sgovss.data.specification import DatasetSpecification
 from sgovss.errors import InputError
 from sgovss.files import atomic_path, sole_run

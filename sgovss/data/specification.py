@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from sgovss.data.raw_files import pattern_problem
+from sgovss.data.archives import pattern_problem
 from sgovss.data.specification_rules import problems
 from sgovss.vocabulary import ClassEntry, Vocabulary
 
@@ -108,7 +108,7 @@ class RawSplitSpecification(_Model):
     """Where the published archive has the images and labels of one split.
 
     Attributes:
-        images, labels: patterns of :class:`sgovss.data.raw_files.RawFiles`, such as ``Train/{*}/images/{*}.png``.
+        images, labels: patterns of :class:`sgovss.data.archives.RawFiles`, such as ``Train/{*}/images/{*}.png``.
             What stands in braces pairs an image with its label, and names both in the prepared set.
         select: only pairs whose name one of these patterns (``fnmatch``) matches.
         count: number of pairs that the published split has, before tiling; None where no source states it.
@@ -141,7 +141,7 @@ class PreparationSpecification(_Model):
 
 
 class GeneratorSpecification(_Model):
-    """A dataset that :mod:`sgovss.data.scenes` draws on first use.
+    """A dataset that :mod:`sgovss.synthetic` draws on first use.
 
     Attributes:
         style: drawing style of the scenes.

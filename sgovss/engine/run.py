@@ -22,11 +22,10 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 
 from sgovss.config import config_path, load_config
 from sgovss.data import register_datasets
-from sgovss.data.checks import check_dataset
 from sgovss.data.labels import image_size
+from sgovss.data.quick_check import check_dataset
 from sgovss.data.registration import dataset_metadata, how_to_get
 from sgovss.data.unlabelled import list_unlabelled, repeat_factors
-from sgovss.engine.checkpoint import expect_own_weights, load_weights, read_checkpoint
 from sgovss.engine.environment import write_environment
 from sgovss.engine.interruption import passing_signals_on
 from sgovss.engine.seeds import adopt_seed
@@ -34,6 +33,8 @@ from sgovss.engine.trainer import Trainer
 from sgovss.errors import InputError
 from sgovss.evaluation.comparison import published_table, write_comparison
 from sgovss.files import atomic_path
+from sgovss.modeling.build import check_registered
+from sgovss.modeling.checkpoint import expect_own_weights, load_weights, read_checkpoint
 from sgovss.modeling.clip_models import activation_of
 
 logger = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ def prepare_config(args: argparse.Namespace) -> CfgNode:
         raise InputError("--config-file: give a config, such as configs/sgovss_tiny.yaml")
     args.config_file = str(config_path(args.config_file))
     cfg = load_config(args.config_file, args.opts)
+    check_registered(cfg)
     if args.eval_only:
         # The frozen twin guides training; evaluation has no use for it.
         cfg.MODEL.SGOVSS.COMPENSATION.ENABLED = False

@@ -12,7 +12,6 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import build_detection_test_loader, build_detection_train_loader, get_detection_dataset_dicts
 from detectron2.engine import DefaultTrainer, HookBase, TrainerBase, hooks
-from detectron2.modeling import build_model
 from detectron2.solver.build import get_default_optimizer_params
 from detectron2.utils import comm
 from detectron2.utils.events import CommonMetricPrinter, JSONWriter, TensorboardXWriter
@@ -30,6 +29,7 @@ from sgovss.engine.step import StepTrainer
 from sgovss.engine.stream import SeededMapper, TrainingStream
 from sgovss.errors import InputError
 from sgovss.evaluation.evaluator import OpenVocabularyEvaluator
+from sgovss.modeling import build_model
 
 logger = logging.getLogger(__name__)
 
@@ -83,10 +83,8 @@ class Trainer(DefaultTrainer):
         """AdamW; the image encoder learns at MODEL.CLIP.LR_MULTIPLIER times the rate.
 
         Raises:
-            InputError: another optimizer, or a kind of gradient clipping other than over the full model.
+            InputError: a kind of gradient clipping other than over the full model.
         """
-        if cfg.SOLVER.OPTIMIZER != "ADAMW":
-            raise InputError(f"SOLVER.OPTIMIZER: '{cfg.SOLVER.OPTIMIZER}' is not supported; use ADAMW")
         clipping = cfg.SOLVER.CLIP_GRADIENTS
         if clipping.ENABLED and clipping.CLIP_TYPE != "full_model":
             raise InputError(f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE: no '{clipping.CLIP_TYPE}' here; use full_model")

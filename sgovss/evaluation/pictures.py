@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from sgovss.files import atomic_path
-from sgovss.inference.overlay import paint
+from sgovss.painting import paint
 from sgovss.vocabulary import Vocabulary
 
 _ANNOTATED_UP_TO = 20

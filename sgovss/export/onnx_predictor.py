@@ -11,15 +11,15 @@ from pathlib import Path
 import torch
 from detectron2.config import CfgNode
 
-from sgovss.config import add_options
+from sgovss.config import add_options, config_from_dump
 from sgovss.errors import InputError
 from sgovss.export.image_path import Run, starts_of
 from sgovss.export.onnx_file import OnnxImagePath
 from sgovss.fingerprint import fingerprint
-from sgovss.inference.predictor import Predictor, config_from_dump
-from sgovss.inference.views import View, build_view
+from sgovss.inference.predictor import Predictor
 from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.text_embedder import TextEmbedder
+from sgovss.modeling.views import View, build_view
 from sgovss.vocabulary import Vocabulary
 
 _OPEN_KEYS = ("MODEL.CLIP.WEIGHTS", "MODEL.CLIP.TEMPLATES", "MODEL.CLIP.KEEP_TEXT")

@@ -13,10 +13,10 @@ from sgovss.data.labels import image_size, read_rgb
 from sgovss.data.listing import IMAGE_SUFFIXES, list_images
 from sgovss.errors import InputError
 from sgovss.files import atomic_path, write_json_atomically
-from sgovss.inference.overlay import class_shares, draw_overlay, save_label_png
 from sgovss.inference.predictor import Predictor
 from sgovss.inference.rejection import Rejection
 from sgovss.inference.report import ClassRow, ReportEntry
+from sgovss.painting import class_shares, draw_overlay, save_label_png
 from sgovss.vocabulary import Vocabulary
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img")

@@ -9,15 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from detectron2.config import CfgNode
-from detectron2.modeling import build_model
 
-from sgovss.config import add_options, load_config
-from sgovss.engine.checkpoint import expect_own_weights, load_weights, read_checkpoint
+from sgovss.config import add_options, config_from_dump, load_config
 from sgovss.errors import InputError
 from sgovss.fingerprint import fingerprint
 from sgovss.inference.rejection import Rejection
+from sgovss.modeling.build import build_model
+from sgovss.modeling.checkpoint import expect_own_weights, load_weights, read_checkpoint
 from sgovss.precision import AUTO, cast_weights, fast_precision
 from sgovss.vocabulary import Vocabulary
 
@@ -135,33 +134,4 @@ def _own_config(config: CfgNode | str | Path | None, options: tuple[str, ...]) -
     cfg = config.clone()
     cfg.defrost()
     add_options(cfg, options)
-    return cfg
-
-
-def config_of(checkpoint: str | Path) -> CfgNode:
-    """The config that a checkpoint carries, on the devices of this machine.
-
-    Raises:
-        InputError: the file is missing, damaged or something else.
-    """
-    return config_from_dump(read_checkpoint(checkpoint)["config"], checkpoint)
-
-
-def config_from_dump(dump: str, source: str | Path) -> CfgNode:
-    """A config that was written as YAML into a file, on the devices of this machine.
-
-    Args:
-        dump: as ``cfg.dump()`` gave it.
-        source: the file, for messages.
-
-    Raises:
-        InputError: it has keys or values that this version does not know.
-    """
-    saved = yaml.safe_load(dump)
-    saved["MODEL"].pop("DEVICE")
-    cfg = load_config("base.yaml")
-    try:
-        cfg.merge_from_other_cfg(CfgNode(saved))
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{source}: its config is of another version of sgovss ({error})") from error
     return cfg

@@ -5,20 +5,18 @@ from __future__ import annotations
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
-from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from detectron2.modeling import Backbone
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
 from torch import nn
 
 from sgovss.errors import InputError
-from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.conv_tower import ConvTower
 from sgovss.modeling.vit_tower import ViTTower
 
 TUNING = ("full", "attention", "none")
 
 
-@BACKBONE_REGISTRY.register()
 class CLIPImageEncoder(Backbone):
     """The image side of a CLIP model, returning raw tower maps and nothing learned anew.
 
@@ -54,10 +52,8 @@ class CLIPImageEncoder(Backbone):
         self.eval()
 
     @classmethod
-    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec, clip: nn.Module | None = None) -> dict:
-        # The meta-architecture needs the text side of the same model, so it brings it.
-        clip = clip or load_clip(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS, cfg.MODEL.CLIP.ACTIVATION)
-        return {"visual": clip.visual, "tuning": cfg.MODEL.CLIP.TUNING, "recompute": cfg.MODEL.CLIP.RECOMPUTE}
+    def from_config(cls, cfg: CfgNode, visual: nn.Module) -> dict:
+        return {"visual": visual, "tuning": cfg.MODEL.CLIP.TUNING, "recompute": cfg.MODEL.CLIP.RECOMPUTE}
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """(B, 3, H, W) normalised images, H and W multiples of ``size_divisibility``."""

@@ -9,16 +9,16 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
-from detectron2.layers import ShapeSpec
-from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, build_sem_seg_head
+from detectron2.modeling import META_ARCH_REGISTRY, build_sem_seg_head
 from detectron2.modeling.postprocessing import sem_seg_postprocess
 from torch import nn
 
-from sgovss.inference.views import View, build_view
 from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.compensation import GeneralizationCompensation
+from sgovss.modeling.image_encoder import CLIPImageEncoder
 from sgovss.modeling.objective import PixelObjective
 from sgovss.modeling.text_embedder import TextEmbedder, TextEmbeddings
+from sgovss.modeling.views import View, build_view
 from sgovss.precision import autocast, cast_weights
 from sgovss.vocabulary import Vocabulary
 
@@ -103,10 +103,7 @@ class SGOVSS(nn.Module):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         clip = load_clip(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS, cfg.MODEL.CLIP.ACTIVATION)
-        # As build_backbone does, which cannot hand over a model that is loaded.
-        encoder = BACKBONE_REGISTRY.get(cfg.MODEL.BACKBONE.NAME)(
-            cfg, ShapeSpec(channels=len(cfg.MODEL.PIXEL_MEAN)), clip
-        )
+        encoder = CLIPImageEncoder(cfg, clip.visual)
         node = cfg.MODEL.SGOVSS
         return {
             "image_encoder": encoder,

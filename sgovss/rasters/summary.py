@@ -13,8 +13,8 @@ from PIL import Image
 from rasterio.windows import Window
 
 from sgovss.files import atomic_path, write_json_atomically
-from sgovss.inference.overlay import draw_overlay
 from sgovss.inference.report import ClassRow, ReportEntry
+from sgovss.painting import draw_overlay
 from sgovss.rasters.areas import pixel_areas
 from sgovss.rasters.grid import WindowGrid
 from sgovss.rasters.source import RasterSource

@@ -3,13 +3,13 @@
 import pytest
 from detectron2.data import DatasetCatalog
 
-from sgovss.data.checks import check_dataset
 from sgovss.data.generated import ensure_generated
+from sgovss.data.quick_check import check_dataset
 from sgovss.data.registration import register_dataset
-from sgovss.data.scenes import SCENE_VOCABULARY, STYLES
 from sgovss.data.specification_file import load_specification
 from sgovss.errors import InputError
 from sgovss.paths import dataset_file
+from sgovss.synthetic import STYLES, SYNTHETIC_VOCABULARY
 
 
 @pytest.fixture
@@ -22,8 +22,8 @@ def scenes():
 
 def test_file_and_generator_agree():
     spec = load_specification(dataset_file("generated_scenes.yaml"))
-    assert spec.vocabulary == SCENE_VOCABULARY
-    assert spec.values == tuple((i,) for i in range(len(SCENE_VOCABULARY)))
+    assert spec.vocabulary == SYNTHETIC_VOCABULARY
+    assert spec.values == tuple((i,) for i in range(len(SYNTHETIC_VOCABULARY)))
     assert spec.generator.style in STYLES
     assert {name: count for name, (_, count) in spec.generator.splits.items()} == {
         name: split.count for name, split in spec.splits.items()

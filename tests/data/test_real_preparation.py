@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def _arrange(real_data: Path, source: Path, name: str) -> dict[str, Path]:
 def test_real_labels_pixel_by_pixel(real_data, load_script, tmp_path, capsys, name, expected):
     derived = _arrange(real_data, tmp_path / "download", name.partition("_")[0])
     argv = [name, "--source", str(tmp_path / "download"), "--root", str(tmp_path / "root"), "--splits", "train"]
-    assert load_script("datasets/prepare.py").main([*argv, "--workers", "1"]) == 0
+    assert import_module("sgovss.commands.prepare").main([*argv, "--workers", "1"]) == 0
     capsys.readouterr()
     labels = sorted((tmp_path / "root").rglob("labels*/*.png"))
     assert labels
@@ -55,7 +56,7 @@ def test_real_labels_pixel_by_pixel(real_data, load_script, tmp_path, capsys, na
 
 def test_real_colours_of_dubai(real_data, load_script, tmp_path):
     argv = ["dubai_mbrsc", "--source", str(real_data / "dubai_mbrsc"), "--root", str(tmp_path), "--splits", "val"]
-    assert load_script("datasets/prepare.py").main([*argv, "--workers", "1"]) == 0
+    assert import_module("sgovss.commands.prepare").main([*argv, "--workers", "1"]) == 0
     files = sorted((tmp_path / "dubai_mbrsc/labels_id").iterdir())
     assert len(files) == 9
     for file in files:

@@ -10,15 +10,9 @@ import torch
 
 import sgovss
 from sgovss.config import load_config
-from sgovss.engine.checkpoint import (
-    SGOVSSCheckpointer,
-    apply_weights,
-    base_fingerprint,
-    expect_own_weights,
-    read_checkpoint,
-    save_inference_checkpoint,
-)
+from sgovss.engine.checkpoint import SGOVSSCheckpointer, save_inference_checkpoint
 from sgovss.errors import InputError
+from sgovss.modeling.checkpoint import apply_weights, base_fingerprint, expect_own_weights, read_checkpoint
 
 
 class Small(torch.nn.Module):

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from sgovss.engine.checkpoint import read_checkpoint
+from sgovss.modeling.checkpoint import read_checkpoint
 
 CONFIG = ["--config-file", "sgovss_tiny.yaml"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ def refusal(load_script, tmp_path: Path, capsys) -> Callable[..., str]:
             "--output": tmp_path / "out",
         }
         flat = [str(part) for pair in arguments.items() for part in pair]
-        assert load_script("demo/demo.py").main([*flat, *more]) == 2
+        assert import_module("sgovss.commands.segment").main([*flat, *more]) == 2
         lines = capsys.readouterr().err.strip().splitlines()
         assert [path for path in (tmp_path / "out").glob("*") if path.name != ".lock"] == []
         assert lines[-1].startswith("error: ")

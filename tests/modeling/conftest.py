@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from sgovss.inference.views import WholeImage
 from sgovss.modeling import SGOVSS, CLIPImageEncoder, CostVolumeHead
 from sgovss.modeling.compensation import GeneralizationCompensation
 from sgovss.modeling.objective import PixelObjective
 from sgovss.modeling.text_embedder import TextEmbedder
+from sgovss.modeling.views import WholeImage
 from sgovss.vocabulary import Vocabulary
 
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}

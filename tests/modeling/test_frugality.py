@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import sgovss
-from sgovss.data.scenes import generate_scene
 from sgovss.errors import InputError
 from sgovss.modeling import SGOVSS, CLIPImageEncoder
 from sgovss.modeling.compensation import GeneralizationCompensation
+from sgovss.synthetic import generate_image
 from tests.modeling.conftest import TUNING, make_batch, make_head, train_steps
 
 
@@ -121,5 +121,5 @@ def test_early_rejection_keeps_the_labels_of_the_embedded_model():
         sgovss.Predictor("sgovss_tiny.yaml", options=("MODEL.DEVICE", "cpu", "TEST.EARLY_REJECTION", count))
         for count in ("0", "4")
     )
-    image = generate_scene(4, size=192, style="b").image
+    image = generate_image(4, size=192, style="b").image
     assert np.mean(exact(image, words).labels != fast(image, words).labels) < 0.01

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sgovss.inference.views import WholeImage
+from sgovss.modeling.views import WholeImage
 from sgovss.vocabulary import ClassEntry, Vocabulary
 from tests.modeling.conftest import make_batch, train_steps
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,8 @@ import rasterio
 from rasterio.transform import from_origin
 
 import sgovss
-from sgovss.data.scenes import generate_scene
 from sgovss.inference.predictor import Predictor
+from sgovss.synthetic import generate_image
 
 UTM = {"crs": "EPSG:32632", "transform": from_origin(500_000, 5_300_000, 0.3, 0.3)}
 
@@ -51,7 +52,7 @@ def write_raster(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def scene_pixels() -> np.ndarray:
     """(3, 200, 260) uint8 of a generated scene."""
-    return generate_scene(70001, 512, "b").image.transpose(2, 0, 1)[:, 100:300, 100:360]
+    return generate_image(70001, 512, "b").image.transpose(2, 0, 1)[:, 100:300, 100:360]
 
 
 WORDS = "building, road, tree|forest, water"
@@ -61,7 +62,7 @@ SMALL = ["TEST.SCENE.WINDOW", "96", "TEST.SCENE.STRIDE", "64"]
 @pytest.fixture
 def demo(load_script, predictor, monkeypatch, tmp_path, capsys):
     """Runs the command with a model that is loaded once; returns status, output folder and errors."""
-    script = load_script("demo/demo.py")
+    script = import_module("sgovss.commands.segment")
 
     def build(config, options=(), precision=None):  # the loaded model stays as it is
         changed = predictor.cfg.clone()

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -220,7 +221,7 @@ def test_a_full_disk(write_raster, scene_pixels, tmp_path, checkout):
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_scene(load_script, tmp_path):
     """Peak memory of the whole command within 10 %, at seven times the pixels."""
-    tool = load_script("tools/benchmark.py")
+    tool = import_module("research.benchmark.__main__")
     opts = ["MODEL.CLIP.WEIGHTS", "random", "MODEL.DEVICE", "cpu", "TEST.SCENE.STRIDE", "512"]
     argv = [
         "scenes",

@@ -15,6 +15,12 @@ COMMANDS = {
     "prepare": "datasets/prepare.py",
     "check": "datasets/check.py",
 }
+MODULES = {
+    "train_net": "sgovss.commands.train",
+    "demo": "sgovss.commands.segment",
+    "prepare": "sgovss.commands.prepare",
+    "check": "sgovss.commands.check",
+}
 
 
 @dataclass(frozen=True)

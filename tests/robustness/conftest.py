@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,8 +23,7 @@ from sgovss.inference.predictor import Predictor
 from sgovss.modeling.text_embedder import TextEmbedder, TextEmbeddings
 from sgovss.vocabulary import Vocabulary
 from tests.conftest import CHECKOUT
-from tests.engine.conftest import fresh_loggers  # noqa: F401  a fixture
-from tests.robustness.case import COMMANDS, Case
+from tests.robustness.case import COMMANDS, MODULES, Case
 from tests.robustness.place import Place
 
 LONGEST = 300  # seconds of a process
@@ -109,11 +109,11 @@ def quick_text(monkeypatch) -> None:
 
 
 @pytest.fixture
-def run_here(load_script, kept_predictors, quick_text, monkeypatch) -> Iterator[Callable[[Case, Path], Outcome]]:
+def run_here(kept_predictors, quick_text, monkeypatch) -> Iterator[Callable[[Case, Path], Outcome]]:
     """As :func:`run_process`, through ``main(argv)``; models are built once for all cases."""
 
     def run(case: Case, folder: Path) -> Outcome:
-        script = load_script(COMMANDS[case.command])
+        script = import_module(MODULES[case.command])
         if case.command == "demo":
             monkeypatch.setattr(script, "Predictor", kept_predictors)
         monkeypatch.chdir(folder)

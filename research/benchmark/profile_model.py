@@ -1,0 +1,170 @@
+#!/usr/bin/env python
+"""Show where an inference spends its time, beside the least it could take.
+
+    python -m research.benchmark.profile_model --config-file sgovss_vitb16_384.yaml --size 384 --classes 150
+
+Random weights; words are encoded before the clock starts. The floors are the operations of all products over the rate
+at which this machine multiplies matrices, and the bytes that all operators read and write over the rate at which it
+copies them: what caches hold in between goes below the second. Tables for docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from tabulate import tabulate
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+
+from research.benchmark.models import numbered_words, random_model
+from sgovss.allocator import keep_freed_memory
+from sgovss.errors import command
+from sgovss.evaluation.cost import count_bytes, count_flops
+from sgovss.precision import PRECISIONS, autocast
+
+_REPEATS = 5
+_OPERATORS = 10
+_MATRIX = 2048
+_COPIED = 2**28  # bytes, more than caches hold
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    args = _parser().parse_args(argv)
+    model, _ = random_model(args.config_file, args.opts, args.dtype, training=False)
+    words = numbered_words(args.classes)
+    images = torch.randint(0, 256, (1, 3, args.size, args.size), dtype=torch.uint8)
+
+    @torch.no_grad()
+    def infer() -> None:
+        model.scores(images, words)
+
+    infer()
+    print(tabulate(part_rows(model, infer), headers="keys", floatfmt=".1f", tablefmt="github"), end="\n\n")
+    print(tabulate(operator_rows(infer), headers="keys", floatfmt=".1f", tablefmt="github"), end="\n\n")
+    print(tabulate(floor_rows(model, args.size, args.classes, args.dtype), tablefmt="github"))
+    return 0
+
+
+def part_rows(model: nn.Module, infer: Callable[[], None]) -> list[dict[str, Any]]:
+    """Median milliseconds of each part, and what is left of the whole."""
+    decoder = model.head.decoder
+    parts = {"image encoder": model.image_encoder, "refinement": model.head.refinement}
+    parts |= {f"guide of {level}": guide for level, guide in model.head.guides.items()}
+    if decoder is not None:
+        parts |= {"decoder: embedding": decoder.embed}
+        parts |= {f"decoder: stage {number}": stage for number, stage in enumerate(decoder.stages, 1)}
+    spent: dict[str, list[float]] = defaultdict(list)
+    handles = [handle for name, part in parts.items() if part is not None for handle in _clock(part, spent[name])]
+    whole = []
+    for _ in range(_REPEATS):
+        started = time.perf_counter()
+        infer()
+        whole.append(time.perf_counter() - started)
+    for handle in handles:
+        handle.remove()
+    total = statistics.median(whole)
+    medians = {name: statistics.median(times) for name, times in spent.items() if times}
+    medians["the rest: normalising, cost map, resizing, sigmoid"] = total - sum(medians.values())
+    rows = [{"part": name, "ms": 1e3 * each, "%": 100 * each / total} for name, each in medians.items()]
+    return [*rows, {"part": "all", "ms": 1e3 * total, "%": 100.0}]
+
+
+def _clock(part: nn.Module, times: list[float]) -> list[Any]:
+    def start(*_: Any) -> None:
+        times.append(-time.perf_counter())
+
+    def stop(*_: Any) -> None:
+        times[-1] += time.perf_counter()
+
+    return [part.register_forward_pre_hook(start), part.register_forward_hook(stop)]
+
+
+def operator_rows(infer: Callable[[], None]) -> list[dict[str, Any]]:
+    """The operators that take most of one inference, by torch's profiler."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        infer()
+    found = sorted(profiler.key_averages(), key=lambda each: -each.self_cpu_time_total)
+    total = sum(each.self_cpu_time_total for each in found)
+    return [
+        {
+            "operator": each.key,
+            "calls": each.count,
+            "ms": each.self_cpu_time_total / 1e3,
+            "%": 100 * each.self_cpu_time_total / total,
+        }
+        for each in found[:_OPERATORS]
+    ]
+
+
+def floor_rows(model: nn.Module, size: int, classes: int, dtype: str) -> list[tuple[str, str]]:
+    """Operations and bytes, the rates of this machine, and the time that one takes at the other."""
+    images, text = (
+        torch.zeros(1, 3, size, size),
+        torch.zeros(classes, model.image_encoder.output_shape()["dense"].channels),
+    )
+    with torch.no_grad(), autocast(dtype, torch.device("cpu")):
+        encoder = count_flops(model.image_encoder, (images,))
+        levels = model.image_encoder(images)
+        head = count_flops(model.head, (levels, text))
+        encoder_bytes = count_bytes(lambda: model.image_encoder(images))
+        head_bytes = count_bytes(lambda: model.head(levels, text))
+    rate, bandwidth = matrix_rate(PRECISIONS[dtype]), copy_rate()
+    return [
+        ("operations of the image encoder, G", f"{encoder / 1e9:.1f}"),
+        ("operations of the head, G", f"{head / 1e9:.1f}"),
+        (f"rate of this machine at {_MATRIX} x {_MATRIX} {dtype} matrices, G/s", f"{rate / 1e9:.0f}"),
+        ("floor of the image encoder, ms", f"{1e3 * encoder / rate:.0f}"),
+        ("floor of the head, ms", f"{1e3 * head / rate:.0f}"),
+        ("bytes moved by the image encoder, G", f"{encoder_bytes / 1e9:.1f}"),
+        ("bytes moved by the head, G", f"{head_bytes / 1e9:.1f}"),
+        ("bandwidth of this machine, copying, G/s", f"{bandwidth / 1e9:.1f}"),
+        ("bytes of the image encoder over bandwidth, ms", f"{1e3 * encoder_bytes / bandwidth:.0f}"),
+        ("bytes of the head over bandwidth, ms", f"{1e3 * head_bytes / bandwidth:.0f}"),
+    ]
+
+
+def matrix_rate(dtype: torch.dtype) -> float:
+    """Operations a second of the best of some products of large matrices."""
+    left, right = (torch.randn(_MATRIX, _MATRIX).to(dtype) for _ in range(2))
+    return 2 * _MATRIX**3 / _shortest(lambda: left @ right)
+
+
+def copy_rate() -> float:
+    """Bytes a second, read and written, of the best of some copies of much memory."""
+    source = torch.ones(_COPIED, dtype=torch.uint8)
+    target = torch.zeros_like(source)
+    return 2 * _COPIED / _shortest(lambda: target.copy_(source))
+
+
+def _shortest(compute: Callable[[], Any]) -> float:
+    """Seconds of the fastest of some repeats."""
+    times = []
+    for _ in range(2 * _REPEATS):
+        started = time.perf_counter()
+        compute()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config-file", default="sgovss_tiny.yaml")
+    parser.add_argument("--size", type=int, default=384, help="side of the image in pixels")
+    parser.add_argument("--classes", type=int, default=17, help="number of words")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config options")
+    return parser
+
+
+if __name__ == "__main__":
+    keep_freed_memory()
+    sys.exit(main())

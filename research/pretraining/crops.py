@@ -1,0 +1,58 @@
+"""Batched training views: random square crops in any orientation, with colour jitter, and mosaics of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from research.pretraining.image_tower import normalise
+
+
+def draw_crops(count: int, smallest: float, generator: torch.Generator) -> Tensor:
+    """Draw where to look: ``count`` squares, turned and mirrored.
+
+    Args:
+        smallest: a square's side is at least this share of the image's.
+        generator: the source of all randomness.
+
+    Returns:
+        (count, 2, 3) affine maps for :func:`sample`.
+    """
+    side = smallest + (1 - smallest) * torch.rand(count, generator=generator)
+    centre = (torch.rand(count, 2, generator=generator) * 2 - 1) * (1 - side)[:, None]
+    turn = torch.randint(4, (count,), generator=generator) * (torch.pi / 2)
+    mirror = torch.randint(2, (count,), generator=generator) * 2.0 - 1
+    cosine, sine = torch.cos(turn).round() * side, torch.sin(turn).round() * side
+    rows = torch.stack([cosine * mirror, -sine, centre[:, 0], sine * mirror, cosine, centre[:, 1]], dim=1)
+    return rows.view(count, 2, 3)
+
+
+def sample(images: Tensor, crops: Tensor, size: int, mode: str = "bilinear") -> Tensor:
+    """Look at images (B, C, H, H) through crops (B, 2, 3): (B, C, size, size) float32."""
+    grid = F.affine_grid(crops, [len(images), images.shape[1], size, size], align_corners=False)
+    return F.grid_sample(images.float(), grid, mode=mode, padding_mode="reflection", align_corners=False)
+
+
+def finish(views: Tensor, generator: torch.Generator) -> Tensor:
+    """Views (B, 3, H, W) in 0..255 -> the tower's input, colours jittered per view, channels last."""
+    return normalise(_jitter_colours(views, generator)).contiguous(memory_format=torch.channels_last)
+
+
+def mosaics(tiles: Tensor, side: int) -> Tensor:
+    """Tiles (B * side**2, C, h, w) -> (B, C, side * h, side * w), row by row."""
+    rows = tiles.unflatten(0, (-1, side, side)).permute(0, 3, 1, 4, 2, 5)
+    return rows.flatten(4, 5).flatten(2, 3).contiguous(memory_format=torch.channels_last)
+
+
+def _jitter_colours(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Saturation, contrast, brightness and white balance, each drawn per image; 0..255 in and out."""
+
+    def factor(spread: float, channels: int = 1) -> Tensor:
+        return 1 + spread * (torch.rand(len(images), channels, 1, 1, generator=generator) * 2 - 1)
+
+    grey = images.mean(dim=1, keepdim=True)
+    images = grey + (images - grey) * factor(0.3)
+    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    images = mean + (images - mean) * factor(0.3)
+    return (images * factor(0.25) * factor(0.05, 3)).clamp_(0, 255)

@@ -1,0 +1,68 @@
+"""The texts of pre-training: captions and templated scene names, embedded once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from research.pretraining.manifests import Record
+from sgovss.modeling.clip_models import Tokenizer
+
+EVALUATION_TEMPLATES = ("an aerial photo of {}.", "a satellite image of {}.", "a remote sensing photo of {}.")
+TRAINING_TEMPLATES = (*EVALUATION_TEMPLATES, "{}", "there is {} here.", "an overhead view of {}.", "a RS photo of {}.")
+CAPTION_SHARE = 0.7
+"""How often an image with a scene name is shown with a caption; else with the name in a template."""
+
+
+@torch.no_grad()
+def embed_texts(model: nn.Module, tokenizer: Tokenizer, texts: Sequence[str], batch: int = 256) -> Tensor:
+    """(N,) strings -> (N, D) float32, L2-normalised."""
+    chunks = [texts[start : start + batch] for start in range(0, len(texts), batch)]
+    return torch.cat([model.encode_text(tokenizer(list(chunk)), normalize=True) for chunk in chunks]).float()
+
+
+def embed_classes(
+    model: nn.Module, tokenizer: Tokenizer, classes: Iterable[Sequence[str]], templates: Sequence[str]
+) -> Tensor:
+    """Classes, each a list of names -> (T, D): the mean over a class's names and the templates, L2-normalised."""
+    rows = []
+    for names in classes:
+        texts = [template.format(name) for name in names for template in templates]
+        rows.append(embed_texts(model, tokenizer, texts).mean(0))
+    return F.normalize(torch.stack(rows), dim=-1)
+
+
+class TextTable:
+    """What may be said of each image, embedded once.
+
+    Args:
+        records: the images' captions and scenes.
+        model, tokenizer: the open_clip model with its frozen text tower.
+
+    Attributes:
+        texts: all distinct texts.
+        embeddings: (N, D) float32, L2-normalised.
+    """
+
+    def __init__(self, records: Sequence[Record], model: nn.Module, tokenizer: Tokenizer) -> None:
+        named = [[template.format(record.scene) for template in TRAINING_TEMPLATES] for record in records]
+        named = [texts if record.scene else [] for texts, record in zip(named, records, strict=True)]
+        captions = [list(record.captions) for record in records]
+        self.texts = list(dict.fromkeys(text for group in (*captions, *named) for text in group))
+        row_of = {text: row for row, text in enumerate(self.texts)}
+        self._captions = [[row_of[text] for text in group] for group in captions]
+        self._names = [[row_of[text] for text in group] for group in named]
+        self.embeddings = embed_texts(model, tokenizer, self.texts)
+
+    def draw(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
+        """One text for each of the images ``chosen`` (B,) -> rows of :attr:`embeddings` (B,) int64."""
+        rows = []
+        for index, say, pick in zip(
+            chosen.tolist(), *torch.rand(2, len(chosen), generator=generator).tolist(), strict=True
+        ):
+            group = self._captions[index] if say < CAPTION_SHARE or not self._names[index] else self._names[index]
+            rows.append(group[int(pick * len(group))])
+        return torch.tensor(rows)

@@ -1,0 +1,196 @@
+"""A local web page: drop an image, type words, see the map; change the words as often as you like.
+
+    python demo/app.py --config-file configs/sgovss_tiny.yaml --opts MODEL.WEIGHTS output/.../model_inference.pth
+
+Nothing is written to disk and nothing leaves the machine. Needs the extra app.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from sgovss.data.labels import image_size, read_rgb
+from sgovss.errors import InputError, command
+from sgovss.inference.interactive import Answer, InteractiveSegmenter
+from sgovss.inference.predictor import Predictor
+from sgovss.inference.rejection import Rejection
+from sgovss.painting import class_shares, label_png, paint
+from sgovss.precision import AUTO
+from sgovss.vocabulary import Vocabulary
+
+_MOST_PIXELS = 64_000_000  # of an image; the page holds a few of them, and their answers
+PAGE = Path(__file__).parent.parent / "assets" / "app.html"
+_POLICY = (
+    "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "connect-src 'self'; frame-ancestors 'none'"
+)
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve the page until interrupted."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config-file", required=True, metavar="FILE", help="a config, or the name of one of sgovss")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at; the default is this machine only")
+    parser.add_argument("--port", type=int, default=8501)
+    parser.add_argument("--max-megabytes", type=int, default=64, help="largest image file taken")
+    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config options")
+    args = parser.parse_args(argv)
+    if not 0 <= args.port < 2**16:
+        raise InputError(f"--port {args.port}: ports go from 0 to {2**16 - 1}; give another")
+    # The page writes nothing to disk, so neither what was typed into it.
+    options = (*args.opts, "MODEL.CLIP.KEEP_TEXT", "False")
+    predictor = Predictor(args.config_file, options=options, precision=AUTO)
+    app = create_app(InteractiveSegmenter(predictor), args.max_megabytes, args.host)
+    from werkzeug.serving import make_server
+
+    try:
+        server = make_server(args.host, args.port, app, threaded=True)
+    except (OSError, OverflowError, SystemExit) as error:
+        raise InputError(f"--port {args.port}: cannot listen there at {args.host}; give another") from error
+    print(f"http://{args.host}:{server.port} (Ctrl-C ends it)", flush=True)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def create_app(segmenter: InteractiveSegmenter, max_megabytes: int = 64, host: str = "127.0.0.1"):
+    """The Flask application around a segmenter.
+
+    Args:
+        max_megabytes: largest request taken.
+        host: the name or address it is served at; requests to other names are refused, so that no other site can
+            reach it by giving its own name this machine's address.
+    """
+    try:
+        from flask import Flask, Request, jsonify, request
+    except ImportError as error:
+        raise InputError("the web page needs Flask: pip install 'sgovss[app]'") from error
+
+    class RequestInMemory(Request):
+        """Flask would put a large upload into a temporary file."""
+
+        def _get_file_stream(self, *_: object, **__: object) -> io.BytesIO:
+            return io.BytesIO()
+
+    app = Flask(__name__, static_folder=None)
+    app.request_class = RequestInMemory
+    app.config["MAX_CONTENT_LENGTH"] = max_megabytes * 2**20
+
+    @app.before_request
+    def refuse_other_sites():
+        """A page of another site must not use this one through the user's browser."""
+        origin = request.headers.get("Origin")
+        name = request.host.rpartition(":")[0] or request.host
+        known = name in (host, "127.0.0.1", "localhost") or host == "0.0.0.0"
+        if not known or (origin is not None and origin.partition("://")[2] != request.host):
+            return jsonify(error="this page answers to its own requests only"), 403
+        return None
+
+    @app.after_request
+    def protect(response):
+        response.headers["Content-Security-Policy"] = _POLICY
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    @app.errorhandler(InputError)
+    def explain(error):
+        return jsonify(error=str(error)), 400
+
+    @app.errorhandler(413)
+    def too_large(_):
+        return jsonify(error=f"the file is larger than {max_megabytes} MB; give a smaller one or --max-megabytes"), 413
+
+    @app.get("/")
+    def page():
+        return PAGE.read_text(encoding="utf-8")
+
+    @app.post("/image")
+    def image():
+        started = time.monotonic()
+        file = request.files.get("file")
+        if file is None:
+            raise InputError("no image in the request")
+        pixels = _read(file.stream, file.filename or "image")
+        name = segmenter.add(pixels)
+        height, width = pixels.shape[:2]
+        return jsonify(image=name, width=width, height=height, seconds=round(time.monotonic() - started, 2))
+
+    @app.post("/segment")
+    def segment():
+        started = time.monotonic()
+        asked = request.get_json(silent=True)
+        answer = _answer(segmenter, asked)
+        pixels = segmenter.image(asked["image"])
+        painted = paint(pixels, answer.labels.astype(np.uint16), answer.legend.colors(), _alpha(asked))
+        overlay = _data_url(Image.fromarray(painted), "JPEG")
+        return jsonify(overlay=overlay, legend=_legend(answer), seconds=round(time.monotonic() - started, 2))
+
+    @app.post("/labels")
+    def labels():
+        answer = _answer(segmenter, request.get_json(silent=True))
+        content = label_png(answer.labels, answer.legend)
+        return content, {"Content-Type": "image/png", "Content-Disposition": "attachment; filename=labels.png"}
+
+    return app
+
+
+def _read(file: BinaryIO, name: str) -> np.ndarray:
+    """(H, W, 3) uint8 RGB; a file of few bytes may hold more pixels than there is memory for."""
+    height, width = image_size(file, name)
+    if height * width > _MOST_PIXELS:
+        raise InputError(f"{name}: {width} x {height} pixels are too many for this page; use demo/demo.py")
+    file.seek(0)
+    return read_rgb(file, name)
+
+
+def _answer(segmenter: InteractiveSegmenter, asked: Any) -> Answer:
+    if not isinstance(asked, dict):
+        raise InputError("the request is no JSON object with image and words")
+    for key in ("image", "words"):
+        if not isinstance(asked.get(key), str):
+            raise InputError(f"the request has no {key}")
+    background = asked.get("background") or ""
+    words = tuple(word.strip() for word in str(background).split("|") if word.strip())
+    return segmenter.ask(
+        asked["image"], Vocabulary.from_string(asked["words"], "words"), Rejection(_number(asked, "threshold"), words)
+    )
+
+
+def _alpha(asked: dict[str, Any]) -> float:
+    return min(1.0, max(0.0, _number(asked, "alpha", 0.5)))
+
+
+def _number(asked: dict[str, Any], key: str, default: float = 0.0) -> float:
+    try:
+        return float(asked.get(key, default))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{key}: '{asked[key]}' is not a number") from error
+
+
+def _legend(answer: Answer) -> list[dict[str, Any]]:
+    """Name, colour, share and mean score of each class, the largest first."""
+    shares = class_shares(answer.labels, answer.legend)
+    rows = []
+    for index, (name, color) in enumerate(zip(answer.legend.names, answer.legend.colors().tolist(), strict=True)):
+        where = answer.labels == index
+        confidence = float(answer.scores[where].mean()) if where.any() else None
+        rows.append({"name": name, "color": color, "share": shares[name], "confidence": confidence})
+    return sorted(rows, key=lambda row: -row["share"])
+
+
+def _data_url(picture: Image.Image, kind: str) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, quality=90)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"

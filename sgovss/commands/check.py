@@ -1,0 +1,96 @@
+"""Look at every file of a dataset before hours of training rest on it.
+
+    python datasets/check.py loveda --preview 8
+    python datasets/check.py my_dataset.yaml --split val
+
+Prints one line for each problem, with the file, and the share of each class; ends with status 1 if there was a problem.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tabulate import tabulate
+
+from sgovss.data.generated import ensure_generated
+from sgovss.data.inspection import SplitReport, duplicates, inspect_split
+from sgovss.data.labels import LabelMap, load_labels, read_rgb
+from sgovss.data.specification import DatasetSpecification
+from sgovss.data.specification_file import find_specification
+from sgovss.errors import InputError, command
+
+_SHOWN = 50
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns 0 if all is well, 1 if there is a problem."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", metavar="NAME_OR_YAML", help="a dataset of sgovss, or the path of a dataset file")
+    parser.add_argument("--split", help="default: all of them")
+    parser.add_argument("--root", type=Path, help="the folder that holds the dataset's; default $DETECTRON2_DATASETS")
+    parser.add_argument("--preview", type=int, default=0, metavar="N", help="draw a sheet of N labelled images a split")
+    parser.add_argument("--output", type=Path, default=Path("output/check"), help="folder for the sheets")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes; default: all cores")
+    args = parser.parse_args(argv)
+    if args.preview < 0:
+        raise InputError(f"--preview: {args.preview} is no number of images")
+    spec = find_specification(args.dataset)
+    if args.split is not None and args.split not in spec.splits:
+        raise InputError(f"--split: {spec.name} has no split '{args.split}'; there are {', '.join(spec.splits)}")
+    if spec.generator is not None:
+        ensure_generated(spec, args.root)
+    reports: dict[str, SplitReport] = {}
+    problems: list[str] = []
+    for split in [args.split] if args.split else spec.splits:
+        try:
+            reports[split] = inspect_split(spec, split, args.root, args.workers)
+        except InputError as error:
+            problems.append(str(error))
+    for split, report in reports.items():
+        print(_summary(spec, split, report))
+        problems += report.problems
+        if args.preview:
+            _preview(spec, split, report, args.preview, args.output / f"{spec.name}_{split}.png")
+    problems += duplicates(spec, reports)
+    for problem in problems[:_SHOWN]:
+        print(f"problem: {problem}")
+    more = f" ({len(problems) - _SHOWN} not shown)" if len(problems) > _SHOWN else ""
+    print(f"{spec.name}: {f'{len(problems)} problems{more}' if problems else 'no problem found'}")
+    return 1 if problems else 0
+
+
+def _summary(spec: DatasetSpecification, split: str, report: SplitReport) -> str:
+    names = [*(entry.name for entry in spec.classes), "ignored"]
+    total = max(1, report.pixels.sum())
+    rows = [
+        [name, f"{count:,}", f"{100 * count / total:.2f} %", images]
+        for name, count, images in zip(names, report.pixels, report.images, strict=True)
+    ]
+    table = tabulate(rows, headers=["class", "pixels", "share", "images"], colalign=("left", "right", "right", "right"))
+    notes = [f"note: {note}" for note in report.notes]
+    return "\n".join([f"{spec.name}_{split}: {len(report.records)} pairs", table, *notes, ""])
+
+
+def _preview(spec: DatasetSpecification, split: str, report: SplitReport, number: int, path: Path) -> None:
+    """Images spread evenly over the split; those that cannot be read are among the problems already."""
+    from sgovss.evaluation.pictures import draw_samples  # with Detectron2 and torch, which take seconds
+
+    label_map = LabelMap.from_specification(spec)
+    samples = {}
+    for index in np.unique(np.linspace(0, len(report.records) - 1, number).round().astype(int)):
+        record = report.records[index]
+        try:
+            image = read_rgb(record["file_name"])
+            labels = load_labels(record["sem_seg_file_name"], label_map)
+        except InputError:
+            continue
+        if image.shape[:2] == labels.shape:
+            samples[Path(record["file_name"]).name] = image, labels
+    if samples:
+        draw_samples(samples, spec.vocabulary, f"{spec.name}_{split}", path)
+        print(f"{len(samples)} labelled images in {path}\n")

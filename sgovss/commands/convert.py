@@ -1,0 +1,253 @@
+"""Make one clean safetensors file for MODEL.CLIP.WEIGHTS out of CLIP weights as others publish them.
+
+    python tools/convert_weights.py RemoteCLIP-ViT-B-32.pt --output weights/remoteclip.safetensors
+    python tools/convert_weights.py epoch_20.pt --model ViT-L-14 --activation quick_gelu --output mine.safetensors
+    python tools/convert_weights.py --list      # files whose architecture and activation are known by name
+
+Reads open_clip's state dicts and training checkpoints (RemoteCLIP, GeoRSCLIP, SkyCLIP), OpenAI's archives and the
+layout of Hugging Face's transformers. The result holds the weights alone; its metadata says what they came from and
+which activation they were trained with, which MODEL.CLIP.ACTIVATION 'auto' then follows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from open_clip.model import resize_pos_embed
+from safetensors.torch import save_file
+from torch import nn
+
+from sgovss.errors import InputError, command
+from sgovss.files import atomic_path
+from sgovss.modeling.clip_layouts import State, Weights, read_weights
+from sgovss.modeling.clip_models import create_model, model_configuration
+from sgovss.modeling.image_encoder import CLIPImageEncoder
+from sgovss.modeling.known_weights import StatedActivation, find_known, known_families, stated_activation
+
+POSITIONS = "visual.positional_embedding"
+
+
+def decide_activation(path: Path, layout: str, name: str, asked: str | None) -> StatedActivation:
+    """The activation the weights were trained with, and what says so.
+
+    Raises:
+        InputError: nothing says it.
+    """
+    if asked:
+        return StatedActivation(asked, "--activation")
+    if layout == "openai":
+        return StatedActivation("quick_gelu", "OpenAI's own archives have it")
+    if stated := stated_activation(path):
+        return stated
+    if layout == "transformers" and (stated := _activation_in_config(path.with_name("config.json"))):
+        return stated
+    if model_configuration(name).get("quick_gelu"):
+        return StatedActivation("quick_gelu", f"open_clip's configuration of {name}")
+    raise InputError(
+        f"{path}: tensors do not tell the activation they were trained with; give --activation quick_gelu if they stem "
+        "from OpenAI's weights, --activation gelu if from LAION's or from none"
+    )
+
+
+def _activation_in_config(path: Path) -> StatedActivation | None:
+    """What the config.json beside weights of transformers says; without a word there it is ``quick_gelu``."""
+    if not path.is_file():
+        return None
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        found = {config[tower].get("hidden_act", "quick_gelu") for tower in ("vision_config", "text_config")}
+    except (ValueError, LookupError, AttributeError) as error:
+        raise InputError(f"{path}: no CLIP configuration of transformers; mend it or give --activation") from error
+    if len(found) > 1 or not found <= {"gelu", "quick_gelu"}:
+        raise InputError(f"{path}: open_clip has no CLIP with the activations {', '.join(sorted(found))}")
+    return StatedActivation(found.pop(), f"hidden_act of {path.name}")
+
+
+def resize_positions(state: State, model: nn.Module, name: str, size: int | None, path: Path) -> str:
+    """Fit the image tower's positional embedding to the model's grid, in place, if that is asked for.
+
+    Args:
+        size: side of the images in pixels, as asked for, or None.
+
+    Returns:
+        What was done; nothing if there was nothing to do.
+
+    Raises:
+        InputError: the grid is another one and no size was asked for, or the tower has none.
+    """
+    expected = getattr(model.visual, "positional_embedding", None)
+    found = state.get(POSITIONS)
+    if expected is None and size:
+        raise InputError(f"--image-size: the image tower of {name} has no positional embedding to resize; leave it out")
+    if expected is None or found is None or found.shape == expected.shape or found.shape[1:] != expected.shape[1:]:
+        return ""
+    patch = model.visual.patch_size[0]
+    before, after = (patch * math.isqrt(len(table) - 1) for table in (found, expected))
+    if not size:
+        raise InputError(
+            f"{path}: its positions are for images of {before} px, {name}'s for {after}; give the --model of that size "
+            f"(such as ViT-L-14-336), or --image-size {after} to resize them"
+        )
+    resize_pos_embed(state, model)
+    return f"positional embedding resized from {before} to {after} px"
+
+
+def check(state: State, model: nn.Module, name: str, path: Path) -> None:
+    """Compare the tensors' names, shapes and values with the architecture's.
+
+    Raises:
+        InputError: another architecture's, or incomplete, or with values that are no numbers.
+    """
+    expected = model.state_dict()
+    shapes = [
+        f"{key} is {tuple(state[key].shape)}, not {tuple(expected[key].shape)}"
+        for key in expected.keys() & state.keys()
+        if state[key].shape != expected[key].shape
+    ]
+    missing = sorted(expected.keys() - state.keys())
+    unknown = sorted(state.keys() - expected.keys())
+    if shapes or unknown:
+        first = min(shapes) if shapes else f"{name} has no {unknown[0]}"
+        raise InputError(
+            f"{path} is not {name}: {len(shapes)} tensors of another shape, {len(unknown)} unknown, {len(missing)} "
+            f"missing ({first}); name its architecture with --model"
+        )
+    if missing:
+        raise InputError(
+            f"{path} is incomplete: {len(missing)} of {name}'s {len(expected)} tensors are missing, the first "
+            f"{missing[0]}; get the whole model's weights, image and text side"
+        )
+    if broken := [key for key, value in state.items() if not value.isfinite().all()]:
+        raise InputError(f"{path} is damaged: {broken[0]} holds values that are no numbers; copy it again")
+
+
+def halve(state: State) -> State:
+    """Floating-point tensors in half precision.
+
+    Raises:
+        InputError: a value is too large for it.
+    """
+    halved = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    if large := [key for key, value in halved.items() if not value.isfinite().all()]:
+        raise InputError(f"--half: {large[0]} holds values beyond half precision; leave --half out")
+    return halved
+
+
+def convert(arguments: argparse.Namespace) -> str:
+    """Read, check and write; returns a report of what was found and done."""
+    path, output = Path(arguments.weights), Path(arguments.output)
+    if output.suffix != ".safetensors":
+        raise InputError(f"--output: {output} must end in .safetensors")
+    if output.exists() and not arguments.overwrite:
+        raise InputError(f"--output: {output} exists already; give another name or --overwrite")
+    weights = read_weights(path, arguments.trust_pickle)
+    known = find_known(path)
+    name = arguments.model or (known and known.model)
+    if not name:
+        raise InputError(f"{path}: not known by its name (see --list); name its architecture with --model")
+    activation = decide_activation(path, weights.layout, name, arguments.activation)
+    model = build(name, activation.activation, arguments.image_size)
+    resized = resize_positions(weights.state, model, name, arguments.image_size, path)
+    check(weights.state, model, name, path)
+    metadata = {
+        "format": "pt",
+        "written_by": "tools/convert_weights.py",
+        "source": path.name,
+        "source_sha256": _sha256(path),
+        "source_layout": weights.layout,
+        "model": name,
+        "activation": activation.activation,
+        "activation_reason": activation.reason,
+        "positions": resized or "as in the source",
+    }
+    state = halve(weights.state) if arguments.half else weights.state
+    with atomic_path(output) as partial:
+        mode = partial.stat().st_mode
+        save_file({key: value.contiguous() for key, value in state.items()}, partial, metadata)
+        partial.chmod(mode)  # safetensors leaves it to the owner alone, whatever the umask
+    return report(weights, metadata, output, arguments.half)
+
+
+def build(name: str, activation: str, size: int | None) -> nn.Module:
+    """The model the weights are to fit, one that sgovss can take dense maps from.
+
+    Raises:
+        InputError: no such model, or none with dense maps.
+    """
+    vision = model_configuration(name)["vision_cfg"]
+    patch = vision.get("patch_size") or 1
+    if size is not None and (size <= 0 or size % patch):
+        raise InputError(f"--image-size: {size} is no positive multiple of {name}'s patch size {patch}")
+    model = create_model(name, activation, vision_cfg={**vision, "image_size": size} if size else vision)
+    CLIPImageEncoder(visual=model.visual, tuning="none")
+    return model
+
+
+def report(weights: Weights, metadata: dict[str, str], output: Path, half: bool) -> str:
+    """What was found and written, and the options that use it."""
+    values = sum(value.numel() for value in weights.state.values())
+    lines = [
+        f"{metadata['source']}: layout {weights.layout}, {len(weights.state)} tensors, {values / 1e6:,.1f} M values, "
+        f"{weights.dtype}, SHA-256 {metadata['source_sha256']}",
+        f"left out: {', '.join(weights.left_out) or 'nothing'}",
+        f"architecture {metadata['model']}: every tensor fits",
+        f"activation {metadata['activation']} ({metadata['activation_reason']})",
+        f"positions: {metadata['positions']}",
+        f"wrote {output} in {'half' if half else 'single'} precision; use it with",
+        f"    MODEL.CLIP.NAME {metadata['model']} MODEL.CLIP.WEIGHTS {output}",
+    ]
+    return "\n".join(lines)
+
+
+def list_known() -> str:
+    """Every published file that is known by its name."""
+    lines = []
+    for family, facts in known_families().items():
+        lines += [family, *textwrap.wrap(f"{facts.where}: {facts.layout}", initial_indent="  ", subsequent_indent="  ")]
+        for entry in facts.entries:
+            lines.append(f"  {', '.join(entry.files)}: {entry.model}, {entry.activation}, {entry.certainty}:")
+            lines += textwrap.wrap(entry.why, initial_indent="      ", subsequent_indent="      ")
+    return "\n".join(lines)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description="Convert published CLIP weights to one file for MODEL.CLIP.WEIGHTS.",
+        epilog="sgovss interpolates a ViT's positions to the image at run time, so it needs no --image-size; that is "
+        "for programs that do not.",
+    )
+    parser.add_argument("weights", nargs="?", help="the file to convert (.pt, .pth, .bin, .safetensors)")
+    parser.add_argument("--output", help="the file to write (.safetensors)")
+    parser.add_argument("--model", help="open_clip's name of its architecture, unless it is known by the file's name")
+    parser.add_argument("--activation", choices=("gelu", "quick_gelu"), help="what it was trained with, if not known")
+    parser.add_argument("--image-size", type=int, help="resize the positional embedding to square images of this side")
+    parser.add_argument("--half", action="store_true", help="write half precision")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    parser.add_argument("--trust-pickle", action="store_true", help="read a file that holds Python objects beside "
+                        "tensors, which can run any program as it is read: only of authors whom you trust")  # fmt: skip
+    parser.add_argument("--list", action="store_true", help="print the files that are known by name, and stop")
+    arguments = parser.parse_args(argv)
+    if arguments.list:
+        print(list_known())
+        return 0
+    if not arguments.weights or not arguments.output:
+        parser.error("give a file of weights and --output")
+    with torch.no_grad():
+        print(convert(arguments))
+    return 0

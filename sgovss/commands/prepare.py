@@ -1,0 +1,104 @@
+"""Turn a published dataset into what training reads: class ids from colours or raw values, tiles, splits.
+
+    python datasets/prepare.py loveda --source ~/downloads/LoveDA --root $DETECTRON2_DATASETS
+    python datasets/prepare.py my_dataset.yaml --source raw --root prepared --splits val
+
+The source, folders or zip archives, is only read. Run it again after an interruption and it goes on; run it once
+more and it finds everything done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tabulate import tabulate
+
+from sgovss.data.archives import RawFiles
+from sgovss.data.preparation import SplitPreparation, Totals
+from sgovss.data.specification import DatasetSpecification
+from sgovss.data.specification_file import find_specification
+from sgovss.errors import InputError, command
+
+_SHOWN = 20
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns 0, or 1 if some image could not be prepared."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", metavar="NAME", help="a dataset of sgovss, or the path of a dataset file")
+    parser.add_argument("--source", required=True, type=Path, help="folder, or zip archive, of the published data")
+    parser.add_argument("--root", type=Path, help="where the dataset's folder goes; default $DETECTRON2_DATASETS")
+    parser.add_argument("--splits", nargs="+", help="default: all that the source has")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes; default: all cores")
+    args = parser.parse_args(argv)
+    spec = find_specification(args.dataset)
+    source = RawFiles(args.source)
+    problems: list[str] = []
+    for preparation in _preparations(spec, source, args.root, args.splits):
+        totals, failed = preparation.run(args.workers)
+        problems += failed
+        print(summary(preparation, totals), flush=True)
+    for problem in problems[:_SHOWN]:
+        print(f"error: {problem}", file=sys.stderr)
+    if len(problems) > _SHOWN:
+        print(f"error: {len(problems) - _SHOWN} more images could not be prepared", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _preparations(
+    spec: DatasetSpecification, source: RawFiles, root: Path | None, splits: Sequence[str] | None
+) -> list[SplitPreparation]:
+    """Of the splits asked for, or of those the source has, all found before the first file is written."""
+    if spec.preparation is None:
+        raise InputError(
+            f"{spec.name}: its file says no 'preparation'. {spec.notes or ''} Training reads "
+            f"{', '.join(f'{name}: {part.images[0]} and {part.labels[0]}' for name, part in spec.splits.items())}"
+        )
+    for name in splits or ():
+        if name not in spec.preparation.splits:
+            raise InputError(f"--splits: {spec.name} has no raw split '{name}'; {', '.join(spec.preparation.splits)}")
+    all_splits = [SplitPreparation(spec, name, source, root) for name in splits or spec.preparation.splits]
+    # Archives are often downloaded one by one.
+    found = [preparation for preparation in all_splits if preparation.pairs]
+    for preparation in all_splits:
+        if preparation not in found:
+            problem = (
+                f"{source.source}: nothing here is {spec.name}_{preparation.split}; expected {preparation.expected}"
+            )
+            if splits or not found:
+                raise InputError(f"{problem} (source of the data: {spec.source})")
+            print(f"left out: {problem}")
+    return found
+
+
+def summary(preparation: SplitPreparation, totals: Totals) -> str:
+    """What a split holds now, beside what its file expects: pairs, and pixels of each class."""
+    spec, split = preparation.spec, preparation.split
+    raw, part = spec.preparation.splits[split], spec.splits[split]
+    all_pixels = max(1, totals.pixels.sum())
+    names = [*(entry.name for entry in spec.classes), "ignored"]
+    rows = [
+        [name, f"{count:,}", f"{100 * count / all_pixels:.2f} %", images]
+        for name, count, images in zip(names, totals.pixels, totals.images, strict=True)
+    ]
+    lines = [
+        f"{spec.name}_{split} in {preparation.folder}",
+        f"  published pairs: {totals.pairs} done, {len(preparation.pairs)} in the source, "
+        + _expected(raw.count, totals.pairs),
+        f"  prepared pairs: {totals.tiles}, {_expected(part.count, totals.tiles)}",
+    ]
+    if preparation.unlabelled:
+        lines.append(f"  images without a label, left out: {preparation.unlabelled}")
+    table = tabulate(rows, headers=["class", "pixels", "share", "images"], colalign=("left", "right", "right", "right"))
+    return "\n".join([*lines, table, ""])
+
+
+def _expected(count: int | None, found: int) -> str:
+    if count is None:
+        return "expected number not known"
+    return f"expected {count}" + ("" if count == found else f" (differs by {found - count:+d})")

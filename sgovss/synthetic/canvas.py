@@ -1,0 +1,189 @@
+"""The drawing surface: colour, class, height and instance of every point of a scene, in metres."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from sgovss.synthetic.classes import Id
+from sgovss.synthetic.styles import Style
+
+OVERSAMPLING = 2
+"""Sub-pixels per pixel and direction; drawing on the finer grid makes edges smooth."""
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """A part of the canvas with the coordinates of an object in it.
+
+    ``u`` and ``v`` are (h, w) float32 metres along and across the object from its centre.
+    """
+
+    rows: slice
+    columns: slice
+    u: np.ndarray
+    v: np.ndarray
+
+    @property
+    def index(self) -> tuple[slice, slice]:
+        return self.rows, self.columns
+
+
+class Canvas:
+    """A square piece of ground seen from above.
+
+    World coordinates are metres from the centre, turned by ``angle`` (radians) against the picture.
+
+    Attributes (P = size * OVERSAMPLING):
+        albedo: (P, P, 3) float32 RGB in 0..1 under even light.
+        labels: (P, P) uint8 class ids.
+        height: (P, P) float32 metres above ground; casts the shadows.
+        relief: (P, P) float32 metres above an object's own walls; shades the faces.
+        instances: (P, P) int32, one number for each thing, 0 for surfaces.
+        trees: (x, y, crown radius) of the trees to be drawn last, above everything.
+    """
+
+    def __init__(self, rng: np.random.Generator, size: int, gsd: float, angle: float, style: Style) -> None:
+        self.rng = rng
+        self.style = style
+        self.pixel = gsd / OVERSAMPLING
+        self.side = size * OVERSAMPLING
+        self.span = size * gsd
+        self.reach = self.span * 0.5 * (abs(np.cos(angle)) + abs(np.sin(angle)))
+        self._cos, self._sin = float(np.cos(angle)), float(np.sin(angle))
+        axis = (np.arange(self.side, dtype=np.float32) + 0.5) * self.pixel - self.span / 2
+        self.x = self._cos * axis[None, :] + self._sin * axis[:, None]
+        self.y = -self._sin * axis[None, :] + self._cos * axis[:, None]
+        self.albedo = np.zeros((self.side, self.side, 3), np.float32)
+        self.labels = np.full((self.side, self.side), Id.GRASS, np.uint8)
+        self.height = np.zeros((self.side, self.side), np.float32)
+        self.relief = np.zeros((self.side, self.side), np.float32)
+        self.instances = np.zeros((self.side, self.side), np.int32)
+        self.trees: list[tuple[float, float, float]] = []
+        self.dryness = float(rng.uniform(*style.dryness))
+        self._noise: dict[tuple[float, int], np.ndarray] = {}
+        self._things = 0
+
+    def pick(self, palette: np.ndarray, jitter: float = 0.06) -> np.ndarray:
+        """One colour of a palette, a little brighter or darker and off in hue; (3,) float32."""
+        color = palette[self.rng.integers(len(palette))]
+        return (color * self.rng.uniform(1 - jitter, 1 + jitter) + self.rng.normal(0, jitter / 8, 3)).astype(np.float32)
+
+    def to_pixels(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Sub-pixel column and row of world points."""
+        column = (self._cos * x - self._sin * y + self.span / 2) / self.pixel - 0.5
+        row = (self._sin * x + self._cos * y + self.span / 2) / self.pixel - 0.5
+        return column, row
+
+    def label_at(self, x: float, y: float) -> int | None:
+        """The class at a world point, or None outside the picture."""
+        column, row = (round(float(value)) for value in self.to_pixels(np.float64(x), np.float64(y)))
+        if not (0 <= column < self.side and 0 <= row < self.side):
+            return None
+        return int(self.labels[row, column])
+
+    def window(self, x: float, y: float, angle: float, half_u: float, half_v: float) -> Window | None:
+        """The part of the picture that an object at (x, y) covers, or None where it lies outside."""
+        cos, sin = np.cos(angle), np.sin(angle)
+        along = np.array([half_u, half_u, -half_u, -half_u])
+        across = np.array([half_v, -half_v, half_v, -half_v])
+        column, row = self.to_pixels(x + cos * along - sin * across, y + sin * along + cos * across)
+        left, top = max(int(column.min()) - 1, 0), max(int(row.min()) - 1, 0)
+        right, bottom = min(int(column.max()) + 3, self.side), min(int(row.max()) + 3, self.side)
+        if left >= right or top >= bottom:
+            return None
+        rows, columns = slice(top, bottom), slice(left, right)
+        dx, dy = self.x[rows, columns] - np.float32(x), self.y[rows, columns] - np.float32(y)
+        cos, sin = np.float32(cos), np.float32(sin)
+        return Window(rows, columns, cos * dx + sin * dy, cos * dy - sin * dx)
+
+    def everywhere(self) -> Window:
+        """The whole picture in world coordinates."""
+        return Window(slice(0, self.side), slice(0, self.side), self.x, self.y)
+
+    def is_free(self, window: Window, mask: np.ndarray, allowed: Collection[int]) -> bool:
+        """Whether every masked point has one of the allowed classes."""
+        return bool(np.isin(self.labels[window.index][mask], list(allowed)).all())
+
+    def paint(
+        self,
+        window: Window,
+        mask: np.ndarray,
+        label: Id,
+        albedo: np.ndarray,
+        height: np.ndarray | float = 0.0,
+        base: float = 0.0,
+        thing: bool = False,
+    ) -> None:
+        """Put material on the masked points: (h, w, 3) or (3,) colour, height and the height of its walls."""
+        if not mask.any():
+            return
+        np.copyto(self.albedo[window.index], albedo, where=mask[..., None])
+        np.copyto(self.labels[window.index], np.uint8(label), where=mask)
+        np.copyto(self.height[window.index], np.float32(height), where=mask)
+        np.copyto(self.relief[window.index], np.float32(height) - np.float32(base), where=mask)
+        if thing:
+            self._things += 1
+        np.copyto(self.instances[window.index], self._things if thing else 0, where=mask)
+
+    def tint(self, window: Window, coverage: np.ndarray, color: np.ndarray) -> None:
+        """Blend a colour in by an (h, w) coverage in 0..1; class and height stay."""
+        row, column = np.nonzero(coverage > 0.004)
+        place = row + window.rows.start, column + window.columns.start
+        share = coverage[row, column][:, None].astype(np.float32)
+        self.albedo[place] += share * (np.asarray(color, np.float32) - self.albedo[place])
+
+    def noise(self, metres: float, octaves: int = 4) -> np.ndarray:
+        """(P, P) float32 multi-octave noise of unit deviation whose largest features are that long.
+
+        Features finer than a sub-pixel average out, as they do in a sensor.
+        """
+        key = (metres, octaves)
+        if key not in self._noise:
+            cell = metres / self.pixel
+            gain = np.float32(min(1.0, cell))
+            self._noise[key] = gain * fractal_noise(self.rng, self.side, max(cell, 1.0), octaves)
+        return self._noise[key]
+
+
+def fractal_noise(rng: np.random.Generator, side: int, cell: float, octaves: int) -> np.ndarray:
+    """(side, side) float32 noise of zero mean and unit deviation; ``cell`` is the coarsest feature in pixels."""
+    if cell >= 2 ** (octaves + 1) and side >= 64:
+        half = fractal_noise(rng, (side + 1) // 2, cell / 2, octaves)
+        return cv2.resize(half, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)[:side, :side]
+    total = np.zeros((side, side), np.float32)
+    power = 0.0
+    for octave in range(octaves):
+        step = min(cell / 2**octave, side / 2)
+        if step < 1:
+            break
+        count = int(np.ceil(side / step)) + 1
+        grid = rng.standard_normal((count, count), dtype=np.float32)
+        fine = max(side, round(count * step))
+        amplitude = 0.6**octave
+        total += amplitude * cv2.resize(grid, (fine, fine), interpolation=cv2.INTER_CUBIC)[:side, :side]
+        power += amplitude**2
+    return total / np.float32(0.75 * np.sqrt(power))
+
+
+def stripe(offset: np.ndarray, width: float, pixel: float) -> np.ndarray:
+    """Coverage in 0..1 of pixels by a line: ``offset`` is the distance to its middle, all in metres.
+
+    A line thinner than a pixel stays visible, only fainter.
+    """
+    half = pixel / 2
+    overlap = np.minimum(width / 2, offset + half) - np.maximum(-width / 2, offset - half)
+    return np.clip(overlap / pixel, 0, 1)
+
+
+def rectangle(window: Window, half_u: float, half_v: float) -> np.ndarray:
+    """Mask of the upright box of an object's own coordinates."""
+    return (np.abs(window.u) <= half_u) & (np.abs(window.v) <= half_v)
+
+
+def textured(color: np.ndarray, *layers: tuple[float, np.ndarray]) -> np.ndarray:
+    """(h, w, 3) colour made brighter and darker by (amplitude, noise) layers."""
+    return color * (1 + sum(amplitude * noise for amplitude, noise in layers))[..., None]

@@ -1,0 +1,118 @@
+"""What the web page does not do: write, listen elsewhere, or take more than there is memory for."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import sgovss
+from sgovss.inference.interactive import InteractiveSegmenter
+from tests.robustness.cases.labels import huge_png
+
+pytest.importorskip("flask", reason="needs the extra 'app'")
+from werkzeug.datastructures import FileStorage
+from werkzeug.test import encode_multipart
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> InteractiveSegmenter:
+    options = ("MODEL.DEVICE", "cpu", "MODEL.CLIP.KEEP_TEXT", "False")  # as the command sets it
+    return InteractiveSegmenter(sgovss.Predictor("sgovss_tiny.yaml", options=options), longest=128)
+
+
+@pytest.fixture
+def client(load_script, segmenter):
+    return import_module("sgovss.commands.app").create_app(segmenter, max_megabytes=2).test_client()
+
+
+_written: list[str] = []
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND
+
+
+def _watch(event: str, arguments: tuple) -> None:
+    """The interpreter tells of every file that is opened, whoever opens it."""
+    if event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITING:
+        _written.append(str(arguments[0]))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def watch() -> None:
+    sys.addaudithook(_watch)  # for good: there is no way to remove one
+
+
+@pytest.fixture
+def written() -> Iterator[list[str]]:
+    """Files opened for writing while the test runs."""
+    _written.clear()
+    yield _written
+
+
+def noise(side: int) -> bytes:
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_nothing_is_written_not_even_a_large_upload(client, written, tmp_path):
+    (tmp_path / "seen").write_text("")
+    assert str(tmp_path / "seen") in written, "the watch sees nothing, and the test proves nothing"
+    large = noise(700)
+    assert len(large) > 1_000_000  # a form's parser would put it into a temporary file
+    # Encoded here: the test's client would use a temporary file too.
+    boundary, form = encode_multipart({"file": FileStorage(io.BytesIO(large), "large.png")})
+    written.clear()
+    answer = client.post("/image", data=form, content_type=f"multipart/form-data; boundary={boundary}").get_json()
+    asked = {"image": answer["image"], "words": "road, water"}
+    assert client.post("/segment", json=asked).status_code == client.post("/labels", json=asked).status_code == 200
+    assert written == []
+
+
+@pytest.mark.parametrize(
+    ("side", "message"),
+    [
+        (10_000, "black.png: 10000 x 10000 pixels are too many for this page; use demo/demo.py"),
+        (20_000, "black.png: cannot read this image (more than 178,956,970 pixels; cut it into tiles)"),
+    ],
+)
+def test_few_bytes_of_many_pixels_are_refused(client, tmp_path, side, message):
+    huge_png(tmp_path / "black.png", side)
+    content = (tmp_path / "black.png").read_bytes()
+    assert len(content) < 100_000
+    response = client.post("/image", data={"file": (io.BytesIO(content), "black.png")})
+    assert (response.status_code, response.get_json()["error"]) == (400, message)
+
+
+def test_more_words_than_memory_are_refused(client):
+    image = client.post("/image", data={"file": (io.BytesIO(noise(128)), "small.png")}).get_json()["image"]
+    words = ", ".join(f"word {number}" for number in range(30_000))
+    response = client.post("/segment", json={"image": image, "words": words})
+    assert response.status_code == 400
+    assert response.get_json()["error"] == "words: 30000 classes are too many to answer at once; give at most 24414"
+
+
+@pytest.mark.parametrize("kind", ["EPS", "GIF", "PPM", "TGA", "ICO"])
+def test_other_decoders_are_out_of_reach(client, kind):
+    buffer = io.BytesIO()
+    Image.new("RGB", (32, 32)).save(buffer, kind)
+    response = client.post("/image", data={"file": (io.BytesIO(buffer.getvalue()), "picture.png")})
+    assert response.status_code == 400
+    assert "its content is none of PNG" in response.get_json()["error"]
+
+
+@pytest.mark.parametrize("options", [["--port", "70000"], ["--host", "no.such.host.invalid"]])
+def test_an_address_that_cannot_be_listened_at(load_script, segmenter, monkeypatch, capsys, options):
+    script = import_module("sgovss.commands.app")
+    keeps_text = []
+    monkeypatch.setattr(script, "Predictor", lambda *_, options, **__: keeps_text.append(options[-2:]))
+    monkeypatch.setattr(script, "InteractiveSegmenter", lambda _: segmenter)
+    assert script.main(["--config-file", "sgovss_tiny.yaml", *options]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: --port ")
+    assert set(keeps_text) <= {("MODEL.CLIP.KEEP_TEXT", "False")}

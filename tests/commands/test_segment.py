@@ -1,0 +1,130 @@
+"""The demo command and the predictor behind it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib import import_module
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import sgovss
+from sgovss.errors import InputError
+from sgovss.synthetic import generate_image
+
+WORDS = "building, road, tree|forest, water"
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return sgovss.Predictor("sgovss_tiny.yaml", options=("MODEL.DEVICE", "cpu"))
+
+
+@pytest.fixture(scope="module")
+def demo(load_script):
+    return import_module("sgovss.commands.segment")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Images in a folder with a space and an umlaut in its name, one of them in a folder of its own."""
+    folder = tmp_path / "luft bilder ü"
+    (folder / "more").mkdir(parents=True)
+    for seed, name in ((1, "a.png"), (2, "b.jpg"), (3, "more/c.tif")):
+        Image.fromarray(generate_image(seed, size=64, style="b").image).save(folder / name)
+    return folder
+
+
+def run(demo, *arguments):
+    return demo.main(["--config-file", "sgovss_tiny.yaml", *map(str, arguments)])
+
+
+def test_predictor_labels_follow_the_vocabulary(predictor):
+    image = generate_image(5, size=96, style="b").image
+    prediction = predictor(image, WORDS)
+    assert prediction.labels.shape == prediction.scores.shape == (96, 96)
+    assert prediction.legend.names == ["building", "road", "tree", "water"]
+    assert set(np.unique(prediction.labels)) <= set(range(4))
+    assert 0 <= prediction.scores.min() <= prediction.scores.max() <= 1
+
+
+def test_predictor_without_fine_tuning_has_no_twin(predictor):
+    assert predictor.model.frozen_encoder is None
+
+
+@pytest.mark.parametrize("image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3))])
+def test_wrong_image_is_named(predictor, image):
+    with pytest.raises(InputError, match=r"\(H, W, 3\) uint8"):
+        predictor(image, WORDS)
+
+
+def test_command_on_a_folder(folder, tmp_path, checkout):
+    output = tmp_path / "out"
+    more = ["--vocabulary", WORDS, "--output", output, "--opts", "MODEL.DEVICE", "cpu"]
+    result = subprocess.run(
+        [sys.executable, checkout / "demo" / "demo.py", "--config-file", "sgovss_tiny.yaml", "--input", folder, *more],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    for name in ("a", "b", "more/c"):
+        shares = json.loads((output / f"{name}_shares.json").read_text())
+        assert sum(shares["shares"].values()) == pytest.approx(1)
+        assert list(shares["shares"]) == ["building", "road", "tree", "water"]
+        # Rasters stay rasters.
+        with Image.open(output / f"{name}_labels.{'tif' if name == 'more/c' else 'png'}") as labels:
+            assert labels.size == (64, 64)
+            assert set(np.unique(labels)) <= set(range(4))
+        with Image.open(output / f"{name}_overlay.png") as overlay:
+            assert overlay.width > 64
+    report = (output / "report.html").read_text()
+    assert report.count("<h2>") == 3
+
+
+def test_unreadable_image_is_reported_and_the_rest_goes_on(demo, folder, tmp_path, capsys):
+    (folder / "aa.png").write_bytes(b"no image")
+    (folder / "ab.png").write_bytes(b"")
+    assert run(demo, "--input", folder, "--vocabulary", WORDS, "--output", tmp_path / "out") == 1
+    printed = capsys.readouterr()
+    assert "aa.png: cannot read this image" in printed.err + printed.out
+    assert "2 of 5 images failed" in printed.err
+    assert (tmp_path / "out" / "more" / "c_overlay.png").is_file()
+    assert not list((tmp_path / "out").glob("aa*"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"--input": "nowhere"}, "nowhere: no such file or folder"),
+        ({"--vocabulary": ""}, "no class names"),
+        ({"--vocabulary": "road, Road"}, "stands twice"),
+        ({"--vocabulary": "words.txt"}, "words.txt"),
+        ({"--config-file": "none.yaml"}, "none.yaml"),
+    ],
+)
+def test_wrong_input_ends_in_one_clear_line(demo, folder, tmp_path, capsys, changes, message):
+    arguments = {"--config-file": "sgovss_tiny.yaml", "--input": str(folder), "--vocabulary": WORDS}
+    arguments |= {"--output": str(tmp_path / "out"), **changes}
+    assert demo.main([part for pair in arguments.items() for part in pair]) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ")
+    assert message in error
+    assert "\n" not in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_empty_folder_and_equal_names_are_named(demo, folder, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert run(demo, "--input", tmp_path / "empty", "--vocabulary", WORDS, "--output", tmp_path / "out") == 2
+    assert "no image in this folder" in capsys.readouterr().err
+    Image.new("RGB", (8, 8)).save(folder / "a.jpg")
+    assert run(demo, "--input", folder, "--vocabulary", WORDS, "--output", tmp_path / "out") == 2
+    assert "would both be written as 'a'" in capsys.readouterr().err

@@ -1,0 +1,220 @@
+"""Generated scenes: reproducible, exactly labelled, truthfully captioned, safely written."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from functools import cache
+
+import cv2
+import numpy as np
+import pytest
+
+from sgovss.errors import InputError
+from sgovss.synthetic import STYLES, SYNTHETIC_CLASSES, SYNTHETIC_VOCABULARY, Scene, generate_image, write_images
+from sgovss.synthetic import writer as writer_module
+from sgovss.synthetic.__main__ import main
+from sgovss.synthetic.canvas import Canvas
+from sgovss.synthetic.classes import Id
+from sgovss.synthetic.leisure import add_court
+from sgovss.synthetic.light import pixel_labels
+from sgovss.synthetic.styles import get_style
+from sgovss.synthetic.vehicles import add_car
+
+SEEDS = range(len(STYLES["a"].kinds))
+
+
+@cache
+def scene(seed: int, style: str = "a", size: int = 128) -> Scene:
+    return generate_image(seed, size, style)
+
+
+def test_class_ids_follow_the_vocabulary():
+    assert len(SYNTHETIC_CLASSES) == len(Id) == 14
+    assert [entry.name for entry in SYNTHETIC_VOCABULARY] == list(SYNTHETIC_CLASSES)
+    assert SYNTHETIC_CLASSES[Id.BUILDING] == "building"
+    assert SYNTHETIC_CLASSES[Id.TANK] == "storage tank"
+    assert SYNTHETIC_CLASSES[Id.PAVEMENT] == "pavement"
+    assert len({tuple(color) for color in SYNTHETIC_VOCABULARY.colors()}) == 14
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_seed_gives_the_same_bits(style):
+    first, second = generate_image(7, 96, style), generate_image(7, 96, style)
+    np.testing.assert_array_equal(first.image, second.image)
+    np.testing.assert_array_equal(first.labels, second.labels)
+    assert (first.captions, first.gsd, first.kind) == (second.captions, second.gsd, second.kind)
+    assert not np.array_equal(first.image, generate_image(8, 96, style).image)
+
+
+@pytest.mark.parametrize("size", [64, 65, 101, 200])
+def test_shapes_and_types(size):
+    for seed in range(3):
+        made = generate_image(seed, size)
+        assert made.image.shape == (size, size, 3)
+        assert made.image.dtype == np.uint8
+        assert made.labels.shape == (size, size)
+        assert made.labels.dtype == np.uint8
+        assert made.labels.max() < len(SYNTHETIC_CLASSES)
+        assert made.image.std() > 5
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_rounds_of_seeds_hold_every_kind_and_class(style):
+    kinds = STYLES[style].kinds
+    made = [scene(seed, style) for seed in range(2 * len(kinds))]
+    assert sorted(each.kind for each in made[: len(kinds)]) == sorted(kinds)
+    present = np.zeros(len(SYNTHETIC_CLASSES), int)
+    for each in made:
+        present[np.unique(each.labels)] += 1
+    assert (present > 0).all(), dict(zip(SYNTHETIC_CLASSES, present, strict=True))
+
+
+def test_styles_differ_in_layout_and_colour():
+    means = {style: np.mean([scene(s, style).image.mean((0, 1)) for s in SEEDS], axis=0) for style in STYLES}
+    warmth = {style: mean[0] - mean[2] for style, mean in means.items()}
+    assert warmth["b"] > warmth["a"] + 5
+    assert all(not np.array_equal(scene(s, "a").labels, scene(s, "b").labels) for s in SEEDS)
+
+
+def _canvas(gsd: float, size: int = 128) -> Canvas:
+    canvas = Canvas(np.random.default_rng(0), size, gsd, 0.4, get_style("a"))
+    canvas.labels[:] = Id.PAVEMENT
+    return canvas
+
+
+@pytest.mark.parametrize("gsd", [0.3, 0.6])
+def test_things_have_their_size_in_metres(gsd):
+    canvas = _canvas(gsd)
+    assert add_court(canvas, 0, 0, 0.3, "tennis", (Id.PAVEMENT,))
+    area = (pixel_labels(canvas.labels) == Id.COURT).sum() * gsd**2
+    assert area == pytest.approx(34.0 * 17.6, rel=0.03)
+
+
+def test_what_is_labelled_is_what_is_painted():
+    """The mask of a car is where the colour changed, point for point, and nothing else changed."""
+    canvas = _canvas(0.1)
+    canvas.albedo[:] = (0.2, 0.9, 0.2)
+    assert add_car(canvas, 1.0, -2.0, 0.8, (Id.PAVEMENT,))
+    changed = np.abs(canvas.albedo - np.float32([0.2, 0.9, 0.2])).max(axis=2) > 1e-6
+    np.testing.assert_array_equal(changed, canvas.labels == Id.CAR)
+
+
+def test_nothing_is_put_on_something_else():
+    canvas = _canvas(0.1)
+    assert add_car(canvas, 0, 0, 0.0, (Id.PAVEMENT,))
+    assert not add_car(canvas, 1.0, 0.5, 0.0, (Id.PAVEMENT,))
+    assert not add_car(canvas, 500.0, 0.5, 0.0, (Id.PAVEMENT,))
+
+
+def test_pixel_takes_the_commonest_class():
+    blocks = np.array([[1, 2, 3, 3], [2, 2, 3, 4], [5, 6, 7, 8], [7, 7, 9, 9]], np.uint8)
+    np.testing.assert_array_equal(pixel_labels(blocks), [[2, 3], [7, 9]])
+
+
+def _named(caption: str) -> set[int]:
+    """Ids of the classes whose words stand in a caption, longest words first."""
+    words = sorted(
+        ((name, index) for index, entry in enumerate(SYNTHETIC_VOCABULARY) for name in entry.names),
+        key=lambda w: -len(w[0]),
+    )
+    text, found = caption.lower().replace("paved ground", "pavement"), set()
+    for name, index in words:
+        text, hits = re.subn(rf"\b{name}s?\b", " ", text)
+        if hits:
+            found.add(index)
+    return found
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_captions_name_what_is_there(style):
+    for seed in range(2 * len(SEEDS)):
+        made = scene(seed, style)
+        assert len(made.captions) == 5
+        present = set(np.unique(made.labels).tolist())
+        named = [_named(caption) for caption in made.captions]
+        assert all(named), made.captions
+        for ids, caption in zip(named, made.captions, strict=True):
+            assert ids <= present, (caption, made.kind)
+            assert caption.endswith(" .")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((-1, 128, "a"), "negative"), ((0, 32, "a"), "64"), ((0, 128, "z"), "choose one of a, b")],
+)
+def test_wrong_arguments(arguments, message):
+    with pytest.raises(InputError, match=message):
+        generate_image(*arguments)
+
+
+def test_written_folder_reads_back(tmp_path):
+    folder = write_images(tmp_path / "new", "demo", {"train": (3, 2), "val": (100, 1)}, size=64, style="b")
+    files = sorted(path.name for path in (folder / "images").iterdir())
+    assert files == ["train_0000.png", "train_0001.png", "val_0000.png"]
+    expected = generate_image(4, 64, "b")
+    np.testing.assert_array_equal(cv2.imread(str(folder / "images/train_0001.png"))[..., ::-1], expected.image)
+    labels = cv2.imread(str(folder / "labels_id/train_0001.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(labels, expected.labels)
+    records = [json.loads(line) for line in (folder / "captions.jsonl").read_text().splitlines()]
+    assert [record["file"] for record in records] == [f"images/{file}" for file in files]
+    assert records[1]["captions"] == expected.captions
+    assert records[1]["kind"] == expected.kind
+
+
+def test_writing_again_does_nothing_and_never_mixes(tmp_path, monkeypatch):
+    request = {"splits": {"train": (0, 2)}, "size": 64}
+    folder = write_images(tmp_path, "demo", **request)
+    monkeypatch.setattr(writer_module, "generate_image", lambda *_: pytest.fail("drawn again"))
+    assert write_images(tmp_path, "demo", **request) == folder
+    with pytest.raises(InputError, match="style a instead of b"):
+        write_images(tmp_path, "demo", **request, style="b")
+    (tmp_path / "foreign").mkdir()
+    with pytest.raises(InputError, match=r"manifest\.json"):
+        write_images(tmp_path, "foreign", **request)
+
+
+def test_a_broken_run_leaves_nothing(tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("interrupted")
+
+    monkeypatch.setattr(writer_module, "generate_image", fail)
+    with pytest.raises(RuntimeError):
+        write_images(tmp_path, "demo", {"train": (0, 2)}, size=64)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [({}, "no split"), ({"train": (0, 0)}, "1 or more"), ({"a": (0, 5), "b": (4, 2)}, "share seeds")],
+)
+def test_wrong_splits(tmp_path, splits, message):
+    with pytest.raises(InputError, match=message):
+        write_images(tmp_path, "demo", splits, size=64)
+    assert not list(tmp_path.iterdir())
+
+
+def test_processes_write_what_one_process_writes(tmp_path):
+    splits = {"train": (0, 16)}
+    one = write_images(tmp_path, "one", splits, size=64, workers=1)
+    two = write_images(tmp_path, "two", splits, size=64, workers=2)
+    assert (one / "captions.jsonl").read_text() == (two / "captions.jsonl").read_text()
+    for path in (one / "images").iterdir():
+        assert path.read_bytes() == (two / "images" / path.name).read_bytes()
+
+
+def test_command(tmp_path, capsys):
+    sheet = tmp_path / "sheet.png"
+    arguments = ["--output", str(tmp_path / "out"), "--count", "2", "--size", "64", "--preview", str(sheet)]
+    assert main(arguments) == 0
+    assert cv2.imread(str(sheet)).shape == (64, 4 * 2 * 64, 3)
+    assert main([*arguments, "--style", "z"]) == 2
+    assert "scene style 'z' does not exist" in capsys.readouterr().err
+    assert main([*arguments[:-1], "sheet"]) == 2
+
+
+def test_import_needs_no_detectron2():
+    check = "import sys, sgovss.synthetic; sys.exit('detectron2' in sys.modules or 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
