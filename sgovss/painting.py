@@ -16,16 +16,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sgovss.errors import InputError
 from sgovss.files import atomic_path
+from sgovss.label_ids import id_dtype, no_class_id
 from sgovss.vocabulary import Vocabulary
 
 _ENOUGH = 512  # pixels on the long side from which a picture is not enlarged
 _WIDE = 1.5  # width / height from which the legend goes below
 _LONGEST_NAME = 32
-
-
-def no_class_id(vocabulary: Vocabulary) -> int:
-    """The id that stands for "no class": 255, or 65535 where 255 may be a class."""
-    return 255 if len(vocabulary) <= 255 else 65535
 
 
 def class_shares(labels: np.ndarray, vocabulary: Vocabulary) -> dict[str, float]:
@@ -34,7 +30,7 @@ def class_shares(labels: np.ndarray, vocabulary: Vocabulary) -> dict[str, float]
     Args:
         labels: (H, W) integer class ids; :func:`no_class_id` for pixels without a class.
     """
-    ids = _checked(labels, vocabulary, no_class_id(vocabulary))
+    ids = _checked(labels, vocabulary, no_class_id(len(vocabulary)))
     counts = np.bincount(ids.reshape(-1), minlength=len(vocabulary))[: len(vocabulary)]
     return {name: float(count / ids.size) for name, count in zip(vocabulary.names, counts, strict=True)}
 
@@ -66,7 +62,7 @@ def draw_overlay(
     """
     if image.shape[:2] != labels.shape:
         raise InputError(f"overlay: image is {image.shape[:2]} but labels are {labels.shape}; sizes must be equal")
-    ignore = no_class_id(vocabulary) if ignore is None else ignore
+    ignore = no_class_id(len(vocabulary)) if ignore is None else ignore
     ids = _checked(labels, vocabulary, ignore)
     colors = vocabulary.colors()
     if shares is None:
@@ -100,9 +96,9 @@ def label_png(labels: np.ndarray, vocabulary: Vocabulary) -> bytes:
     Raises:
         InputError: an id is not in the vocabulary.
     """
-    without = no_class_id(vocabulary)
+    without = no_class_id(len(vocabulary))
     _checked(labels, vocabulary, without)
-    picture = Image.fromarray(labels.astype(np.uint8 if without == 255 else np.uint16))
+    picture = Image.fromarray(labels.astype(id_dtype(len(vocabulary))))
     if without == 255:
         palette = np.zeros((256, 3), dtype=np.uint8)
         palette[: len(vocabulary)] = vocabulary.colors()

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sgovss.errors import InputError
-from sgovss.painting import class_shares, draw_overlay, no_class_id, save_label_png
+from sgovss.label_ids import no_class_id
+from sgovss.painting import class_shares, draw_overlay, save_label_png
 from sgovss.vocabulary import ClassEntry, Vocabulary
 
 VOCABULARY = Vocabulary.from_string("building, road, tree|forest, water")
@@ -92,7 +93,7 @@ def test_shares():
 def test_label_png_gives_the_ids_back(tmp_path, vocabulary):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, len(vocabulary), (40, 50))
-    labels[:3] = no_class_id(vocabulary)
+    labels[:3] = no_class_id(len(vocabulary))
     save_label_png(tmp_path / "labels.png", labels, vocabulary)
     with Image.open(tmp_path / "labels.png") as picture:
         assert np.array_equal(np.asarray(picture), labels)

@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from sgovss.data.specification import DatasetSpecification
 from sgovss.errors import InputError
+from sgovss.label_ids import no_class_id
 
 OUTSIDE = -1
 LABEL_MODES = ("1", "L", "P", "I", "I;16", "I;16L", "I;16B")
@@ -57,7 +58,7 @@ class LabelMap:
     @classmethod
     def from_values(cls, values: Sequence[Sequence[int]], ignored: Sequence[int]) -> LabelMap:
         """From the raw values of each class, in id order, and those to ignore."""
-        ignore_label = 255 if len(values) <= 255 else 65535
+        ignore_label = no_class_id(len(values))
         largest = max((*(value for of_class in values for value in of_class), *ignored))
         table = np.full(largest + 2, OUTSIDE, np.int32)
         table[list(ignored)] = ignore_label

@@ -12,6 +12,7 @@ from PIL import Image
 from sgovss.data.labels import LABEL_MODES, OUTSIDE, LabelMap, open_image
 from sgovss.data.specification import DatasetSpecification
 from sgovss.errors import InputError
+from sgovss.label_ids import no_class_id
 
 _THRESHOLD = 128
 # Interpolation mixes the two sides of a border; what it makes lies in one window of this side with both.
@@ -113,7 +114,7 @@ _INTERPOLATED = (
 
 def _palette(spec: DatasetSpecification) -> tuple[np.ndarray, np.ndarray]:
     """Sorted colour codes, and the class index of each; ignored colours have the ignore label."""
-    ignore_label = 255 if len(spec.classes) <= 255 else 65535
+    ignore_label = no_class_id(len(spec.classes))
     pairs = [(color, index) for index, colors in enumerate(spec.mask_colors) for color in colors]
     pairs += [(color, ignore_label) for color in spec.ignore.colors]
     codes = np.array([red << 16 | green << 8 | blue for (red, green, blue), _ in pairs], np.int32)

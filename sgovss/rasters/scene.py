@@ -20,6 +20,7 @@ from sgovss.inference.files import window_at_once
 from sgovss.inference.predictor import Predictor
 from sgovss.inference.rejection import Rejection
 from sgovss.inference.report import ReportEntry
+from sgovss.label_ids import id_dtype
 from sgovss.rasters.areas import ground_sample_distance
 from sgovss.rasters.features import FeatureCache
 from sgovss.rasters.grid import WindowGrid, strip_width
@@ -29,7 +30,7 @@ from sgovss.rasters.store import ChunkStore
 from sgovss.rasters.style import write_style
 from sgovss.rasters.summary import beside, class_rows, draw_overview, facts_of, read_finished, write_finished
 from sgovss.rasters.vectors import AreaOfInterest, write_polygons
-from sgovss.rasters.writer import gdal_environment, store_type, write_labels, write_probabilities
+from sgovss.rasters.writer import gdal_environment, write_labels, write_probabilities
 from sgovss.resources import peak_megabytes
 from sgovss.vocabulary import Vocabulary
 
@@ -236,7 +237,7 @@ class SceneMapper:
     def _fill(self, store: ChunkStore, segmenter: SceneSegmenter, path: Path) -> None:
         grid = segmenter.grid
         total = grid.strips * len(grid.tops)
-        dtype = store_type(self.legend)
+        dtype = id_dtype(len(self.legend))
         with tqdm(total=total, desc=path.name, unit="row", mininterval=1, leave=False) as progress:
             for strip in range(grid.strips):
                 missing = [chunk for chunk in grid.chunks(strip) if not store.has(chunk)]

@@ -16,6 +16,7 @@ from rasterio.features import sieve
 from rasterio.windows import Window
 
 from sgovss.files import atomic_path
+from sgovss.label_ids import id_dtype
 from sgovss.rasters.grid import WindowGrid
 from sgovss.rasters.source import RasterSource
 from sgovss.rasters.store import ChunkStore
@@ -50,7 +51,7 @@ def write_labels(
         smallest: regions of fewer pixels become part of their largest neighbour; above 1 all labels are held in
             memory at once.
     """
-    dtype = store_type(legend)
+    dtype = id_dtype(len(legend))
     labels, nodata = rows_of(grid, store, "labels"), nodata_value(source.nodata, legend)
     if smallest > 1:
         labels = iter([(0, _sieved(np.concatenate([band for _, band in labels]), smallest))])
@@ -86,15 +87,10 @@ def write_probabilities(
 
 def nodata_value(of_source: float | None, legend: Vocabulary) -> int:
     """The source's own value where it is no class id and no percentage, else the largest of the type."""
-    largest = int(np.iinfo(store_type(legend)).max)
+    largest = int(np.iinfo(id_dtype(len(legend))).max)
     if of_source is None or of_source != int(of_source if np.isfinite(of_source) else -1):
         return largest
     return int(of_source) if max(len(legend), 101) <= of_source <= largest else largest
-
-
-def store_type(legend: Vocabulary) -> type[np.unsignedinteger]:
-    """uint8 with 255 for no data; uint16 with 65535 where 255 may be a class."""
-    return np.uint8 if len(legend) <= 255 else np.uint16
 
 
 def rows_of(

@@ -1,0 +1,15 @@
+"""The id that label maps use for "no class", and the integer type they are stored in."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def no_class_id(num_classes: int) -> int:
+    """The id of pixels without a class: 255, or 65535 if 255 can be the id of a class."""
+    return 255 if num_classes <= 255 else 65535
+
+
+def id_dtype(num_classes: int) -> type[np.unsignedinteger]:
+    """The smallest unsigned type that holds the class ids and :func:`no_class_id`: uint8 or uint16."""
+    return np.uint8 if num_classes <= 255 else np.uint16
