@@ -1,1 +1,1 @@
-"""Measurements of time and memory: models beside their bare encoder, scenes through the demo."""
+"""Measurements that only maintainers run: large rasters through the command, and a profile of one inference."""

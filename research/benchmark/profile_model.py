@@ -1,21 +1,12 @@
-#!/usr/bin/env python
-"""Show where an inference spends its time, beside the least it could take.
-
-    python -m research.benchmark.profile_model --config-file sgovss_vitb16_384.yaml --size 384 --classes 150
-
-Random weights; words are encoded before the clock starts. The floors are the operations of all products over the rate
-at which this machine multiplies matrices, and the bytes that all operators read and write over the rate at which it
-copies them: what caches hold in between goes below the second. Tables for docs/performance.md.
-"""
+"""Profile of one inference: time of each part and operator, and the least time that it could take."""
 
 from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,39 +14,50 @@ from tabulate import tabulate
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from research.benchmark.models import numbered_words, random_model
-from sgovss.allocator import keep_freed_memory
-from sgovss.errors import command
+from sgovss.engine.workloads import numbered_classes, random_model
 from sgovss.evaluation.cost import count_bytes, count_flops
 from sgovss.precision import PRECISIONS, autocast
 
 _REPEATS = 5
 _OPERATORS = 10
 _MATRIX = 2048
-_COPIED = 2**28  # bytes, more than caches hold
+_COPIED = 2**28  # bytes; more than the caches hold
 
 
-@command
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
-    args = _parser().parse_args(argv)
-    model, _ = random_model(args.config_file, args.opts, args.dtype, training=False)
-    words = numbered_words(args.classes)
+def add_command(commands: Any) -> None:
+    """Add ``profile`` to the subcommands of an argument parser."""
+    parser = commands.add_parser("profile", help="where an inference spends its time")
+    parser.add_argument("--config-file", default="sgovss_tiny.yaml", metavar="FILE")
+    parser.add_argument("--size", type=int, default=384, help="side of the image in pixels; default 384")
+    parser.add_argument("--classes", type=int, default=17, help="number of classes; default 17")
+    parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"), help="default float32")
+    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config options")
+    parser.set_defaults(run=profile_inference)
+
+
+def profile_inference(args: argparse.Namespace) -> None:
+    """Print tables of parts, operators and floors for one inference of a model with random weights on the CPU.
+
+    The class names are encoded before the clock starts. There are two floors. One is the number of operations divided
+    by the rate at which this machine multiplies matrices. The other is the number of bytes that all operators read and
+    write divided by the rate at which it copies memory; data that stays in a cache can go below it.
+    """
+    model, _ = random_model(args.config_file, [*args.opts, "MODEL.DEVICE", "cpu"], args.precision, training=False)
+    vocabulary = numbered_classes(args.classes)
     images = torch.randint(0, 256, (1, 3, args.size, args.size), dtype=torch.uint8)
 
     @torch.no_grad()
     def infer() -> None:
-        model.scores(images, words)
+        model.scores(images, vocabulary)
 
     infer()
     print(tabulate(part_rows(model, infer), headers="keys", floatfmt=".1f", tablefmt="github"), end="\n\n")
     print(tabulate(operator_rows(infer), headers="keys", floatfmt=".1f", tablefmt="github"), end="\n\n")
-    print(tabulate(floor_rows(model, args.size, args.classes, args.dtype), tablefmt="github"))
-    return 0
+    print(tabulate(floor_rows(model, args.size, args.classes, args.precision), tablefmt="github"))
 
 
 def part_rows(model: nn.Module, infer: Callable[[], None]) -> list[dict[str, Any]]:
-    """Median milliseconds of each part, and what is left of the whole."""
+    """Median milliseconds of each part of the model, and the rest of the total; a row for each."""
     decoder = model.head.decoder
     parts = {"image encoder": model.image_encoder, "refinement": model.head.refinement}
     parts |= {f"guide of {level}": guide for level, guide in model.head.guides.items()}
@@ -73,7 +75,7 @@ def part_rows(model: nn.Module, infer: Callable[[], None]) -> list[dict[str, Any
         handle.remove()
     total = statistics.median(whole)
     medians = {name: statistics.median(times) for name, times in spent.items() if times}
-    medians["the rest: normalising, cost map, resizing, sigmoid"] = total - sum(medians.values())
+    medians["rest: normalising, cost map, resizing, sigmoid"] = total - sum(medians.values())
     rows = [{"part": name, "ms": 1e3 * each, "%": 100 * each / total} for name, each in medians.items()]
     return [*rows, {"part": "all", "ms": 1e3 * total, "%": 100.0}]
 
@@ -89,7 +91,7 @@ def _clock(part: nn.Module, times: list[float]) -> list[Any]:
 
 
 def operator_rows(infer: Callable[[], None]) -> list[dict[str, Any]]:
-    """The operators that take most of one inference, by torch's profiler."""
+    """The operators that take most of the time of one inference, from torch's profiler; a row for each."""
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         infer()
     found = sorted(profiler.key_averages(), key=lambda each: -each.self_cpu_time_total)
@@ -105,23 +107,23 @@ def operator_rows(infer: Callable[[], None]) -> list[dict[str, Any]]:
     ]
 
 
-def floor_rows(model: nn.Module, size: int, classes: int, dtype: str) -> list[tuple[str, str]]:
-    """Operations and bytes, the rates of this machine, and the time that one takes at the other."""
+def floor_rows(model: nn.Module, size: int, classes: int, precision: str) -> list[tuple[str, str]]:
+    """Operations and bytes of encoder and head, the rates of this machine, and the resulting floors of the time."""
     images, text = (
         torch.zeros(1, 3, size, size),
         torch.zeros(classes, model.image_encoder.output_shape()["dense"].channels),
     )
-    with torch.no_grad(), autocast(dtype, torch.device("cpu")):
+    with torch.no_grad(), autocast(precision, torch.device("cpu")):
         encoder = count_flops(model.image_encoder, (images,))
         levels = model.image_encoder(images)
         head = count_flops(model.head, (levels, text))
         encoder_bytes = count_bytes(lambda: model.image_encoder(images))
         head_bytes = count_bytes(lambda: model.head(levels, text))
-    rate, bandwidth = matrix_rate(PRECISIONS[dtype]), copy_rate()
+    rate, bandwidth = matrix_rate(PRECISIONS[precision]), copy_rate()
     return [
         ("operations of the image encoder, G", f"{encoder / 1e9:.1f}"),
         ("operations of the head, G", f"{head / 1e9:.1f}"),
-        (f"rate of this machine at {_MATRIX} x {_MATRIX} {dtype} matrices, G/s", f"{rate / 1e9:.0f}"),
+        (f"rate of this machine at {_MATRIX} x {_MATRIX} {precision} matrices, G/s", f"{rate / 1e9:.0f}"),
         ("floor of the image encoder, ms", f"{1e3 * encoder / rate:.0f}"),
         ("floor of the head, ms", f"{1e3 * head / rate:.0f}"),
         ("bytes moved by the image encoder, G", f"{encoder_bytes / 1e9:.1f}"),
@@ -133,38 +135,23 @@ def floor_rows(model: nn.Module, size: int, classes: int, dtype: str) -> list[tu
 
 
 def matrix_rate(dtype: torch.dtype) -> float:
-    """Operations a second of the best of some products of large matrices."""
+    """Floating-point operations a second in the fastest of several products of large matrices."""
     left, right = (torch.randn(_MATRIX, _MATRIX).to(dtype) for _ in range(2))
     return 2 * _MATRIX**3 / _shortest(lambda: left @ right)
 
 
 def copy_rate() -> float:
-    """Bytes a second, read and written, of the best of some copies of much memory."""
+    """Bytes a second, read and written, in the fastest of several copies of a large block of memory."""
     source = torch.ones(_COPIED, dtype=torch.uint8)
     target = torch.zeros_like(source)
     return 2 * _COPIED / _shortest(lambda: target.copy_(source))
 
 
 def _shortest(compute: Callable[[], Any]) -> float:
-    """Seconds of the fastest of some repeats."""
+    """Seconds of the fastest of several runs."""
     times = []
     for _ in range(2 * _REPEATS):
         started = time.perf_counter()
         compute()
         times.append(time.perf_counter() - started)
     return min(times)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", default="sgovss_tiny.yaml")
-    parser.add_argument("--size", type=int, default=384, help="side of the image in pixels")
-    parser.add_argument("--classes", type=int, default=17, help="number of words")
-    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
-    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config options")
-    return parser
-
-
-if __name__ == "__main__":
-    keep_freed_memory()
-    sys.exit(main())

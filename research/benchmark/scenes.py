@@ -1,52 +1,100 @@
-"""Large georeferenced scenes through the demo: what they take."""
+"""Time and peak memory of ``sgovss segment`` on large georeferenced rasters."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sgovss.data.specification_file import load_specification
+import torch
+from tabulate import tabulate
+
+from sgovss.engine.workloads import aerial_class_names
 from sgovss.errors import InputError
-from sgovss.paths import dataset_files
+from sgovss.files import write_json_atomically
 from sgovss.synthetic import generate_image
 
 _TILE = 512
-_ADJECTIVES = ("", "wide ", "old ", "red ", "round ")
-_KINDS = 8  # different scenes that a large one is laid out of
-_RUN_AND_TELL_MEMORY = """
-import json, runpy, sys
+_KINDS = 8  # different synthetic images that a raster is laid out of
+_SEGMENT_AND_PRINT_PEAK_MEMORY = """
+import json, sys
+from sgovss.commands.segment import main
 from sgovss.resources import peak_megabytes
-sys.argv = sys.argv[1:]
-try:
-    runpy.run_path(sys.argv[0], run_name="__main__")
-except SystemExit as end:
-    if end.code:
-        raise
+status = main(sys.argv[1:])
 print(json.dumps(peak_megabytes()))
+sys.exit(status)
 """
 
 
 @dataclass(frozen=True)
 class SceneRuns:
-    """Seconds and peak megabytes of each run of the same command, its start included."""
+    """Repetitions of one command, its start included.
+
+    Attributes:
+        seconds: of each repetition.
+        megabytes: peak memory of each repetition.
+    """
 
     seconds: Sequence[float]
     megabytes: Sequence[float]
 
     @property
     def median(self) -> float:
-        """Seconds of the middle run."""
+        """Median of the seconds."""
         return statistics.median(self.seconds)
 
 
+def add_command(commands: Any) -> None:
+    """Add ``scenes`` to the subcommands of an argument parser."""
+    parser = commands.add_parser("scenes", help="large georeferenced rasters through sgovss segment")
+    parser.add_argument("--config-file", default="sgovss_tiny.yaml", metavar="FILE")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[3000, 12000], help="sides of the rasters in pixels")
+    parser.add_argument("--classes", type=int, nargs="+", default=[17], help="numbers of classes")
+    parser.add_argument("--repeats", type=int, default=1, help="default 1")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
+    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config options")
+    parser.set_defaults(run=benchmark_scenes)
+
+
+def benchmark_scenes(args: argparse.Namespace) -> None:
+    """Segment a raster of each size with each number of classes; print a table, and write it to ``--json``."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for size in args.sizes:
+            scene = Path(folder) / f"scene_{size}.tif"
+            write_scene(scene, size)
+            for classes in args.classes:
+                names, options = ", ".join(aerial_class_names(classes)), ["--opts", *args.opts] if args.opts else []
+                given = ["--config-file", args.config_file, "--input", scene, "--vocabulary", names]
+                runs = segment_scene([*given, "--output", Path(folder) / "out", *options], args.repeats)
+                rows.append(_row(size, classes, runs))
+                print(tabulate(rows[-1:], headers="keys", floatfmt=".3g"), flush=True)
+    print(tabulate(rows, headers="keys", floatfmt=".3g"))
+    if args.json:
+        write_json_atomically(args.json, {**args.origin, "rows": rows})
+
+
+def _row(size: int, classes: int, runs: SceneRuns) -> dict[str, Any]:
+    return {
+        "pixels": f"{size} x {size}",
+        "classes": classes,
+        "seconds": round(runs.median, 1),
+        "range": f"{min(runs.seconds):.1f} to {max(runs.seconds):.1f}",
+        "megapixels / s / core": round(size * size / 1e6 / runs.median / torch.get_num_threads(), 4),
+        "peak MB": round(max(runs.megabytes)),
+    }
+
+
 def write_scene(path: Path, size: int) -> None:
-    """A georeferenced scene of ``size`` by ``size`` pixels at 0.3 m, laid out of generated ones."""
+    """Write a georeferenced raster of ``size`` by ``size`` pixels at 0.3 m, laid out of synthetic images."""
     import rasterio
     from rasterio.transform import from_origin
     from rasterio.windows import Window
@@ -63,35 +111,22 @@ def write_scene(path: Path, size: int) -> None:
                 raster.write(tile[:, :height, :width], window=Window(left, top, width, height))
 
 
-def scene_words(classes: int) -> list[str]:
-    """The class names of the datasets that come with sgovss, then those with adjectives: words of aerial images.
+def segment_scene(arguments: Sequence[str | Path], repeats: int) -> SceneRuns:
+    """Run ``sgovss segment`` with these arguments, each time in a new process.
 
     Raises:
-        InputError: there are not so many.
+        InputError: a run failed; the message ends with its last line.
     """
-    specifications = map(load_specification, dataset_files())
-    names = sorted({entry.name.lower() for each in specifications for entry in each.vocabulary})
-    words = [f"{adjective}{name}" for adjective in _ADJECTIVES for name in names]
-    if classes > len(words):
-        raise InputError(f"--classes: {classes} words of aerial images were asked for, {len(words)} are known here")
-    return words[:classes]
-
-
-def segment_scene(demo: Path, arguments: Sequence[str | Path], repeats: int) -> SceneRuns:
-    """Run ``demo`` (demo.py) with these arguments, each time in a process of its own.
-
-    Raises:
-        InputError: a run failed; its last line.
-    """
-    runs = [_run(demo, arguments) for _ in range(repeats)]
+    runs = [_run(arguments) for _ in range(repeats)]
     return SceneRuns([seconds for seconds, _ in runs], [megabytes for _, megabytes in runs])
 
 
-def _run(demo: Path, arguments: Sequence[str | Path]) -> tuple[float, float]:
-    argv = [sys.executable, "-c", _RUN_AND_TELL_MEMORY, str(demo), *map(str, arguments)]
+def _run(arguments: Sequence[str | Path]) -> tuple[float, float]:
+    argv = [sys.executable, "-c", _SEGMENT_AND_PRINT_PEAK_MEMORY, *map(str, arguments)]
     started = time.monotonic()
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     seconds = time.monotonic() - started
     if done.returncode:
-        raise InputError(f"demo.py ended with status {done.returncode}: {done.stderr.strip().splitlines()[-1]}")
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise InputError(f"sgovss segment ended with status {done.returncode}: {last}")
     return seconds, json.loads(done.stdout.splitlines()[-1])
