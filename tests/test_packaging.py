@@ -141,12 +141,12 @@ def test_detectron2_of_ones_own_is_kept(
     tool = import_module("sgovss.commands.install_detectron2")
     monkeypatch.setattr(tool, "download", lambda target: pytest.fail("downloaded although one is there"))
 
-    assert tool.main() == 0
+    assert tool.main([]) == 0
     assert capsys.readouterr().out == f"Detectron2 9.9 in {package} is kept\n"
 
     (package / "config" / "__init__.py").write_text("import no_such_module\n")
-    assert tool.main() == 1
-    assert "No module named 'no_such_module'" in capsys.readouterr().out
+    assert tool.main([]) == 2
+    assert "No module named 'no_such_module'" in capsys.readouterr().err
 
 
 def test_a_checkout_of_detectron2_is_used_where_it_stands(load_script: LoadScript, tmp_path: Path) -> None:
@@ -161,8 +161,9 @@ def test_a_checkout_of_detectron2_is_used_where_it_stands(load_script: LoadScrip
 
     load_script("tools/setup_environment.py").use_packages(python, str(clone))
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    installer = [python, Path(__file__).parent.parent / "tools" / "install_detectron2.py"]
-    done = subprocess.run(installer, capture_output=True, text=True, env=environment, check=True)
+    installer = [python, "-m", "sgovss", "install-detectron2"]
+    checkout = Path(__file__).parent.parent
+    done = subprocess.run(installer, cwd=checkout, capture_output=True, text=True, env=environment, check=True)
     assert done.stdout == f"Detectron2 0.6 in {clone / 'detectron2'} is kept\n"
 
 

@@ -151,9 +151,9 @@ MISTAKES = {
     "wide": (("--model", "wide"), r"mine\.pt is not wide: \d+ tensors of another shape, 0 unknown.* is \(.*--model"),
     "deep": (("--model", "deep"), r"mine\.pt is incomplete: 12 of deep's \d+ tensors are missing, the first transf"),
     "resnet": (("--model", "RN50"), r"no dense maps can be taken from a ModifiedResNet"),
-    "unnamed": ((), r"mine\.pt: not known by its name \(see --list\); name its architecture with --model"),
-    "patch": (("--model", "small", "--image-size", "65"), r"--image-size: 65 is no positive multiple of .* 16"),
-    "zero": (("--model", "small", "--image-size", "0"), r"--image-size: 0 is no positive multiple"),
+    "unnamed": ((), r"mine\.pt: architecture not known by the file's name \(see --list\); give it with --model"),
+    "patch": (("--model", "small", "--image-size", "65"), r"--image-size: 65 is not a positive multiple of .* 16"),
+    "zero": (("--model", "small", "--image-size", "0"), r"--image-size: 0 is not a positive multiple"),
 }
 
 
@@ -171,7 +171,7 @@ def test_a_wrong_architecture_is_one_line(tmp_path, convert, case):
 def test_an_unknown_activation_has_to_be_named(tmp_path, convert):
     bare(small_clip(), tmp_path / "mine.pt")
     status, error = convert(tmp_path / "mine.pt", "--model", "small")
-    assert (status, "give --activation quick_gelu if they stem from OpenAI's weights" in error) == (2, True)
+    assert (status, "give --activation quick_gelu if they are fine-tuned from OpenAI's weights" in error) == (2, True)
     status, report = convert(tmp_path / "mine.pt", "--model", "small-quickgelu")
     assert (status, "activation quick_gelu (open_clip's configuration" in report) == (0, True)
 

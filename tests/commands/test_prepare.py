@@ -224,10 +224,10 @@ def test_a_split_that_was_not_downloaded_is_left_out(prepare, published, write_p
     (published.source / "val.zip").unlink()
     status, out, _ = prepare()
     assert status == 0
-    assert "left out: " in out and "nothing here is shore_val; expected labels val/{*}/masks/{*}.png" in out
+    assert "left out: " in out and "no files of shore_val here; expected labels val/{*}/masks/{*}.png" in out
     status, _, error = prepare("--splits", "val")
     assert status == 2
-    assert "nothing here is shore_val" in error and "(source of the data: drawn by a test)" in error
+    assert "no files of shore_val here" in error and "(source of the data: drawn by a test)" in error
 
 
 def test_nothing_is_there_at_all(prepare, write_published, tmp_path):
@@ -235,7 +235,7 @@ def test_nothing_is_there_at_all(prepare, write_published, tmp_path):
     (tmp_path / "empty").mkdir()
     status, _, error = prepare(source=tmp_path / "empty")
     assert status == 2
-    assert "nothing here is shore_train" in error
+    assert "no files of shore_train here" in error
 
 
 def test_lossy_storage_is_refused(prepare, write_published):
@@ -307,7 +307,7 @@ def test_unknown_names(load_script, tmp_path, capsys):
     assert main(["loveda", "--source", str(tmp_path), "--splits", "test"]) == 2
     assert "--splits: loveda has no raw split 'test'" in capsys.readouterr().err
     assert main(["generated_scenes", "--source", str(tmp_path)]) == 2
-    assert "generated_scenes: its file says no 'preparation'" in capsys.readouterr().err
+    assert "generated_scenes: its file has no 'preparation'" in capsys.readouterr().err
 
 
 @pytest.mark.slow
