@@ -80,7 +80,7 @@ def install(python: Path, has_torch: bool) -> None:
         python: interpreter of the environment.
         has_torch: whether the environment sees a torch already; the largest download is left out then.
     """
-    size = "unless installed already" if has_torch else "3.4 GB to download, 6.4 GB on disk"
+    size = "those not there yet" if has_torch else "3.4 GB to download, 6.4 GB on disk"
     phase("updating pip")
     failed = _pip_install(python, "pip>=23.1")
     if not failed:
