@@ -7,11 +7,15 @@ Each subcommand is a module of this package with ``main(argv) -> int``. This fil
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from sgovss.allocator import keep_freed_memory
 from sgovss.errors import command
+
+# The processes that Detectron2 launches import it before sgovss._detectron2 could silence this warning.
+warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated", category=FutureWarning)
 
 
 class Subcommand(NamedTuple):
