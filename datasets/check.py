@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """The command ``sgovss check`` as a script."""
 
-import sys
+from sgovss.commands import entry_point
 
-from sgovss.commands.check import main
+main = entry_point("check")
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """The command ``sgovss prepare`` as a script."""
 
-import sys
+from sgovss.commands import entry_point
 
-from sgovss.commands.prepare import main
+main = entry_point("prepare")
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """The command ``sgovss app`` as a script."""
 
-import sys
+from sgovss.commands import entry_point
 
-from sgovss.commands.app import main
+main = entry_point("app")
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

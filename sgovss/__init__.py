@@ -1,7 +1,7 @@
-"""Soft-guided open-vocabulary semantic segmentation of remote sensing images, on Detectron2.
+"""Open-vocabulary semantic segmentation of remote sensing images, as an extension of Detectron2.
 
-A re-implementation from the abstract and figures of An, Wang and Chen, IEEE TGRS 63, 2025
-(doi 10.1109/TGRS.2025.3628336). What the paper does not state is our choice.
+A re-implementation of An, Wang and Chen, IEEE TGRS 63, 2025 (doi 10.1109/TGRS.2025.3628336), from the paper's abstract
+and figures. Details that the paper does not give are choices of this implementation.
 """
 
 from __future__ import annotations
@@ -11,21 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 from sgovss.errors import InputError
 from sgovss.version import __version__
-from sgovss.vocabulary import ClassEntry, Vocabulary
 
 if TYPE_CHECKING:
     from sgovss.config import add_sgovss_config, load_config
     from sgovss.data import register_dataset
     from sgovss.inference.predictor import Prediction, Predictor
+    from sgovss.vocabulary import ClassEntry, Vocabulary
 
-# Detectron2 and torch take seconds to import; they are when one of these is first asked for.
+# Imported at first use: NumPy, PyTorch and Detectron2 take seconds to import.
 _LAZY = {
+    "ClassEntry": "sgovss.vocabulary",
+    "Prediction": "sgovss.inference.predictor",
+    "Predictor": "sgovss.inference.predictor",
+    "Vocabulary": "sgovss.vocabulary",
     "add_sgovss_config": "sgovss.config",
     "load_config": "sgovss.config",
     "register_dataset": "sgovss.data",
-    "Prediction": "sgovss.inference.predictor",
-    "Predictor": "sgovss.inference.predictor",
 }
+_WITHOUT_DETECTRON2 = ("sgovss.vocabulary",)
 
 __all__ = [
     "ClassEntry",
@@ -43,5 +46,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'sgovss' has no attribute '{name}'")
-    importlib.import_module("sgovss._detectron2")
-    return getattr(importlib.import_module(_LAZY[name]), name)
+    module = _LAZY[name]
+    if module not in _WITHOUT_DETECTRON2:
+        importlib.import_module("sgovss._detectron2")
+    return getattr(importlib.import_module(module), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

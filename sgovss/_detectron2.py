@@ -1,9 +1,14 @@
-"""Imports Detectron2 once, without the noise that its import makes with a recent torch."""
+"""Import Detectron2 once, and silence the warnings that its import raises with recent versions of PyTorch."""
 
 import logging
 import warnings
 
 from sgovss.errors import InputError
+
+
+class Detectron2NotFoundError(InputError, ImportError):
+    """Detectron2 is not installed."""
+
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated", category=FutureWarning)
@@ -14,15 +19,12 @@ with warnings.catch_warnings():
     except ModuleNotFoundError as error:
         if error.name != "detectron2":
             raise
-        raise ImportError(
-            "sgovss extends Detectron2, which is not installed; run 'make setup' or 'python "
-            "tools/install_detectron2.py', or install it from its own repository"
-        ) from error
+        raise Detectron2NotFoundError("Detectron2 is not installed; run 'sgovss install-detectron2'") from error
 
 
-def _is_not_the_users(record: logging.LogRecord) -> bool:
-    """Whether a traceback helps anybody: of what a user has to mend, the command says one line."""
+def _needs_traceback(record: logging.LogRecord) -> bool:
+    """Whether to log a record: the trainer's traceback of an InputError is left out, the command prints one line."""
     return not (record.exc_info and isinstance(record.exc_info[1], InputError))
 
 
-logging.getLogger("detectron2.engine.train_loop").addFilter(_is_not_the_users)
+logging.getLogger("detectron2.engine.train_loop").addFilter(_needs_traceback)

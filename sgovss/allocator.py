@@ -1,4 +1,4 @@
-"""glibc's allocator, told to keep what a CPU training step frees."""
+"""Settings of glibc's memory allocator that make training on a CPU faster."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import os
 import sys
 
 SETTINGS = {"MALLOC_MMAP_THRESHOLD_": str(2**33), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
-"""glibc gives large blocks back at once; paging every activation in anew costs up to half of a step."""
+"""Environment variables that make glibc keep freed memory (bytes). By default it returns large blocks to the system at
+once, and the page faults of allocating them again take up to half of a training step."""
 
 
 def keep_freed_memory() -> None:
-    """Start this Python program anew with :data:`SETTINGS`, unless they are set or the system is not Linux.
+    """Restart this Python process with :data:`SETTINGS`, unless they are set already or the system is not Linux.
 
-    glibc reads them when a process starts, so a running one cannot set them for itself. Call it first of all in a
-    script, before anything is done that must not be done twice.
+    glibc reads them only when a process starts. Call this before anything that must not happen twice.
     """
     if sys.platform == "linux" and not SETTINGS.keys() <= os.environ.keys():
         os.execve(sys.executable, sys.orig_argv, {**os.environ, **SETTINGS})

@@ -1,4 +1,4 @@
-"""The one exception for what a user can get wrong, and how a command shows it."""
+"""The exception for wrong user input, and the decorator that makes a command print it as one line."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import functools
 import sys
 from collections.abc import Callable, Sequence
 
-_NAMED = "sgovss.errors.InputError: "
-_LONGEST = 2000  # letters of a line that may quote what the user gave
+_PREFIX = "sgovss.errors.InputError: "
+_LONGEST = 2000  # characters of a printed line, which may quote the user's input
 
 
 class InputError(ValueError):
-    """Something the user gave is wrong.
+    """An error in the user's input.
 
-    The message is one line that says what is wrong, where it stands, and how to mend it. Letters in it that end a line
-    or cannot be shown, as a quoted name or value may hold them, stand there escaped.
+    The message is one line. It says where the error is, what is wrong and how to fix it. Line breaks and unprintable
+    characters, which may come from a quoted name or value, are escaped.
     """
 
     def __init__(self, message: str) -> None:
-        # A loader's worker hands its error over as a traceback, from which PyTorch makes an error of the same class.
-        _, handed_over, last = message.rpartition(f"\n{_NAMED}")
-        message = last.rstrip("\n") if handed_over else message
+        # PyTorch raises the error of a data loader's worker again, as the same class with the traceback as its message.
+        _, from_worker, last = message.rpartition(f"\n{_PREFIX}")
+        message = last.rstrip("\n") if from_worker else message
         shown = (letter if letter.isprintable() else ascii(letter)[1:-1] for letter in message)
         super().__init__("".join(shown))
 
 
-def command(main: Callable[[Sequence[str] | None], int]) -> Callable[[Sequence[str] | None], int]:
-    """Make a command's ``main(argv)`` print an :class:`InputError` as one line and return 2, and so a full disk.
+def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
+    """Decorate a command's ``main(argv)``: an :class:`InputError` or a full disk is printed as one line.
 
-    Every other exception keeps its traceback: it is our mistake, not the user's.
+    The exit status is 2 then. Other exceptions keep their traceback, because they are bugs.
     """
 
     @functools.wraps(main)
@@ -47,11 +47,11 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[[Sequence[s
 
 
 def _line(error: Exception) -> str | None:
-    """What to tell the user; None if it is not theirs to mend."""
+    """Return the line to print, or None if the user cannot fix the error."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"{error.filename or 'the output'}: {error.strerror}; make room, or choose another output folder"
-    # Another process hands its error over as text: a traceback, and the error itself as the last line.
+    # Errors of other processes arrive as text: a traceback whose last line is the error itself.
     last = (str(error).strip().splitlines() or [""])[-1]
-    if isinstance(error, InputError) or last.startswith(_NAMED):
-        return last.removeprefix(_NAMED)[:_LONGEST]
+    if isinstance(error, InputError) or last.startswith(_PREFIX):
+        return last.removeprefix(_PREFIX)[:_LONGEST]
     return None

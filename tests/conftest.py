@@ -21,9 +21,14 @@ from sgovss.data.specification import DatasetSpecification
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
-pytest_plugins = ["tests.fixtures.exports", "tests.fixtures.published_dataset", "tests.fixtures.training_command"]
+pytest_plugins = [
+    "tests.fixtures.exports",
+    "tests.fixtures.published_dataset",
+    "tests.fixtures.training_command",
+    "tests.fixtures.wheel",
+]
 
-# A busy machine is no fault of the code.
+# Tests may be slow on a busy machine.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
@@ -36,7 +41,7 @@ def checkout() -> Path:
 
 @pytest.fixture(scope="session")
 def load_script() -> Callable[[str], ModuleType]:
-    """Imports a script of the checkout, such as ``python -m research.ablation``, without running it."""
+    """Import a script of the checkout, such as ``tools/demo_main_job.py``, without running it."""
 
     def load(path: str) -> ModuleType:
         spec = importlib.util.spec_from_file_location(f"script_{Path(path).stem}", CHECKOUT / path)
@@ -50,7 +55,7 @@ def load_script() -> Callable[[str], ModuleType]:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real aerial data sets; the test is skipped where there is none."""
+    """The folder of real aerial datasets; the test is skipped if there is none."""
     folder = Path(os.environ.get("SGOVSS_REAL_DATA") or CHECKOUT.parent / "shared" / "data")
     if not folder.is_dir():
         pytest.skip(f"needs the real images: no folder {folder} (or name another in SGOVSS_REAL_DATA)")
@@ -59,7 +64,7 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Nothing that an earlier run kept helps a test along, and no test writes to the user's folder."""
+    """Use an empty cache folder: no test depends on earlier runs or writes to the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SGOVSS_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -67,7 +72,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def catalogs() -> Iterator[None]:
-    """What a test registers is gone after it."""
+    """Remove the datasets that a test registers."""
     before = set(DatasetCatalog.list())
     yield
     for name in set(DatasetCatalog.list()) - before:
@@ -77,7 +82,7 @@ def catalogs() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command run in this process makes loggers its own, and caplog before pytest 9 then sees nothing of them."""
+    """Let loggers propagate: commands turn that off, and caplog before pytest 9 needs it."""
     for name in ("sgovss", "detectron2", "fvcore"):
         monkeypatch.setattr(logging.getLogger(name), "propagate", True)
 
@@ -110,7 +115,7 @@ def fields() -> DatasetSpecification:
 
 @pytest.fixture
 def write_fields(tmp_path: Path) -> Callable[..., Path]:
-    """Writes the files of the ``fields`` dataset below a root and returns the root."""
+    """A function that writes the files of the ``fields`` dataset below a root and returns the root."""
 
     def write(keys: tuple[str, ...] = ("a_0", "a_1", "b_0"), size: tuple[int, int] = (24, 32)) -> Path:
         folder = tmp_path / "fields"
@@ -128,7 +133,7 @@ def write_fields(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def run_options(fields, write_fields, tmp_path) -> list[str]:
-    """Options on top of ``sgovss_tiny.yaml`` for two steps on the ``fields`` dataset, told by its YAML file alone."""
+    """Options on top of ``sgovss_tiny.yaml`` for two steps on the ``fields`` dataset, given by its YAML file."""
     content = fields.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
     content |= {"source": None, "licence": None, "citation": None, "root": str(write_fields())}
     file = tmp_path / "fields.yaml"

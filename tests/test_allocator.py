@@ -1,4 +1,4 @@
-"""A script started anew keeps its arguments and the interpreter's flags."""
+"""A restarted script keeps its arguments and the interpreter's flags."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user got wrong is told in one line."""
+"""Tests of InputError and of the one line that commands print."""
 
 from __future__ import annotations
 

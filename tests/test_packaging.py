@@ -1,10 +1,10 @@
-"""The wheel, the extras, and the set-up tools."""
+"""The wheel, the extras, and the tools that set the environment up."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
-import shutil
+import re
 import subprocess
 import sys
 import venv
@@ -20,43 +20,23 @@ from packaging.requirements import Requirement
 LoadScript = Callable[[str], ModuleType]
 
 
-@pytest.fixture(scope="module")
-def source(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what setup.py packs, with one more config and dataset file."""
-    source = tmp_path_factory.mktemp("source")
-    for folder in ("sgovss", "configs", "datasets"):
-        shutil.copytree(checkout / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE", "NOTICE"):
-        shutil.copy(checkout / file, source)
-    for file in ("configs/protocols/extra_protocol.yaml", "datasets/extra_lakes.yaml", "datasets/extra_script.py"):
-        (source / file).parent.mkdir(exist_ok=True)
-        (source / file).write_text("# only for this test\n")
-    return source
-
-
-@pytest.fixture(scope="module")
-def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel that setup.py builds from that copy, without a network."""
-    target = tmp_path_factory.mktemp("wheel")
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--no-deps", "--no-build-isolation", "--wheel-dir", target, source], check=True)
-    (built,) = target.glob("sgovss-*.whl")
-    return built
-
-
-def test_wheel_has_all_that_the_package_reads(source: Path, wheel: Path) -> None:
+def test_wheel_has_all_that_the_package_reads(packed_source: Path, wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    assets = [file for file in (source / "sgovss" / "assets").rglob("*") if file.is_file()]
-    for file in [*(source / "sgovss").rglob("*.py"), *assets]:
-        assert file.relative_to(source).as_posix() in names
-    for file in [*(source / "configs").rglob("*.yaml"), *(source / "datasets").rglob("*.yaml")]:
-        assert f"sgovss/{file.relative_to(source).as_posix()}" in names
+    assets = [file for file in (packed_source / "sgovss" / "assets").rglob("*") if file.is_file()]
+    for file in [*(packed_source / "sgovss").rglob("*.py"), *assets]:
+        assert file.relative_to(packed_source).as_posix() in names
+    for file in [*(packed_source / "configs").rglob("*.yaml"), *(packed_source / "datasets").rglob("*.yaml")]:
+        assert f"sgovss/{file.relative_to(packed_source).as_posix()}" in names
     assert {"sgovss/configs/protocols/extra_protocol.yaml", "sgovss/datasets/extra_lakes.yaml"} <= names
+    assert "sgovss/py.typed" in names
 
 
 def test_wheel_has_nothing_else(wheel: Path) -> None:
+    """Neither research, tools and tests nor the scripts of the checkout, at any depth."""
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"sgovss"}
+    parts = {part for name in names for part in name.split("/")}
+    assert not {"research", "tests", "tools", "demo", "train_net.py"} & parts
     assert not [name for name in names if name.startswith("sgovss/datasets/") and not name.endswith(".yaml")]
     assert sum(name.endswith(("licenses/LICENSE", "licenses/NOTICE")) for name in names) == 2
 
@@ -80,6 +60,7 @@ def test_metadata_names_version_licence_and_extras(wheel: Path) -> None:
     assert metadata.version == wheel.name.split("-")[1]
     assert "Apache-2.0" in (metadata.metadata["License-Expression"] or metadata.metadata["License"])
     assert {"tiny", "geo", "app", "onnx", "dev", "all"} <= set(metadata.metadata.get_all("Provides-Extra"))
+    assert [(entry.name, entry.value) for entry in metadata.entry_points] == [("sgovss", "sgovss.__main__:main")]
 
 
 def test_all_is_the_union_of_the_extras(wheel: Path) -> None:
@@ -96,7 +77,7 @@ def test_all_is_the_union_of_the_extras(wheel: Path) -> None:
 
 
 def test_requirements_cover_those_of_detectron2(wheel: Path) -> None:
-    """Detectron2 is installed without its dependencies, so sgovss must name every one it needs to run."""
+    """Detectron2 is installed without its dependencies, so sgovss must require all of them."""
     owners = importlib.metadata.packages_distributions().get("detectron2")
     if not owners:
         pytest.skip("the Detectron2 here is a plain checkout, without a list of its dependencies")
@@ -141,12 +122,12 @@ def test_detectron2_of_ones_own_is_kept(
     tool = import_module("sgovss.commands.install_detectron2")
     monkeypatch.setattr(tool, "download", lambda target: pytest.fail("downloaded although one is there"))
 
-    assert tool.main() == 0
+    assert tool.main([]) == 0
     assert capsys.readouterr().out == f"Detectron2 9.9 in {package} is kept\n"
 
     (package / "config" / "__init__.py").write_text("import no_such_module\n")
-    assert tool.main() == 1
-    assert "No module named 'no_such_module'" in capsys.readouterr().out
+    assert tool.main([]) == 2
+    assert "No module named 'no_such_module'" in capsys.readouterr().err
 
 
 def test_a_checkout_of_detectron2_is_used_where_it_stands(load_script: LoadScript, tmp_path: Path) -> None:
@@ -161,8 +142,9 @@ def test_a_checkout_of_detectron2_is_used_where_it_stands(load_script: LoadScrip
 
     load_script("tools/setup_environment.py").use_packages(python, str(clone))
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    installer = [python, Path(__file__).parent.parent / "tools" / "install_detectron2.py"]
-    done = subprocess.run(installer, capture_output=True, text=True, env=environment, check=True)
+    installer = [python, "-m", "sgovss", "install-detectron2"]
+    checkout = Path(__file__).parent.parent
+    done = subprocess.run(installer, cwd=checkout, capture_output=True, text=True, env=environment, check=True)
     assert done.stdout == f"Detectron2 0.6 in {clone / 'detectron2'} is kept\n"
 
 
@@ -190,7 +172,7 @@ def test_setup_refuses_a_folder_without_torch_or_detectron2(load_script: LoadScr
 def test_setup_falls_back_to_headless_opencv(
     load_script: LoadScript, monkeypatch: pytest.MonkeyPatch, headless_works: bool
 ) -> None:
-    """Both share the folder cv2, so the one must go before the other comes, even where pip knows it already."""
+    """Both install the folder cv2, so one must be uninstalled first, even if pip has the other one cached."""
     tool = load_script("tools/setup_environment.py")
     steps: list[str] = []
 
@@ -228,3 +210,46 @@ def test_installed_wheel_segments_with_the_embedded_model(wheel: Path, tmp_path:
     )
     assert result.returncode == 0, result.stderr[-2000:]
     assert result.stdout.split("\n")[-2] == f"{target / 'sgovss' / '__init__.py'} (64, 80) ['road', 'water']"
+
+
+@pytest.mark.parametrize("lines", [0, 2])
+def test_setup_shows_that_pip_is_working(
+    load_script: LoadScript,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    lines: int,
+) -> None:
+    """Where pip's own progress is not shown, which is not on a terminal."""
+    tool = load_script("tools/setup_environment.py")
+    monkeypatch.setattr(tool, "ENVIRONMENT", tmp_path)
+    monkeypatch.setattr(tool, "DOWNLOADS", tmp_path / "downloads")
+    monkeypatch.setattr(tool, "HEARTBEAT", 0.5 if lines else 60.0)
+    pip = tmp_path / "pip"
+    pip.write_text(f"#!/bin/sh\ntruncate -s 200000000 $TMPDIR/torch.whl; sleep {0.6 * lines}; exit 3\n")
+    pip.chmod(0o755)
+
+    assert tool._pip_install(pip, "torch") == 3
+    shown = re.findall(r"^\[ *\d+ s\] pip is working: (0\.\d) GB in (.*) \.\.\.$", capfd.readouterr().out, re.MULTILINE)
+    assert (len(shown) >= 1) == bool(lines)
+    assert set(shown) <= {("0.2", str(tmp_path))}
+    assert not (tmp_path / "downloads").exists()
+
+
+def test_setup_names_its_phases(
+    load_script: LoadScript, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tool = load_script("tools/setup_environment.py")
+    monkeypatch.setattr(tool, "_pip_install", lambda *arguments: 0)
+    monkeypatch.setattr(tool, "_run", lambda *arguments, quiet=False: 0)
+    monkeypatch.setattr(tool, "create_environment", lambda: Path("python"))
+    monkeypatch.setattr(sys, "argv", ["setup_environment.py"])
+    assert tool.main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(re.match(r"\[ *\d+ s\] ", line) for line in lines)
+    assert [line.split("] ")[1] for line in lines] == [
+        "updating pip ...",
+        "installing torch and the other requirements (those not there yet) ...",
+        "installing Detectron2 ...",
+        "ready: python",
+    ]

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """The command ``sgovss convert`` as a script."""
 
-import sys
+from sgovss.commands import entry_point
 
-from sgovss.commands.convert import main
+main = entry_point("convert")
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The main job from end to end on the embedded model: score, fine-tune, score again, segment a new scene in words.
+"""Run the main job with the embedded model: evaluate, fine-tune, evaluate again, segment a new image.
 
 python tools/demo_main_job.py --output output/demo --vocabulary "house, road, tree|forest, parking lot"
 """
@@ -23,14 +23,14 @@ from sgovss.synthetic import generate_image
 CHECKOUT = Path(__file__).resolve().parent.parent
 CONFIG = CHECKOUT / "configs" / "sgovss_tiny.yaml"
 VOCABULARY = "building|house, road, tree|forest, grass|lawn, parking lot|pavement, car, sports court, swimming pool"
-# No scene of the dataset has this seed: the ranges stand in datasets/generated_scenes.yaml.
+# No image of the dataset has this seed; see the ranges in datasets/generated_scenes.yaml.
 UNUSED_SEED = 70_001
 TRAINED = "fine-tuned"
 METRICS = ("seen_mIoU", "unseen_mIoU", "harmonic_mIoU")
 LEAST_GAIN = 10.0
-"""Points of mIoU by which the seen classes must rise, or fine-tuning has taught nothing."""
+"""Points of mIoU that fine-tuning must gain on the seen classes."""
 LARGEST_LOSS = 2.0
-"""Points of mIoU that the unseen classes may lose, or the open vocabulary has collapsed."""
+"""Points of mIoU that fine-tuning may lose on the unseen classes."""
 
 
 @command
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("output/demo"))
-    parser.add_argument("--vocabulary", default=VOCABULARY, help="words to segment the new scene into")
+    parser.add_argument("--vocabulary", default=VOCABULARY, help="classes to segment the new image into")
     args = parser.parse_args(argv)
     start = time.monotonic()
     args.output.mkdir(parents=True, exist_ok=True)
@@ -55,10 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def check(before: dict, after: dict) -> None:
-    """Refuse a fine-tuning that taught nothing, or that lost the open vocabulary.
+    """Compare the scores before and after fine-tuning.
 
     Raises:
-        InputError: says which, and by how much.
+        InputError: the seen classes gained too little, or the unseen classes lost too much.
     """
     seen, unseen = (after[metric] - before[metric] for metric in METRICS[:2])
     if seen < LEAST_GAIN:
@@ -68,18 +68,18 @@ def check(before: dict, after: dict) -> None:
 
 
 def read_scores(folder: Path) -> dict:
-    """The evaluation of the one test set of a run."""
+    """Read the evaluation of a run, which has one test set."""
     return json.loads(next((folder / "evaluation").glob("*.json")).read_text(encoding="utf-8"))
 
 
 def train_net(folder: Path, what: str, *flags: str) -> None:
-    """Run train_net.py into a folder."""
+    """Run train_net.py with a folder as its output."""
     arguments = ["--config-file", str(CONFIG), *flags, "OUTPUT_DIR", str(folder)]
     run(what, folder.with_suffix(".log"), CHECKOUT / "train_net.py", *arguments)
 
 
 def segment(output: Path, weights: Path, vocabulary: str) -> Path:
-    """Draw a scene that no run has seen, and segment it with demo.py; returns the overlay's path."""
+    """Draw an image that training has not seen, and segment it with demo.py; returns the overlay's path."""
     scene = output / "scene.png"
     Image.fromarray(generate_image(UNUSED_SEED, size=512, style="b").image).save(scene)
     arguments = ["--config-file", str(CONFIG), "--input", str(scene), "--output", str(output / "segmented")]
@@ -89,10 +89,10 @@ def segment(output: Path, weights: Path, vocabulary: str) -> Path:
 
 
 def run(what: str, log: Path, script: Path, *arguments: str) -> None:
-    """Run a script of the project; everything it prints goes to a log, its progress to the screen too.
+    """Run a script of the checkout; its output goes to a log, its progress also to the screen.
 
     Raises:
-        InputError: the script failed; names the log.
+        InputError: the script failed; the message names the log.
     """
     print(f"== {what} (log: {log})", flush=True)
     with log.open("w", encoding="utf-8") as file:
@@ -109,7 +109,7 @@ def run(what: str, log: Path, script: Path, *arguments: str) -> None:
 
 
 def summarise(scores: list[dict], before: Path, after: Path, picture: Path, seconds: float) -> str:
-    """The table of both evaluations and where to look."""
+    """Return a table of both evaluations and the paths of the results, as text."""
     names = ("seen", "unseen", "harmonic mean")
     rows = [
         [label, *(score[metric] for metric in METRICS)]

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """The command ``sgovss export`` as a script."""
 
-import sys
+from sgovss.commands import entry_point
 
-from sgovss.commands.export import main
+main = entry_point("export")
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

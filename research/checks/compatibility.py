@@ -134,7 +134,7 @@ def run_suite(uv: str, interpreter: Path, pins: list[str], tests: Sequence[str],
     python = environment / "bin" / "python"
     _run([uv, "venv", "--quiet", "--seed", "--python", interpreter, environment], "uv cannot make an environment")
     _run([uv, "pip", "install", "--quiet", "--python", python, "-r", folder / "pins.txt"], "uv cannot install")
-    _run([python, CHECKOUT / "tools" / "install_detectron2.py"], "Detectron2 cannot be installed")
+    _run([python, "-m", "sgovss", "install-detectron2"], "Detectron2 cannot be installed")
     variables = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
     pytest = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={junit}", *tests]
     with (folder / "log").open("w") as log:
@@ -215,7 +215,7 @@ def _try_suite(uv: str, case: Case, pins: list[str], tests: Sequence[str], scrat
 
 
 def _run(arguments: Sequence[str | Path], mistake: str) -> None:
-    done = subprocess.run(list(map(str, arguments)), capture_output=True, text=True)
+    done = subprocess.run(list(map(str, arguments)), cwd=CHECKOUT, capture_output=True, text=True)
     if done.returncode:
         raise InputError(f"{mistake}: {' '.join((done.stderr or done.stdout).split())[-300:]}")
 

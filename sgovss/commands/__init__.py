@@ -1,1 +1,72 @@
-"""The subcommands of ``sgovss``, one module each."""
+"""The registry of the subcommands of ``sgovss``, and their entry points.
+
+Each subcommand is a module of this package with ``main(argv) -> int``. This file imports none of them, so that
+``sgovss --help`` does not have to wait for PyTorch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from sgovss.allocator import keep_freed_memory
+from sgovss.errors import command
+
+# The processes that Detectron2 launches import it before sgovss._detectron2 could silence this warning.
+warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated", category=FutureWarning)
+
+
+class Subcommand(NamedTuple):
+    """A subcommand.
+
+    Attributes:
+        module: module with ``main(argv) -> int``.
+        help: its line in ``sgovss --help``.
+        needs_detectron2: whether the module cannot be imported without Detectron2.
+        keeps_freed_memory: whether its process restarts with :data:`sgovss.allocator.SETTINGS`.
+    """
+
+    module: str
+    help: str
+    needs_detectron2: bool = True
+    keeps_freed_memory: bool = False
+
+
+SUBCOMMANDS = {
+    "segment": Subcommand("sgovss.commands.segment", "segment images and rasters into classes that you name"),
+    "app": Subcommand("sgovss.commands.app", "serve a local web page that segments images"),
+    "train": Subcommand("sgovss.commands.train", "train a model, or evaluate one", keeps_freed_memory=True),
+    "prepare": Subcommand("sgovss.commands.prepare", "convert a published dataset for training", False),
+    "check": Subcommand("sgovss.commands.check", "check the files of a prepared dataset", False),
+    "export": Subcommand("sgovss.commands.export", "export a model to ONNX or torch.export"),
+    "convert": Subcommand("sgovss.commands.convert", "convert published CLIP weights to safetensors"),
+    "benchmark": Subcommand("sgovss.commands.benchmark", "measure the speed and memory of a model"),
+    "install-detectron2": Subcommand(
+        "sgovss.commands.install_detectron2", "install Detectron2 into this Python environment", False
+    ),
+    "version": Subcommand("sgovss.commands.version", "print the versions of sgovss and its main libraries", False),
+}
+
+
+def entry_point(name: str) -> Callable[..., int]:
+    """Return the ``main(argv=None) -> int`` of a subcommand, which imports its module only when called.
+
+    With ``argv=None`` it takes the arguments of the process and is assumed to be the process's only task: a
+    subcommand that keeps freed memory restarts the process.
+
+    Args:
+        name: a key of :data:`SUBCOMMANDS`.
+    """
+    subcommand = SUBCOMMANDS[name]
+
+    @command
+    def main(argv: Sequence[str] | None = None) -> int:
+        if argv is None and subcommand.keeps_freed_memory:
+            keep_freed_memory()
+        if subcommand.needs_detectron2:
+            importlib.import_module("sgovss._detectron2")  # raises an InputError if there is none
+        return importlib.import_module(subcommand.module).main(argv)
+
+    return main

@@ -150,7 +150,7 @@ def _read(file: BinaryIO, name: str) -> np.ndarray:
     """(H, W, 3) uint8 RGB; a file of few bytes may hold more pixels than there is memory for."""
     height, width = image_size(file, name)
     if height * width > _MOST_PIXELS:
-        raise InputError(f"{name}: {width} x {height} pixels are too many for this page; use demo/demo.py")
+        raise InputError(f"{name}: {width} x {height} pixels are too many for this page; use 'sgovss segment'")
     file.seek(0)
     return read_rgb(file, name)
 

@@ -1,9 +1,11 @@
-"""Look at every file of a dataset before hours of training rest on it.
+"""Check every image and label of a prepared dataset before training.
 
-    python datasets/check.py loveda --preview 8
-    python datasets/check.py my_dataset.yaml --split val
+examples:
+  sgovss check loveda --preview 8
+  sgovss check my_dataset.yaml --split val
 
-Prints one line for each problem, with the file, and the share of each class; ends with status 1 if there was a problem.
+Prints each class's share of pixels and one line for each problem, which names the file. The exit status is 1 if there
+are problems.
 """
 
 from __future__ import annotations
@@ -28,17 +30,17 @@ _SHOWN = 50
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns 0 if all is well, 1 if there is a problem."""
+    """Run ``sgovss check``; returns 0, 1 if there are problems, or 2 if the input is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", metavar="NAME_OR_YAML", help="a dataset of sgovss, or the path of a dataset file")
-    parser.add_argument("--split", help="default: all of them")
-    parser.add_argument("--root", type=Path, help="the folder that holds the dataset's; default $DETECTRON2_DATASETS")
+    parser.add_argument("dataset", metavar="NAME_OR_YAML", help="a dataset of sgovss, or a dataset's YAML file")
+    parser.add_argument("--split", help="default: all splits")
+    parser.add_argument("--root", type=Path, help="parent of the dataset's folder; default $DETECTRON2_DATASETS")
     parser.add_argument("--preview", type=int, default=0, metavar="N", help="draw a sheet of N labelled images a split")
-    parser.add_argument("--output", type=Path, default=Path("output/check"), help="folder for the sheets")
+    parser.add_argument("--output", type=Path, default=Path("output/check"), help="folder of the sheets")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes; default: all cores")
     args = parser.parse_args(argv)
     if args.preview < 0:
-        raise InputError(f"--preview: {args.preview} is no number of images")
+        raise InputError(f"--preview: {args.preview} is negative; give a number of images")
     spec = find_specification(args.dataset)
     if args.split is not None and args.split not in spec.splits:
         raise InputError(f"--split: {spec.name} has no split '{args.split}'; there are {', '.join(spec.splits)}")
@@ -77,8 +79,8 @@ def _summary(spec: DatasetSpecification, split: str, report: SplitReport) -> str
 
 
 def _preview(spec: DatasetSpecification, split: str, report: SplitReport, number: int, path: Path) -> None:
-    """Images spread evenly over the split; those that cannot be read are among the problems already."""
-    from sgovss.evaluation.pictures import draw_samples  # with Detectron2 and torch, which take seconds
+    """Draw labelled images, evenly spread over the split; unreadable ones are skipped, they are reported already."""
+    from sgovss.evaluation.pictures import draw_samples  # imports Detectron2, which only previews need
 
     label_map = LabelMap.from_specification(spec)
     samples = {}

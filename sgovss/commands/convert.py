@@ -1,12 +1,13 @@
-"""Make one clean safetensors file for MODEL.CLIP.WEIGHTS out of CLIP weights as others publish them.
+"""Convert published CLIP weights to one safetensors file for MODEL.CLIP.WEIGHTS.
 
-    python tools/convert_weights.py RemoteCLIP-ViT-B-32.pt --output weights/remoteclip.safetensors
-    python tools/convert_weights.py epoch_20.pt --model ViT-L-14 --activation quick_gelu --output mine.safetensors
-    python tools/convert_weights.py --list      # files whose architecture and activation are known by name
+examples:
+  sgovss convert RemoteCLIP-ViT-B-32.pt --output weights/remoteclip.safetensors
+  sgovss convert epoch_20.pt --model ViT-L-14 --activation quick_gelu --output mine.safetensors
+  sgovss convert --list
 
 Reads open_clip's state dicts and training checkpoints (RemoteCLIP, GeoRSCLIP, SkyCLIP), OpenAI's archives and the
-layout of Hugging Face's transformers. The result holds the weights alone; its metadata says what they came from and
-which activation they were trained with, which MODEL.CLIP.ACTIVATION 'auto' then follows.
+layout of Hugging Face's transformers. The output file holds only the weights. Its metadata holds their source and the
+activation they were trained with; MODEL.CLIP.ACTIVATION 'auto' uses the latter.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from open_clip.model import resize_pos_embed
@@ -29,21 +31,27 @@ from sgovss.files import atomic_path
 from sgovss.modeling.clip_layouts import State, Weights, read_weights
 from sgovss.modeling.clip_models import create_model, model_configuration
 from sgovss.modeling.image_encoder import CLIPImageEncoder
-from sgovss.modeling.known_weights import StatedActivation, find_known, known_families, stated_activation
+from sgovss.modeling.known_weights import Activation, StatedActivation, find_known, known_families, stated_activation
 
 POSITIONS = "visual.positional_embedding"
 
 
-def decide_activation(path: Path, layout: str, name: str, asked: str | None) -> StatedActivation:
-    """The activation the weights were trained with, and what says so.
+def decide_activation(path: Path, layout: str, name: str, asked: Activation | None) -> StatedActivation:
+    """Find the activation that the weights were trained with.
+
+    Args:
+        path: file of the weights.
+        layout: as in :class:`Weights`.
+        name: open_clip's name of the architecture.
+        asked: the activation that the user gave, or None.
 
     Raises:
-        InputError: nothing says it.
+        InputError: it is not known.
     """
     if asked:
         return StatedActivation(asked, "--activation")
     if layout == "openai":
-        return StatedActivation("quick_gelu", "OpenAI's own archives have it")
+        return StatedActivation("quick_gelu", "OpenAI's own archives use it")
     if stated := stated_activation(path):
         return stated
     if layout == "transformers" and (stated := _activation_in_config(path.with_name("config.json"))):
@@ -51,48 +59,53 @@ def decide_activation(path: Path, layout: str, name: str, asked: str | None) -> 
     if model_configuration(name).get("quick_gelu"):
         return StatedActivation("quick_gelu", f"open_clip's configuration of {name}")
     raise InputError(
-        f"{path}: tensors do not tell the activation they were trained with; give --activation quick_gelu if they stem "
-        "from OpenAI's weights, --activation gelu if from LAION's or from none"
+        f"{path}: the activation the weights were trained with is not known; give --activation quick_gelu if they are "
+        "fine-tuned from OpenAI's weights, --activation gelu if from LAION's or trained from scratch"
     )
 
 
 def _activation_in_config(path: Path) -> StatedActivation | None:
-    """What the config.json beside weights of transformers says; without a word there it is ``quick_gelu``."""
+    """Read the activation from the config.json of transformers beside the weights; its default is ``quick_gelu``."""
     if not path.is_file():
         return None
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         found = {config[tower].get("hidden_act", "quick_gelu") for tower in ("vision_config", "text_config")}
     except (ValueError, LookupError, AttributeError) as error:
-        raise InputError(f"{path}: no CLIP configuration of transformers; mend it or give --activation") from error
+        raise InputError(f"{path}: not a CLIP configuration of transformers; fix it or give --activation") from error
     if len(found) > 1 or not found <= {"gelu", "quick_gelu"}:
         raise InputError(f"{path}: open_clip has no CLIP with the activations {', '.join(sorted(found))}")
     return StatedActivation(found.pop(), f"hidden_act of {path.name}")
 
 
 def resize_positions(state: State, model: nn.Module, name: str, size: int | None, path: Path) -> str:
-    """Fit the image tower's positional embedding to the model's grid, in place, if that is asked for.
+    """Resize the image tower's positional embedding to the model's grid, in place.
 
     Args:
-        size: side of the images in pixels, as asked for, or None.
+        state: the weights.
+        model: the model that the weights are for.
+        name: open_clip's name of the model.
+        size: side of the images in pixels that the user gave, or None.
+        path: file of the weights, for messages.
 
     Returns:
-        What was done; nothing if there was nothing to do.
+        A description of the change; empty if none was needed.
 
     Raises:
-        InputError: the grid is another one and no size was asked for, or the tower has none.
+        InputError: the grids differ and no size was given, or the tower has no positional embedding.
     """
-    expected = getattr(model.visual, "positional_embedding", None)
+    visual: Any = model.visual
+    expected = getattr(visual, "positional_embedding", None)
     found = state.get(POSITIONS)
     if expected is None and size:
         raise InputError(f"--image-size: the image tower of {name} has no positional embedding to resize; leave it out")
     if expected is None or found is None or found.shape == expected.shape or found.shape[1:] != expected.shape[1:]:
         return ""
-    patch = model.visual.patch_size[0]
+    patch = visual.patch_size[0]
     before, after = (patch * math.isqrt(len(table) - 1) for table in (found, expected))
     if not size:
         raise InputError(
-            f"{path}: its positions are for images of {before} px, {name}'s for {after}; give the --model of that size "
+            f"{path}: its positions are for images of {before} px, {name}'s for {after}; give a --model of that size "
             f"(such as ViT-L-14-336), or --image-size {after} to resize them"
         )
     resize_pos_embed(state, model)
@@ -103,7 +116,7 @@ def check(state: State, model: nn.Module, name: str, path: Path) -> None:
     """Compare the tensors' names, shapes and values with the architecture's.
 
     Raises:
-        InputError: another architecture's, or incomplete, or with values that are no numbers.
+        InputError: the weights are another architecture's, incomplete, or not finite.
     """
     expected = model.state_dict()
     shapes = [
@@ -125,14 +138,14 @@ def check(state: State, model: nn.Module, name: str, path: Path) -> None:
             f"{missing[0]}; get the whole model's weights, image and text side"
         )
     if broken := [key for key, value in state.items() if not value.isfinite().all()]:
-        raise InputError(f"{path} is damaged: {broken[0]} holds values that are no numbers; copy it again")
+        raise InputError(f"{path} is damaged: {broken[0]} holds infinite or NaN values; copy the file again")
 
 
 def halve(state: State) -> State:
-    """Floating-point tensors in half precision.
+    """Convert floating-point tensors to half precision.
 
     Raises:
-        InputError: a value is too large for it.
+        InputError: a value is too large.
     """
     halved = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     if large := [key for key, value in halved.items() if not value.isfinite().all()]:
@@ -141,7 +154,7 @@ def halve(state: State) -> State:
 
 
 def convert(arguments: argparse.Namespace) -> str:
-    """Read, check and write; returns a report of what was found and done."""
+    """Read, check and write the weights; returns a report to print."""
     path, output = Path(arguments.weights), Path(arguments.output)
     if output.suffix != ".safetensors":
         raise InputError(f"--output: {output} must end in .safetensors")
@@ -151,14 +164,14 @@ def convert(arguments: argparse.Namespace) -> str:
     known = find_known(path)
     name = arguments.model or (known and known.model)
     if not name:
-        raise InputError(f"{path}: not known by its name (see --list); name its architecture with --model")
+        raise InputError(f"{path}: architecture not known by the file's name (see --list); give it with --model")
     activation = decide_activation(path, weights.layout, name, arguments.activation)
     model = build(name, activation.activation, arguments.image_size)
     resized = resize_positions(weights.state, model, name, arguments.image_size, path)
     check(weights.state, model, name, path)
     metadata = {
         "format": "pt",
-        "written_by": "tools/convert_weights.py",
+        "written_by": "sgovss convert",
         "source": path.name,
         "source_sha256": _sha256(path),
         "source_layout": weights.layout,
@@ -171,27 +184,32 @@ def convert(arguments: argparse.Namespace) -> str:
     with atomic_path(output) as partial:
         mode = partial.stat().st_mode
         save_file({key: value.contiguous() for key, value in state.items()}, partial, metadata)
-        partial.chmod(mode)  # safetensors leaves it to the owner alone, whatever the umask
+        partial.chmod(mode)  # safetensors ignores the umask: only the owner could read the file
     return report(weights, metadata, output, arguments.half)
 
 
 def build(name: str, activation: str, size: int | None) -> nn.Module:
-    """The model the weights are to fit, one that sgovss can take dense maps from.
+    """Build the model that the weights are for.
+
+    Args:
+        name: open_clip's name of it.
+        activation: ``gelu`` or ``quick_gelu``.
+        size: side of its images in pixels; None for the default.
 
     Raises:
-        InputError: no such model, or none with dense maps.
+        InputError: there is no such model, or sgovss cannot take dense feature maps from it.
     """
     vision = model_configuration(name)["vision_cfg"]
     patch = vision.get("patch_size") or 1
     if size is not None and (size <= 0 or size % patch):
-        raise InputError(f"--image-size: {size} is no positive multiple of {name}'s patch size {patch}")
+        raise InputError(f"--image-size: {size} is not a positive multiple of {name}'s patch size {patch}")
     model = create_model(name, activation, vision_cfg={**vision, "image_size": size} if size else vision)
     CLIPImageEncoder(visual=model.visual, tuning="none")
     return model
 
 
 def report(weights: Weights, metadata: dict[str, str], output: Path, half: bool) -> str:
-    """What was found and written, and the options that use it."""
+    """Describe the source, the output file, and the config options that use it."""
     values = sum(value.numel() for value in weights.state.values())
     lines = [
         f"{metadata['source']}: layout {weights.layout}, {len(weights.state)} tensors, {values / 1e6:,.1f} M values, "
@@ -207,7 +225,7 @@ def report(weights: Weights, metadata: dict[str, str], output: Path, half: bool)
 
 
 def list_known() -> str:
-    """Every published file that is known by its name."""
+    """Return the published files whose architecture and activation are known by name, as text."""
     lines = []
     for family, facts in known_families().items():
         lines += [family, *textwrap.wrap(f"{facts.where}: {facts.layout}", initial_indent="  ", subsequent_indent="  ")]
@@ -227,21 +245,23 @@ def _sha256(path: Path) -> str:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description="Convert published CLIP weights to one file for MODEL.CLIP.WEIGHTS.",
-        epilog="sgovss interpolates a ViT's positions to the image at run time, so it needs no --image-size; that is "
-        "for programs that do not.",
-    )
+    """Run ``sgovss convert``; returns its exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", nargs="?", help="the file to convert (.pt, .pth, .bin, .safetensors)")
     parser.add_argument("--output", help="the file to write (.safetensors)")
-    parser.add_argument("--model", help="open_clip's name of its architecture, unless it is known by the file's name")
-    parser.add_argument("--activation", choices=("gelu", "quick_gelu"), help="what it was trained with, if not known")
-    parser.add_argument("--image-size", type=int, help="resize the positional embedding to square images of this side")
+    parser.add_argument("--model", help="open_clip's name of the architecture, if it is not known by the file's name")
+    parser.add_argument(
+        "--activation", choices=("gelu", "quick_gelu"), help="activation the weights were trained with, if not known"
+    )
+    parser.add_argument("--image-size", type=int, help="resize the positional embedding to square images of this "
+                        "side, for other programs: sgovss resizes it at run time")  # fmt: skip
     parser.add_argument("--half", action="store_true", help="write half precision")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
     parser.add_argument("--trust-pickle", action="store_true", help="read a file that holds Python objects beside "
-                        "tensors, which can run any program as it is read: only of authors whom you trust")  # fmt: skip
-    parser.add_argument("--list", action="store_true", help="print the files that are known by name, and stop")
+                        "tensors; such a file can run any code, so trust its authors")  # fmt: skip
+    parser.add_argument(
+        "--list", action="store_true", help="print the files whose architecture and activation are known by name"
+    )
     arguments = parser.parse_args(argv)
     if arguments.list:
         print(list_known())

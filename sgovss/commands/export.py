@@ -1,22 +1,28 @@
-"""Export a model's image path, with text embeddings as an input, and check the file against the model.
+"""Export a model to ONNX or torch.export, with text embeddings as an input, and compare the file with the model.
 
-    python tools/export_model.py --config-file configs/sgovss_tiny.yaml --output model.onnx \\
-        --opts MODEL.WEIGHTS output/sgovss_tiny/model_inference.pth
-    python tools/export_model.py --format torch --output model.pt2 --config-file configs/sgovss_tiny.yaml
+examples:
+  sgovss export --config-file sgovss_tiny.yaml --output model.onnx \\
+      --opts MODEL.WEIGHTS output/sgovss_tiny/model_inference.pth
+  sgovss export --config-file sgovss_tiny.yaml --format torch --output model.pt2
 
-Images of any number and size, words and classes of any number: images (B, 3, H, W) float32 RGB in 0..255, embeddings
-(N, D) of the words, starts (T,) the row of each class's first word -> scores (B, T, H, W) in 0..1. All classes are
-computed at once, so memory grows with their number. Needs the extra onnx.
+inputs of the exported model:
+  images      (B, 3, H, W) float32, RGB, 0 to 255
+  embeddings  (N, D) float32, text embeddings of all class names and synonyms
+  starts      (T,) int64, index of each class's first embedding
+output:
+  scores      (B, T, H, W) float32, 0 to 1
 
-demo/demo.py --onnx runs an ONNX file. torch.export.load("model.pt2").module(check_guards=False) is the other kind, for
-sides larger than the encoder's stride; its guards are about the order of memory, which makes no difference to results.
+B, H, W, N and T are free. All classes are computed at once, so memory grows with T. ONNX needs the extra onnx.
+'sgovss segment --onnx' runs an ONNX file. Load the other format with
+torch.export.load("model.pt2").module(check_guards=False): the guards check only the memory layout, which does not
+change results. Its images must be larger than the encoder's stride.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -28,13 +34,14 @@ from sgovss.export.onnx_file import OPSET, OnnxImagePath, expect_packages, metad
 from sgovss.files import atomic_path
 from sgovss.inference.predictor import Predictor
 from sgovss.modeling.checkpoint import config_of
+from sgovss.modeling.meta_arch import SGOVSS
 
 _SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run ``sgovss export``; returns its exit status."""
     args = _parser().parse_args(argv)
     if args.output.suffix != _SUFFIXES[args.format]:
         raise InputError(f"--output {args.output}: a file of --format {args.format} ends in {_SUFFIXES[args.format]}")
@@ -46,38 +53,43 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def export(predictor: Predictor, kind: str, path: Path, size: int) -> None:
-    """Write the image path of a predictor's model to a file, checked; none is left if it is not equal.
+    """Write a predictor's model to a file, and check that the file gives the same scores.
 
     Args:
         predictor: on the CPU, in float32.
         kind: ``onnx`` or ``torch``.
-        path: the file.
-        size: see :func:`expect_equal`.
+        path: the file. It is not written if the scores differ.
+        size: side in pixels of the largest images that the file is checked with.
+
+    Raises:
+        InputError: the size is too small, or the scores differ.
     """
-    divisor = predictor.model.image_encoder.size_divisibility
+    model = predictor.model
+    assert isinstance(model, SGOVSS)
+    divisor = model.image_encoder.size_divisibility
     if size < 2 * divisor:
-        raise InputError(f"--size {size}: give at least {2 * divisor}, twice what the image encoder divides by")
-    program = trace(predictor.model)
-    metadata = metadata_of(predictor.model, _carried(predictor.cfg))
+        raise InputError(f"--size {size}: give at least {2 * divisor}, twice the image encoder's stride")
+    program = trace(model)
+    metadata = metadata_of(model, _embedded_config(predictor.cfg))
     with atomic_path(path) as partial:
         if kind == "onnx":
             write_onnx(program, metadata, partial)
-            run = OnnxImagePath(partial)
+            run: Callable[..., torch.Tensor] = OnnxImagePath(partial)
         else:
             torch.export.save(program, partial, extra_files={"sgovss.json": json.dumps(metadata)})
             run = torch.export.load(partial).module(check_guards=False)
-        difference = expect_equal(predictor.model, run, size, str(path))
+        difference = expect_equal(model, run, size, str(path))
     megabytes = path.stat().st_size / 2**20
-    what = f"ONNX, opset {OPSET}" if kind == "onnx" else f"torch.export, for sides above {divisor} pixels"
-    print(f"{path}: {megabytes:.1f} MB, {what}; batch, height, width, words and classes are free")
+    details = f"ONNX, opset {OPSET}" if kind == "onnx" else f"torch.export, for sides above {divisor} pixels"
+    print(f"{path}: {megabytes:.1f} MB, {details}; batch, height, width, words and classes are free")
     print(f"scores differ from the model's by {difference:.1e} at most (tolerance {TOLERANCE:g})")
 
 
-def _carried(cfg: CfgNode) -> CfgNode:
-    """The config to carry in the file: without the checkpoint, which is in it, but with CLIP's weights."""
+def _embedded_config(cfg: CfgNode) -> CfgNode:
+    """Return the config to store in the file: without the checkpoint, whose weights the file holds."""
     cfg = cfg.clone()
     if cfg.MODEL.WEIGHTS and cfg.MODEL.CLIP.WEIGHTS == "random":
-        # The checkpoint held them all; the text encoder's have to come from where they once came from.
+        # The file does not hold the text encoder, so its weights have to be loaded from their original source.
         cfg.MODEL.CLIP.WEIGHTS = config_of(cfg.MODEL.WEIGHTS).MODEL.CLIP.WEIGHTS
     cfg.MODEL.WEIGHTS = ""
     return cfg

@@ -1,10 +1,11 @@
-"""Turn a published dataset into what training reads: class ids from colours or raw values, tiles, splits.
+"""Convert a published dataset for training: colours or raw label values to class ids, large images to tiles.
 
-    python datasets/prepare.py loveda --source ~/downloads/LoveDA --root $DETECTRON2_DATASETS
-    python datasets/prepare.py my_dataset.yaml --source raw --root prepared --splits val
+examples:
+  sgovss prepare loveda --source ~/downloads/LoveDA --root $DETECTRON2_DATASETS
+  sgovss prepare my_dataset.yaml --source raw --root prepared --splits val
 
-The source, folders or zip archives, is only read. Run it again after an interruption and it goes on; run it once
-more and it finds everything done.
+The source (a folder or an archive) is only read. After an interruption, run the command again: it continues where it
+stopped.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ _SHOWN = 20
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns 0, or 1 if some image could not be prepared."""
+    """Run ``sgovss prepare``; returns 0, 1 if some images could not be prepared, or 2 if nothing could be done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", metavar="NAME", help="a dataset of sgovss, or the path of a dataset file")
-    parser.add_argument("--source", required=True, type=Path, help="folder, or zip archive, of the published data")
-    parser.add_argument("--root", type=Path, help="where the dataset's folder goes; default $DETECTRON2_DATASETS")
-    parser.add_argument("--splits", nargs="+", help="default: all that the source has")
+    parser.add_argument("dataset", metavar="NAME", help="a dataset of sgovss, or the path of a dataset's YAML file")
+    parser.add_argument("--source", required=True, type=Path, help="folder or archive with the published data")
+    parser.add_argument("--root", type=Path, help="parent of the dataset's folder; default $DETECTRON2_DATASETS")
+    parser.add_argument("--splits", nargs="+", help="default: all splits found in the source")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes; default: all cores")
     args = parser.parse_args(argv)
     spec = find_specification(args.dataset)
@@ -53,22 +54,31 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _preparations(
     spec: DatasetSpecification, source: RawFiles, root: Path | None, splits: Sequence[str] | None
 ) -> list[SplitPreparation]:
-    """Of the splits asked for, or of those the source has, all found before the first file is written."""
+    """Find the files of all requested splits before the first file is written.
+
+    Args:
+        splits: names of splits; by default those that the source has.
+
+    Raises:
+        InputError: the dataset needs no preparation, or a split is unknown or not in the source.
+    """
     if spec.preparation is None:
         raise InputError(
-            f"{spec.name}: its file says no 'preparation'. {spec.notes or ''} Training reads "
+            f"{spec.name}: its file has no 'preparation'. {spec.notes or ''} Training reads "
             f"{', '.join(f'{name}: {part.images[0]} and {part.labels[0]}' for name, part in spec.splits.items())}"
         )
     for name in splits or ():
         if name not in spec.preparation.splits:
-            raise InputError(f"--splits: {spec.name} has no raw split '{name}'; {', '.join(spec.preparation.splits)}")
+            raise InputError(
+                f"--splits: {spec.name} has no raw split '{name}'; there are {', '.join(spec.preparation.splits)}"
+            )
     all_splits = [SplitPreparation(spec, name, source, root) for name in splits or spec.preparation.splits]
-    # Archives are often downloaded one by one.
+    # A download may be incomplete: archives are often fetched one by one.
     found = [preparation for preparation in all_splits if preparation.pairs]
     for preparation in all_splits:
         if preparation not in found:
             problem = (
-                f"{source.source}: nothing here is {spec.name}_{preparation.split}; expected {preparation.expected}"
+                f"{source.source}: no files of {spec.name}_{preparation.split} here; expected {preparation.expected}"
             )
             if splits or not found:
                 raise InputError(f"{problem} (source of the data: {spec.source})")

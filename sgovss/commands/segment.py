@@ -257,7 +257,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     model = parser.add_mutually_exclusive_group(required=True)
     model.add_argument("--config-file", metavar="FILE", help="a config, or the name of one of sgovss")
-    model.add_argument("--onnx", type=Path, metavar="FILE", help="a model of tools/export_model.py (extra onnx)")
+    model.add_argument("--onnx", type=Path, metavar="FILE", help="a model of 'sgovss export' (extra onnx)")
     parser.add_argument(
         "--input", required=True, nargs="+", metavar="PATH", help="images and rasters, or folders of them"
     )

@@ -1,7 +1,8 @@
-"""Train and evaluate sgovss.
+"""Train a model and evaluate it; or, with --eval-only, evaluate a checkpoint.
 
-python train_net.py --config-file configs/sgovss_tiny.yaml
-python train_net.py --config-file configs/dubai_tiny.yaml --eval-only MODEL.WEIGHTS output/model_final.pth
+examples:
+  sgovss train --config-file sgovss_tiny.yaml
+  sgovss train --config-file dubai_tiny.yaml --eval-only MODEL.WEIGHTS output/model_final.pth
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from sgovss.files import sole_run
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run ``sgovss train``; returns its exit status."""
     args = argument_parser(__doc__).parse_args(argv)
     cfg = prepare_config(args)
-    # The other machines write to the first one's folder.
+    # Only the first machine locks the output folder; the others write to the same one.
     with nullcontext() if args.machine_rank else sole_run(cfg.OUTPUT_DIR):
         start(cfg, args)
     return 0

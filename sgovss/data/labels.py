@@ -152,7 +152,7 @@ def read_values(path: str | Path) -> np.ndarray:
             return np.asarray(image)
         raise InputError(
             f"{path}: label image of mode {image.mode}, expected one channel of class values; convert colours with "
-            "datasets/prepare.py"
+            "'sgovss prepare'"
         )
 
 

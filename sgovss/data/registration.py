@@ -96,7 +96,7 @@ def how_to_get(name: str) -> str | None:
     made = (
         {part for name in spec.preparation.splits for part in spec.splits[name].images} if spec.preparation else set()
     )
-    prepare = f"python datasets/prepare.py {spec.name} --source DOWNLOADS"
+    prepare = f"sgovss prepare {spec.name} --source DOWNLOADS"
     prepare = prepare if set(absent) <= made else f"see the notes in {spec.name}.yaml"
     return f"{name} is not in {folder}; source: {spec.source or 'not known'}; then: {prepare}"
 

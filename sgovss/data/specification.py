@@ -121,7 +121,7 @@ class RawSplitSpecification(_Model):
 
 
 class PreparationSpecification(_Model):
-    """How ``datasets/prepare.py`` turns the published archive into the images and labels of the splits.
+    """How ``sgovss prepare`` turns the published archive into the images and labels of the splits.
 
     Attributes:
         labels: ``colors`` (RGB masks), ``pure_colors`` (the same, after each channel became 0 or 255, whichever is

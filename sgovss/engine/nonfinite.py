@@ -69,7 +69,7 @@ class NonFiniteGuard:
             safer = "" if setting.startswith("float32") else ", train in float32 (SOLVER.AMP.ENABLED False)"
             raise InputError(
                 f"training stopped at step {step}: in {self.in_a_row} steps in a row loss or gradient was not finite; "
-                f"the last: {found}; {setting}. Look at these images (datasets/check.py){safer} or lower "
+                f"the last: {found}; {setting}. Look at these images ('sgovss check'){safer} or lower "
                 "SOLVER.BASE_LR; --resume goes on from the last checkpoint"
             )
         return False

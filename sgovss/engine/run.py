@@ -1,4 +1,4 @@
-"""Training and evaluation as train_net.py runs them, in each process."""
+"""Training and evaluation as ``sgovss train`` runs them, in each process."""
 
 from __future__ import annotations
 

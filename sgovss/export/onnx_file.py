@@ -89,7 +89,7 @@ class OnnxImagePath:
 
         self.path = Path(path)
         if not self.path.is_file():
-            raise InputError(f"{path}: no such file; tools/export_model.py writes ONNX files")
+            raise InputError(f"{path}: no such file; 'sgovss export' writes ONNX files")
         options = onnxruntime.SessionOptions()
         # It has threads of its own, which should be as many as torch's.
         options.intra_op_num_threads = torch.get_num_threads()
@@ -103,7 +103,7 @@ class OnnxImagePath:
         found = self._session.get_modelmeta().custom_metadata_map
         self.metadata = {key.removeprefix(_PREFIX): value for key, value in found.items() if key.startswith(_PREFIX)}
         if "config" not in self.metadata:
-            raise InputError(f"{path}: an ONNX model, but not one that tools/export_model.py wrote")
+            raise InputError(f"{path}: an ONNX model, but not one that 'sgovss export' wrote")
 
     def __call__(self, images: torch.Tensor, embeddings: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W), (N, D) and (T,) -> scores (B, T, H, W); see :meth:`ImagePath.forward`."""

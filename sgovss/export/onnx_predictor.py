@@ -56,7 +56,7 @@ class OnnxPredictor(Predictor):
     file names.
 
     Args:
-        path: written by tools/export_model.py.
+        path: written by ``sgovss export``.
         options: alternating config keys and values on top of the config in the file.
 
     Raises:

@@ -44,7 +44,7 @@ class Predictor:
     Args:
         config: a config, its file, or the name of one that comes with sgovss (``sgovss_tiny.yaml``); None
             takes the one that ``weights`` carries.
-        weights: a checkpoint of train_net.py; None takes MODEL.WEIGHTS of the config, and if that is
+        weights: a checkpoint of ``sgovss train``; None takes MODEL.WEIGHTS of the config, and if that is
             empty too, CLIP as it is, without any fine-tuning.
         options: alternating config keys and values on top of the file.
         precision: ``float32``, ``bfloat16``, or ``auto`` for bfloat16 where the device computes in it; default

@@ -46,7 +46,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"MODEL.WEIGHTS: no file {path}; give a checkpoint written by train_net.py")
+        raise InputError(f"MODEL.WEIGHTS: no file {path}; give a checkpoint written by 'sgovss train'")
     try:
         content = read_file(path)
     except DamagedCheckpointError as error:

@@ -96,7 +96,7 @@ def create_tokenizer(name: str) -> Tokenizer:
 def activation_of(name: str, weights: str) -> str:
     """The activation that weights were trained with, as far as can be known: ``quick_gelu``, ``gelu`` or ``auto``.
 
-    A tag of open_clip's says it, and so does a file of ``tools/convert_weights.py``; OpenAI's own archives
+    A tag of open_clip's says it, and so does a file of ``sgovss convert``; OpenAI's own archives
     have OpenAI's; published files are known by their names. Of any other state dict nobody can tell, and
     the model's configuration decides.
 
@@ -154,7 +154,7 @@ def load_weights_file(model: nn.Module, path: Path) -> None:
     except pickle.UnpicklingError as error:
         raise InputError(
             f"MODEL.CLIP.WEIGHTS: {path} is damaged, or holds more than tensors, which could run any program when read "
-            "and is not; copy it again, or see tools/convert_weights.py --trust-pickle"
+            "and is not; copy it again, or see 'sgovss convert --trust-pickle'"
         ) from error
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"MODEL.CLIP.WEIGHTS: {path}: {_mismatch(error)}") from error

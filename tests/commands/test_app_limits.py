@@ -78,7 +78,7 @@ def test_nothing_is_written_not_even_a_large_upload(client, written, tmp_path):
 @pytest.mark.parametrize(
     ("side", "message"),
     [
-        (10_000, "black.png: 10000 x 10000 pixels are too many for this page; use demo/demo.py"),
+        (10_000, "black.png: 10000 x 10000 pixels are too many for this page; use 'sgovss segment'"),
         (20_000, "black.png: cannot read this image (more than 178,956,970 pixels; cut it into tiles)"),
     ],
 )

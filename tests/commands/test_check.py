@@ -1,4 +1,4 @@
-"""datasets/check.py, run as its command, and a dataset that nothing but its YAML file tells of."""
+"""Tests of ``sgovss check``, and of a dataset that is defined by its YAML file alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sgovss.data.specification_file import load_specification
 
 @pytest.fixture
 def prepared(load_script, published, write_published, tmp_path, capsys):
-    """The folder of a prepared dataset, its whole images as JPEG."""
+    """The folder of a prepared dataset with whole images as JPEG."""
     write_published({"image_suffix": ".jpg"}, tile=None, stride=None)
     argv = [str(published.file), "--source", str(published.source), "--root", str(tmp_path), "--workers", "1"]
     assert import_module("sgovss.commands.prepare").main(argv) == 0
@@ -27,7 +27,7 @@ def prepared(load_script, published, write_published, tmp_path, capsys):
 
 @pytest.fixture
 def check(load_script, published, tmp_path, capsys):
-    """Runs the command; returns status and output."""
+    """A function that runs the command and returns its status and output."""
     script = import_module("sgovss.commands.check")
 
     def run(*options: str) -> tuple[int, str]:
@@ -128,7 +128,7 @@ def test_a_split_of_another_name(load_script, published, write_published, capsys
 
 
 def test_one_file_is_all_a_dataset_needs(load_script, published, write_published, tmp_path, monkeypatch, capsys):
-    """From the archive to scores: prepare, check, two steps of training, evaluation; no line of Python."""
+    """From the archive to scores: prepare, check, two steps of training, evaluation."""
     file = write_published()
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "root"))
     root = ["--workers", "1", "--root", str(tmp_path / "root")]

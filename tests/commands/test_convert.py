@@ -1,4 +1,4 @@
-"""Published weights become one file that MODEL.CLIP.WEIGHTS takes."""
+"""Tests of ``sgovss convert``."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ MODELS = {
 
 @pytest.fixture(autouse=True)
 def small_models(monkeypatch):
-    """open_clip's names stand for small architectures."""
+    """Make open_clip's names stand for small architectures."""
     monkeypatch.setattr(open_clip, "get_model_config", lambda name: json.loads(json.dumps(MODELS[name])))
 
 
 @pytest.fixture
 def convert(load_script, tmp_path, capsys):
-    """Runs the tool; returns its exit status, and what it printed or its error."""
+    """A function that runs the command and returns its exit status, and its output or error."""
     tool = import_module("sgovss.commands.convert")
 
     def run(source, *options, output="converted.safetensors"):
@@ -102,7 +102,7 @@ def test_half_precision_halves_the_file_and_loads_into_single(tmp_path, convert)
     sizes = [(tmp_path / name).stat().st_size for name in ("half.safetensors", "converted.safetensors")]
     assert sizes[0] < 0.51 * sizes[1]
     modes = {(tmp_path / name).stat().st_mode for name in ("half.safetensors", "RemoteCLIP-ViT-B-32.pt")}
-    assert len(modes) == 1  # readable by whoever could read the source
+    assert len(modes) == 1  # the permissions of the source
     state = load_clip("small", str(tmp_path / "half.safetensors")).state_dict()
     assert all(torch.equal(value, clip.state_dict()[key].half().float()) for key, value in state.items())
 
@@ -127,7 +127,7 @@ def test_resized_positions_are_those_of_open_clip(tmp_path, convert):
 
 @torch.no_grad()
 def test_the_tower_at_another_size_sees_what_resized_weights_show(tmp_path, convert):
-    """So that a file needs no resizing for sgovss."""
+    """sgovss resizes positions at run time, so a file needs no resizing."""
     bare(small_clip(), tmp_path / "RemoteCLIP-ViT-B-32.pt")
     convert(tmp_path / "RemoteCLIP-ViT-B-32.pt", "--image-size", "96")
     resized = load_clip("large", str(tmp_path / "converted.safetensors"))
@@ -151,9 +151,9 @@ MISTAKES = {
     "wide": (("--model", "wide"), r"mine\.pt is not wide: \d+ tensors of another shape, 0 unknown.* is \(.*--model"),
     "deep": (("--model", "deep"), r"mine\.pt is incomplete: 12 of deep's \d+ tensors are missing, the first transf"),
     "resnet": (("--model", "RN50"), r"no dense maps can be taken from a ModifiedResNet"),
-    "unnamed": ((), r"mine\.pt: not known by its name \(see --list\); name its architecture with --model"),
-    "patch": (("--model", "small", "--image-size", "65"), r"--image-size: 65 is no positive multiple of .* 16"),
-    "zero": (("--model", "small", "--image-size", "0"), r"--image-size: 0 is no positive multiple"),
+    "unnamed": ((), r"mine\.pt: architecture not known by the file's name \(see --list\); give it with --model"),
+    "patch": (("--model", "small", "--image-size", "65"), r"--image-size: 65 is not a positive multiple of .* 16"),
+    "zero": (("--model", "small", "--image-size", "0"), r"--image-size: 0 is not a positive multiple"),
 }
 
 
@@ -171,7 +171,7 @@ def test_a_wrong_architecture_is_one_line(tmp_path, convert, case):
 def test_an_unknown_activation_has_to_be_named(tmp_path, convert):
     bare(small_clip(), tmp_path / "mine.pt")
     status, error = convert(tmp_path / "mine.pt", "--model", "small")
-    assert (status, "give --activation quick_gelu if they stem from OpenAI's weights" in error) == (2, True)
+    assert (status, "give --activation quick_gelu if they are fine-tuned from OpenAI's weights" in error) == (2, True)
     status, report = convert(tmp_path / "mine.pt", "--model", "small-quickgelu")
     assert (status, "activation quick_gelu (open_clip's configuration" in report) == (0, True)
 
@@ -195,7 +195,7 @@ def test_values_that_cannot_be_right_are_refused(tmp_path, convert, value, optio
 
 
 def test_python_objects_are_read_only_if_trusted(tmp_path, convert):
-    """As of a training that saved its arguments with the weights."""
+    """Such as the arguments of a training run, saved with the weights."""
     clip = small_clip()
     content = {"state_dict": clip.state_dict(), "args": argparse.Namespace(lr=1e-4)}
     torch.save(content, tmp_path / "RemoteCLIP-ViT-B-32.pt")

@@ -1,4 +1,4 @@
-"""tools/export_model.py, and the demo on the file that it writes."""
+"""Tests of ``sgovss export``, and of ``sgovss segment`` with the exported file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Files(NamedTuple):
 
 @pytest.fixture(scope="module")
 def files(predictor, checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """A checkpoint and what the command makes of it."""
+    """A checkpoint and the file that the command exports from it."""
     folder = tmp_path_factory.mktemp("model")
     files = Files(folder / "model.pth", folder / "export" / "model.onnx")
     cfg = predictor.cfg.clone()
@@ -58,14 +58,14 @@ def run(script: Path, *arguments: object) -> subprocess.CompletedProcess:
 
 @pytest.mark.slow
 def test_the_demo_gives_the_same_labels_from_onnx_and_from_the_checkpoint(files: Files, checkout: Path, tmp_path: Path):
-    """Photographs and, where its libraries are there, a scene in windows."""
+    """Photographs and, if the extra geo is installed, a raster in windows."""
     (tmp_path / "images").mkdir()
     for name, size in (("a.png", (96, 96)), ("b.jpg", (70, 131)), ("c.tif", (150, 180))):
         image = generate_image(7, size=256, style="b").image[: size[0], : size[1]]
         Image.fromarray(image).save(tmp_path / "images" / name)
     more = ["--input", tmp_path / "images", "--vocabulary", WORDS, "--background", "ground"]
     windows = ["TEST.SCENE.WINDOW", "96", "TEST.SCENE.STRIDE", "64"]
-    torch_model = ["--config-file", "sgovss_tiny.yaml", "--precision", "float32"]  # the file's own precision
+    torch_model = ["--config-file", "sgovss_tiny.yaml", "--precision", "float32"]  # the precision of the file
     for name, model in (
         ("onnx", ["--onnx", files.onnx, "--opts"]),
         ("torch", [*torch_model, "--opts", "MODEL.WEIGHTS", files.checkpoint]),
@@ -76,7 +76,7 @@ def test_the_demo_gives_the_same_labels_from_onnx_and_from_the_checkpoint(files:
     assert len(labels) == 3
     for file in labels:
         found, expected = (np.asarray(Image.open(tmp_path / name / file)) for name in ("onnx", "torch"))
-        # Where two words score alike but for rounding, either is right.
+        # If two classes have equal scores up to rounding, both are right.
         assert (found != expected).mean() < 1e-3
         assert len(np.unique(expected)) > 1
     assert json.loads((tmp_path / "onnx" / "run.json").read_text())["model"] == str(files.onnx)
@@ -99,7 +99,7 @@ def test_predictors_agree(files: Files, view: tuple[str, ...]):
 
 @pytest.fixture
 def script(load_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, predictor) -> ModuleType:
-    """The command without its slow parts: the model is there already, and files hold nothing."""
+    """The command without its slow parts: the model is loaded already, and files have no content."""
     script = import_module("sgovss.commands.export")
     monkeypatch.setattr(script, "Predictor", lambda *_, **__: predictor)
     monkeypatch.setattr(script, "trace", lambda model: None)

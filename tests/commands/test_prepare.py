@@ -1,4 +1,4 @@
-"""datasets/prepare.py, run as its command: what it writes, and what interrupts it."""
+"""Tests of ``sgovss prepare``: its output, and how it handles interruptions and wrong input."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WHOLE = {"tile": None, "stride": None}
 
 @pytest.fixture
 def prepare(load_script, published, tmp_path, capsys):
-    """Runs the command; returns status, output and errors."""
+    """A function that runs the command and returns its status, output and errors."""
     script = import_module("sgovss.commands.prepare")
 
     def run(*options: str, source: Path | None = None) -> tuple[int, str, str]:
@@ -35,7 +35,7 @@ def prepare(load_script, published, tmp_path, capsys):
 
 
 def files(folder: Path) -> dict[str, str]:
-    """Path below the folder -> digest, without journals."""
+    """Return the digest of each file by its path below the folder, without journals."""
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and JOURNALS not in path.parts]
     return {path.relative_to(folder).as_posix(): hashlib.md5(path.read_bytes()).hexdigest() for path in paths}
 
@@ -109,7 +109,7 @@ def test_an_interrupted_run_goes_on(prepare, write_published, tmp_path):
     _, summary, _ = prepare()
     whole = files(tmp_path / "root")
     journal = tmp_path / "root/shore" / JOURNALS / "shore_train.jsonl"
-    # As a crash leaves it: one line cut off, one pair without its line, one file gone.
+    # After a crash: one line cut off, one pair without its line, one file missing.
     lines = journal.read_text().splitlines()
     journal.write_text("\n".join([*lines[:3], lines[3][:20]]))
     (tmp_path / "root/shore/train/images/a_0_0_64_0_64.png").unlink()
@@ -139,7 +139,7 @@ def test_another_download_is_prepared_anew(prepare, published, write_published, 
 @pytest.mark.parametrize("orientation", [3, 6])
 @pytest.mark.parametrize("tiled", [False, True])
 def test_turned_photographs_are_refused(prepare, published, write_published, orientation, tiled):
-    """Training would turn them; whether the label was drawn on the turned picture, nobody can tell."""
+    """Training would turn them, but it is not known whether the label belongs to the turned image."""
     write_published({}, **({} if tiled else WHOLE)) if tiled else write_published({"image_suffix": ".jpg"}, **WHOLE)
     photo = published.source / "train/a/pictures/0.jpg"
     image = Image.open(photo)
@@ -224,10 +224,10 @@ def test_a_split_that_was_not_downloaded_is_left_out(prepare, published, write_p
     (published.source / "val.zip").unlink()
     status, out, _ = prepare()
     assert status == 0
-    assert "left out: " in out and "nothing here is shore_val; expected labels val/{*}/masks/{*}.png" in out
+    assert "left out: " in out and "no files of shore_val here; expected labels val/{*}/masks/{*}.png" in out
     status, _, error = prepare("--splits", "val")
     assert status == 2
-    assert "nothing here is shore_val" in error and "(source of the data: drawn by a test)" in error
+    assert "no files of shore_val here" in error and "(source of the data: drawn by a test)" in error
 
 
 def test_nothing_is_there_at_all(prepare, write_published, tmp_path):
@@ -235,7 +235,7 @@ def test_nothing_is_there_at_all(prepare, write_published, tmp_path):
     (tmp_path / "empty").mkdir()
     status, _, error = prepare(source=tmp_path / "empty")
     assert status == 2
-    assert "nothing here is shore_train" in error
+    assert "no files of shore_train here" in error
 
 
 def test_lossy_storage_is_refused(prepare, write_published):
@@ -307,7 +307,7 @@ def test_unknown_names(load_script, tmp_path, capsys):
     assert main(["loveda", "--source", str(tmp_path), "--splits", "test"]) == 2
     assert "--splits: loveda has no raw split 'test'" in capsys.readouterr().err
     assert main(["generated_scenes", "--source", str(tmp_path)]) == 2
-    assert "generated_scenes: its file says no 'preparation'" in capsys.readouterr().err
+    assert "generated_scenes: its file has no 'preparation'" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -341,6 +341,6 @@ def test_memory_does_not_grow_with_the_number_of_images(published, write_publish
         assert status == 0, done.stderr
         peaks.append((own, of_children))
     assert len(list((tmp_path / "10000/shore/train/labels").iterdir())) == 10_002
-    # The list of files is the one thing that grows: some hundred bytes an image.
+    # Only the list of files grows, by a few hundred bytes an image.
     assert peaks[1][0] < 1.15 * peaks[0][0]
     assert peaks[1][1] < 1.15 * peaks[0][1]

@@ -1,4 +1,4 @@
-"""Training and evaluation as a user runs them: outputs, resuming, and what is said when input is wrong."""
+"""Tests of ``sgovss train``: its outputs, resuming, and the messages about wrong input."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.engine.training import CONFIG, assert_same_training, metrics_of, opti
 
 
 def run_command(arguments: list[str], checkout: Path) -> subprocess.CompletedProcess:
-    """The command as a process of its own, from another folder."""
+    """Run train_net.py as a process in another folder."""
     return subprocess.run(
         [sys.executable, str(checkout / "train_net.py"), *arguments],
         capture_output=True,
@@ -83,7 +83,7 @@ def test_a_run_killed_between_its_last_two_files_gets_the_last(run_options):
 
 
 def test_a_longer_run_goes_on_from_a_finished_one(run_options, tmp_path):
-    """With a constant rate it ends as if it had been as long from the start; research.ablation relies on it."""
+    """With a constant learning rate the result equals that of one long run; research.ablation relies on it."""
     whole = tmp_path / "whole"
     constant = {"SOLVER__LR_SCHEDULER_NAME": "WarmupMultiStepLR", "SOLVER__STEPS": "()", "SOLVER__WARMUP_ITERS": 0}
     options = options_of(run_options, **constant)
@@ -112,7 +112,7 @@ def test_evaluation_only_scores_a_checkpoint_of_either_kind(run_options, capsys)
         assert train_net.main([*CONFIG, "--eval-only", *changed]) == 0
         scores = json.loads((output / weights[:-4] / "evaluation" / "fields_test.json").read_text())
         assert scores["mIoU"] == pytest.approx(trained["mIoU"], abs=1e-6)
-    # Another seed gives other random base weights, and the checkpoint knows its own.
+    # Another seed gives other random weights of CLIP; the checkpoint must restore its own.
     changed = options_of(run_options, MODEL__WEIGHTS=output / "model_final.pth", SEED=7)
     assert train_net.main([*CONFIG, "--eval-only", *changed]) == 2
     assert re.search(r"was trained from 'random' \(SHA-256", capsys.readouterr().err)
@@ -125,7 +125,7 @@ def test_images_without_labels_are_trained_on_if_there_is_a_twin(run_options, tm
     options = options_of(run_options, DATASETS__UNLABELLED=f"['{folder}']", DATASETS__UNLABELLED_SHARE="0.5")
     assert train_net.main([*CONFIG, *options]) == 0
     assert "2 images with labels, 1 without" in (output_of(run_options) / "log.txt").read_text()
-    shutil.rmtree(folder)  # without a twin nobody asks for them
+    shutil.rmtree(folder)  # without a frozen encoder they are not needed
     plain = tmp_path / "plain"
     options = options_of(options, MODEL__SGOVSS__COMPENSATION__ENABLED="False", OUTPUT_DIR=plain)
     assert train_net.main([*CONFIG, *options]) == 0
@@ -316,7 +316,7 @@ def test_no_config_and_wrong_config_file(tmp_path, capsys):
 
 @pytest.mark.parametrize(("size", "expected"), [(0, 0.5), (48, 0.25)])
 def test_the_checkpoint_knows_the_distance_of_what_it_was_trained_on(run_options, size, expected):
-    """The images have 0.5 m a pixel and 24 pixels on their shorter side; training may resize them."""
+    """The images have a GSD of 0.5 m and 24 pixels on their shorter side; training may resize them."""
     changes = {"INPUT__MIN_SIZE_TRAIN": f"({size},)", "INPUT__CROP__SIZE": "[24,24]", "SOLVER__MAX_ITER": "1"}
     options = options_of(run_options, INPUT__GROUND_SAMPLE_DISTANCE="0.0", **changes)
     assert train_net.main([*CONFIG, *options]) == 0

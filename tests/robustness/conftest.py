@@ -59,13 +59,14 @@ def run_processes(places: dict[str, tuple[Case, Path]]) -> dict[str, Outcome]:
         places: name to a case and its empty folder.
     """
     with contextlib.ExitStack() as stack:
-        jobs: dict[str, dict[str, list[str]]] = {script: {} for script in COMMANDS.values()}
+        jobs: dict[str, dict[str, list[str]]] = {name: {} for name in COMMANDS}
         for case, folder in places.values():
             argv = [str(part) for part in case.build(Place(folder, stack))]
-            jobs[COMMANDS[case.command]][str(folder)] = argv
+            jobs[case.command][str(folder)] = argv
         servers = []
-        for script, argvs in jobs.items():
-            command = [sys.executable, str(Path(__file__).with_name("forked.py")), str(CHECKOUT / script)]
+        for name, argvs in jobs.items():
+            forked = str(Path(__file__).with_name("forked.py"))
+            command = [sys.executable, forked, str(CHECKOUT / COMMANDS[name]), MODULES[name]]
             servers.append(subprocess.Popen(command, stdin=subprocess.PIPE, text=True, env=_environment()))
             servers[-1].stdin.write(json.dumps(argvs))
             servers[-1].stdin.close()

@@ -1,6 +1,6 @@
-"""A command's script is imported once, then run in a new process for each of many argument lists.
+"""A command's script and module are imported once, then run in a new process for each of many argument lists.
 
-    python forked.py demo/demo.py < jobs.json
+    python forked.py demo/demo.py sgovss.commands.segment < jobs.json
 
 The jobs are an object of folder -> arguments. Beside each folder, files of its name with .out, .err and .status hold
 what the process wrote to its streams, and its exit status.
@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import traceback
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -45,6 +46,7 @@ def run(script: ModuleType, folder: str, argv: list[str]) -> None:
 
 def main() -> None:
     script = load(sys.argv[1])
+    import_module(sys.argv[2])
     for folder, argv in json.load(sys.stdin).items():
         child = os.fork()
         if child == 0:

@@ -1,4 +1,4 @@
-"""What make demo demands of its own result."""
+"""Tests of the scores that ``make demo`` requires."""
 
 from __future__ import annotations
 

@@ -243,7 +243,7 @@ CASES: list[Case] = [
         "published data that are another data set's",
         "prepare",
         lambda place: place.prepare(source=archive(place, {"readme.txt": b""}).parent),
-        "…/download: nothing here is shore_train; expected labels m/{*}.png and images p/{*}.png, in folders or zip "
+        "…/download: no files of shore_train here; expected labels m/{*}.png and images p/{*}.png, in folders or zip "
         "archives (source of the data: None)",
     ),
     refused(
@@ -263,7 +263,7 @@ CASES: list[Case] = [
         "archive whose members' names climb out of any folder",
         "prepare",
         climbing,
-        "…/download: nothing here is shore_train; expected labels m/{*}.png and images p/{*}.png, in folders or zip "
+        "…/download: no files of shore_train here; expected labels m/{*}.png and images p/{*}.png, in folders or zip "
         "archives (source of the data: None)",
         proves=nothing_elsewhere,
     ),

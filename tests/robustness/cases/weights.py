@@ -70,7 +70,7 @@ CASES: list[Case] = [
         "checkpoint that is not there",
         "train_net",
         fine_tuned(lambda place: place.folder / "none.pth"),
-        "MODEL.WEIGHTS: no file …/none.pth; give a checkpoint written by train_net.py",
+        "MODEL.WEIGHTS: no file …/none.pth; give a checkpoint written by 'sgovss train'",
     ),
     refused(
         "checkpoint of zero bytes",
@@ -136,7 +136,7 @@ CASES: list[Case] = [
         "train_net",
         clip(lambda place: clip_file(place, hook=Shell(place.folder / "trace"))),
         f"MODEL.CLIP.WEIGHTS: …/clip.pt is {_PICKLED}, which could run any program when read and is not; copy it "
-        "again, or see tools/convert_weights.py --trust-pickle",
+        "again, or see 'sgovss convert --trust-pickle'",
         proves=no_trace,
     ),
     refused(
@@ -144,7 +144,7 @@ CASES: list[Case] = [
         "train_net",
         clip(program),
         f"MODEL.CLIP.WEIGHTS: …/clip.pt is {_PICKLED}, which could run any program when read and is not; copy it "
-        "again, or see tools/convert_weights.py --trust-pickle",
+        "again, or see 'sgovss convert --trust-pickle'",
         proves=no_trace,
     ),
 ]
