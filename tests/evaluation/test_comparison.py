@@ -131,7 +131,7 @@ def test_train_net_evaluates_what_is_there_and_names_the_rest(benchmark, tmp_pat
     assert content["published"][0]["values"] == {"LoveDA": 40.0}
     text = (tmp_path / "output/comparison.md").read_text()
     assert text in out
-    assert "- this run: tiny, no fine-tuned weights, CLIP as it is (random), templates 'remote_sensing'" in text
+    assert "- this run: tiny, not fine-tuned, CLIP weights 'random', templates 'remote_sensing'" in text
     assert "| Peer [1]" in text and "- not evaluated: loveda_val is not in" in text
 
 
