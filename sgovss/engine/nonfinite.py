@@ -74,7 +74,7 @@ class NonFiniteGuard:
             safer = "" if setting.startswith("float32") else ", train in float32 (SOLVER.AMP.ENABLED False)"
             raise InputError(
                 f"training stopped at step {step}: the loss or the gradient of {self.in_a_row} steps in a row was not "
-                f"finite; the last: {found}; {setting}. Look at these images (datasets/check.py){safer} or lower "
+                f"finite; the last: {found}; {setting}. Look at these images ('sgovss check'){safer} or lower "
                 "SOLVER.BASE_LR; --resume continues from the last checkpoint"
             )
         return False
