@@ -54,8 +54,8 @@ class TrainingStream(IterableDataset):
         worker = get_worker_info()
         turn, workers = (worker.id, worker.num_workers) if worker else (0, 1)
         for position, index in enumerate(self._indices()):
-            ours = position >= self.start and position % self.processes == self.rank
-            if ours and (position - self.start) // self.batch % workers == turn:
+            mine = position >= self.start and position % self.processes == self.rank
+            if mine and (position - self.start) // self.batch % workers == turn:
                 yield self.records[index], derived_seed(self.seed, Purpose.SAMPLE, position)
 
     def _indices(self) -> Iterator[int]:
