@@ -73,7 +73,7 @@ class NonFiniteGuard:
         if self.in_a_row >= self.patience:
             safer = "" if setting.startswith("float32") else ", train in float32 (SOLVER.AMP.ENABLED False)"
             raise InputError(
-                f"training stopped at step {step}: the loss or the gradient of {self.in_a_row} steps in a row was not "
+                f"training stopped at step {step}: in {self.in_a_row} steps in a row the loss or the gradient was not "
                 f"finite; the last: {found}; {setting}. Look at these images ('sgovss check'){safer} or lower "
                 "SOLVER.BASE_LR; --resume continues from the last checkpoint"
             )
