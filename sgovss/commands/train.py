@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-from sgovss.engine.run import argument_parser, prepare_config, start
+from sgovss.engine.launch import start
+from sgovss.engine.preparation import argument_parser, prepare_config
 from sgovss.errors import command
 from sgovss.files import sole_run
 

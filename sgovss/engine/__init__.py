@@ -1,3 +1,3 @@
-"""Detectron2's trainer, checkpoints and the run of ``sgovss train``."""
+"""Training: trainer, checkpoints, and the processes of a training or evaluation run."""
 
 import sgovss._detectron2  # noqa: F401

@@ -1,4 +1,4 @@
-"""Checkpoints: what training saves to go on, and what inference needs and nothing else."""
+"""Writing of checkpoints: those that training resumes from, and self-contained ones for inference."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ logger = logging.getLogger(__name__)
 
 
 class SGOVSSCheckpointer(Checkpointer):
-    """Saves the trainable weights, the config and the hash of the base weights they belong to.
+    """Saves the trainable weights, the config and the hash of the base weights.
 
-    The base weights (CLIP's) are not copied into every checkpoint: they come from
-    MODEL.CLIP.WEIGHTS again, and the hash tells whether they are the same.
+    The base weights (CLIP's) are not copied into every checkpoint. They are loaded from MODEL.CLIP.WEIGHTS again,
+    and the hash shows whether they are the same.
 
     Args:
         model: a model that still has its base weights.
-        cfg: the config to save.
-        checkpointables: further things with ``state_dict`` and ``load_state_dict``.
+        cfg: the config to save; checkpoints are written to its OUTPUT_DIR.
+        checkpointables: further objects with ``state_dict`` and ``load_state_dict``.
     """
 
     def __init__(self, model: nn.Module, cfg: CfgNode, **checkpointables: Any) -> None:
@@ -45,7 +45,12 @@ class SGOVSSCheckpointer(Checkpointer):
         self.base = base_fingerprint(self.model)
 
     def save(self, name: str, **kwargs: Any) -> None:
-        """Write ``OUTPUT_DIR/<name>.pth`` in one move: whole, or not at all."""
+        """Write ``OUTPUT_DIR/<name>.pth`` atomically.
+
+        Args:
+            name: file name without its suffix.
+            kwargs: further values to store, such as ``iteration``.
+        """
         if not self.save_to_disk:
             return
         trainable = {key for key, value in self.model.named_parameters() if value.requires_grad}
@@ -62,22 +67,37 @@ class SGOVSSCheckpointer(Checkpointer):
         self.tag_last_checkpoint(path.name)
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        """Write the name of the last checkpoint to ``OUTPUT_DIR/last_checkpoint``."""
         with atomic_path(Path(self.save_dir) / "last_checkpoint") as temporary:
             temporary.write_text(last_filename_basename, encoding="utf-8")
 
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
-        """Load weights, and the state of ``checkpointables`` (None: of all there are).
+        """Load the weights, and the states of ``checkpointables``.
+
+        Args:
+            path: the checkpoint; empty to load nothing.
+            checkpointables: names of the objects whose states are loaded; None for all.
+
+        Returns:
+            the rest of the file's content.
 
         Raises:
-            InputError: the file is missing, damaged, another architecture's or of other base weights.
+            InputError: the file is missing or damaged, or belongs to another architecture or other base weights.
         """
         return self._restore(read_checkpoint(path), path, checkpointables) if path else {}
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
-        """Go on from the last checkpoint that is whole if there are any and ``resume`` is set, else load ``path``.
+        """Resume from the newest undamaged checkpoint if ``resume`` is set and there is any; else load ``path``.
+
+        Args:
+            path: a checkpoint whose weights training starts from; empty for none.
+            resume: whether to resume.
+
+        Returns:
+            the rest of the file's content.
 
         Raises:
-            InputError: as :meth:`load`, or no checkpoint to resume from is whole.
+            InputError: see :meth:`load`; or every checkpoint to resume from is damaged.
         """
         if not (resume and self.has_checkpoint()):
             return self.load(path, checkpointables=[])
@@ -85,13 +105,13 @@ class SGOVSSCheckpointer(Checkpointer):
             try:
                 content = read_file(candidate)
             except DamagedCheckpointError as error:
-                logger.warning("%s is left out (%s); going on from the checkpoint before it", candidate, error)
+                logger.warning("%s is skipped (%s); resuming from the checkpoint before it", candidate, error)
             else:
                 return self._restore(content, candidate, None)
-        raise InputError(f"{self.save_dir}: no checkpoint in it is whole; train anew, without --resume")
+        raise InputError(f"{self.save_dir}: every checkpoint in this folder is damaged; start again without --resume")
 
     def remove_partial(self) -> None:
-        """Remove what a killed process has not written to the end; nobody reads it, but it can be large."""
+        """Remove the temporary files of a killed process; they are useless but can be large."""
         for pattern in (".model_*.pth", ".last_checkpoint.*"):
             for path in Path(self.save_dir).glob(pattern):
                 path.unlink(missing_ok=True)
@@ -99,7 +119,7 @@ class SGOVSSCheckpointer(Checkpointer):
     def _newest_first(self) -> Iterator[Path]:
         last = Path(self.get_checkpoint_file())
         yield last
-        # "model_final.pth" comes after all that have a number.
+        # "model_final.pth" is newer than all numbered checkpoints.
         yield from sorted(
             (path for path in last.parent.glob("model_[0-9]*.pth") if path.name < last.name), reverse=True
         )
@@ -108,13 +128,15 @@ class SGOVSSCheckpointer(Checkpointer):
         apply_weights(self.model, content, path, self.base)
         for key in self.checkpointables if checkpointables is None else checkpointables:
             if key not in content:
-                raise InputError(f"{path}: this checkpoint cannot be resumed, it holds no '{key}' state")
+                raise InputError(
+                    f"{path}: this checkpoint has no '{key}' state to resume from; start again without --resume"
+                )
             self.checkpointables[key].load_state_dict(content.pop(key))
         return content
 
 
 def save_inference_checkpoint(model: nn.Module, cfg: CfgNode, path: str | Path) -> None:
-    """Write all that segmenting needs: every weight but the frozen twin's, and the config."""
+    """Write a self-contained checkpoint for inference: the config and all weights but the frozen encoder's."""
     content = {"kind": INFERENCE, "model": model.state_dict(), "config": cfg.dump()}
     _write(content, Path(path))
 

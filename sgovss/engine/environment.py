@@ -1,4 +1,4 @@
-"""What a run was made with: its seed, and the versions of all that its numbers may depend on."""
+"""Record of a training run: its seed, and the versions of the software that its numbers may depend on."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ FILE = "environment.json"
 def write_environment(folder: str | Path, seed: int, processes: int) -> None:
     """Write ``environment.json`` of a training run.
 
+    Args:
+        folder: the run's output folder.
+        seed: the run's seed.
+        processes: number of training processes.
+
     Raises:
         InputError: the folder cannot be written to.
     """
@@ -40,7 +45,7 @@ def write_environment(folder: str | Path, seed: int, processes: int) -> None:
 
 
 def recorded_seed(folder: str | Path) -> int:
-    """The seed of the run that wrote into a folder; -1 if there was none or it does not say."""
+    """Return the seed that ``environment.json`` of a folder holds; -1 if the file is missing or damaged."""
     try:
         return int(json.loads((Path(folder) / FILE).read_text(encoding="utf-8"))["seed"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -48,8 +53,8 @@ def recorded_seed(folder: str | Path) -> int:
 
 
 def commit() -> str | None:
-    """The checkout's commit, with a plus if files differ from it; None outside a checkout."""
-    # An installed package may lie within somebody else's checkout.
+    """Return the checkout's commit, with a plus if files differ from it; None outside a checkout."""
+    # An installed package may lie within the checkout of another project.
     if _git("ls-files", __file__):
         return _git("describe", "--always", "--abbrev=10", "--dirty=+", "--exclude=*")
     return None

@@ -1,4 +1,4 @@
-"""What happens between the steps of training, beside what Detectron2's own hooks do."""
+"""Training hooks that Detectron2 does not have: evaluation before a step, and the inference checkpoint."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ INFERENCE_CHECKPOINT = "model_inference.pth"
 
 
 class Evaluation(HookBase):
-    """Evaluates every so many steps, and at the end.
+    """Evaluates every ``period`` steps and at the end of training.
 
-    Detectron2's own hook does it after a step, when that step's checkpoint is already written: an evaluation that is
-    interrupted there never comes again. This one begins the next step, so that a resumed run begins with it.
+    Detectron2's own hook evaluates after a step, when the checkpoint of that step is already written. If it is
+    interrupted, a resumed run does not repeat the evaluation. This hook evaluates before the next step, which a
+    resumed run does again.
 
     Args:
-        period: in steps; 0 for the end only.
-        evaluate: gives nested metrics in the main process, and nothing elsewhere.
+        period: in steps; 0 to evaluate at the end only.
+        evaluate: returns nested metrics in the main process, and None or an empty dict in the others.
     """
 
     def __init__(self, period: int, evaluate: Callable[[], dict[str, Any] | None]) -> None:
@@ -36,24 +37,24 @@ class Evaluation(HookBase):
 
     def before_step(self) -> None:
         if self.period and self.trainer.iter and self.trainer.iter % self.period == 0:
-            self._note()
+            self._run()
 
     def after_train(self) -> None:
         if self.trainer.iter >= self.trainer.max_iter:
-            self._note()
+            self._run()
 
-    def _note(self) -> None:
+    def _run(self) -> None:
         results = flatten_results_dict(self.evaluate() or {})
         self.trainer.storage.put_scalars(**results, smoothing_hint=False)
         comm.synchronize()
 
 
 class InferenceCheckpoint(HookBase):
-    """Writes the self-contained checkpoint for inference when training has come to its end.
+    """Writes the self-contained checkpoint for inference at the end of training.
 
     Args:
-        model: the bare model.
-        cfg: its config.
+        model: the model, without a wrapper for distributed training.
+        cfg: its config; the file is written to its OUTPUT_DIR.
     """
 
     def __init__(self, model: nn.Module, cfg: CfgNode) -> None:
@@ -66,7 +67,12 @@ class InferenceCheckpoint(HookBase):
 
 
 def trim_metrics(path: str | Path, step: int) -> None:
-    """Cut a file of one JSON a line off, in place, at the first that is not whole or is of ``step`` or later."""
+    """Truncate a metrics file, in place, before its first line that is incomplete or of ``step`` or later.
+
+    Args:
+        path: a file with one JSON object per line, each with an ``iteration``.
+        step: the step that training resumes at.
+    """
     kept = 0
     with Path(path).open("rb") as file:
         for line in file:

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: training ends after its step with a checkpoint, in every process of a run."""
+"""Handling of SIGINT and SIGTERM: training finishes its step, saves a checkpoint and ends, in every process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,19 +23,20 @@ logger = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-# Seconds within which a signal counts once: terminals, timeout and schedulers send it to a process and to its group.
-_ONCE = 1.0
+# Signals within so many seconds count as one: terminals, timeout(1) and schedulers send a signal to a process and to
+# its group.
+_ONE_SIGNAL_SECONDS = 1.0
 
 
 class SignalListener:
-    """Takes SIGINT and SIGTERM instead of dying of them, from :meth:`listen` to :meth:`leave`.
+    """Handles SIGINT and SIGTERM between :meth:`listen` and :meth:`leave`.
 
     Args:
         first: called with the number of the first signal.
-        second: called with that of one that comes later.
+        second: called with the number of each later signal.
 
     Attributes:
-        received: the first signal's number, or 0.
+        received: number of the first signal; 0 before it.
     """
 
     def __init__(self, first: Callable[[int], None], second: Callable[[int], None]) -> None:
@@ -46,9 +47,11 @@ class SignalListener:
         self._previous: dict[int, Any] = {}
 
     def listen(self) -> None:
+        """Install the signal handlers."""
         self._previous = {number: signal.signal(number, self._take) for number in SIGNALS}
 
     def leave(self) -> None:
+        """Restore the previous signal handlers."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
@@ -58,27 +61,27 @@ class SignalListener:
         if not self.received:
             self.received, self._since = number, now
             self.first(number)
-        elif now - self._since > _ONCE:
+        elif now - self._since > _ONE_SIGNAL_SECONDS:
             self.second(number)
 
 
 class Interruption(HookBase):
-    """Ends training after the step in which a signal came, with a checkpoint to go on from.
+    """Ends training after the step in which a signal arrived, and saves a checkpoint to resume from.
 
     The exit status is 130 for SIGINT and 143 for SIGTERM. A second signal ends the process at once. An evaluation
-    between two steps is finished first; the one at the end, after which nothing is lost, is not. The last of the
-    hooks that act after a step.
+    between two steps is finished first. The evaluation at the end of training is not, because the final checkpoint
+    is already written. This must be the last hook that acts after a step.
 
     Args:
-        checkpointer: saves in the main process.
+        checkpointer: its ``save`` is called in the main process.
     """
 
     def __init__(self, checkpointer: Checkpointer) -> None:
         self.checkpointer = checkpointer
-        self.listener = SignalListener(_announce, _die)
+        self.listener = SignalListener(_announce, _end_process)
 
     def after_step(self) -> None:
-        """Save and raise SystemExit in all processes if any of them was asked to stop."""
+        """Save a checkpoint and raise SystemExit in all processes if any of them received a signal."""
         received = max(comm.all_gather(self.listener.received))
         if not received:
             return
@@ -86,18 +89,18 @@ class Interruption(HookBase):
         if comm.is_main_process():
             self.checkpointer.save(f"model_{step:07d}", iteration=step)
         name = signal.Signals(received).name
-        logger.warning("%s: stopped after step %d, with a checkpoint; --resume goes on from it", name, step)
+        logger.warning("%s: stopped after step %d, with a checkpoint; --resume continues from it", name, step)
         raise SystemExit(128 + received)
 
 
 @contextmanager
-def passing_signals_on() -> Iterator[None]:
-    """Launched processes get the signals of the one that launched them, which then ends as they did.
+def forward_signals() -> Iterator[None]:
+    """Forward SIGINT and SIGTERM to the launched processes, and end with the same status as they.
 
     Raises:
-        SystemExit: with 130 or 143, if a signal ended them.
+        SystemExit: with status 130 or 143, if a signal ended the launched processes.
     """
-    listener = SignalListener(_pass_on, _kill_children)
+    listener = SignalListener(_forward, _kill_children)
     listener.listen()
     try:
         yield
@@ -113,65 +116,70 @@ def passing_signals_on() -> Iterator[None]:
 
 
 class UndisturbedMapper:
-    """A dataset mapper whose loader worker is ended by the process that it works for and by nobody else.
+    """Dataset mapper that makes its loader worker ignore all signals but SIGTERM from its own parent process.
 
-    A signal to all processes would otherwise take the workers away in the middle of the last step. On Linux only.
+    A signal to the whole process group would otherwise end the workers in the middle of the last step. The mapper
+    changes signals on Linux only.
+
+    Args:
+        mapper: maps a dataset record to the model's input.
     """
 
-    def __init__(self, mapper: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
+    def __init__(self, mapper: Callable[[Any], dict[str, Any]]) -> None:
         self.mapper = mapper
-        self._undisturbed = not sys.platform.startswith("linux")
+        self._shielded = not sys.platform.startswith("linux")
 
     def __call__(self, record: Any) -> dict[str, Any]:
-        if not self._undisturbed and get_worker_info() is not None:
+        if not self._shielded and get_worker_info() is not None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
             threading.Thread(target=_end_with_parent, daemon=True).start()
-            self._undisturbed = True
+            self._shielded = True
         return self.mapper(record)
 
 
 def _end_with_parent() -> None:
-    """Wait for the parent's SIGTERM; that of others is taken and forgotten."""
+    """End this process at SIGTERM from its parent; ignore SIGTERM from other processes."""
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
         pass
     os._exit(0)
 
 
 def _announce(number: int) -> None:
-    # Launched processes are silent: the one that launched them has said it.
+    # In a launched process nothing is printed, because the launching process prints the notice.
     if comm.get_world_size() == 1:
-        _say(number)
+        _print_notice(number)
 
 
-def _say(number: int) -> None:
-    # Written past Python's buffers, whose locks the interrupted code may hold.
+def _print_notice(number: int) -> None:
+    # Python's buffers are bypassed, because the interrupted code may hold their locks.
     name = signal.Signals(number).name
-    os.write(2, f"{name}: finishing the step and saving; once more to end at once\n".encode())
+    os.write(2, f"{name}: finishing this step and saving a checkpoint; send it again to stop at once\n".encode())
 
 
-def _die(number: int) -> None:
+def _end_process(number: int) -> None:
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)
 
 
-def _pass_on(number: int) -> None:
+def _forward(number: int) -> None:
     children = multiprocessing.active_children()
     if not children:
-        _die(number)
-    _say(number)
+        _end_process(number)
+    _print_notice(number)
     for child in children:
+        assert child.pid is not None  # it was started
         os.kill(child.pid, number)
 
 
 def _kill_children(_: int) -> None:
-    # They hear no signal while they wait for one another.
+    # Python handles no signal while a process waits in a collective operation.
     for child in multiprocessing.active_children():
         child.kill()
 
 
 def _signal_of(error: ProcessException) -> int:
-    """The signal that a process ended by, directly or after saving; 0 for other ends."""
+    """Return the signal that ended a process, directly or through its exit status; 0 if it ended otherwise."""
     code = error.exit_code if isinstance(error, ProcessExitedException) else 0
     number = -code if code < 0 else code - 128
     return number if number in SIGNALS else 0

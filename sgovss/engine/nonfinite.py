@@ -1,4 +1,4 @@
-"""Steps whose loss or gradient is not finite: they are skipped, and too many in a row end training."""
+"""Guard against losses and gradients that are not finite: it skips their steps and finally ends training."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ from sgovss.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-_NAMED = 8  # files that a message names
+_NAMED = 8  # number of files that a message names
 
 
 class Batch(NamedTuple):
-    """What became of one batch: its image files, and its losses by name."""
+    """Result of one batch.
+
+    Attributes:
+        files: paths of its images.
+        losses: value of each loss, by name.
+    """
 
     files: tuple[str, ...]
     losses: Mapping[str, float]
@@ -28,14 +33,14 @@ class Batch(NamedTuple):
 
 
 class NonFiniteGuard:
-    """Decides, in all processes alike, which steps are made.
+    """Decides whether a step is made or skipped. The decision is the same in all processes.
 
     Args:
-        patience: so many steps in a row that cannot be made end training.
+        patience: number of consecutive skipped steps that ends training.
 
     Attributes:
-        skipped: steps not made so far.
-        in_a_row: those of them that came last, one after the other.
+        skipped: number of steps skipped so far.
+        in_a_row: number of consecutive steps skipped until now.
     """
 
     def __init__(self, patience: int) -> None:
@@ -44,16 +49,16 @@ class NonFiniteGuard:
         self.in_a_row = 0
 
     def admits(self, batches: Sequence[Batch], norm: float, step: int, setting: str) -> bool:
-        """Whether a step can be made; where not, the log says which images it was about.
+        """Return whether a step can be made; if not, log a warning that names its images.
 
         Args:
-            batches: this process' part of the step.
-            norm: of the gradient, the same in all processes.
-            step: counted from 0.
+            batches: the batches of this step in this process.
+            norm: norm of the gradient, the same in all processes.
+            step: number of the step, from 0.
             setting: precision and learning rate, for messages.
 
         Raises:
-            InputError: it is one too many in a row.
+            InputError: ``patience`` steps in a row had to be skipped.
         """
         fine = math.isfinite(norm) and all(batch.finite for batch in batches)
         reports = [report for report in comm.all_gather(None if fine else list(batches)) if report]
@@ -64,13 +69,13 @@ class NonFiniteGuard:
         self.in_a_row += 1
         every = [batch for report in reports for batch in report]
         found = _describe([batch for batch in every if not batch.finite] or every, norm)
-        logger.warning("step %d is skipped, number %d in a row: %s; %s", step, self.in_a_row, found, setting)
+        logger.warning("step %d is skipped (%d in a row): %s; %s", step, self.in_a_row, found, setting)
         if self.in_a_row >= self.patience:
             safer = "" if setting.startswith("float32") else ", train in float32 (SOLVER.AMP.ENABLED False)"
             raise InputError(
-                f"training stopped at step {step}: in {self.in_a_row} steps in a row loss or gradient was not finite; "
-                f"the last: {found}; {setting}. Look at these images ('sgovss check'){safer} or lower "
-                "SOLVER.BASE_LR; --resume goes on from the last checkpoint"
+                f"training stopped at step {step}: in {self.in_a_row} steps in a row the loss or the gradient was not "
+                f"finite; the last: {found}; {setting}. Look at these images ('sgovss check'){safer} or lower "
+                "SOLVER.BASE_LR; --resume continues from the last checkpoint"
             )
         return False
 
@@ -83,7 +88,7 @@ class NonFiniteGuard:
 
 
 def _describe(batches: Iterable[Batch], norm: float) -> str:
-    """The losses, the worst of each, and the images."""
+    """Return a line with the worst value of each loss, the gradient norm and the images."""
     batches = list(batches)
     names = batches[0].losses
     worst = {name: max((batch.losses[name] for batch in batches), key=_badness) for name in names}

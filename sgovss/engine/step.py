@@ -1,4 +1,4 @@
-"""One optimisation step: mixed precision, accumulated gradients, clipping."""
+"""Optimisation step with mixed precision, gradient accumulation and gradient clipping."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from sgovss.precision import autocast
 
 
 class StepTrainer(SimpleTrainer):
-    """Detectron2's simple trainer with autocast on any device, accumulation and full-model clipping.
+    """Detectron2's simple trainer with autocast on any device, gradient accumulation and full-model clipping.
 
-    What the model draws at random follows from ``seed`` and the step alone, and is the same in all processes.
+    The model's random numbers depend only on ``seed`` and the step, and are the same in all processes.
 
     Args:
-        model, data_loader, optimizer: as for Detectron2; a batch's dicts have a ``file_name``.
+        model, data_loader, optimizer: as for Detectron2; each dict of a batch has a ``file_name``.
         precision: ``float32``, ``bfloat16`` or ``float16``.
-        accumulate: batches per step.
-        max_norm: bound of the gradient norm over all parameters together, or None.
-        seed: of the run.
-        patience: so many steps in a row whose loss or gradient is not finite end training; fewer are skipped.
+        accumulate: number of batches per step.
+        max_norm: upper bound of the gradient norm over all parameters, or None.
+        seed: the run's seed.
+        patience: number of consecutive steps with a loss or gradient that is not finite that ends training. Such
+            steps are skipped.
     """
 
     def __init__(
@@ -54,7 +55,9 @@ class StepTrainer(SimpleTrainer):
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "float16")
 
     def run_step(self) -> None:
-        """Take batches, add up their gradients, clip, step, and note the losses; or skip the step, see the guard.
+        """Accumulate the gradients of the step's batches, clip them, update the weights and log the losses.
+
+        A step whose loss or gradient is not finite is skipped.
 
         Raises:
             InputError: too many steps in a row had to be skipped.
@@ -79,11 +82,11 @@ class StepTrainer(SimpleTrainer):
         storage.put_scalar("skipped_steps", self.guard.skipped, smoothing_hint=False)
 
     def _add_gradients(self, data: list[dict[str, Any]], index: int) -> Batch:
-        """Forward and backward of the step's batch number ``index``."""
+        """Run forward and backward of the step's batch number ``index``."""
         torch.manual_seed(derived_seed(self.seed, Purpose.STEP, self.iter, index))
-        # Processes exchange gradients once a step, not once a batch.
-        alone = index == self.accumulate - 1 or not hasattr(self.model, "no_sync")
-        with contextlib.nullcontext() if alone else self.model.no_sync():
+        # Processes exchange gradients once per step, not once per batch.
+        synchronized = index == self.accumulate - 1 or not hasattr(self.model, "no_sync")
+        with contextlib.nullcontext() if synchronized else self.model.no_sync():
             with autocast(self.precision, self.device):
                 losses = self.model(data)
                 total = sum(losses.values()) / self.accumulate
@@ -100,11 +103,11 @@ class StepTrainer(SimpleTrainer):
         return {**super().state_dict(), "scaler": self.scaler.state_dict(), "guard": self.guard.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        # A run may be resumed at another precision; then there is no scale to take over.
+        # A run resumed at another precision has no loss scale to restore.
         scaler = state_dict.pop("scaler", None)
         if scaler and self.scaler.is_enabled():
             self.scaler.load_state_dict(scaler)
-        # Checkpoints of before there was a guard have no count.
+        # Checkpoints of earlier versions have no state of the guard.
         if guard := state_dict.pop("guard", None):
             self.guard.load_state_dict(guard)
         super().load_state_dict(state_dict)

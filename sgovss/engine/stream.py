@@ -1,4 +1,4 @@
-"""The endless stream of training images, the same for every number of processes and after every interruption."""
+"""Endless stream of training images that does not depend on the number of processes or on interruptions."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from sgovss.engine.seeds import Purpose, derived_seed
 
 
 class TrainingStream(IterableDataset):
-    """Records in random order, epoch after epoch, each with a seed for its augmentation.
+    """Iterates over records in random order, epoch after epoch, each with a seed for its augmentation.
 
-    Order and seeds follow from ``seed`` and the position in the stream alone. So a resumed run goes on as if it had
-    never stopped, and processes and loader workers divide the stream without changing it: a step's positions are
-    dealt out to the processes in turn, whole batches to the workers.
+    Order and seeds depend only on ``seed`` and the position in the stream. A resumed run therefore continues as if it
+    had not stopped. Processes and loader workers share the stream without changing it: position ``p`` belongs to
+    process ``p % processes``, and each worker of a process yields whole batches in turn.
 
     Args:
-        records: dicts, as Detectron2's datasets hold them.
-        factors: (N,) how often each record comes up in an epoch; a fraction is a probability.
-        seed: of the run.
-        batch: how many records all processes take at once.
-        start: position of the first record wanted, a multiple of ``batch``.
-        rank, processes: which part is this process', of how many.
+        records: N dataset dicts in Detectron2's format.
+        factors: (N,) float, the number of times each record occurs per epoch; the fractional part is the probability
+            of one more time.
+        seed: the run's seed.
+        batch: number of records that all processes together take at once.
+        start: position of the first record to yield, a multiple of ``batch``.
+        rank: index of this process.
+        processes: number of processes.
     """
 
     def __init__(
@@ -52,8 +54,8 @@ class TrainingStream(IterableDataset):
         worker = get_worker_info()
         turn, workers = (worker.id, worker.num_workers) if worker else (0, 1)
         for position, index in enumerate(self._indices()):
-            ours = position >= self.start and position % self.processes == self.rank
-            if ours and (position - self.start) // self.batch % workers == turn:
+            mine = position >= self.start and position % self.processes == self.rank
+            if mine and (position - self.start) // self.batch % workers == turn:
                 yield self.records[index], derived_seed(self.seed, Purpose.SAMPLE, position)
 
     def _indices(self) -> Iterator[int]:
@@ -66,7 +68,11 @@ class TrainingStream(IterableDataset):
 
 
 class SeededMapper:
-    """A dataset mapper for :class:`TrainingStream`: each record is augmented under the seed that comes with it."""
+    """Dataset mapper for :class:`TrainingStream`: seeds the random generators with a record's seed, then maps it.
+
+    Args:
+        mapper: maps a dataset dict to the model's input, with random augmentation.
+    """
 
     def __init__(self, mapper: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
         self.mapper = mapper

@@ -1,4 +1,4 @@
-"""Detectron2's default trainer, made for vocabularies and for any device."""
+"""Detectron2's default trainer, extended to open vocabularies, any device, bfloat16 and gradient accumulation."""
 
 from __future__ import annotations
 
@@ -33,20 +33,22 @@ from sgovss.modeling import build_model
 
 logger = logging.getLogger(__name__)
 
-# Parameters that are neither norms nor biases, but no matrices either: decay would only pull them to zero.
+# Names of parameters that are scales, offsets or embeddings: weight decay would only pull them to zero.
 _NO_DECAY = ("scale", "log_scale", "logit_bias", "class_embedding", "positional_embedding", "queries")
 
 
 class Trainer(DefaultTrainer):
-    """Trains and evaluates sgovss as a config says.
+    """Trains and evaluates the model of a config.
 
     Args:
-        cfg: a frozen config; its datasets are registered.
+        cfg: a frozen config whose datasets are registered.
     """
 
+    iter: int
+
     def __init__(self, cfg: CfgNode) -> None:
-        # DefaultTrainer's own constructor hands device ids to DistributedDataParallel, which fails on CPU,
-        # and knows neither bfloat16 nor accumulation; so its short construction is repeated here.
+        # DefaultTrainer.__init__ is not called: it passes device ids to DistributedDataParallel, which fails on CPU,
+        # and supports neither bfloat16 nor gradient accumulation.
         TrainerBase.__init__(self)
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
         model = self.build_model(cfg)
@@ -54,7 +56,7 @@ class Trainer(DefaultTrainer):
         clipping = cfg.SOLVER.CLIP_GRADIENTS
         self._trainer = StepTrainer(
             _distributed(model),
-            None,  # known when it is known where training starts
+            None,  # the loader is built in train(), when the first step is known
             optimizer,
             precision=cfg.SOLVER.AMP.DTYPE if cfg.SOLVER.AMP.ENABLED else "float32",
             accumulate=cfg.SOLVER.ACCUMULATE,
@@ -71,7 +73,7 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
-        """The model of the config, and a line on its size instead of Detectron2's print-out of every layer."""
+        """Build the model, and log its size instead of every layer as Detectron2 does."""
         model = build_model(cfg)
         total = sum(parameter.numel() for parameter in model.parameters())
         trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
@@ -80,10 +82,10 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-        """AdamW; the image encoder learns at MODEL.CLIP.LR_MULTIPLIER times the rate.
+        """Build AdamW; the image encoder's learning rate is MODEL.CLIP.LR_MULTIPLIER times that of the rest.
 
         Raises:
-            InputError: a kind of gradient clipping other than over the full model.
+            InputError: SOLVER.CLIP_GRADIENTS.CLIP_TYPE is not ``full_model``.
         """
         clipping = cfg.SOLVER.CLIP_GRADIENTS
         if clipping.ENABLED and clipping.CLIP_TYPE != "full_model":
@@ -101,10 +103,14 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode, start_iter: int = 0) -> Any:
-        """The labelled images, and those without labels if there is a twin to guide on them, from a step on.
+        """Build the loader of labelled images, and of unlabelled ones if compensation is enabled.
+
+        Args:
+            cfg: the config.
+            start_iter: the first step to load images for.
 
         Raises:
-            InputError: another sampler of Detectron2's is asked for.
+            InputError: DATALOADER.SAMPLER_TRAIN is not ``TrainingSampler``.
         """
         if cfg.DATALOADER.SAMPLER_TRAIN != "TrainingSampler":
             raise InputError(
@@ -131,18 +137,19 @@ class Trainer(DefaultTrainer):
             stream,
             mapper=mapper,
             total_batch_size=cfg.SOLVER.IMS_PER_BATCH,
-            aspect_ratio_grouping=False,  # all crops have one size
+            aspect_ratio_grouping=False,  # all crops have the same size
             num_workers=cfg.DATALOADER.NUM_WORKERS,
         )
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
+        """Build the loader of one test set."""
         mapper = UndisturbedMapper(SegmentationMapper(cfg, is_train=False))
         return build_detection_test_loader(cfg, dataset_name, mapper=mapper)
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> OpenVocabularyEvaluator:
-        """The evaluator of one test set, with that set's own vocabulary."""
+        """Build the evaluator of one test set, with the vocabulary of that set."""
         metadata = dataset_metadata(dataset_name)
         trained_on = training_vocabulary(cfg.DATASETS.TRAIN, cfg.DATASETS.UNSEEN) if cfg.DATASETS.TRAIN else None
         return OpenVocabularyEvaluator(
@@ -156,7 +163,7 @@ class Trainer(DefaultTrainer):
         )
 
     def build_hooks(self) -> list[HookBase]:
-        """Detectron2's, in an order in which a step's checkpoint comes after all else about that step."""
+        """Build the hooks, in an order in which a step's checkpoint is written after everything else of that step."""
         self.interruption = Interruption(self.checkpointer)
         built = [Evaluation(self.cfg.TEST.EVAL_PERIOD, self._evaluate), hooks.IterationTimer(), hooks.LRScheduler()]
         if comm.is_main_process():
@@ -169,17 +176,18 @@ class Trainer(DefaultTrainer):
         return [*built, self.interruption]
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """Go on from the last whole checkpoint, or start from MODEL.WEIGHTS.
+        """Resume from the newest undamaged checkpoint if ``resume`` is set, else start from MODEL.WEIGHTS.
 
         Raises:
             InputError: see :meth:`SGOVSSCheckpointer.resume_or_load`.
         """
         super().resume_or_load(resume)
         if self.start_iter >= max(self.max_iter, 1) and comm.is_main_process():
-            # The process before may have been ended between the last two files.
+            # An earlier process may have ended after writing its last numbered checkpoint and before this file.
             self.checkpointer.save("model_final", iteration=self.iter)
 
     def train(self) -> Any:
+        """Train from ``start_iter`` to ``max_iter``; return the results of the last evaluation."""
         self._trainer.reset_data_loader(lambda: self.build_train_loader(self.cfg, self.start_iter))
         if comm.is_main_process():
             self.checkpointer.remove_partial()
@@ -192,7 +200,7 @@ class Trainer(DefaultTrainer):
 
     def after_train(self) -> None:
         self.interruption.listener.leave()
-        # A finished run that is resumed counts one step too many.
+        # Resuming a finished run sets the counter one step too high.
         self.iter = min(self.iter, self.max_iter)
         super().after_train()
 
@@ -213,7 +221,7 @@ def _distributed(model: nn.Module) -> nn.Module:
 
 
 def _settings(cfg: CfgNode) -> dict[str, Any]:
-    """What a table needs to say beside its numbers."""
+    """Return the settings that are recorded with an evaluation's results."""
     window = cfg.TEST.SLIDING_WINDOW
     return {
         "model": cfg.MODEL.CLIP.NAME,

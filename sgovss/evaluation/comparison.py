@@ -1,4 +1,4 @@
-"""Our results beside those that others have published on the same test sets, each quoted with its source."""
+"""Comparison of a run's results with published results on the same test sets, each quoted with its source."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ class _Model(BaseModel):
 
 
 class PublishedRow(_Model):
-    """One method as its own or another paper reports it.
+    """Published results of one method.
 
     Attributes:
-        source: where the numbers stand.
-        values: column heading to mIoU in percent; columns that the source lacks are left out.
+        method: name of the method.
+        backbone: its image encoder; None if the source does not name it.
+        source: the paper and the table that the numbers are quoted from.
+        values: mIoU in percent by column heading; columns that the source does not have are left out.
     """
 
     method: str
@@ -38,13 +40,13 @@ class PublishedRow(_Model):
 
 
 class PublishedTable(_Model):
-    """The published numbers of one protocol.
+    """Published results under one protocol.
 
     Attributes:
-        title: what was trained on what.
-        columns: heading to the registered name of the test set that stands for it here.
-        notes: what makes numbers under one heading differ from ours, or why there are none.
-        rows: may be empty where nothing is published that could be read.
+        title: the protocol, with its training set.
+        columns: registered name of the test set by column heading.
+        notes: reasons why published numbers may differ from this run's, or why there are none.
+        rows: results of the methods; empty if no published table was available.
     """
 
     title: str
@@ -61,16 +63,16 @@ class PublishedTable(_Model):
 
 
 def published_tables() -> dict[str, PublishedTable]:
-    """All tables that come with sgovss, by name."""
+    """Read all published tables that come with sgovss; return them by name."""
     content = yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))
     return {name: PublishedTable.model_validate(table) for name, table in content.items()}
 
 
 def published_table(name: str) -> PublishedTable:
-    """One table.
+    """Return the published table of a protocol.
 
     Raises:
-        InputError: there is none of this name.
+        InputError: there is no table of this name.
     """
     tables = published_tables()
     if name not in tables:
@@ -79,10 +81,15 @@ def published_table(name: str) -> PublishedTable:
 
 
 def write_comparison(name: str, evaluated: Sequence[str], folder: Path) -> None:
-    """Print a published table with a row of ours, and write it as ``comparison.json`` and ``comparison.md``.
+    """Print a published table with a row for this run, and write it as ``comparison.json`` and ``comparison.md``.
 
     Args:
-        evaluated: the test sets of this run; their results stand in ``folder/evaluation``.
+        name: name of the published table.
+        evaluated: registered names of the test sets of this run.
+        folder: the run's output folder; results are read from its folder ``evaluation``.
+
+    Raises:
+        InputError: there is no table of this name.
     """
     table = published_table(name)
     results = {dataset: _result(folder / "evaluation" / f"{dataset}.json") for dataset in evaluated}
@@ -108,7 +115,13 @@ def write_comparison(name: str, evaluated: Sequence[str], folder: Path) -> None:
 
 
 def markdown(table: PublishedTable, ours: Mapping[str, float | None], absent: Sequence[str]) -> str:
-    """The table with a row of ours at its end, and below it sources, notes and what is absent."""
+    """Format a table as Markdown, with sources and notes below it.
+
+    Args:
+        table: the published results.
+        ours: mIoU in percent of this run by column heading; it becomes the last row.
+        absent: a line for each test set that was not evaluated.
+    """
     sources = list(dict.fromkeys(row.source for row in table.rows))
     rows = [
         [f"{row.method} [{sources.index(row.source) + 1}]", row.backbone or "", *_cells(table, row.values)]
@@ -116,7 +129,14 @@ def markdown(table: PublishedTable, ours: Mapping[str, float | None], absent: Se
     ]
     rows.append([f"**{OURS}**", "", *_cells(table, ours)])
     body = tabulate(rows, headers=["method", "backbone", *table.columns], tablefmt="github", disable_numparse=True)
-    lines = [f"## {table.title}", "", "mIoU in percent. Numbers of others are theirs, quoted.", "", body, ""]
+    lines = [
+        f"## {table.title}",
+        "",
+        "mIoU in percent. Results of other methods are quoted from their sources.",
+        "",
+        body,
+        "",
+    ]
     lines += [f"[{number}] {source}  " for number, source in enumerate(sources, 1)]
     lines += [f"- {note}" for note in table.notes]
     lines += [f"- not evaluated: {line}" for line in absent]
@@ -124,15 +144,15 @@ def markdown(table: PublishedTable, ours: Mapping[str, float | None], absent: Se
 
 
 def _about_this_run(results: Mapping[str, dict[str, Any]]) -> list[str]:
-    """What makes our row another than it looks: the model, and sets of which only a part is there."""
+    """Return notes on this run: its model, and the test sets of which only a part was evaluated."""
     settings = next(iter(results.values()))["settings"]
-    weights = settings["weights"] or f"no fine-tuned weights, CLIP as it is ({settings['clip_weights']})"
+    weights = settings["weights"] or f"not fine-tuned, CLIP weights '{settings['clip_weights']}'"
     lines = [f"this run: {settings['model']}, {weights}, templates '{settings['templates']}'"]
     for dataset, result in results.items():
         metadata = dataset_metadata(dataset)
         published = metadata.specification.splits[metadata.split].count
         if published not in (None, result["images"]):
-            lines.append(f"this run: {result['images']} images of {dataset}, of {published} published")
+            lines.append(f"this run: {result['images']} of the {published} published images of {dataset}")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""What a model costs, counted: parameters, floating-point operations with attention, and bytes moved."""
+"""Cost of a model: number of parameters, floating-point operations including attention, and bytes moved."""
 
 from __future__ import annotations
 
@@ -15,17 +15,25 @@ from torch.utils._pytree import tree_leaves
 
 
 def count_parameters(model: nn.Module) -> dict[str, dict[str, int]]:
-    """Parameters of each direct child of a model and in total: ``{"name": {"total": n, "trainable": n}}``."""
+    """Count the parameters of each direct child of a model, and of the whole model.
+
+    Returns:
+        ``{name of the child: {"total": n, "trainable": n}}``, and ``"total"`` for the model.
+    """
     counts = {name: _count(child.parameters()) for name, child in model.named_children()}
     counts["total"] = _count(model.parameters())
     return counts
 
 
 def count_flops(model: nn.Module, inputs: tuple[Any, ...]) -> int:
-    """Floating-point operations of one forward: twice the multiply-adds of convolutions and matrix products.
+    """Count the floating-point operations of one forward pass: two per multiply-add.
 
-    fvcore counts a multiply-add as one, and does not see fused attention; here it is two, and attention counts as its
-    two products. What is not a product (norms, activations, resizing) is left out, as is usual.
+    Convolutions, matrix products and fused attention are counted. fvcore alone counts a multiply-add as one operation
+    and does not count fused attention. Norms, activations and resizing are left out, as is usual.
+
+    Args:
+        model: any module.
+        inputs: arguments of its ``forward``.
     """
     analysis = FlopCountAnalysis(model, inputs).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     analysis.tracer_warnings("none")
@@ -35,9 +43,12 @@ def count_flops(model: nn.Module, inputs: tuple[Any, ...]) -> int:
 
 
 def count_bytes(compute: Callable[[], Any]) -> int:
-    """Bytes that the operators of a computation read and write, as if nothing stayed in a cache between them.
+    """Count the bytes that the operators of a computation read and write, without any caching between operators.
 
-    Views move nothing. What an operator moves within itself is not counted.
+    Views and the allocation of empty tensors count as 0. Temporary buffers within an operator are not counted.
+
+    Args:
+        compute: runs the computation.
     """
     with _BytesMoved() as moved:
         compute()
@@ -51,7 +62,7 @@ class _BytesMoved(TorchDispatchMode):
 
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = operator(*args, **(kwargs or {}))
-        # Room that is made is neither read nor written.
+        # Allocation without initialisation neither reads nor writes memory.
         if not operator.is_view and not operator.name().startswith("aten::empty"):
             self.total += sum(
                 each.numel() * each.element_size()
@@ -62,7 +73,7 @@ class _BytesMoved(TorchDispatchMode):
 
 
 def _attention(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
-    """Multiply-adds of queries (..., N, E) with keys (..., M, E), and of the weights with values (..., M, V)."""
+    """Count the multiply-adds of queries (..., N, E) by keys (..., M, E), and of weights by values (..., M, V)."""
     query, key, value = (get_shape(each) for each in inputs[:3])
     return math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
 

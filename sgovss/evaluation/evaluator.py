@@ -1,4 +1,4 @@
-"""Detectron2's semantic segmentation evaluator, for vocabularies of which training saw only a part."""
+"""Detectron2's semantic segmentation evaluator, extended to seen and unseen classes."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from detectron2.evaluation import SemSegEvaluator
 from detectron2.utils import comm
-from tabulate import tabulate
 
 from sgovss.errors import InputError
 from sgovss.evaluation import metrics
-from sgovss.evaluation.pictures import draw_confusion
+from sgovss.evaluation.report import Report
 from sgovss.files import write_json_atomically
 from sgovss.vocabulary import ClassEntry, Vocabulary
 
@@ -27,30 +27,35 @@ class OpenVocabularyEvaluator(SemSegEvaluator):
     """Scores predictions on one test set; adds seen, unseen and harmonic-mean mIoU to Detectron2's metrics.
 
     A class is *seen* if its name or one of its synonyms is in the training vocabulary. mIoU, fwIoU, mACC and pACC
-    equal those of :class:`detectron2.evaluation.SemSegEvaluator` on the same predictions. Boundary IoU is left out:
-    Detectron2 takes it from differences of label values, which loses classes.
+    equal those of :class:`detectron2.evaluation.SemSegEvaluator` on the same predictions. Boundary IoU is left out,
+    because Detectron2 computes it from differences of label values, which merges some classes.
 
-    Written by the main process, if ``output_dir`` is given:
+    The main process writes these files if ``output_dir`` is given:
 
-    - ``<output_dir>/evaluation/<dataset_name>.json``: every number, with its 95 % interval over images, the split, the
-      settings;
-    - ``<output_dir>/evaluation/<dataset_name>_confusion.png``;
-    - ``<output_dir>/evaluation/<dataset_name>/sem_seg_predictions.json``: COCO run-length masks, as Detectron2's.
+    - ``<output_dir>/evaluation/<dataset_name>.json``: all scores, with 95 % intervals over the images, the seen and
+      unseen classes, and the settings;
+    - ``<output_dir>/evaluation/<dataset_name>_confusion.png``: the confusion matrix;
+    - ``<output_dir>/evaluation/<dataset_name>/sem_seg_predictions.json``: run-length masks in Detectron2's COCO
+      format.
 
     Args:
-        dataset_name: registered name; its metadata has ``stuff_classes`` and ``ignore_label``.
-        distributed: gather the results of all processes, or keep to this one.
+        dataset_name: registered name of a dataset whose metadata has ``stuff_classes`` and ``ignore_label``.
+        distributed: whether to gather the results of all processes.
         output_dir: the run's OUTPUT_DIR, or None to write nothing.
-        vocabulary: the test classes, in the order of the label ids.
-        training_vocabulary: what training saw; None for a model that was not fine-tuned (all classes are unseen).
-        seen: names of the seen classes, overriding the comparison of the two vocabularies.
-        sem_seg_loading_fn: label path -> (H, W) writable integer array of ids 0..T-1 and ``ignore_label``.
-        settings: what else the JSON should say of this evaluation (views, templates, precision, ...).
-        save_predictions: write the COCO JSON, which is large.
+        vocabulary: the T test classes, in the order of the label ids.
+        training_vocabulary: the training classes; None for a model that was not fine-tuned (all classes are unseen).
+        seen: names of the seen classes, to be used instead of the comparison of the two vocabularies.
+        sem_seg_loading_fn: maps a label path to a writable (H, W) integer array of ids 0..T-1 and ``ignore_label``.
+        settings: settings of the evaluation to record in the JSON file (view, templates, precision, ...).
+        save_predictions: whether to write the COCO JSON, which is large.
 
     Raises:
-        InputError: the vocabulary has another length than the data set, or ``seen`` names no class of it.
+        InputError: the lengths of vocabulary and dataset differ, or ``seen`` has a name that is not in ``vocabulary``.
     """
+
+    _contiguous_id_to_dataset_id: dict[int, int | None] | None
+    _conf_matrix: np.ndarray
+    _predictions: list[dict[str, Any]]
 
     def __init__(
         self,
@@ -73,7 +78,7 @@ class OpenVocabularyEvaluator(SemSegEvaluator):
             )
         self._compute_boundary_iou = False
         self._class_names = vocabulary.names
-        # Detectron2 looks every predicted id up here; T stands for "no class" in our id maps.
+        # Detectron2 looks up every predicted id in this dict. Id T means "no class".
         ids = self._contiguous_id_to_dataset_id or {index: index for index in range(len(vocabulary))}
         self._contiguous_id_to_dataset_id = {**ids, len(vocabulary): None}
         self._training_vocabulary = training_vocabulary
@@ -83,6 +88,7 @@ class OpenVocabularyEvaluator(SemSegEvaluator):
         self.reset()
 
     def reset(self) -> None:
+        """Forget all predictions counted so far."""
         super().reset()
         self._counts: dict[str, np.ndarray] = {}
 
@@ -91,11 +97,12 @@ class OpenVocabularyEvaluator(SemSegEvaluator):
 
         Args:
             inputs: dicts with the image's ``file_name``.
-            outputs: dicts with ``sem_seg``: (T, H, W) scores, or an (H, W) integer map of class ids in which the
-                ``ignore_label`` stands for "no class".
+            outputs: dicts with ``sem_seg``: (T, H, W) scores, or an (H, W) integer label map in which the
+                ``ignore_label`` means "no class".
 
         Raises:
-            InputError: label and prediction differ in size, or the label holds other values than ids; names the file.
+            InputError: label and prediction differ in size, or one of them has a value that is no class id. The message
+                names the file.
         """
         for image, output in zip(inputs, outputs, strict=True):
             predicted = self._predicted_ids(output["sem_seg"], image["file_name"])
@@ -107,21 +114,35 @@ class OpenVocabularyEvaluator(SemSegEvaluator):
                 self._predictions.extend(self.encode_json_sem_seg(predicted, image["file_name"]))
 
     def evaluate(self) -> OrderedDict[str, dict[str, float]] | None:
-        """Metrics in percent as ``{"sem_seg": {name: float}}``, undefined ones left out; None on other processes."""
+        """Compute the metrics and write the files.
+
+        Returns:
+            ``{"sem_seg": {name: float}}`` in percent, without undefined metrics; None in processes other than the main
+            one.
+        """
         if not self._gather():
             return None
-        summary = metrics.summarize(self._conf_matrix, self._seen)
-        rows = self._class_rows()
+        known = self._training_vocabulary
+        report = Report(
+            dataset=self._dataset_name,
+            names=self._class_names,
+            seen=self._seen,
+            matrix=self._conf_matrix,
+            counts=self._counts,
+            training_names=None if known is None else known.names,
+            settings=self._settings,
+        )
         if self._output_dir:
-            self._write(summary, rows)
-        logger.info("%s: %d images\n%s", self._dataset_name, len(self._counts), _table(summary, rows))
-        values = dict(summary)
-        values.update({f"IoU-{row['name']}": row["iou"] for row in rows})
-        values.update({f"ACC-{row['name']}": row["recall"] for row in rows})
-        return OrderedDict(sem_seg={name: value for name, value in values.items() if value is not None})
+            folder = Path(self._output_dir) / "evaluation"
+            report.write(folder)
+            if self._save_predictions:
+                file = folder / self._dataset_name / "sem_seg_predictions.json"
+                write_json_atomically(file, self._predictions, indent=None)
+        logger.info("%s: %d images\n%s", self._dataset_name, len(self._counts), report.table())
+        return OrderedDict(sem_seg=report.values())
 
     def encode_json_sem_seg(self, sem_seg: np.ndarray, input_file_name: str) -> list[dict]:
-        """COCO segments of an (H, W) id map, as Detectron2 encodes them; pixels without a class have no segment."""
+        """Encode an (H, W) label map as COCO segments, as Detectron2 does; pixels without a class get no segment."""
         segments = super().encode_json_sem_seg(sem_seg, input_file_name)
         return [segment for segment in segments if segment["category_id"] is not None]
 
@@ -147,7 +168,7 @@ class OpenVocabularyEvaluator(SemSegEvaluator):
         return self._checked(truth, str(path))
 
     def _checked(self, ids: np.ndarray, source: str) -> np.ndarray:
-        """The ids with T in place of the ignore label; a stray value would be counted in a wrong cell."""
+        """Replace the ignore label by T, in place; refuse all other values, which would be counted as a wrong class."""
         ids[ids == self._ignore_label] = self._num_classes
         stray = ids[(ids < 0) | (ids > self._num_classes)]
         if stray.size:
@@ -158,7 +179,7 @@ class OpenVocabularyEvaluator(SemSegEvaluator):
         return ids
 
     def _gather(self) -> bool:
-        """Sum the counts of all processes on the main one; whether this is that process."""
+        """Sum the counts of all processes in the main process; return whether this is the main process."""
         if not self._distributed:
             return True
         comm.synchronize()
@@ -171,97 +192,34 @@ class OpenVocabularyEvaluator(SemSegEvaluator):
         self._predictions = list(itertools.chain(*predictions))
         return True
 
-    def _class_rows(self) -> list[dict[str, object]]:
-        scores = metrics.class_scores(self._conf_matrix)
-        return [
-            {
-                "name": name,
-                "iou": metrics.plain(scores.iou[index]),
-                "precision": metrics.plain(scores.precision[index]),
-                "recall": metrics.plain(scores.recall[index]),
-                "seen": self._seen[index],
-                "pixels": int(scores.pixels[index]),
-            }
-            for index, name in enumerate(self._class_names)
-        ]
-
-    def _intervals(self) -> dict[str, tuple[float, float] | None]:
-        """Of each headline number over the images, in an order that does not depend on who saw which."""
-        counts = [self._counts[name] for name in sorted(self._counts)]
-        return metrics.bootstrap_intervals(np.reshape(counts, (len(counts), 3, self._num_classes)), self._seen)
-
-    def _write(self, summary: Mapping[str, float | None], rows: list[dict[str, object]]) -> None:
-        folder = Path(self._output_dir) / "evaluation"
-        known = self._training_vocabulary
-        content = {
-            "dataset": self._dataset_name,
-            "images": len(self._counts),
-            **summary,
-            "interval_95": self._intervals(),
-            "per_class": rows,
-            "classes": self._class_names,
-            "seen": [name for name, seen in zip(self._class_names, self._seen, strict=True) if seen],
-            "unseen": [name for name, seen in zip(self._class_names, self._seen, strict=True) if not seen],
-            "training_vocabulary": None if known is None else known.names,
-            "settings": self._settings,
-        }
-        write_json_atomically(folder / f"{self._dataset_name}.json", content)
-        if self._save_predictions:
-            file = folder / self._dataset_name / "sem_seg_predictions.json"
-            write_json_atomically(file, self._predictions, indent=None)
-        draw_confusion(
-            self._conf_matrix,
-            self._class_names,
-            self._seen,
-            f"{self._dataset_name}: mIoU {_percent(summary['mIoU'])}",
-            folder / f"{self._dataset_name}_confusion.png",
-        )
-
 
 def seen_flags(
     vocabulary: Vocabulary, training_vocabulary: Vocabulary | None, override: Sequence[str] | None = None
 ) -> list[bool]:
-    """Which classes of a test vocabulary count as seen.
+    """Return for each class of a test vocabulary whether it counts as seen.
 
     Args:
-        training_vocabulary: the classes of training, or None if there was none (nothing is seen).
-        override: names (or synonyms) of the seen classes, to be used instead of the comparison.
+        vocabulary: the T test classes.
+        training_vocabulary: the training classes, or None if the model was not fine-tuned (no class is seen).
+        override: names or synonyms of the seen classes, to be used instead of ``training_vocabulary``.
+
+    Returns:
+        T flags.
 
     Raises:
-        InputError: an override that names no class of the vocabulary.
+        InputError: ``override`` has a name that is not in the vocabulary.
     """
     if override is not None:
         known = [ClassEntry(name) for name in override]
         if stray := [entry.name for entry in known if not vocabulary.knows(entry)]:
             raise InputError(
                 f"seen classes: '{stray[0]}' is not in the test vocabulary ({', '.join(vocabulary.names)}); "
-                "take names from it"
+                "use names from it"
             )
         training_vocabulary = Vocabulary(known, "seen classes") if known else None
     return [training_vocabulary is not None and training_vocabulary.knows(entry) for entry in vocabulary]
 
 
-def _table(summary: Mapping[str, float | None], rows: list[dict[str, object]]) -> str:
-    body = [
-        [row["name"], "seen" if row["seen"] else "unseen"]
-        + [_percent(row[key]) for key in ("iou", "precision", "recall")]
-        + [f"{row['pixels']:,}"]
-        for row in rows
-    ]
-    classes = tabulate(
-        body,
-        headers=["class", "", "IoU", "precision", "recall", "pixels"],
-        disable_numparse=True,
-        colalign=("left", "left", "right", "right", "right", "right"),
-    )
-    headline = tabulate([[_percent(value) for value in summary.values()]], headers=list(summary), disable_numparse=True)
-    return f"{classes}\n\n{headline}"
-
-
-def _percent(value: object) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
 def _size(shape: Sequence[int]) -> str:
-    """Width before height, as image viewers show it."""
+    """Format a shape as "width x height", the order in which image viewers show it."""
     return " x ".join(str(length) for length in reversed(shape))

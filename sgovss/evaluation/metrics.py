@@ -1,9 +1,10 @@
 """Segmentation metrics as pure functions of a confusion matrix.
 
-One convention throughout, Detectron2's: ``matrix[p, t]`` counts the pixels predicted as class ``p`` whose ground
-truth is class ``t``. A matrix for T classes is (T + 1, T + 1) int64. Its last **row** holds pixels that the model
-gave no class to (a rejection threshold): they are misses of their class. Its last **column** holds pixels whose
-ground truth is ignored: no metric counts them.
+All functions use Detectron2's convention: ``matrix[p, t]`` counts the pixels predicted as class ``p`` whose ground
+truth is class ``t``. A matrix for T classes is (T + 1, T + 1) int64. Its last **row** holds pixels without a predicted
+class (rejected by a threshold); they count as missed pixels of their
+true class. Its last **column** holds pixels whose ground truth is ignored;
+no metric counts them.
 
 All scores are percentages. Where a score is not defined, arrays hold NaN and plain values are None.
 """
@@ -26,7 +27,7 @@ class ClassScores:
         recall: float64, TP / (TP + FN), which Detectron2 calls the class accuracy (``ACC-<name>``); NaN for a class
             absent from the ground truth.
         pixels: int64, ground-truth pixels.
-        predicted: bool, whether the class was predicted anywhere outside ignored pixels.
+        predicted: bool, whether the class was predicted at any pixel that is not ignored.
     """
 
     iou: np.ndarray
@@ -44,7 +45,7 @@ def confusion_matrix(predicted: np.ndarray, truth: np.ndarray, num_classes: int)
         truth: integer ids of the same shape, 0..num_classes - 1, or num_classes for "ignored".
 
     Returns:
-        (num_classes + 1, num_classes + 1) int64, rows predicted, columns true.
+        (num_classes + 1, num_classes + 1) int64; rows are predicted classes, columns are true classes.
     """
     side = num_classes + 1
     cells = predicted.reshape(-1).astype(np.int64) * side + truth.reshape(-1).astype(np.int64)
@@ -52,13 +53,16 @@ def confusion_matrix(predicted: np.ndarray, truth: np.ndarray, num_classes: int)
 
 
 def class_counts(matrix: np.ndarray) -> np.ndarray:
-    """All that the scores need of a (T + 1, T + 1) confusion matrix: (3, T) int64, pixels that are right, that are of
-    the class, and that are predicted as it."""
+    """Reduce a (T + 1, T + 1) confusion matrix to the counts that the scores are computed from.
+
+    Returns:
+        (3, T) int64: for each class the number of correct pixels, of true pixels and of predicted pixels.
+    """
     return np.stack([matrix.diagonal()[:-1], matrix[:, :-1].sum(axis=0), matrix[:-1, :-1].sum(axis=1)])
 
 
 def class_scores(matrix: np.ndarray) -> ClassScores:
-    """Scores of each class of a (T + 1, T + 1) confusion matrix, in percent."""
+    """Compute the scores of each class from a (T + 1, T + 1) confusion matrix, in percent."""
     return _scores(class_counts(matrix))
 
 
@@ -75,19 +79,22 @@ def _scores(counts: np.ndarray) -> ClassScores:
 
 
 def summarize(matrix: np.ndarray, seen: Sequence[bool]) -> dict[str, float | None]:
-    """The headline numbers of a (T + 1, T + 1) confusion matrix.
+    """Compute the headline numbers of a confusion matrix.
 
     Args:
-        seen: for each of the T classes, whether training knew it.
+        matrix: (T + 1, T + 1) int64.
+        seen: T flags, whether training saw the class.
 
     Returns:
-        In percent, None where undefined:
+        scores in percent, None where undefined:
 
         - ``mIoU``: mean IoU over the classes present in the ground truth (Detectron2 since July 2022);
         - ``mIoU_present_or_predicted``: mean over the classes in the ground truth or in a prediction (Detectron2 0.6),
-          where a class that was only predicted counts as 0;
-        - ``fwIoU``: IoU weighted by ground-truth frequency; ``mACC``: mean recall; ``pACC``: share of right pixels;
-        - ``seen_mIoU``, ``unseen_mIoU``: ``mIoU`` within either group; ``harmonic_mIoU``: their harmonic mean.
+          in which a class that was only predicted counts as 0;
+        - ``fwIoU``: IoU weighted by ground-truth frequency; ``mACC``: mean recall; ``pACC``: fraction of pixels that
+          are correct;
+        - ``seen_mIoU``, ``unseen_mIoU``: ``mIoU`` over the seen and over the unseen classes; ``harmonic_mIoU``: their
+          harmonic mean.
     """
     return _summary(class_counts(matrix), seen)
 
@@ -95,20 +102,20 @@ def summarize(matrix: np.ndarray, seen: Sequence[bool]) -> dict[str, float | Non
 def bootstrap_intervals(
     counts: np.ndarray, seen: Sequence[bool], resamples: int = 1000, level: float = 0.95
 ) -> dict[str, tuple[float, float] | None]:
-    """How far the scores depend on which images happened to be in the test set.
+    """Compute confidence intervals of the headline numbers by bootstrapping over the images.
 
-    Test sets of the same number of images are drawn from these, with replacement; the interval leaves out an equal
-    share of the scores at either end. The draw is the same at every call.
+    Test sets of N images are drawn from the N images with replacement. The random seed is fixed, so that the result
+    is the same at every call.
 
     Args:
-        counts: (N, 3, T), :func:`class_counts` of each image.
-        seen: as for :func:`summarize`.
-        resamples: sets drawn.
-        level: share of the sets' scores within the interval.
+        counts: (N, 3, T) int64, :func:`class_counts` of each image.
+        seen: T flags, whether training saw the class.
+        resamples: number of test sets drawn.
+        level: fraction of the drawn scores within the interval; an equal fraction is cut off at both ends.
 
     Returns:
-        (low, high) in percent for each of the names that :func:`summarize` gives; None where some set left the score
-        undefined, as with a group of classes that few images show, and for fewer than two images.
+        (low, high) in percent for each name that :func:`summarize` returns. None for fewer than two images, and where
+        the score of any drawn set is undefined, because few images show the classes.
     """
     images = len(counts)
     if images < 2:
@@ -121,9 +128,10 @@ def bootstrap_intervals(
 
 
 def _interval(values: list[float | None], tail: float) -> tuple[float, float] | None:
-    if None in values:
+    defined = [value for value in values if value is not None]
+    if len(defined) < len(values):
         return None
-    low, high = np.percentile(values, [tail, 100 - tail])
+    low, high = np.percentile(defined, [tail, 100 - tail])
     return float(low), float(high)
 
 
@@ -131,9 +139,9 @@ def _summary(counts: np.ndarray, seen: Sequence[bool]) -> dict[str, float | None
     scores = _scores(counts)
     present = scores.pixels > 0
     found = present | scores.predicted
-    seen = np.asarray(seen, dtype=bool)
+    known = np.asarray(seen, dtype=bool)
     total = scores.pixels.sum()
-    seen_miou, unseen_miou = _mean(scores.iou[present & seen]), _mean(scores.iou[present & ~seen])
+    seen_miou, unseen_miou = _mean(scores.iou[present & known]), _mean(scores.iou[present & ~known])
     return {
         "mIoU": _mean(scores.iou[present]),
         "mIoU_present_or_predicted": _mean(np.nan_to_num(scores.iou)[found]),
@@ -147,14 +155,14 @@ def _summary(counts: np.ndarray, seen: Sequence[bool]) -> dict[str, float | None
 
 
 def harmonic_mean(first: float | None, second: float | None) -> float | None:
-    """Harmonic mean of two scores: None when one is undefined, 0 when one is 0."""
+    """Compute the harmonic mean of two scores; None if one of them is undefined, 0 if one of them is 0."""
     if first is None or second is None:
         return None
     return 2 * first * second / (first + second) if first and second else 0.0
 
 
 def plain(value: float) -> float | None:
-    """A number fit for JSON: a Python float, or None for NaN."""
+    """Convert a number for JSON: to a Python float, or to None for NaN."""
     return None if np.isnan(value) else float(value)
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or absent, named when wrong, and applied all or not at all."""
+"""Reading, writing and resuming of checkpoints; damaged or unsuitable files are refused with a message."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def content_of(model: Small, kind: str, base: str) -> dict:
     ("kind", "weights", "activation"), [("training", "openai", "auto"), ("inference", "random", "quick_gelu")]
 )
 def test_a_checkpoint_with_all_weights_brings_their_activation(tmp_path, kind, weights, activation):
-    """OpenAI's activation is known by the weights' source, which is not asked for again."""
+    """The activation is read from the checkpoint; the source of the CLIP weights is not loaded again."""
     saved = load_config("sgovss_tiny.yaml", ["MODEL.CLIP.ACTIVATION", "quick_gelu"])
     torch.save({**content_of(Small(), kind, "a"), "config": saved.dump()}, tmp_path / "x.pth")
     cfg = load_config("sgovss_tiny.yaml", ["MODEL.CLIP.WEIGHTS", "openai"])
@@ -72,7 +72,7 @@ def test_weights_come_back(kind):
         (lambda state: state.update({"head.bias": torch.zeros(4)}), r"head\.bias is \(4,\), not \(3,\)"),
     ],
 )
-def test_tensors_that_do_not_fit_are_named_and_nothing_is_loaded(change, message):
+def test_tensors_that_do_not_match_are_named_and_nothing_is_loaded(change, message):
     model = Small()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     content = content_of(Small(), "training", "a")
@@ -87,7 +87,7 @@ def test_other_base_weights_are_refused():
         apply_weights(Small(), content_of(Small(), "training", "b"), "x.pth", "a")
 
 
-def test_fingerprint_follows_the_clip_weights_only():
+def test_fingerprint_depends_on_the_clip_weights_only():
     model = Small()
     first = base_fingerprint(model)
     torch.nn.init.zeros_(model.head.weight)
@@ -104,7 +104,7 @@ def test_a_pickled_object_is_refused(tmp_path):
 
 
 class Counter:
-    """Something with a state to resume."""
+    """An object with a state to resume."""
 
     def __init__(self) -> None:
         self.steps = 0
@@ -117,7 +117,7 @@ class Counter:
 
 
 def checkpointer_of(folder) -> SGOVSSCheckpointer:
-    """With three checkpoints, of steps 0 to 2, in the folder; the counter itself is at 3."""
+    """Return a checkpointer after it wrote checkpoints of steps 0 to 2; the counter itself is at 3."""
     cfg = load_config("sgovss_tiny.yaml", ["OUTPUT_DIR", str(folder)])
     counter = Counter()
     checkpointer = SGOVSSCheckpointer(Small(), cfg, counter=counter)
@@ -127,7 +127,7 @@ def checkpointer_of(folder) -> SGOVSSCheckpointer:
     return checkpointer
 
 
-def test_every_change_of_a_byte_is_noticed_unless_it_changes_nothing(tmp_path):
+def test_a_changed_bit_is_detected_unless_the_content_stays_the_same(tmp_path):
     path = tmp_path / "x.pth"
     torch.save({"kind": "inference", "config": "x", "model": {"weight": torch.arange(3000.0)}}, path)
     whole, expected = path.read_bytes(), read_checkpoint(path)["model"]["weight"]
@@ -148,35 +148,35 @@ def test_every_change_of_a_byte_is_noticed_unless_it_changes_nothing(tmp_path):
     [({}, 2), ({"model_final": 0.7}, 1), ({"model_final": 0.0, "model_0000001": 0.99}, 0), ({"model_0000001": 0.5}, 2)],
     ids=["none", "the last", "the last two", "an earlier one"],
 )
-def test_resuming_takes_the_last_checkpoint_that_is_whole(tmp_path, caplog, damaged, steps):
+def test_resuming_takes_the_newest_undamaged_checkpoint(tmp_path, caplog, damaged, steps):
     checkpointer = checkpointer_of(tmp_path)
-    for name, share in damaged.items():
+    for name, fraction in damaged.items():
         path = tmp_path / f"{name}.pth"
-        path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+        path.write_bytes(path.read_bytes()[: int(fraction * path.stat().st_size)])
     with caplog.at_level(logging.WARNING):
         checkpointer.resume_or_load("", resume=True)
     assert checkpointer.checkpointables["counter"].steps == steps
     warnings = [record.getMessage() for record in caplog.records]
     assert len(warnings) == 2 - steps
-    assert all("is left out" in warning for warning in warnings)
+    assert all("is skipped" in warning for warning in warnings)
 
 
-def test_a_last_checkpoint_that_is_gone_is_passed_over_too(tmp_path):
+def test_a_missing_last_checkpoint_is_skipped_too(tmp_path):
     checkpointer = checkpointer_of(tmp_path)
     (tmp_path / "model_final.pth").unlink()
     checkpointer.resume_or_load("", resume=True)
     assert checkpointer.checkpointables["counter"].steps == 1
 
 
-def test_without_a_whole_checkpoint_resuming_is_an_error(tmp_path):
+def test_resuming_is_an_error_if_every_checkpoint_is_damaged(tmp_path):
     checkpointer = checkpointer_of(tmp_path)
     for path in tmp_path.glob("*.pth"):
         path.write_bytes(b"PK")
-    with pytest.raises(InputError, match=r"no checkpoint in it is whole.*without --resume"):
+    with pytest.raises(InputError, match=r"every checkpoint in this folder is damaged.*without --resume"):
         checkpointer.resume_or_load("", resume=True)
 
 
-def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
+def test_only_temporary_files_of_a_killed_process_are_removed(tmp_path):
     checkpointer = checkpointer_of(tmp_path)
     kept = set(tmp_path.iterdir())
     for name in (".model_0000003.123.pth", ".model_inference.9.pth", ".last_checkpoint.77"):

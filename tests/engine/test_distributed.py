@@ -1,4 +1,4 @@
-"""Gloo processes on CPU through Detectron2's launch: the command as a user runs it."""
+"""Training and evaluation in several gloo processes on CPU, started by the command."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.engine.training import CONFIG, metrics_of, options_of, output_of, sta
 
 KEYS = (*(f"a_{number}" for number in range(7)), *(f"b_{number}" for number in range(4)))
 
-# Float32 sums of another order, carried through six steps: relative, measured up to 4e-7.
+# Relative. float32 sums in another order differ by up to 4e-7 after six steps.
 TOLERANCE = 1e-4
 
 
 @pytest.fixture
 def options(run_options, write_fields) -> list[str]:
-    """Seven training images, of which pixels are ignored unevenly, and four to test; six images a step."""
+    """Options of a run: seven training images, one of them completely ignored, four test images, six per step."""
     folder = write_fields(KEYS) / "fields" / "labels"
     Image.new("L", (32, 24), 0).save(folder / "a_3.png")
     changes = {"SOLVER__IMS_PER_BATCH": 6, "SOLVER__WARMUP_ITERS": 0, "SOLVER__MAX_ITER": 6, "TEST__EVAL_PERIOD": 4}
@@ -29,7 +29,7 @@ def options(run_options, write_fields) -> list[str]:
 
 
 def run(processes: int, options: list[str], checkout: Path, *flags: str) -> tuple[int, str]:
-    """Status of the command and what it said."""
+    """Run the command; return its exit status and output."""
     log = output_of(options).parent / "log"
     log.unlink(missing_ok=True)
     arguments = [*CONFIG, "--num-gpus", str(processes), "--dist-url", "auto", *flags, *options]
@@ -63,9 +63,7 @@ def test_two_and_three_processes_train_and_score_as_one(options, checkout, tmp_p
 
 
 @pytest.mark.slow
-def test_a_signal_to_the_launching_process_saves_and_the_run_can_be_resumed_by_another_number(
-    options, checkout, tmp_path
-):
+def test_a_signal_to_the_launching_process_saves_and_more_processes_can_resume_the_run(options, checkout, tmp_path):
     status, said = run(1, options_of(options, OUTPUT_DIR=tmp_path / "whole", SOLVER__MAX_ITER=30), checkout)
     assert status == 0, said[-3000:]
     options = options_of(options, SOLVER__MAX_ITER=30)
@@ -99,7 +97,7 @@ def test_fewer_images_than_processes_is_an_error(run_options, capsys):
     assert "fields_test has fewer images than the 2 processes" in capsys.readouterr().err
 
 
-def test_images_that_cannot_be_dealt_out_evenly_are_an_error(options, capsys):
+def test_a_batch_that_cannot_be_divided_evenly_is_an_error(options, capsys):
     changed = options_of(options, SOLVER__IMS_PER_BATCH=5)
     assert train_net.main([*CONFIG, "--num-gpus", "2", *changed]) == 2
-    assert "IMS_PER_BATCH: 5 images cannot be dealt out evenly to 2 processes" in capsys.readouterr().err
+    assert "IMS_PER_BATCH: 5 images cannot be divided evenly among 2 processes" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Seed and versions of a run are in its folder, and a resumed run keeps the seed."""
+"""The record of seed and versions in a run's folder, and the seed of a resumed run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_seed_is_drawn_where_none_is_given_and_kept_when_resumed(tmp_path):
     adopt_seed(first, resume=True)
     adopt_seed(other, resume=True)
     assert first.SEED >= 0
-    assert first.SEED != other.SEED  # nothing to resume yet
+    assert first.SEED != other.SEED  # there is no run to resume yet
     write_environment(tmp_path, first.SEED, 1)
     for resume, expected in ((True, True), (False, False)):
         cfg = config_of(tmp_path, -1)
@@ -46,6 +46,6 @@ def test_a_seed_is_drawn_where_none_is_given_and_kept_when_resumed(tmp_path):
     assert given.SEED == 5
 
 
-def test_a_record_that_is_damaged_says_nothing(tmp_path):
+def test_a_damaged_record_gives_no_seed(tmp_path):
     (tmp_path / "environment.json").write_text("{")
     assert recorded_seed(tmp_path) == -1

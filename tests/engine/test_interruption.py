@@ -1,4 +1,4 @@
-"""Training that is interrupted, gently or not, and resumed ends bit for bit as if nothing had happened."""
+"""Training that is interrupted by a signal or killed, and then resumed, gives bit-identical results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KILLS = 20
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """As the launched commands have: with another number of threads sums are rounded otherwise."""
+    """Use one thread, as the launched commands do; sums are rounded differently with another number of threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -54,7 +54,7 @@ def wait_until(done: Callable[[], bool], process: subprocess.Popen, seconds: flo
 
 
 def varied(run_options: list[str], tmp_path: Path, **changes: object) -> list[str]:
-    """Everything that has randomness or a state of its own: images without labels, a loader worker, evaluations."""
+    """Options that add more random numbers and state: unlabelled images, a loader worker, accumulation."""
     options = {
         "DATASETS__UNLABELLED": "['fields_test']",
         "DATASETS__UNLABELLED_SHARE": 0.4,
@@ -80,7 +80,7 @@ def test_a_signal_to_all_processes_saves_and_the_resumed_run_ends_as_an_uninterr
     assert f"{number.name}: stopped after step {steps - 1}, with a checkpoint; --resume" in log.read_text()
     assert (folder / "last_checkpoint").read_text() == f"model_{steps - 1:07d}.pth"
     assert train_net.main([*CONFIG, "--resume", *options]) == 0
-    # Without workers, as they make no difference either.
+    # Without workers, because their number must make no difference.
     whole = options_of(options, OUTPUT_DIR=tmp_path / "whole", DATALOADER__NUM_WORKERS=0)
     assert train_net.main([*CONFIG, *whole]) == 0
     assert_same_training(tmp_path / "whole", folder)
@@ -89,7 +89,7 @@ def test_a_signal_to_all_processes_saves_and_the_resumed_run_ends_as_an_uninterr
 
 @pytest.mark.slow
 def test_twenty_kills_at_random_moments_change_nothing(run_options, tmp_path, checkout):
-    """A third of the kills wait for a checkpoint to be half written; once the last checkpoint is cut short as well."""
+    """A third of the kills happen while a checkpoint is written; once, the last checkpoint is also truncated."""
     options = varied(run_options, tmp_path, SOLVER__CHECKPOINT_PERIOD=1, SOLVER__MAX_ITER=90, TEST__EVAL_PERIOD=7)
     folder, log = output_of(options), tmp_path / "log"
     draw, killed_writing, moments = random.Random(0), 0, []
@@ -99,13 +99,13 @@ def test_twenty_kills_at_random_moments_change_nothing(run_options, tmp_path, ch
         assert process.wait(60) == -signal.SIGKILL, (moments, log.read_text()[-2000:])
         killed_writing += any(folder.glob(".model_*.pth"))
         for path in sorted(folder.glob("model_[0-9]*.pth"))[:-3]:
-            path.unlink()  # only to save room
+            path.unlink()  # to save disk space
         if kill == KILLS // 2:
             last = folder / (folder / "last_checkpoint").read_text()
             os.truncate(last, last.stat().st_size // 2)
     assert subprocess.Popen.wait(start_command([*CONFIG, "--resume", *options], checkout, log), 600) == 0, moments
     assert killed_writing > 2, moments
-    assert "is left out" in log.read_text()
+    assert "is skipped" in log.read_text()
     assert not list(folder.glob(".model_*"))
     whole = options_of(options, OUTPUT_DIR=tmp_path / "whole", SOLVER__CHECKPOINT_PERIOD=1000)
     assert train_net.main([*CONFIG, *whole]) == 0
@@ -114,7 +114,11 @@ def test_twenty_kills_at_random_moments_change_nothing(run_options, tmp_path, ch
 
 
 def killed_at_random(process: subprocess.Popen, folder: Path, draw: random.Random, writing: bool) -> str:
-    """Kill it after a few steps and a little while, or in the middle of writing a checkpoint, or while it starts."""
+    """Kill the process after some steps and a pause, while it writes a checkpoint, or while it starts.
+
+    Returns:
+        a description of the moment.
+    """
     tag = folder / "last_checkpoint"
     seen = [tag.read_text() if tag.exists() else ""]
     steps, pause = draw.randrange(4), draw.uniform(0, 0.4)

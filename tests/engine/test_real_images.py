@@ -1,4 +1,4 @@
-"""The same code on real aerial images, where they are at hand."""
+"""Training and evaluation on real aerial images, if they are available on this machine."""
 
 from __future__ import annotations
 

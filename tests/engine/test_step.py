@@ -1,4 +1,4 @@
-"""One optimisation step: what is skipped, when it ends training, what randomness follows from, and its precision."""
+"""Optimisation step: skipped steps, end of training, random numbers and precision."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sgovss.errors import InputError
 
 
 class Line(torch.nn.Module):
-    """y = w x, with a loss that is whatever the image says."""
+    """A linear model with one weight; its loss is the weight times the image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,14 +79,14 @@ def test_too_many_in_a_row_end_training_with_a_diagnosis():
     assert "\n" not in message
 
 
-def test_of_several_batches_those_are_named_that_are_not_finite(caplog):
+def test_only_images_of_batches_that_are_not_finite_are_named(caplog):
     trainer = trainer_of([1.0, float("nan"), 1.0], accumulate=3)
     run(trainer, 1)
     assert "1.png" in caplog.text
     assert "0.png" not in caplog.text
 
 
-def test_the_count_survives_in_the_checkpoint():
+def test_the_number_of_skipped_steps_is_saved_and_restored():
     trainer = trainer_of([float("nan"), float("nan"), 1.0])
     run(trainer, 2)
     again = trainer_of([1.0])
@@ -94,7 +94,7 @@ def test_the_count_survives_in_the_checkpoint():
     assert (again.guard.skipped, again.guard.in_a_row) == (2, 2)
 
 
-def test_what_the_model_draws_follows_from_the_step_and_not_from_what_was_before():
+def test_the_models_random_numbers_depend_on_the_step_only():
     whole, part = trainer_of([1.0] * 4, accumulate=2), trainer_of([1.0] * 2, accumulate=2)
     run(whole, 2)
     with EventStorage(1):
@@ -106,7 +106,7 @@ def test_what_the_model_draws_follows_from_the_step_and_not_from_what_was_before
 
 
 def test_bfloat16_stays_close_to_float32(run_options):
-    """The first gradient within 25 degrees and a tenth of its length, and six steps' losses within 5 %."""
+    """The first gradient differs by at most 25 degrees and 10 % of its length, the losses of six steps by 5 %."""
     (losses, gradient), (rough_losses, rough) = (
         losses_and_first_gradient(run_options, precision) for precision in ("float32", "bfloat16")
     )

@@ -1,4 +1,4 @@
-"""The stream of training images: nobody's count of processes, workers or interruptions changes it."""
+"""The stream of training images does not depend on the number of processes and workers, or on interruptions."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ def batches(part: TrainingStream, size: int, workers: int, count: int = 4) -> li
     return [[(record["file_name"], seed) for record, seed in batch] for batch in itertools.islice(loader, count)]
 
 
-def test_every_epoch_holds_every_record_in_an_order_of_its_own():
+def test_every_epoch_has_every_record_in_another_order():
     names = [record["file_name"] for record, _ in itertools.islice(stream(), 50)]
     epochs = [names[start : start + 5] for start in range(0, 50, 5)]
     assert all(sorted(epoch) == sorted(epochs[0]) for epoch in epochs)
     assert len(set(map(tuple, epochs))) > 5
 
 
-def test_every_position_has_a_seed_of_its_own_and_another_run_has_others():
+def test_every_position_has_another_seed_and_another_run_has_other_seeds():
     seeds = [seed for _, seed in itertools.islice(stream(), 100)]
     assert len(set(seeds)) == 100
     assert not set(seeds) & {seed for _, seed in itertools.islice(stream(seed=2), 100)}
 
 
-def test_factors_are_kept_on_average():
+def test_records_are_repeated_by_their_factors_on_average():
     drawn = Counter(record["file_name"] for record, _ in itertools.islice(stream(factors=[1, 1, 2.0, 0.5, 0.25]), 9500))
-    shares = [drawn[record["file_name"]] / 2000 for record in RECORDS]
-    assert shares == pytest.approx([1, 1, 2, 0.5, 0.25], rel=0.06)
+    repeats = [drawn[record["file_name"]] / 2000 for record in RECORDS]
+    assert repeats == pytest.approx([1, 1, 2, 0.5, 0.25], rel=0.06)
 
 
 @pytest.mark.parametrize(("processes", "workers"), [(1, 2), (2, 0), (2, 2), (3, 1)])
@@ -57,7 +57,7 @@ def test_a_later_start_gives_the_rest(workers):
     assert batches(stream(start=18), 6, workers, 2) == batches(stream(), 6, 0, 5)[3:]
 
 
-def test_augmentation_follows_from_the_seed_alone():
+def test_augmentation_depends_on_the_seed_only():
     mapper = SeededMapper(lambda record: {"drawn": (np.random.rand(), torch.rand(1).item())})  # noqa: NPY002
     first = mapper(({}, 7))
     mapper(({}, 8))

@@ -1,4 +1,4 @@
-"""Training runs as tests make them, and what must be equal between two of them."""
+"""Helpers to start training runs and to compare two of them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from sgovss.modeling.checkpoint import read_checkpoint
 
 CONFIG = ["--config-file", "sgovss_tiny.yaml"]
 
-# No two runs agree on these.
+# Metrics that differ between any two runs.
 TIMES = {"time", "data_time", "rank_data_time", "eta_seconds"}
 
 
 def options_of(run_options: list[str], **changes: object) -> list[str]:
-    """The options with some replaced; double underscores stand for dots."""
+    """Return the options with some of them changed; double underscores in a keyword stand for dots."""
     return [*run_options, *(part for key, value in changes.items() for part in (key.replace("__", "."), str(value)))]
 
 
@@ -30,7 +30,7 @@ def output_of(run_options: list[str]) -> Path:
 
 
 def start_command(arguments: list[str], checkout: Path, log: Path) -> subprocess.Popen:
-    """The command as a process and a process group of its own; what it says goes to a file."""
+    """Start train_net.py in a new process group; its output is appended to a file."""
     with log.open("a") as file:
         return subprocess.Popen(
             [sys.executable, str(checkout / "train_net.py"), *arguments],
@@ -42,13 +42,13 @@ def start_command(arguments: list[str], checkout: Path, log: Path) -> subprocess
 
 
 def metrics_of(folder: Path) -> list[dict[str, float]]:
-    """The lines of metrics.json, without what depends on the time."""
+    """Read metrics.json, without the values that depend on the time."""
     lines = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
     return [{key: value for key, value in line.items() if key not in TIMES} for line in lines]
 
 
 def assert_same_training(first: Path, second: Path) -> None:
-    """Bit for bit: weights, optimiser, schedule, counters and every step's metrics."""
+    """Assert that weights, optimiser, schedule, counters and the metrics of every step are bit-identical."""
     contents = [read_checkpoint(folder / "model_final.pth") for folder in (first, second)]
     for key in ("model", "trainer"):
         difference = _difference(contents[0][key], contents[1][key], key)
@@ -57,7 +57,7 @@ def assert_same_training(first: Path, second: Path) -> None:
 
 
 def _difference(first: Any, second: Any, path: str) -> str:
-    """The first place where two trees of values differ; empty if nowhere."""
+    """Return the first place where two trees of values differ; empty if they are equal."""
     if isinstance(first, Mapping):
         if first.keys() != second.keys():
             return f"{path}: {first.keys() ^ second.keys()}"

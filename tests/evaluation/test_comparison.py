@@ -1,4 +1,4 @@
-"""Published numbers are quoted as they are, and ours stand beside them."""
+"""Tables of published results, and the comparison of a run with them."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def test_the_papers_numbers():
     assert all("An, Wang, Chen" in row.source for row in table.rows)
 
 
-def test_every_column_is_a_test_set_of_ours():
+def test_every_column_is_a_registered_test_set():
     register_datasets()
     for name, table in published_tables().items():
         assert [dataset for dataset in table.columns.values() if dataset not in DatasetCatalog] == [], name
 
 
-def test_what_prepare_does_not_make_is_not_promised(monkeypatch, tmp_path):
+def test_prepare_is_named_only_for_datasets_that_it_can_prepare(monkeypatch, tmp_path):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
     register_datasets()
     assert how_to_get("dlrsd_published").endswith("then: sgovss prepare dlrsd --source DOWNLOADS")
@@ -48,7 +48,7 @@ def test_an_unknown_table():
 
 
 @pytest.mark.parametrize("path", PROTOCOLS, ids=lambda path: path.stem)
-def test_protocols_name_their_sets_and_their_table(path):
+def test_protocols_name_registered_datasets_and_a_table(path):
     register_datasets()
     cfg = load_config(path)
     assert cfg.TEST.SKIP_ABSENT
@@ -56,7 +56,7 @@ def test_protocols_name_their_sets_and_their_table(path):
     assert set(published_table(cfg.TEST.PUBLISHED).columns.values()) <= set(cfg.DATASETS.TEST)
 
 
-def test_protocols_have_the_peers_recipes():
+def test_protocols_train_as_the_published_methods_did():
     recipes = {path.stem: load_config(path) for path in PROTOCOLS}
     steps = {name: (cfg.SOLVER.MAX_ITER, cfg.SOLVER.IMS_PER_BATCH) for name, cfg in recipes.items()}
     assert steps == {
@@ -76,7 +76,7 @@ def test_protocols_have_the_peers_recipes():
         assert (cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE, cfg.SOLVER.WARMUP_ITERS) == (0.01, 0)
 
 
-def test_markdown_quotes_and_leaves_empty_what_is_not_known():
+def test_markdown_quotes_sources_and_leaves_unknown_values_empty():
     table = PublishedTable.model_validate(
         {
             "title": "Two sets",
@@ -92,7 +92,7 @@ def test_markdown_quotes_and_leaves_empty_what_is_not_known():
     assert lines[-2:] == ["- A note.", "- not evaluated: second_all is not there"]
 
 
-def test_a_number_under_no_heading_is_refused():
+def test_a_value_without_a_column_is_refused():
     with pytest.raises(ValueError, match="Peer: no column 'Third'"):
         PublishedTable.model_validate(
             {
@@ -105,7 +105,7 @@ def test_a_number_under_no_heading_is_refused():
 
 @pytest.fixture
 def benchmark(monkeypatch, run_options, tmp_path) -> list[str]:
-    """Options of an evaluation on one set that is there and one that is not, beside a published table."""
+    """Options of an evaluation on an existing and a missing test set, with a published table."""
     table = {
         "fields": {
             "title": "Fields",
@@ -120,7 +120,7 @@ def benchmark(monkeypatch, run_options, tmp_path) -> list[str]:
     return ["--config-file", "sgovss_tiny.yaml", "--eval-only", *run_options, *tests]
 
 
-def test_train_net_evaluates_what_is_there_and_names_the_rest(benchmark, tmp_path, capsys):
+def test_train_net_evaluates_existing_sets_and_names_the_missing_ones(benchmark, tmp_path, capsys):
     assert train_net.main([*benchmark, "TEST.SKIP_ABSENT", "True"]) == 0
     out = capsys.readouterr().out
     assert "left out: loveda_val is not in" in out
@@ -131,11 +131,11 @@ def test_train_net_evaluates_what_is_there_and_names_the_rest(benchmark, tmp_pat
     assert content["published"][0]["values"] == {"LoveDA": 40.0}
     text = (tmp_path / "output/comparison.md").read_text()
     assert text in out
-    assert "- this run: tiny, no fine-tuned weights, CLIP as it is (random), templates 'remote_sensing'" in text
+    assert "- this run: tiny, not fine-tuned, CLIP weights 'random', templates 'remote_sensing'" in text
     assert "| Peer [1]" in text and "- not evaluated: loveda_val is not in" in text
 
 
-def test_an_absent_set_is_an_error_unless_it_may_be(benchmark, capsys):
+def test_a_missing_set_is_an_error_without_skip_absent(benchmark, capsys):
     assert train_net.main(benchmark) == 2
     assert "folder of dataset 'loveda' not found" in capsys.readouterr().err
 

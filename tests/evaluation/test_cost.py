@@ -1,4 +1,4 @@
-"""Counting operations and parameters."""
+"""Counts of operations, parameters and bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sgovss.evaluation.cost import count_bytes, count_flops, count_parameters
 
 
 class Attended(nn.Module):
-    """A linear layer without bias, and attention of two heads on it."""
+    """A linear layer without bias, followed by attention with two heads."""
 
     def __init__(self, fused: bool) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Attended(nn.Module):
 
 
 @pytest.mark.parametrize("fused", [True, False])
-def test_a_multiply_add_is_two_and_fused_attention_counts(fused):
+def test_a_multiply_add_counts_as_two_and_fused_attention_is_counted(fused):
     linear, attention = 5 * 8 * 16, 2 * (2 * 5 * 5 * 8)
     assert count_flops(Attended(fused), (torch.zeros(1, 5, 8),)) == 2 * (linear + attention)
 
@@ -52,7 +52,7 @@ def test_parameters_of_each_part():
     }
 
 
-def test_bytes_are_those_of_what_operators_read_and_write():
+def test_bytes_that_operators_read_and_write_are_counted():
     x, layer = torch.zeros(5, 8), nn.Linear(8, 16)
     with torch.no_grad():
         assert count_bytes(lambda: x + 1) == 4 * (40 + 40)

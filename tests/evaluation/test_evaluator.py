@@ -1,4 +1,4 @@
-"""The evaluator against Detectron2's own on the same predictions, its files, and its behaviour across processes."""
+"""The evaluator: agreement with Detectron2's on the same predictions, its files, and several processes."""
 
 import json
 import logging
@@ -30,7 +30,7 @@ def load(path, dtype=np.int64):
 
 
 def register(folder, truths, ignore=IGNORE, dataset_ids=None):
-    """Register (H, W) label arrays as a Detectron2 data set; return its name."""
+    """Register (H, W) label arrays as a Detectron2 dataset; return its name."""
     name = f"evaluated_{uuid.uuid4().hex}"
     records = []
     for index, truth in enumerate(truths):
@@ -45,8 +45,8 @@ def register(folder, truths, ignore=IGNORE, dataset_ids=None):
     return name
 
 
-def scenes(seed=0, count=4):
-    """Labels without ships, with ignored pixels; scores that predict everything but road in places."""
+def samples(seed=0, count=4):
+    """Return label maps with ignored pixels and without ships, and random scores in which roads are rare."""
     rng = np.random.default_rng(seed)
     truths, scores = [], []
     for index in range(count):
@@ -74,7 +74,7 @@ def run(evaluate, scores):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_equals_detectron2_on_the_same_predictions(tmp_path, seed):
-    truths, scores = scenes(seed)
+    truths, scores = samples(seed)
     name = register(tmp_path, truths)
     theirs = run(SemSegEvaluator(name, False, sem_seg_loading_fn=load), scores)["sem_seg"]
     ours = run(evaluator(name), scores)["sem_seg"]
@@ -84,12 +84,12 @@ def test_equals_detectron2_on_the_same_predictions(tmp_path, seed):
         assert ours.get(key, np.nan) == pytest.approx(theirs[key], rel=1e-12, nan_ok=True)
     assert np.isnan(theirs["IoU-ship"])
     assert "IoU-ship" not in ours
-    assert ours["mIoU_present_or_predicted"] < ours["mIoU"]  # ships are predicted, and there are none
+    assert ours["mIoU_present_or_predicted"] < ours["mIoU"]  # ships are predicted but absent from the ground truth
 
 
 @pytest.mark.parametrize("dataset_ids", [None, {10 + index: index for index in range(len(TEST))}])
 def test_coco_json_equals_detectron2s(tmp_path, dataset_ids):
-    truths, scores = scenes()
+    truths, scores = samples()
     name = register(tmp_path, truths, dataset_ids=dataset_ids)
     theirs = SemSegEvaluator(name, False, tmp_path / "theirs", sem_seg_loading_fn=load)
     theirs._compute_boundary_iou = False
@@ -100,7 +100,7 @@ def test_coco_json_equals_detectron2s(tmp_path, dataset_ids):
 
 
 def test_files(tmp_path):
-    truths, scores = scenes()
+    truths, scores = samples()
     name = register(tmp_path, truths)
     settings = {"views": "whole image", "templates": ["a RS photo of {}"], "precision": "fp32"}
     results = run(evaluator(name, tmp_path, settings=settings, save_predictions=False), scores)["sem_seg"]
@@ -121,8 +121,8 @@ def test_files(tmp_path):
     assert Image.open(tmp_path / "evaluation" / f"{name}_confusion.png").format == "PNG"
 
 
-def test_group_means_follow_the_split(tmp_path):
-    truths, scores = scenes()
+def test_group_means_are_over_seen_and_unseen_classes(tmp_path):
+    truths, scores = samples()
     results = run(evaluator(register(tmp_path, truths)), scores)["sem_seg"]
     seen = np.mean([results[f"IoU-{word}"] for word in ("building", "tree", "storage tank")])
     unseen = np.mean([results[f"IoU-{word}"] for word in ("road", "water")])
@@ -131,8 +131,8 @@ def test_group_means_follow_the_split(tmp_path):
     assert results["harmonic_mIoU"] == pytest.approx(2 * seen * unseen / (seen + unseen))
 
 
-def test_results_suit_detectron2s_printing_and_event_storage(tmp_path, caplog):
-    truths, scores = scenes()
+def test_results_can_be_printed_and_stored_by_detectron2(tmp_path, caplog):
+    truths, scores = samples()
     results = run(evaluator(register(tmp_path, truths), training_vocabulary=None), scores)
     assert "seen_mIoU" not in results["sem_seg"]
     assert all(type(value) is float for value in flatten_results_dict(results).values())
@@ -142,7 +142,7 @@ def test_results_suit_detectron2s_printing_and_event_storage(tmp_path, caplog):
 
 
 def test_runs_in_detectron2s_inference_loop(tmp_path):
-    truths, scores = scenes()
+    truths, scores = samples()
     name = register(tmp_path, truths)
 
     class Model(torch.nn.Module):
@@ -154,7 +154,7 @@ def test_runs_in_detectron2s_inference_loop(tmp_path):
 
 
 def test_groups_without_classes_are_null_in_the_json(tmp_path):
-    truths, scores = scenes()
+    truths, scores = samples()
     name = register(tmp_path, truths)
     run(evaluator(name, tmp_path, training_vocabulary=None), scores)
     content = json.loads((tmp_path / "evaluation" / f"{name}.json").read_text())
@@ -164,8 +164,8 @@ def test_groups_without_classes_are_null_in_the_json(tmp_path):
     assert content["training_vocabulary"] is None
 
 
-def test_id_maps_count_like_scores_and_may_reject(tmp_path):
-    truths, scores = scenes()
+def test_label_maps_give_the_scores_of_their_logits_and_may_reject_pixels(tmp_path):
+    truths, scores = samples()
     name = register(tmp_path, truths)
     maps = [score.argmax(0).to(torch.int32) for score in scores]
     assert run(evaluator(name), maps) == run(evaluator(name), scores)
@@ -205,16 +205,16 @@ def test_scores_of_another_vocabulary_are_refused(tmp_path):
         OpenVocabularyEvaluator(name, vocabulary=Vocabulary.from_string("a, b"), sem_seg_loading_fn=load)
 
 
-def test_the_split_can_be_overridden():
+def test_the_seen_classes_can_be_overridden():
     assert seen_flags(TEST, TRAINING, ["road", "forest"]) == [False, True, True, False, False, False]
     assert seen_flags(TEST, TRAINING, []) == [False] * 6
     with pytest.raises(InputError, match="'lake' is not in the test vocabulary"):
         seen_flags(TEST, TRAINING, ["lake"])
 
 
-def _evaluate_share(folder):
-    """In each process: every second image; the main one also checks what came together."""
-    truths, scores = scenes(count=5)
+def _evaluate_part(folder):
+    """Evaluate every second image in this process; the main process compares the sum with a run of its own."""
+    truths, scores = samples(count=5)
     name = register(folder, truths)
     evaluate = OpenVocabularyEvaluator(
         name, True, folder, vocabulary=TEST, training_vocabulary=TRAINING, sem_seg_loading_fn=load
@@ -238,7 +238,7 @@ def _evaluate_share(folder):
 
 
 def test_two_processes_count_like_one(tmp_path):
-    truths, _ = scenes(count=5)
+    truths, _ = samples(count=5)
     register(tmp_path, truths)  # writes the label files before both processes read them
-    launch(_evaluate_share, 2, dist_url="auto", args=(str(tmp_path),))
+    launch(_evaluate_part, 2, dist_url="auto", args=(str(tmp_path),))
     assert (tmp_path / "checked").exists()

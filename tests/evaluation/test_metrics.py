@@ -1,4 +1,4 @@
-"""Metrics against cases counted by hand and against scikit-learn."""
+"""Metrics compared with counts by hand and with scikit-learn."""
 
 import numpy as np
 import pytest
@@ -68,14 +68,14 @@ def test_a_rejected_pixel_is_a_miss_of_its_class():
     ("seen", "empty"),
     [([True, True, True], "unseen_mIoU"), ([False, False, False], "seen_mIoU"), ([True, True, False], "unseen_mIoU")],
 )
-def test_an_empty_group_is_null(seen, empty):
-    summary = summarize(MATRIX, seen)  # class 2 alone is a group without ground truth
+def test_the_score_of_an_empty_group_is_none(seen, empty):
+    summary = summarize(MATRIX, seen)  # class 2 has no ground truth
     assert summary[empty] is None
     assert summary["harmonic_mIoU"] is None
     assert summary["mIoU"] is not None
 
 
-def test_nothing_counted_is_null_throughout():
+def test_scores_without_any_pixel_are_none():
     assert set(summarize(np.zeros((4, 4), dtype=np.int64), [True, False, True]).values()) == {None}
 
 
@@ -91,7 +91,7 @@ def test_plain_has_no_nan_and_no_numpy():
 
 
 def images(count, seed=0):
-    """Matrices of images of which some are segmented well and some badly."""
+    """Return the confusion matrices of images with random error rates."""
     rng = np.random.default_rng(seed)
     matrices = []
     for wrong in rng.random(count):
@@ -103,14 +103,16 @@ def images(count, seed=0):
 
 def test_intervals_agree_with_scipy_where_the_score_is_a_mean():
     matrices = images(40)
-    rates = [100 * each.diagonal().sum() / each.sum() for each in matrices]  # images of one size: pACC is their mean
+    rates = [
+        100 * each.diagonal().sum() / each.sum() for each in matrices
+    ]  # all images have the same size, so pACC is the mean
     low, high = bootstrap_intervals(np.array([class_counts(each) for each in matrices]), [True, True, False])["pACC"]
     theirs = stats.bootstrap((rates,), np.mean, method="percentile", n_resamples=5000, random_state=1)
     assert low == pytest.approx(theirs.confidence_interval.low, abs=1)
     assert high == pytest.approx(theirs.confidence_interval.high, abs=1)
 
 
-def test_intervals_hold_the_score_shrink_with_images_and_repeat_themselves():
+def test_intervals_contain_the_score_shrink_with_more_images_and_are_reproducible():
     widths, seen = [], [True, False, False]
     for matrices in images(5), images(200):
         counts = np.array([class_counts(each) for each in matrices])
@@ -121,7 +123,7 @@ def test_intervals_hold_the_score_shrink_with_images_and_repeat_themselves():
     assert widths[1] < widths[0] / 3
 
 
-def test_no_interval_for_one_image_or_a_class_that_one_image_shows():
+def test_no_interval_for_one_image_or_a_class_that_only_one_image_has():
     one = class_counts(MATRIX)[None]
     assert set(bootstrap_intervals(one, [True, False, True]).values()) == {None}
     without = class_counts(confusion_matrix(np.array([1]), np.array([1]), 3))

@@ -1,4 +1,4 @@
-"""The pictures of an evaluation exist, grow with the classes and leave undefined values out."""
+"""Figures of an evaluation: their size, their colours, and undefined values."""
 
 import numpy as np
 import pytest
@@ -16,13 +16,13 @@ def matrix(count, rejected=0, seed=0):
 
 
 @pytest.mark.parametrize("count", [1, 5, 20, 60])
-def test_confusion_picture_holds_every_class(tmp_path, count):
+def test_confusion_picture_has_room_for_every_class(tmp_path, count):
     path = tmp_path / "confusion.png"
     names = [f"class {index}" for index in range(count)]
     draw_confusion(matrix(count), names, [index % 3 > 0 for index in range(count)], "mIoU 50", path)
     with Image.open(path) as picture:
         assert picture.format == "PNG"
-        assert min(picture.size) > max(300, 20 * count)  # at least 20 pixels for a class
+        assert min(picture.size) > max(300, 20 * count)  # at least 20 pixels per class
     assert [file.name for file in tmp_path.iterdir()] == ["confusion.png"]
 
 
@@ -43,7 +43,9 @@ def test_curves_leave_undefined_points_out(tmp_path):
     draw_curves({**series, "seen": {0: [20.0], 100: [40.0]}}, "curves", tmp_path / "one_run.png")
     draw_curves({}, "nothing yet", tmp_path / "empty.png")
     assert (tmp_path / "defined.png").read_bytes() == (tmp_path / "gap.png").read_bytes()
-    assert (tmp_path / "defined.png").read_bytes() != (tmp_path / "one_run.png").read_bytes()  # has no band
+    assert (tmp_path / "defined.png").read_bytes() != (
+        tmp_path / "one_run.png"
+    ).read_bytes()  # a single run has no band
     assert (tmp_path / "empty.png").exists()
 
 
@@ -51,7 +53,7 @@ def test_a_label_keeps_its_colour_beside_others(tmp_path):
     for name, labels in (("alone", ["full"]), ("beside", ["plain", "full"])):
         series = {label: {0: [20.0], 100: [40.0]} for label in labels}
         draw_curves(series, "curves", tmp_path / f"{name}.png", known_labels=["plain", "compensation", "full"])
-    green = (44, 160, 44)  # the third of matplotlib's colours, "C2"
+    green = (44, 160, 44)  # "C2", the third colour of matplotlib
     for name in ("alone", "beside"):
         with Image.open(tmp_path / f"{name}.png") as picture:
             assert (np.asarray(picture.convert("RGB")) == green).all(axis=2).sum() > 100
@@ -69,5 +71,5 @@ def test_a_comparison_shows_each_labelling_in_its_colours(tmp_path):
         pixels = np.asarray(five.convert("RGB")).reshape(-1, 3)
     counts = [int((pixels == color).all(axis=1).sum()) for color in (*vocabulary.colors(), (7, 7, 7))]
     road, water, tree, untouched = counts
-    # Three quarters-full panels and one all road, and each class once more in the legend.
+    # Three panels have a quarter of each class, one is all road, and the legend has each class once more.
     assert untouched > 4000 and road > 1.8 * water and abs(water - tree) < 0.1 * water

@@ -1,4 +1,4 @@
-"""One bad, or merely odd, input: how it is made, and what the user sees."""
+"""A case: an invalid or unusual input, how it is made, and what the user sees."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ MODULES = {
 
 @dataclass(frozen=True)
 class Case:
-    """A case.
+    """An input of a command, and the expected outcome.
 
     Attributes:
-        what: the input, in words.
+        what: description of the input.
         command: one of :data:`COMMANDS`.
         build: makes the input and returns the command's arguments.
-        sees: the one line that the user sees, without what is before its colon; ``…`` stands for anything. Of an input
-            that must work: what comes out, in words.
-        status: of the command.
-        proves: looks at the folder afterwards; fails if what should be there is not.
-        as_process: whether the fast tests run it as a process too.
+        sees: the line that the user sees, after its ``error: `` or ``problem: ``; ``…`` stands for any text. For an
+            input that must work: description of the output.
+        status: expected exit status of the command.
+        proves: checks the folder afterwards; raises AssertionError if the files in it are not as expected.
+        as_process: whether the fast tests also run the case as a process.
     """
 
     what: str
@@ -48,15 +48,17 @@ class Case:
 
     @property
     def marker(self) -> str:
-        """What begins a line that tells of a problem; data sets are reported on, not refused."""
+        """Beginning of a line about a problem: ``error: ``, or ``problem: `` in the report of the command ``check``."""
         return "problem: " if self.command == "check" and self.status == 1 else "error: "
 
     @property
     def line(self) -> re.Pattern[str]:
+        """Pattern of the expected line."""
         return re.compile(".*".join(map(re.escape, self.sees.split("…"))))
 
 
 def refused(what: str, command: str, build: Callable[[Place], Sequence[str]], sees: str, **more: object) -> Case:
+    """Return a case that ends with an error message."""
     return Case(what, command, build, sees, **more)
 
 
@@ -68,4 +70,5 @@ def works(
     proves: Callable[[Path], None],
     **more: object,
 ) -> Case:
+    """Return a case that must succeed."""
     return Case(what, command, build, sees, status=0, proves=proves, **more)

@@ -1,4 +1,4 @@
-"""Runs a case: in this process through the command's ``main(argv)``, or as a process of its own."""
+"""Runs cases in this process, through the command's ``main(argv)``, or as separate processes."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from tests.conftest import CHECKOUT
 from tests.robustness.case import COMMANDS, MODULES, Case
 from tests.robustness.place import Place
 
-LONGEST = 300  # seconds of a process
+LONGEST = 300  # timeout of a process in seconds
 
 
 class Outcome(NamedTuple):
-    """What a command left: status, and what it wrote to its streams."""
+    """Exit status of a command, and what it wrote to its output and error streams."""
 
     status: int
     out: str
@@ -38,7 +38,7 @@ class Outcome(NamedTuple):
 
 
 def run_process(case: Case, folder: Path) -> Outcome:
-    """Build the case in an empty folder and start its command there, as a user does."""
+    """Build a case in an empty folder and run its command there as a process."""
     with contextlib.ExitStack() as stack:
         argv = [str(part) for part in case.build(Place(folder, stack))]
         done = subprocess.run(
@@ -53,10 +53,13 @@ def run_process(case: Case, folder: Path) -> Outcome:
 
 
 def run_processes(places: dict[str, tuple[Case, Path]]) -> dict[str, Outcome]:
-    """As :func:`run_process`, for many cases: each command is imported once, and each case is a fork of that process.
+    """Run many cases as processes. Each command is imported once, and each case runs in a fork of that process.
 
     Args:
-        places: name to a case and its empty folder.
+        places: case and empty folder by name.
+
+    Returns:
+        outcome by name.
     """
     with contextlib.ExitStack() as stack:
         jobs: dict[str, dict[str, list[str]]] = {name: {} for name in COMMANDS}
@@ -76,7 +79,7 @@ def run_processes(places: dict[str, tuple[Case, Path]]) -> dict[str, Outcome]:
 
 
 def _environment() -> dict[str, str]:
-    # With the allocator's settings train_net.py need not start anew.
+    # train_net.py restarts itself unless the allocator's settings are in the environment.
     return {**os.environ, **SETTINGS, "OMP_NUM_THREADS": "1", "DETECTRON2_DATASETS": "nowhere"}
 
 
@@ -91,13 +94,13 @@ def _outcome(status: int, out: bytes, err: bytes) -> Outcome:
 
 @pytest.fixture(scope="session")
 def kept_predictors() -> Callable[..., Predictor]:
-    """Predictors by their options, each built once."""
+    """Return a cached constructor of predictors: each set of options is built once."""
     return functools.cache(Predictor)
 
 
 @pytest.fixture
 def quick_text(monkeypatch) -> None:
-    """Of more than a hundred words any embedding will do here: the text encoder would take minutes."""
+    """Use random embeddings for more than a hundred classes, because the text encoder would take minutes."""
     embed = TextEmbedder._embed
 
     def embed_few(self: TextEmbedder, vocabulary: Vocabulary) -> TextEmbeddings:
@@ -111,7 +114,7 @@ def quick_text(monkeypatch) -> None:
 
 @pytest.fixture
 def run_here(kept_predictors, quick_text, monkeypatch) -> Iterator[Callable[[Case, Path], Outcome]]:
-    """As :func:`run_process`, through ``main(argv)``; models are built once for all cases."""
+    """Return a function that runs a case through ``main(argv)``; models are built once for all cases."""
 
     def run(case: Case, folder: Path) -> Outcome:
         script = import_module(MODULES[case.command])

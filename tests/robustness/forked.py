@@ -2,8 +2,8 @@
 
     python forked.py demo/demo.py sgovss.commands.segment < jobs.json
 
-The jobs are an object of folder -> arguments. Beside each folder, files of its name with .out, .err and .status hold
-what the process wrote to its streams, and its exit status.
+The jobs are a JSON object of arguments by folder. The output, the error stream and the exit status of each process are
+written to files beside its folder, with the suffixes .out, .err and .status.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def load(path: str) -> ModuleType:
 
 
 def run(script: ModuleType, folder: str, argv: list[str]) -> None:
-    """The child: its folder and streams, the arguments where a script finds them, and its own end."""
+    """Run the script in the child process: with its folder, streams and arguments; then exit."""
     os.chdir(folder)
     for descriptor, ending in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{folder}.{ending}", os.O_WRONLY | os.O_CREAT), descriptor)

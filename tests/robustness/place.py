@@ -1,4 +1,4 @@
-"""Where one case takes place: a folder with sound inputs, to be made worse, and the arguments of the commands."""
+"""Folder of a case: writes valid inputs, which the case then damages, and builds the commands' arguments."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ SHORE = FIELDS | {
 
 
 class Place:
-    """Writes inputs and gives arguments.
+    """Writes inputs into a folder and returns arguments of commands.
 
     Args:
         folder: an empty folder.
-        stack: what must last as long as the command runs is entered here.
+        stack: context managers entered here are closed after the command has ended.
     """
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
@@ -46,13 +46,14 @@ class Place:
         self.output = folder / "out"
 
     def write(self, name: str, content: bytes | str) -> Path:
+        """Write a file."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         return path
 
     def picture(self, name: str, pixels: np.ndarray | Image.Image | None = None, **options: object) -> Path:
-        """A picture of (H, W) or (H, W, 3) pixels, by default 40 x 60 of noise."""
+        """Write an image of (H, W) or (H, W, 3) pixels; by default (40, 60, 3) of noise."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         pixels = noise() if pixels is None else pixels
@@ -60,15 +61,15 @@ class Place:
         picture.save(path, **options)
         return path
 
-    def demo(self, image: Path | None = None, words: str = "building, road, water", *options: str) -> list[str]:
-        """Arguments of the demo; config options follow a ``--opts`` of the caller's, or a default one."""
+    def demo(self, image: Path | None = None, vocabulary: str = "building, road, water", *options: str) -> list[str]:
+        """Return arguments of demo.py; ``--opts`` is added if it is not among the options."""
         image = image or self.picture("photo.png")
-        argv = ["--config-file", "sgovss_tiny.yaml", "--input", str(image), "--vocabulary", words]
+        argv = ["--config-file", "sgovss_tiny.yaml", "--input", str(image), "--vocabulary", vocabulary]
         opts = [] if "--opts" in options else ["--opts"]
         return [*argv, "--output", str(self.output), *options, *opts, "MODEL.DEVICE", "cpu"]
 
     def fields(self, **changes: object) -> Path:
-        """The YAML file of a data set of three image-label pairs, which are drawn beside it."""
+        """Draw three pairs of image and label; write and return the YAML file of their dataset."""
         for seed, key in enumerate(("a_0", "a_1", "b_0")):
             squares = np.random.default_rng(seed).integers(0, 4, (3, 4), np.uint8)
             labels = np.kron(squares, np.ones((8, 8), np.uint8))
@@ -77,7 +78,7 @@ class Place:
         return self.write("fields.yaml", yaml.safe_dump(FIELDS | {"root": str(self.folder)} | changes))
 
     def train(self, *options: object, config: Path | str = "sgovss_tiny.yaml") -> list[str]:
-        """Arguments of train_net.py for one step on the fields, with further KEY VALUE."""
+        """Return arguments of train_net.py for one step on the fields, with further KEY VALUE options."""
         file = self.folder / "fields.yaml"
         defaults = {
             "DATASETS.SPECIFICATIONS": f"({str(file if file.exists() else self.fields())!r},)",
@@ -96,11 +97,11 @@ class Place:
         return ["--config-file", str(config), *pairs, *map(str, options)]
 
     def check(self, file: Path | str | None = None) -> list[str]:
-        """Arguments of datasets/check.py."""
+        """Return arguments of datasets/check.py."""
         return [str(file or self.folder / "fields.yaml"), "--workers", "1", "--output", str(self.output)]
 
     def shore(self, **changes: object) -> Path:
-        """The YAML file of a data set to be prepared from two pairs below ``raw``."""
+        """Draw two pairs of image and mask below ``raw``; write and return the YAML file to prepare them."""
         for key in "01":
             ids = np.random.default_rng(int(key)).integers(0, 2, (24, 32))
             self.picture(f"raw/p/{key}.png", noise((24, 32)))
@@ -108,12 +109,12 @@ class Place:
         return self.write("shore.yaml", yaml.safe_dump(SHORE | changes))
 
     def prepare(self, file: Path | str | None = None, source: Path | str | None = None) -> list[str]:
-        """Arguments of datasets/prepare.py."""
+        """Return arguments of datasets/prepare.py."""
         source = source or self.folder / "raw"
         argv = [str(file or self.shore()), "--source", str(source)]
         return [*argv, "--root", str(self.output), "--workers", "1"]
 
 
 def noise(size: tuple[int, int] = (40, 60)) -> np.ndarray:
-    """(H, W, 3) uint8."""
+    """Return (H, W, 3) uint8 noise."""
     return np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)

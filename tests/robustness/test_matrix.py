@@ -1,4 +1,4 @@
-"""Every case of bad input: status, one line, and nothing half-written; by function call and as a process."""
+"""All cases: exit status, one line of message, and no partial file; in this process and as processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytest.importorskip("rasterio", reason="needs the extra 'geo'")
 IDS = [case.what for case in CASES]
 PROCESSES = [case for case in CASES if case.as_process]
 
-_UNFINISHED = re.compile(r"^\..*\.\d+(\.\w+)?$")  # what atomic_path writes to before the file has its name
+_UNFINISHED = re.compile(r"^\..*\.\d+(\.\w+)?$")  # temporary files of atomic_path
 
 
 def judge(case: Case, outcome: Outcome, folder: Path) -> None:
@@ -47,7 +47,7 @@ def judge(case: Case, outcome: Outcome, folder: Path) -> None:
         case.proves(folder)
 
 
-def test_there_are_enough_and_each_is_told_apart():
+def test_there_are_enough_cases_with_different_names():
     assert len(CASES) >= 60 and len(set(IDS)) == len(CASES)
     assert len(PROCESSES) >= 10 and {case.command for case in PROCESSES} == {"train_net", "demo", "prepare", "check"}
 
@@ -64,7 +64,7 @@ def test_as_a_process(case, tmp_path):
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
-    """Of all cases, as processes; name -> folder and outcome."""
+    """Run all cases as processes; return folder and outcome by name."""
     places = {case.what: (case, tmp_path_factory.mktemp("case")) for case in CASES}
     results = run_processes(places)
     return {name: (folder, results[name]) for name, (_, folder) in places.items()}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from tests.robustness.case import Case
-from tests.robustness.cases import configs, datasets, images, labels, outputs, weights, words
+from tests.robustness.cases import configs, datasets, images, labels, outputs, vocabularies, weights
 
 GROUPS: dict[str, list[Case]] = {
     "Configs": configs.CASES,
     "Weights": weights.CASES,
     "Datasets and archives": datasets.CASES,
-    "Labels, and images to train on": labels.CASES,
-    "Photographs and scenes": images.CASES,
-    "Words": words.CASES,
-    "Outputs": outputs.CASES,
+    "Labels and training images": labels.CASES,
+    "Images and rasters": images.CASES,
+    "Vocabularies": vocabularies.CASES,
+    "Output folders": outputs.CASES,
 }
 CASES: list[Case] = [case for group in GROUPS.values() for case in group]

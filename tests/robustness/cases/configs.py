@@ -1,4 +1,4 @@
-"""Configs: of the wrong form, with the wrong values, or somebody's trap."""
+"""Configs that are malformed, have wrong values or would run a program."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tests.robustness.place import Place
 
 
 def config(content: bytes | str):
-    """Training with a config of this content."""
+    """Train with a config file of this content."""
     return lambda place: ["--config-file", str(place.write("mine.yaml", content))]
 
 
 def option(key: str, value: str):
-    """Training with one option more."""
+    """Train with one more option."""
     return lambda place: place.train(key, value)
 
 
@@ -31,18 +31,18 @@ _NO_CONFIG = "…/mine.yaml: no config, nor does its _BASE_ name one; expected k
 
 CASES: list[Case] = [
     refused(
-        "no config named", "train_net", lambda _: [], "--config-file: give a config, such as configs/sgovss_tiny.yaml"
+        "no config given", "train_net", lambda _: [], "--config-file: give a config, such as configs/sgovss_tiny.yaml"
     ),
     refused(
-        "config of a name that sgovss does not have",
+        "config that does not exist",
         "train_net",
         lambda _: ["--config-file", "tiny.yaml"],
         "no file 'tiny.yaml' among the configs of sgovss; there are: base.yaml, …",
     ),
-    refused("config without content", "train_net", config(""), _NO_CONFIG),
+    refused("empty config file", "train_net", config(""), _NO_CONFIG),
     refused("config that is a list", "train_net", config("- SEED\n"), _NO_CONFIG),
     refused(
-        "config that is no text",
+        "config with bytes that are not text",
         "train_net",
         config(bytes(range(128, 256))),
         "…/mine.yaml: 'utf-8' codec can't decode byte 0x80 in position 0: invalid start byte",
@@ -56,19 +56,19 @@ CASES: list[Case] = [
         "column 1",
     ),
     refused(
-        "config that is its own _BASE_",
+        "config that names itself as `_BASE_`",
         "train_net",
         config("_BASE_: mine.yaml\n"),
         "…/mine.yaml: nested without end; does its _BASE_ lead back to itself?",
     ),
     refused(
-        "config whose _BASE_ is not there",
+        "config whose `_BASE_` does not exist",
         "train_net",
         config("_BASE_: other.yaml\n"),
         "…/mine.yaml: [Errno 2] No such file or directory: '…/other.yaml'",
     ),
     refused(
-        "config of 3,000 lists in each other",
+        "config of 3,000 nested lists",
         "train_net",
         config("[" * 3000),
         "…/mine.yaml: nested without end; does its _BASE_ lead back to itself?",
@@ -83,13 +83,13 @@ CASES: list[Case] = [
         as_process=True,
     ),
     refused(
-        "option that is no key",
+        "option with an unknown key",
         "train_net",
         option("SOLVER.MAX_ITERS", "5"),
         "options: Non-existent key: SOLVER.MAX_ITERS; configs/base.yaml and sgovss/config.py list the keys",
     ),
     refused(
-        "option of the wrong type",
+        "option with a value of the wrong type",
         "train_net",
         option("SOLVER.MAX_ITER", "many"),
         "options: Type mismatch (<class 'int'> vs. <class 'str'>) with values (1 vs. many) for config key: "
@@ -102,25 +102,25 @@ CASES: list[Case] = [
         "options come in pairs of KEY VALUE, but 'SEED' has no value",
     ),
     refused(
-        "option that is nothing",
+        "option with the value None",
         "train_net",
         option("SOLVER.MAX_ITER", "None"),
         "SOLVER.MAX_ITER: has no value; give one, or leave the key out",
     ),
     refused(
-        "training of no step",
+        "training with 0 steps",
         "train_net",
         option("SOLVER.MAX_ITER", "0"),
         "SOLVER.MAX_ITER: 0 will not do; give a number above 0",
     ),
     refused(
-        "evaluation precision that there is not, which used to be found after training",
+        "unknown precision of the evaluation, found before training starts",
         "train_net",
         option("TEST.PRECISION", "float8"),
         "TEST.PRECISION: 'float8' will not do; use float32 or bfloat16",
     ),
     refused(
-        "device that is not there",
+        "device that does not exist",
         "train_net",
         option("MODEL.DEVICE", "cuda:99"),
         "MODEL.DEVICE: 'cuda:99' is not there; use cpu, or another of this machine's devices",
@@ -133,13 +133,13 @@ CASES: list[Case] = [
         "convnext_large_d_320 or ViT-B-16",
     ),
     refused(
-        "training without any class",
+        "training with every class held out",
         "train_net",
         option("DATASETS.UNSEEN", "('field','river','hedge')"),
         "DATASETS.UNSEEN holds out every class of fields_train; leave at least one",
     ),
     refused(
-        "held-out class that is none",
+        "held-out class that the dataset does not have",
         "train_net",
         option("DATASETS.UNSEEN", "('street',)"),
         "DATASETS.UNSEEN: 'street' is no class of fields_train; its classes are field, river, hedge",

@@ -15,12 +15,12 @@ from tests.robustness.place import Place, noise
 
 
 def file(content: bytes | str):
-    """Checking a data set whose file has this content."""
+    """Check a dataset whose file has this content."""
     return lambda place: place.check(place.write("fields.yaml", content))
 
 
 def edited(old: str, new: str):
-    """Checking a data set whose file is sound but for one thing."""
+    """Check a dataset whose file is correct except for one edit."""
 
     def build(place: Place) -> list[str]:
         path = place.fields()
@@ -37,7 +37,7 @@ def trap(place: Place) -> list[str]:
 
 
 def doubled(place: Place) -> list[str]:
-    """A list that would have 2 ** 40 items if it were written out."""
+    """A list of nested aliases that expands to 2 ** 40 items."""
     nested = "&a0 [x, x]"
     for i in range(1, 40):
         nested = f"&a{i} [{nested}, *a{i - 1}]"
@@ -65,7 +65,7 @@ def linked_to_itself(place: Place) -> list[str]:
 
 
 def archive(place: Place, names: dict[str, bytes]) -> Path:
-    """Another data set's archive."""
+    """Write an archive of downloads with these members."""
     path = place.folder / "download" / "data.zip"
     path.parent.mkdir()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
@@ -80,7 +80,7 @@ def pair(place: Place) -> dict[str, bytes]:
 
 
 def climbing(place: Place) -> list[str]:
-    """Members whose names lead out of any folder they would be unpacked to."""
+    """Members whose names begin with ``../``."""
     sly = archive(place, {f"../../../elsewhere/{name}": content for name, content in pair(place).items()})
     return place.prepare(place.folder / "shore.yaml", sly.parent)
 
@@ -101,7 +101,7 @@ def only_below_the_root(folder: Path) -> None:
 
 
 def swollen(place: Place) -> list[str]:
-    """A member whose archive says that it has three gigabytes."""
+    """A member whose size is 3 GB according to the archive's directory."""
     path = archive(place, pair(place))
     content = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as source:
@@ -134,45 +134,45 @@ def deep(place: Place) -> list[str]:
 
 CASES: list[Case] = [
     refused(
-        "data set that sgovss does not know",
+        "unknown dataset",
         "check",
         lambda place: place.check("lovda"),
         "dataset 'lovda' is not known; there are loveda…; or give the path of a .yaml file",
     ),
     refused(
-        "dataset file that is not there",
+        "dataset file that does not exist",
         "check",
         lambda place: place.check("mine.yaml"),
         "mine.yaml: cannot read this dataset file (No such file or directory)",
     ),
     refused(
-        "dataset file of zero bytes",
+        "empty dataset file",
         "check",
         file(""),
         "…/fields.yaml: expected a mapping with name, classes, ignore and splits; see datasets/ for examples",
         as_process=True,
     ),
     refused(
-        "dataset file cut short",
+        "truncated dataset file",
         "check",
         file("name: fields\nclasses: [{na"),
         "…/fields.yaml:3: not valid YAML (did not find expected …)",
     ),
     refused(
-        "dataset file that is no text",
+        "dataset file with bytes that are not text",
         "check",
         file(b"\xff\xfe\x00"),
         "…/fields.yaml: this dataset file is no UTF-8 text; save it as such",
     ),
     refused(
-        "dataset file of 30,000 lists in each other, which used to end the process",
+        "dataset file of 30,000 nested lists",
         "check",
         file("[" * 30_000 + "]" * 30_000),
         "…/fields.yaml:1: nested deeper than any dataset file needs to be",
         as_process=True,
     ),
     refused(
-        "dataset file of a few lines that would fill all memory if written out",
+        "dataset file of a few lines that would exceed the memory when expanded",
         "check",
         doubled,
         "…/fields.yaml:1: name: missing key 'name' (and … more)",
@@ -191,13 +191,13 @@ CASES: list[Case] = [
         "…/fields.yaml:…: verfied: unknown key 'verfied'; did you mean 'verified'? (and 1 more)",
     ),
     refused(
-        "dataset file with two classes of one name",
+        "dataset file with two classes of the same name",
         "check",
         edited("name: hedge", "name: FIELD"),
         "…/fields.yaml:…: classes: fields: 'FIELD' stands twice (in 'field' and 'FIELD'); keep one",
     ),
     refused(
-        "dataset file that would write outside of its root",
+        "dataset file with an output folder outside its root",
         "prepare",
         lambda place: place.prepare(
             place.shore(splits={"train": {"images": "../../../elsewhere", "labels": "labels"}})
@@ -206,61 +206,61 @@ CASES: list[Case] = [
         "written to",
     ),
     refused(
-        "split that a data set does not have",
+        "split that the dataset does not have",
         "check",
         lambda place: [*place.check(place.fields()), "--split", "val"],
         "--split: fields has no split 'val'; there are test, train",
     ),
     refused(
-        "data set whose folder is not there",
+        "dataset whose folder does not exist",
         "train_net",
         lambda place: [without_folder(place) and None, *place.train()][1:],
         "…/fields/images: folder of dataset 'fields' not found; put the data there, or correct 'root' in the dataset "
         "file",
     ),
     refused(
-        "split without a file",
+        "split without images",
         "check",
         without_images,
         "…/fields/images: no image of fields_test here; expected files like b_*.jpg",
         status=1,
     ),
     works(
-        "data set with a link back to its own folder, which used to be followed for ever",
+        "dataset folder with a symbolic link to itself",
         "check",
         linked_to_itself,
         "every pair is counted once",
         lambda folder: None,
     ),
     refused(
-        "published data that are not there",
+        "folder of downloads that does not exist",
         "prepare",
         lambda place: place.prepare(source=place.folder / "nowhere"),
         "--source …/nowhere: no such folder or archive; name the one that holds the downloaded data",
         as_process=True,
     ),
     refused(
-        "published data that are another data set's",
+        "downloads of another dataset",
         "prepare",
         lambda place: place.prepare(source=archive(place, {"readme.txt": b""}).parent),
         "…/download: no files of shore_train here; expected labels m/{*}.png and images p/{*}.png, in folders or zip "
         "archives (source of the data: None)",
     ),
     refused(
-        "archive that is broken",
+        "damaged archive",
         "prepare",
         broken,
         "…/data.zip: cannot read this archive (File is not a zip file); get it again from the dataset's source",
     ),
     refused(
-        "archive of a few hundred bytes with a member of three gigabytes",
+        "archive of a few hundred bytes with a member of 3 GB",
         "prepare",
         swollen,
         "…/data.zip!p/0.png: larger than 2,147,483,648 bytes, which no image of a dataset is; remove it",
         status=1,
     ),
     refused(
-        "archive whose members' names climb out of any folder",
+        "archive whose member names begin with `../`",
         "prepare",
         climbing,
         "…/download: no files of shore_train here; expected labels m/{*}.png and images p/{*}.png, in folders or zip "
@@ -268,15 +268,15 @@ CASES: list[Case] = [
         proves=nothing_elsewhere,
     ),
     works(
-        "archive whose members' names begin at the root of the file system",
+        "archive whose member names are absolute paths",
         "prepare",
         absolute,
-        "they are prepared, and nothing is written but below `--root`",
+        "the members are prepared; everything is written below `--root`",
         only_below_the_root,
         as_process=True,
     ),
     refused(
-        "photograph that is to be shown turned (EXIF), with its label",
+        "photo with an EXIF rotation, and its label",
         "prepare",
         turned,
         "…/p/0.png: is to be shown turned (EXIF orientation 6); turn its pixels as the label lies and remove the "
@@ -285,7 +285,7 @@ CASES: list[Case] = [
         status=1,
     ),
     refused(
-        "image of 16 bits to train on",
+        "16-bit training image",
         "prepare",
         deep,
         "…/p/0.png: image of more than 8 bits a channel (…); scale it to 8 bits first",

@@ -1,4 +1,4 @@
-"""Photographs and rasters that the demo is given."""
+"""Images and rasters to segment."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from tests.robustness.place import Place, noise
 
 
 def photo(name: str, pixels: np.ndarray | Image.Image | None = None, **options: object):
-    """The demo on one picture."""
+    """Segment one image with these pixels."""
     return lambda place: place.demo(place.picture(name, pixels, **options))
 
 
 def content(name: str, data: bytes):
-    """The demo on a file with this content."""
+    """Segment a file with this content."""
     return lambda place: place.demo(place.write(name, data))
 
 
-def cut(name: str, share: float = 0.5, **options: object):
+def cut(name: str, fraction: float = 0.5, **options: object):
     def build(place: Place) -> list[str]:
         path = place.picture(name, noise((120, 160)), **options)
-        path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+        path.write_bytes(path.read_bytes()[: int(fraction * path.stat().st_size)])
         return place.demo(path)
 
     return build
@@ -47,12 +47,12 @@ def turned(place: Place) -> list[str]:
 
 
 def wide(place: Place) -> list[str]:
-    """More pixels than can be segmented into 300 classes at once."""
+    """An image with too many pixels to be segmented into 300 classes at once."""
     path = place.picture("photo.jpg", np.tile(noise((50, 300)), (1, 100, 1)))
-    words = place.write("words.txt", "\n".join(f"thing {number}" for number in range(300)))
+    vocabulary = place.write("words.txt", "\n".join(f"thing {number}" for number in range(300)))
     light = ("MODEL.SGOVSS.DECODER", "False", "MODEL.SGOVSS.BIAS_GUIDANCE", "False", "MODEL.CLIP.TEMPLATES", "single")
     large = ("TEST.SCENE.WINDOW", "2000", "TEST.SCENE.STRIDE", "2000")
-    return place.demo(path, str(words), "--opts", *light, *large)
+    return place.demo(path, str(vocabulary), "--opts", *light, *large)
 
 
 def one_of_three(place: Place) -> list[str]:
@@ -80,12 +80,12 @@ def elsewhere(place: Place) -> list[str]:
 
 
 def raster(pixels: np.ndarray):
-    """The demo on a TIFF of one band."""
+    """Segment a TIFF with one band."""
     return photo("scene.tif", pixels)
 
 
 def labelled(size: tuple[int, int], stem: str = "photo", suffix: str = ".png"):
-    """Every output is there, with labels of (height, width)."""
+    """Return a check that every output exists, and that the label map has this (height, width)."""
 
     def check(folder: Path) -> None:
         found = {path.name for path in (folder / "out").iterdir()}
@@ -107,11 +107,13 @@ def read(path: Path) -> np.ndarray:
 def predictor():
     import sgovss
 
-    return sgovss.Predictor("sgovss_tiny.yaml", options=("MODEL.DEVICE", "cpu"), precision="auto")  # as the demo
+    return sgovss.Predictor(
+        "sgovss_tiny.yaml", options=("MODEL.DEVICE", "cpu"), precision="auto"
+    )  # as the command does
 
 
 def same_as_rgb(folder: Path) -> None:
-    """The labels are those of the same pixels as plain RGB."""
+    """Assert that the label map is that of the same pixels in RGB."""
     labelled((40, 60))(folder)
     with Image.open(next(folder.glob("photo.*"))) as image:
         rgb = np.asarray(image.convert("RGBA").convert("RGB") if image.mode == "P" else image.convert("RGB"))
@@ -150,7 +152,7 @@ _NO_IMAGE = "cannot read this image (its content is none of PNG, JPEG, TIFF, BMP
 
 CASES: list[Case] = [
     refused(
-        "photograph of zero bytes",
+        "empty image file",
         "demo",
         content("photo.png", b""),
         f"…/photo.png: {_NO_IMAGE}",
@@ -158,104 +160,122 @@ CASES: list[Case] = [
         as_process=True,
     ),
     refused(
-        "text that is called a photograph", "demo", content("photo.jpg", b"text"), f"…/photo.jpg: {_NO_IMAGE}", status=1
+        "text file named as an image", "demo", content("photo.jpg", b"text"), f"…/photo.jpg: {_NO_IMAGE}", status=1
     ),
     refused(
-        "PNG cut short",
+        "truncated PNG",
         "demo",
         cut("photo.png"),
         "…/photo.png: cannot read this image (image file is truncated…)",
         status=1,
     ),
     refused(
-        "JPEG cut short",
+        "truncated JPEG",
         "demo",
         cut("photo.jpg"),
         "…/photo.jpg: cannot read this image (image file is truncated (… bytes not processed))",
         status=1,
     ),
     refused(
-        "TIFF cut short", "demo", cut("photo.tif"), "…/photo.tif: damaged or cut off (…); get the file again", status=1
+        "truncated TIFF", "demo", cut("photo.tif"), "…/photo.tif: damaged or cut off (…); get the file again", status=1
     ),
     refused(
-        "photograph of 16 bits, grey",
+        "16-bit greyscale image",
         "demo",
         photo("photo.png", np.zeros((40, 60), np.uint16)),
         "…/photo.png: image of more than 8 bits a channel (I;16B); scale it to 8 bits first",
         status=1,
     ),
     refused(
-        "photograph of 16 bits, in colour, which used to become nearly black",
+        "16-bit colour image",
         "demo",
         deep,
         "…/photo.png: image of more than 8 bits a channel (RGB;16B); scale it to 8 bits first",
         status=1,
     ),
-    works("CMYK JPEG", "demo", photo("photo.jpg", Image.fromarray(noise()).convert("CMYK")), "a map", same_as_rgb),
+    works(
+        "CMYK JPEG", "demo", photo("photo.jpg", Image.fromarray(noise()).convert("CMYK")), "a label map", same_as_rgb
+    ),
     works(
         "CMYK TIFF",
         "demo",
         photo("photo.tif", Image.fromarray(noise()).convert("CMYK")),
-        "a map, as GeoTIFF",
+        "a label map, as GeoTIFF",
         labelled((40, 60), suffix=".tif"),
     ),
     works(
-        "palette with transparency",
+        "palette image with transparency",
         "demo",
         photo("photo.png", Image.fromarray(noise()).convert("P"), transparency=bytes([0, 9] * 128)),
-        "a map; transparency is left out",
+        "a label map; transparency is ignored",
         same_as_rgb,
     ),
     works(
-        "alpha channel",
+        "image with an alpha channel",
         "demo",
         photo("photo.png", Image.fromarray(noise()).convert("RGBA")),
-        "a map; transparency is left out",
+        "a label map; transparency is ignored",
         same_as_rgb,
     ),
-    works("grey photograph", "demo", photo("photo.png", noise()[..., 0]), "a map", same_as_rgb),
+    works("greyscale image", "demo", photo("photo.png", noise()[..., 0]), "a label map", same_as_rgb),
     works(
-        "photograph to be shown turned (EXIF)",
+        "photo with an EXIF rotation",
         "demo",
         turned,
-        "a map that stands as the picture is shown",
+        "a label map in the orientation in which viewers show the photo",
         labelled((60, 40)),
     ),
-    works("1 x 1 pixel", "demo", photo("photo.png", noise((1, 1))), "a map of 1 x 1 pixel", labelled((1, 1))),
     works(
-        "30,000 x 50 pixels and 300 words, too large to be segmented at once",
+        "image of 1 x 1 pixel",
+        "demo",
+        photo("photo.png", noise((1, 1))),
+        "a label map of 1 x 1 pixel",
+        labelled((1, 1)),
+    ),
+    works(
+        "image of 30,000 x 50 pixels with 300 classes, too large to be segmented at once",
         "demo",
         wide,
-        "a map made window by window, as GeoTIFF",
+        "a label map computed window by window, as GeoTIFF",
         labelled((50, 30_000), suffix=".tif"),
     ),
     refused(
-        "raster of NaN only",
+        "raster with NaN only",
         "demo",
         raster(np.full((40, 60), np.nan, np.float32)),
         "…/scene.tif: no pixel with data; is the no-data value None right?",
         status=1,
     ),
-    works("raster half of NaN", "demo", raster(with_hole(np.nan)), "a map; NaN is no data", half_without_data),
     works(
-        "raster with infinite values", "demo", raster(with_hole(np.inf)), "a map; they are no data", half_without_data
+        "raster with NaN in one half",
+        "demo",
+        raster(with_hole(np.nan)),
+        "a label map; NaN is no-data",
+        half_without_data,
     ),
     works(
-        "raster of 16 bits",
+        "raster with infinite values",
+        "demo",
+        raster(with_hole(np.inf)),
+        "a label map; infinite values are no-data",
+        half_without_data,
+    ),
+    works(
+        "16-bit raster",
         "demo",
         raster(ramp().astype(np.uint16)),
-        "a map, from values stretched to 8 bits",
+        "a label map, from values stretched to 8 bits",
         labelled((40, 60), "scene", ".tif"),
     ),
     refused(
-        "text that is called a raster",
+        "text file named as a raster",
         "demo",
         content("scene.tif", b"text"),
         "…/scene.tif: not a raster that can be read (…)",
         status=1,
     ),
     refused(
-        "one unreadable photograph of three",
+        "one unreadable image among three",
         "demo",
         one_of_three,
         f"…/b.png: {_NO_IMAGE}",
@@ -263,25 +283,25 @@ CASES: list[Case] = [
         proves=the_others_are_done,
     ),
     refused(
-        "photograph that is not there",
+        "image that does not exist",
         "demo",
         lambda place: place.demo(place.folder / "none.png"),
         "…/none.png: no such file or folder",
     ),
     refused(
-        "folder without a photograph",
+        "folder without images",
         "demo",
         lambda place: place.demo(place.write("photos/notes.txt", "").parent),
         "…/photos: no image in this folder (looked for .png, .jpg, …)",
     ),
     refused(
-        "two photographs of one name",
+        "two images with the same name for their outputs",
         "demo",
         of_one_name,
         "…/a.jpg and …/a.png would both be written as 'a'; segment them one by one",
     ),
     refused(
-        "file name that is no UTF-8",
+        "file name that is not UTF-8",
         "demo",
         name_of_bytes,
         "'…/stra\\udcdfe.png': the name of this file is no UTF-8 text; rename it",
@@ -290,7 +310,7 @@ CASES: list[Case] = [
         "paths with spaces, umlauts, kanji and emoji",
         "demo",
         elsewhere,
-        "a map in the folder of that name",
+        "a label map in the output folder",
         in_that_folder,
         as_process=True,
     ),

@@ -1,4 +1,4 @@
-"""Labels, and images beside them: of other sizes, kinds and values, or damaged."""
+"""Labels and training images that are damaged or have a wrong size, kind or value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.robustness.place import Place, noise
 
 
 def label(pixels: np.ndarray, command: str = "train"):
-    """Training on, or checking, fields of which one has this label."""
+    """Train on the fields, or check them, with this label for one of them."""
 
     def build(place: Place) -> list[str]:
         place.fields()
@@ -23,13 +23,13 @@ def label(pixels: np.ndarray, command: str = "train"):
     return build
 
 
-def damaged(name: str, share: float):
-    """Checking fields of which one file ends early."""
+def damaged(name: str, fraction: float):
+    """Check the fields with one file truncated to a fraction of its size."""
 
     def build(place: Place) -> list[str]:
         place.fields()
         path = place.folder / "fields" / name
-        path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+        path.write_bytes(path.read_bytes()[: int(fraction * path.stat().st_size)])
         return place.check()
 
     return build
@@ -51,7 +51,7 @@ def found_by_a_worker(place: Place) -> list[str]:
 
 
 def mask(pixels: np.ndarray):
-    """Preparing pairs of which one has this mask."""
+    """Prepare the shore with this mask for one of its images."""
 
     def build(place: Place) -> list[str]:
         place.shore()
@@ -73,7 +73,7 @@ def bomb(place: Place) -> list[str]:
 
 
 def huge_png(path: Path, side: int = 20_000) -> None:
-    """A sound PNG of 400 million black pixels in some fifty kilobytes."""
+    """Write a valid PNG of 400 million black pixels in about 50 kB."""
     packer = zlib.compressobj(9)
     rows = bytes(100 * (1 + side // 8))
     packed = b"".join(packer.compress(rows) for _ in range(side // 100)) + packer.flush()
@@ -86,20 +86,20 @@ def huge_png(path: Path, side: int = 20_000) -> None:
 
 CASES: list[Case] = [
     refused(
-        "label of another size than its image",
+        "label and image of different sizes",
         "train_net",
         label(np.ones((5, 7), np.uint8)),
         "…/labels/a_0.png: label is 7x5 pixels, its image …/images/a_0.jpg is 32x24; make them equal",
     ),
     refused(
-        "label of colours, with three channels",
+        "label with three colour channels",
         "train_net",
         label(noise((24, 32))),
         "…/labels/a_0.png: label image of mode RGB, expected one channel of class values; convert colours with "
         "'sgovss prepare'",
     ),
     refused(
-        "label with a value of no class",
+        "label with a value that belongs to no class",
         "train_net",
         label(np.full((24, 32), 77, np.uint8)),
         "…/labels/a_0.png: label value 77 (768 pixels) is outside the dataset's specification; correct the label, or "
@@ -107,27 +107,27 @@ CASES: list[Case] = [
         "the value to a class or to 'ignore' in the dataset file",
     ),
     refused(
-        "label with a value of no class, found by a loader's worker while training",
+        "label with a value that belongs to no class, found by a loader worker during training",
         "train_net",
         found_by_a_worker,
         "…/labels/a_….png: label value 77 (768 pixels) is outside the dataset's specification; …",
     ),
     refused(
-        "label of 16 bits with values of no class",
+        "16-bit label with values that belong to no class",
         "check",
         label(np.full((24, 32), 40_000, np.uint16), "check"),
         "…/labels/a_0.png: label value 40000 (768 pixels) is outside the dataset's specification; …",
         status=1,
     ),
     refused(
-        "label of zero bytes",
+        "empty label file",
         "check",
         damaged("labels/a_0.png", 0),
         "…/labels/a_0.png: cannot read this label image (its content is none of PNG, …)",
         status=1,
     ),
     refused(
-        "label cut short",
+        "truncated label",
         "check",
         damaged("labels/a_0.png", 0.6),
         "…/labels/a_0.png: cannot read this label image (…)",
@@ -141,7 +141,7 @@ CASES: list[Case] = [
         status=1,
     ),
     refused(
-        "image cut short, which used to be found while training",
+        "truncated training image",
         "check",
         damaged("images/a_0.jpg", 0.8),
         "…/images/a_0.jpg: cannot read this image (…)",
@@ -149,14 +149,14 @@ CASES: list[Case] = [
         as_process=True,
     ),
     refused(
-        "image of 400 million pixels in 50 kilobytes",
+        "image of 400 million pixels in a file of 50 kB",
         "check",
         bomb,
         "…/images/a_0.jpg: cannot read this image (more than 178,956,970 pixels; cut it into tiles)",
         status=1,
     ),
     refused(
-        "mask with a colour of no class",
+        "mask with a colour that belongs to no class",
         "prepare",
         mask(np.full((24, 32, 3), (9, 9, 9), np.uint8)),
         "…/m/0.png: colour outside the dataset's specification: [9, 9, 9] (768 pixels); correct the mask, or add the "

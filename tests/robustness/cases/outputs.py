@@ -1,4 +1,4 @@
-"""Folders that cannot be written to, or that another run writes to."""
+"""Output folders that cannot be written to, or that another run writes to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.robustness.place import Place
 
 
 def below_a_file(command: str):
-    """Output below a file: nobody may write there, not even root."""
+    """Write to a folder below a file, which even root cannot do."""
 
     def build(place: Place) -> list[str]:
         place.output = place.write("taken", "") / "out"
@@ -22,7 +22,7 @@ def on_proc(place: Place) -> list[str]:
 
 
 def taken_by_another(command: str, folder: str = "out", lock: str = ".lock"):
-    """Another run is at work in the output folder."""
+    """Write to a folder while another run holds its lock."""
 
     def build(place: Place) -> list[str]:
         from sgovss.files import sole_run
@@ -43,47 +43,47 @@ _TAKEN = "another run is writing here; wait for its end, or give another output 
 
 CASES: list[Case] = [
     refused(
-        "output that cannot be written",
+        "output folder that cannot be written to",
         "demo",
         below_a_file("demo"),
         "…/taken/out: cannot write here (Not a directory); choose another output folder",
     ),
     refused(
-        "output of a training that cannot be written",
+        "output folder of training that cannot be written to",
         "train_net",
         below_a_file("train"),
         "…/taken/out: cannot write here (Not a directory); choose another output folder",
     ),
     refused(
-        "prepared data that cannot be written",
+        "dataset root that cannot be written to",
         "prepare",
         below_a_file("prepare"),
         "…/taken/out/shore/.prepared: cannot write here (Not a directory); choose another output folder",
         as_process=True,
     ),
     refused(
-        "output in a system's folder",
+        "output in a system folder",
         "demo",
         on_proc,
         "/proc/sgovss: cannot write here (No such file or directory); choose another output folder",
     ),
-    refused("two runs in one folder", "demo", taken_by_another("demo"), f"…/out: {_TAKEN}"),
+    refused("two runs with the same output folder", "demo", taken_by_another("demo"), f"…/out: {_TAKEN}"),
     refused(
-        "two trainings in one folder",
+        "two training runs with the same output folder",
         "train_net",
         taken_by_another("train"),
         f"…/out: {_TAKEN}",
         as_process=True,
     ),
     refused(
-        "two preparations of one split",
+        "two preparations of the same split",
         "prepare",
         taken_by_another("prepare", "out/shore/.prepared", ".shore_train.lock"),
         f"…/out/shore/.prepared: {_TAKEN}",
         as_process=True,
     ),
     refused(
-        "prepared data in the source",
+        "prepared data inside the source folder",
         "prepare",
         inside_the_source,
         "…/raw/shore/images: the prepared data would lie in the source, or around it; give another --root",

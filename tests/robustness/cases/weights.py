@@ -1,4 +1,4 @@
-"""Weights: cut short, of something else, or somebody's trap."""
+"""Weights that are truncated, belong to another model or would run a program."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.robustness.place import Place
 
 
 def checkpoint(place: Place, **changes: object) -> Path:
-    """A file with all that a checkpoint of sgovss has, but for a model."""
+    """A file with the content of a checkpoint, but with the weights of no real model."""
     path = place.folder / "mine.pth"
     content = {"kind": "inference", "config": load_config("sgovss_tiny.yaml").dump(), "model": {"x": torch.zeros(5000)}}
     torch.save(content | changes, path)
@@ -30,18 +30,18 @@ def emptied(path: Path) -> Path:
     return path
 
 
-def cut(path: Path, share: float = 0.6) -> Path:
-    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+def cut(path: Path, fraction: float = 0.6) -> Path:
+    path.write_bytes(path.read_bytes()[: int(fraction * path.stat().st_size)])
     return path
 
 
 def fine_tuned(build):
-    """Evaluation with a checkpoint."""
+    """Evaluate a checkpoint."""
     return lambda place: ["--eval-only", *place.train("MODEL.WEIGHTS", build(place))]
 
 
 def clip(build):
-    """Training from CLIP weights."""
+    """Train from CLIP weights."""
     return lambda place: place.train("MODEL.CLIP.NAME", "ViT-S-32-alt", "MODEL.CLIP.WEIGHTS", build(place))
 
 
@@ -67,25 +67,25 @@ _PICKLED = "damaged, or holds more than tensors"
 
 CASES: list[Case] = [
     refused(
-        "checkpoint that is not there",
+        "checkpoint that does not exist",
         "train_net",
         fine_tuned(lambda place: place.folder / "none.pth"),
         "MODEL.WEIGHTS: no file …/none.pth; give a checkpoint written by 'sgovss train'",
     ),
     refused(
-        "checkpoint of zero bytes",
+        "empty checkpoint file",
         "train_net",
         fine_tuned(lambda place: emptied(checkpoint(place))),
         "MODEL.WEIGHTS: …/mine.pth is damaged or cut short (…); copy it again",
     ),
     refused(
-        "checkpoint cut short",
+        "truncated checkpoint",
         "demo",
         lambda place: place.demo(None, "road", "--opts", "MODEL.WEIGHTS", str(cut(checkpoint(place)))),
         "MODEL.WEIGHTS: …/mine.pth is damaged or cut short (…); copy it again",
     ),
     refused(
-        "checkpoint of something else",
+        "checkpoint of another program",
         "train_net",
         fine_tuned(lambda place: checkpoint(place, kind="other")),
         "MODEL.WEIGHTS: …/mine.pth is no checkpoint of sgovss; CLIP weights go to MODEL.CLIP.WEIGHTS",
@@ -107,19 +107,19 @@ CASES: list[Case] = [
         proves=no_trace,
     ),
     refused(
-        "CLIP weights that are neither file nor tag",
+        "CLIP weights that are neither a file nor a tag of open_clip",
         "train_net",
         clip(lambda _: "openia"),
         "MODEL.CLIP.WEIGHTS: 'openia' is neither a file nor one of open_clip's tags for ViT-S-32-alt (none)",
     ),
     refused(
-        "CLIP weights of zero bytes",
+        "empty file of CLIP weights",
         "train_net",
         clip(lambda place: emptied(clip_file(place))),
         "MODEL.CLIP.WEIGHTS: …/clip.pt cannot be read as weights (…); it may be cut short: copy it again",
     ),
     refused(
-        "CLIP weights cut short",
+        "truncated CLIP weights",
         "train_net",
         clip(lambda place: cut(clip_file(place, ".safetensors"))),
         "MODEL.CLIP.WEIGHTS: …/clip.safetensors cannot be read as weights (…); it may be cut short: copy it again",
@@ -140,7 +140,7 @@ CASES: list[Case] = [
         proves=no_trace,
     ),
     refused(
-        "CLIP weights in a TorchScript archive whose program writes to a file (it does not run)",
+        "CLIP weights in a TorchScript archive with a program that would write to a file (it does not run)",
         "train_net",
         clip(program),
         f"MODEL.CLIP.WEIGHTS: …/clip.pt is {_PICKLED}, which could run any program when read and is not; copy it "

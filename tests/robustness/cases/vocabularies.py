@@ -11,18 +11,18 @@ from tests.robustness.cases.images import labelled, read
 from tests.robustness.place import Place, noise
 
 
-def words(text: str):
-    """The demo with these words."""
+def names(text: str):
+    """Segment with this vocabulary."""
     return lambda place: place.demo(None, text)
 
 
 def file(name: str, content: bytes | str):
-    """The demo with a vocabulary file of this content."""
+    """Segment with a vocabulary file of this content."""
     return lambda place: place.demo(None, str(place.write(name, content)))
 
 
 def ten_thousand(*last: str):
-    """A list of that many names, and more at its end."""
+    """Segment with a file of 10,000 class names, and ``last`` at its end."""
     lines = [f"thing number {number}" for number in range(10_000)]
 
     def build(place: Place) -> list[str]:
@@ -42,105 +42,111 @@ def of_many(folder: Path) -> None:
 
 CASES: list[Case] = [
     refused(
-        "no word",
+        "empty vocabulary",
         "demo",
-        words(""),
+        names(""),
         "vocabulary: no class names; give at least one, such as 'building, road'",
     ),
     refused(
         "one comma too many",
         "demo",
-        words("road,,water"),
+        names("road,,water"),
         "vocabulary: an empty class name in ''; remove the extra ',' or '|'",
     ),
     refused(
-        "a word twice, but for case and hyphen",
+        "class name given twice, with other case and hyphen",
         "demo",
-        words("bare soil, Bare-Soil"),
+        names("bare soil, Bare-Soil"),
         "vocabulary: 'Bare-Soil' stands twice (in 'bare soil' and 'Bare-Soil'); keep one",
     ),
     refused(
-        "a word twice, its accent put together in two ways",
+        "class name given twice, in two Unicode forms",
         "demo",
-        words("café, cafe\u0301"),
+        names("café, cafe\u0301"),
         "vocabulary: 'cafe\u0301' stands twice (in 'café' and 'cafe\u0301'); keep one",
     ),
     refused(
-        "a word that nobody sees",
+        "class name of invisible characters",
         "demo",
-        words("road, \u200b"),
+        names("road, \u200b"),
         "vocabulary: an empty class name; remove the extra separator",
     ),
     refused(
-        "a word with a control mark",
+        "class name with a control character",
         "demo",
         file("words.txt", "road\x07\n"),
         "…/words.txt: the name 'road\\x07' holds '\\x07', which nothing shows; remove it",
     ),
     refused(
-        "a word of 500 tokens",
+        "class name of 500 tokens",
         "demo",
-        words("very " * 499 + "long, water"),
+        names("very " * 499 + "long, water"),
         "'very very very very very very very very …' is too long for the text encoder, which reads 64 tokens",
     ),
-    works("emoji beside words", "demo", words("🌳 tree, 🏠 house"), "a map; the legend names them", labelled((40, 60))),
-    refused(
-        "emoji alone, which the embedded model's text encoder does not know (CLIP's do)",
+    works(
+        "class names with emoji",
         "demo",
-        words("🌳, 🏠"),
+        names("🌳 tree, 🏠 house"),
+        "a label map; the legend shows the emoji",
+        labelled((40, 60)),
+    ),
+    refused(
+        "class names of emoji only, which the embedded model's text encoder does not support (CLIP's do)",
+        "demo",
+        names("🌳, 🏠"),
         "'🌳' is unknown to the text encoder; say it in other words",
     ),
     refused(
-        "words that the text encoder takes for one",
+        "class names that are the same to the text encoder",
         "demo",
-        words("naïve art, naive art"),
+        names("naïve art, naive art"),
         "'naive art' and 'naïve art' are the same to the text encoder; say one in other words",
     ),
-    works("10,000 words", "demo", ten_thousand(), "a map, as PNG of 16 bits", of_many),
+    works("10,000 class names", "demo", ten_thousand(), "a label map, as 16-bit PNG", of_many),
     refused(
-        "10,000 words of which the last stands twice",
+        "10,000 class names with the last one repeated",
         "demo",
         ten_thousand("Thing Number 1"),
         "…/words.txt: 'Thing Number 1' stands twice (in 'thing number 1' and 'Thing Number 1'); keep one",
     ),
     refused(
-        "a background word that is a class",
+        "background name that is also a class",
         "demo",
         lambda place: place.demo(None, "road, ground", "--background", "ground"),
         "--background: 'ground' stands twice (in 'ground' and 'ground'); keep one",
     ),
     refused(
-        "vocabulary file that is not there",
+        "vocabulary file that does not exist",
         "demo",
-        words("words.txt"),
+        names("words.txt"),
         "words.txt: cannot read this vocabulary file (No such file or directory)",
     ),
     refused(
-        "vocabulary file of zero bytes",
+        "empty vocabulary file",
         "demo",
         file("words.txt", ""),
         "…/words.txt: no class names; give at least one, such as 'building, road'",
     ),
     refused(
-        "vocabulary file that is no UTF-8",
+        "vocabulary file that is not UTF-8",
         "demo",
         file("words.txt", "Straße".encode("latin-1")),
         "…/words.txt: this vocabulary file is no UTF-8 text; save it as such",
     ),
     refused(
-        "JSON cut short",
+        "truncated JSON vocabulary",
         "demo",
         file("words.json", '["road", "wat'),
         "…/words.json: not a valid json file (Unterminated string starting at: line 1 column 10 (char 9))",
     ),
     refused(
-        "JSON of 100,000 lists in each other",
+        "JSON vocabulary of 100,000 nested lists",
         "demo",
         file("words.json", "[" * 100_000),
         "…/words.json: not a valid json file (maximum recursion depth exceeded …)",
     ),
     refused(
-        "YAML with numbers for names",
+        "YAML vocabulary with numbers as names",
         "demo",
         file("words.yaml", "- 5\n"),
         "…/words.yaml: a class is a name or {name, synonyms, color}, not 5",

@@ -1,0 +1,142 @@
+"""Preparation of a run: command-line arguments, config and data are checked before the first process starts."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
+from detectron2.engine import default_argument_parser
+
+from sgovss.config import config_path, load_config
+from sgovss.data import register_datasets
+from sgovss.data.labels import image_size
+from sgovss.data.quick_check import check_dataset
+from sgovss.data.registration import dataset_metadata, how_to_get
+from sgovss.data.unlabelled import list_unlabelled, repeat_factors
+from sgovss.errors import InputError
+from sgovss.evaluation.comparison import published_table
+from sgovss.files import atomic_path
+from sgovss.modeling.build import check_registered
+from sgovss.modeling.checkpoint import expect_own_weights, read_checkpoint
+from sgovss.modeling.clip_models import activation_of
+
+
+def argument_parser(epilog: str) -> argparse.ArgumentParser:
+    """Detectron2's argument parser: --config-file, --eval-only, --resume, --num-gpus and trailing KEY VALUE pairs."""
+    return default_argument_parser(epilog=epilog)
+
+
+def prepare_config(args: argparse.Namespace) -> CfgNode:
+    """Read the config, register its datasets, and check everything that can be checked before the run starts.
+
+    Args:
+        args: parsed by :func:`argument_parser`; ``config_file`` is replaced by the path that was found.
+
+    Returns:
+        the frozen config.
+
+    Raises:
+        InputError: the config, the weights or the data are wrong.
+    """
+    cfg = _read_config(args)
+    register_datasets(cfg.DATASETS.SPECIFICATIONS)
+    if cfg.TEST.PUBLISHED:
+        published_table(cfg.TEST.PUBLISHED)
+    processes = args.num_gpus * args.num_machines
+    _check_datasets(cfg, args.eval_only, processes)
+    if not args.eval_only:
+        _check_batch_size(cfg, processes)
+        _set_training_gsd(cfg)
+    if cfg.DATASETS.UNLABELLED and cfg.MODEL.SGOVSS.COMPENSATION.ENABLED:
+        _check_unlabelled(cfg)
+    _check_writable(Path(cfg.OUTPUT_DIR))
+    cfg.freeze()
+    return cfg
+
+
+def _read_config(args: argparse.Namespace) -> CfgNode:
+    if not args.config_file:
+        raise InputError("--config-file: give a config, such as configs/sgovss_tiny.yaml")
+    args.config_file = str(config_path(args.config_file))
+    cfg = load_config(args.config_file, args.opts)
+    check_registered(cfg)
+    if args.eval_only:
+        # The frozen encoder is a teacher in training only.
+        cfg.MODEL.SGOVSS.COMPENSATION.ENABLED = False
+    if cfg.MODEL.CLIP.ACTIVATION == "auto":
+        # The source of the weights determines the activation. A checkpoint stores it, because the source may be
+        # missing where the checkpoint is read.
+        cfg.MODEL.CLIP.ACTIVATION = activation_of(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS)
+    if cfg.MODEL.WEIGHTS:
+        expect_own_weights(cfg, read_checkpoint(cfg.MODEL.WEIGHTS))
+    return cfg
+
+
+def _check_datasets(cfg: CfgNode, eval_only: bool, processes: int) -> None:
+    """Check the datasets of the run; set DATASETS.TEST and the head's IGNORE_VALUE, in place."""
+    if cfg.TEST.SKIP_ABSENT:
+        cfg.DATASETS.TEST = _present(cfg.DATASETS.TEST)
+    names = cfg.DATASETS.TEST if eval_only else (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)
+    if not names:
+        raise InputError("DATASETS.TRAIN and DATASETS.TEST are empty; name at least one dataset")
+    if cfg.DATASETS.TRAIN:
+        cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = dataset_metadata(cfg.DATASETS.TRAIN[0]).ignore_label
+    for name in names:
+        if check_dataset(name, sample=cfg.DATASETS.CHECKED_LABELS) < processes:
+            # A process without an image would block the collective operations of the others.
+            raise InputError(f"{name} has fewer images than the {processes} processes asked for; lower --num-gpus")
+
+
+def _present(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the test sets whose folders exist; print how to get the others."""
+    absent = {name: line for name in names if (line := how_to_get(name)) is not None}
+    for line in absent.values():
+        print(f"left out: {line}")
+    if names and len(absent) == len(names):
+        raise InputError(f"DATASETS.TEST: none of the {len(names)} test sets is there; {next(iter(absent.values()))}")
+    return tuple(name for name in names if name not in absent)
+
+
+def _check_batch_size(cfg: CfgNode, processes: int) -> None:
+    if cfg.SOLVER.IMS_PER_BATCH % processes and not cfg.SOLVER.REFERENCE_WORLD_SIZE:
+        raise InputError(
+            f"SOLVER.IMS_PER_BATCH: {cfg.SOLVER.IMS_PER_BATCH} images cannot be divided evenly among "
+            f"{processes} processes; give a multiple of {processes}"
+        )
+
+
+def _set_training_gsd(cfg: CfgNode) -> None:
+    """Set INPUT.GROUND_SAMPLE_DISTANCE, if it is 0, to the GSD that all training sets state, after resizing."""
+    stated = {dataset_metadata(name).ground_sample_distance for name in cfg.DATASETS.TRAIN}
+    gsd = stated.pop() if len(stated) == 1 else None
+    if cfg.INPUT.GROUND_SAMPLE_DISTANCE or not isinstance(gsd, float):
+        return
+    sides = sorted(cfg.INPUT.MIN_SIZE_TRAIN)
+    side = sides[len(sides) // 2]
+    if side:
+        first = DatasetCatalog.get(cfg.DATASETS.TRAIN[0])[0]
+        gsd *= min(image_size(first["file_name"])) / side
+    cfg.INPUT.GROUND_SAMPLE_DISTANCE = gsd
+
+
+def _check_unlabelled(cfg: CfgNode) -> None:
+    if cfg.MODEL.SGOVSS.IGNORED_PIXELS != "MASK":
+        raise InputError(
+            "DATASETS.UNLABELLED: with MODEL.SGOVSS.IGNORED_PIXELS 'NEGATIVE' images without labels would be taught as "
+            "none of the classes; use 'MASK'"
+        )
+    records = list_unlabelled(cfg.DATASETS.UNLABELLED, "")
+    for record in records:
+        image_size(record["file_name"])
+    repeat_factors(1, len(records), cfg.DATASETS.UNLABELLED_SHARE)
+
+
+def _check_writable(folder: Path) -> None:
+    """Check that the output folder can be written to; Detectron2 would end with a traceback otherwise."""
+    probe = folder / ".writable"
+    with atomic_path(probe):
+        pass
+    probe.unlink()
