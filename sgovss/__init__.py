@@ -16,22 +16,23 @@ from sgovss.vocabulary import ClassEntry, Vocabulary
 if TYPE_CHECKING:
     from sgovss.config import add_sgovss_config, load_config
     from sgovss.data import register_dataset
-    from sgovss.inference.predictor import Prediction, Predictor
+    from sgovss.inference.predictor import Predictor
+    from sgovss.inference.segmentation import Segmentation
 
 # Detectron2 and torch take seconds to import; they are when one of these is first asked for.
 _LAZY = {
     "add_sgovss_config": "sgovss.config",
     "load_config": "sgovss.config",
     "register_dataset": "sgovss.data",
-    "Prediction": "sgovss.inference.predictor",
     "Predictor": "sgovss.inference.predictor",
+    "Segmentation": "sgovss.inference.segmentation",
 }
 
 __all__ = [
     "ClassEntry",
     "InputError",
-    "Prediction",
     "Predictor",
+    "Segmentation",
     "Vocabulary",
     "__version__",
     "add_sgovss_config",
