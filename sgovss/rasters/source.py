@@ -50,8 +50,8 @@ class RasterSource:
             raise InputError(f"{path}: not a raster that can be read ({_short(error)})") from error
         if (turned := self._dataset.tags().get("EXIF_Orientation", "1")) not in ("0", "1"):
             raise InputError(
-                f"{path}: has EXIF orientation {turned}, which rasters cannot have; rotate its pixels and remove the tag, "
-                "for example with 'exiftran -ai'"
+                f"{path}: has EXIF orientation {turned}, which is not supported for rasters; rotate its pixels and remove the "
+                "tag, for example with 'exiftran -ai'"
             )
         self.height, self.width = self._dataset.height, self._dataset.width
         self.crs, self.transform = self._dataset.crs, self._dataset.transform
