@@ -71,7 +71,7 @@ def write_onnx(program: ExportedProgram, metadata: Mapping[str, str], path: Path
 
 
 class OnnxImagePath:
-    """Runs an ONNX file of the image path with onnxruntime. Inputs and output are those of :class:`ImagePath`, on the CPU.
+    """Runs an ONNX file of the image path with onnxruntime. Inputs and output are those of :class:`ImagePath`, on CPU.
 
     Args:
         path: written by :func:`write_onnx`.
@@ -81,7 +81,7 @@ class OnnxImagePath:
         metadata: see :func:`metadata_of`.
 
     Raises:
-        InputError: the file does not exist, is not an ONNX model, or is not one of sgovss; onnxruntime is not installed.
+        InputError: the file does not exist, is not an ONNX model, or is not of sgovss; onnxruntime is not installed.
     """
 
     def __init__(self, path: str | Path) -> None:

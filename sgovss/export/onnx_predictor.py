@@ -18,7 +18,7 @@ from sgovss.export.image_path import Run, starts_of
 from sgovss.export.onnx_file import OnnxImagePath
 from sgovss.fingerprint import fingerprint
 from sgovss.inference.predictor import segment_image
-from sgovss.inference.rejection import Rejection
+from sgovss.inference.rejection import NOTHING_REJECTED, Rejection
 from sgovss.inference.segmentation import Segmentation
 from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.text_embedder import TextEmbedder
@@ -27,9 +27,6 @@ from sgovss.vocabulary import Vocabulary
 
 _FREE_KEYS = ("MODEL.CLIP.WEIGHTS", "MODEL.CLIP.TEMPLATES", "MODEL.CLIP.KEEP_TEXT")
 """Keys of MODEL that may be changed: those of the text encoder."""
-
-
-_NOTHING_REJECTED = Rejection()
 
 
 @dataclass(frozen=True)
@@ -56,6 +53,7 @@ class ExportedModel:
         text = self.text_embedder(vocabulary)
         return self.run(images.float(), text.embeddings, starts_of(text.owners, len(vocabulary)))
 
+    @torch.no_grad()
     def score_image(self, image: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
         """See :meth:`SGOVSS.score_image`."""
         return self.view(lambda images: self.scores(images, vocabulary), image)
@@ -92,11 +90,10 @@ class OnnxPredictor:
         return hashlib.sha256(self.path.read_bytes() + self.cfg.MODEL.dump().encode()).hexdigest()
 
     def __call__(
-        self, image: np.ndarray, vocabulary: Vocabulary | str, rejection: Rejection = _NOTHING_REJECTED
+        self, image: np.ndarray, vocabulary: Vocabulary | str, rejection: Rejection = NOTHING_REJECTED
     ) -> Segmentation:
         """Segment one image; see :func:`segment_image`."""
-        with torch.no_grad():
-            return segment_image(self.model, image, vocabulary, rejection)
+        return segment_image(self.model, image, vocabulary, rejection)
 
 
 def onnx_config(run: OnnxImagePath, options: Sequence[str]) -> CfgNode:

@@ -15,7 +15,7 @@ from detectron2.config import CfgNode
 from sgovss.config import add_options, config_from_dump, load_config
 from sgovss.errors import InputError
 from sgovss.fingerprint import fingerprint
-from sgovss.inference.rejection import Rejection
+from sgovss.inference.rejection import NOTHING_REJECTED, Rejection
 from sgovss.inference.segmentation import Segmentation
 from sgovss.modeling.build import build_model
 from sgovss.modeling.checkpoint import expect_own_weights, load_weights, read_checkpoint
@@ -23,8 +23,6 @@ from sgovss.modeling.meta_arch import SGOVSS
 from sgovss.modeling.text_embedder import TextEmbeddings
 from sgovss.precision import AUTO, cast_weights, fast_precision
 from sgovss.vocabulary import Vocabulary
-
-_NOTHING_REJECTED = Rejection()
 
 
 class SegmentationModel(Protocol):
@@ -61,7 +59,7 @@ class ImagePredictor(Protocol):
         """A digest of weights and config: predictors of equal fingerprint give equal scores."""
 
     def __call__(
-        self, image: np.ndarray, vocabulary: Vocabulary | str, rejection: Rejection = _NOTHING_REJECTED
+        self, image: np.ndarray, vocabulary: Vocabulary | str, rejection: Rejection = NOTHING_REJECTED
     ) -> Segmentation:
         """See :func:`segment_image`."""
 
@@ -127,7 +125,7 @@ class Predictor:
         return hashlib.sha256(f"{self.cfg.MODEL.dump()}{self.cfg.TEST.PRECISION}{weights}".encode()).hexdigest()
 
     def __call__(
-        self, image: np.ndarray, vocabulary: Vocabulary | str, rejection: Rejection = _NOTHING_REJECTED
+        self, image: np.ndarray, vocabulary: Vocabulary | str, rejection: Rejection = NOTHING_REJECTED
     ) -> Segmentation:
         """Segment one image; see :func:`segment_image`."""
         return segment_image(self.model, image, vocabulary, rejection)

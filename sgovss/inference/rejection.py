@@ -79,3 +79,7 @@ class Rejection:
         if self.threshold:
             labels = torch.where(best < self.threshold, classes, labels)
         return labels, best
+
+
+NOTHING_REJECTED = Rejection()
+"""Every pixel gets one of the user's classes."""

@@ -46,7 +46,7 @@ class PixelAreas:
         self.ellipsoid = Ellipsoid(crs)
 
     def at(self, row: float, column: float) -> float:
-        """Area in square metres of the pixel at a position in pixels; NaN outside of the area that the projection covers."""
+        """Area in square metres of the pixel at a position in pixels; NaN outside the range of the projection."""
         corners = [on_ground(self._transform, column + x, row + y) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1))]
         longitudes, latitudes = self.ellipsoid.to_degrees([x for x, _ in corners], [y for _, y in corners])
         if not np.isfinite([*longitudes, *latitudes]).all():
@@ -65,7 +65,7 @@ class PixelAreas:
 
 
 def pixel_areas(crs: CRS | None, transform: Affine) -> PixelAreas | None:
-    """The areas of a raster's pixels; None if it is not georeferenced or has local coordinates (as of a building site)."""
+    """The areas of a raster's pixels; None if it has no georeference or local coordinates, as of a building site."""
     if crs is None or transform.is_identity:
         return None
     try:

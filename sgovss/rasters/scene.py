@@ -244,13 +244,15 @@ class RasterSegmenter:
 
 
 def _cached(model: SGOVSS, cache: FeatureCache, scored: Vocabulary) -> ScoreWindows:
+    """A function that scores windows whose encodings are kept in a cache."""
+
+    def score_one(corner: Corner, read: ReadWindows) -> torch.Tensor:
+        encoded = cache.get(corner, lambda: model.encode(read([corner]).to(model.device)))
+        levels = {name: level.to(model.device) for name, level in encoded.levels.items()}
+        return model.classify(encoded._replace(levels=levels), scored)
+
     def score(corners: Sequence[Corner], read: ReadWindows) -> torch.Tensor:
-        parts = []
-        for corner in corners:
-            encoded = cache.get(corner, lambda corner=corner: model.encode(read([corner]).to(model.device)))
-            levels = {name: level.to(model.device) for name, level in encoded.levels.items()}
-            parts.append(model.classify(encoded._replace(levels=levels), scored))
-        return torch.cat(parts)
+        return torch.cat([score_one(corner, read) for corner in corners])
 
     return score
 

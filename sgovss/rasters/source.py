@@ -50,8 +50,8 @@ class RasterSource:
             raise InputError(f"{path}: not a raster that can be read ({_short(error)})") from error
         if (turned := self._dataset.tags().get("EXIF_Orientation", "1")) not in ("0", "1"):
             raise InputError(
-                f"{path}: has EXIF orientation {turned}, which is not supported for rasters; rotate its pixels and remove the "
-                "tag, for example with 'exiftran -ai'"
+                f"{path}: has EXIF orientation {turned}, which is not supported for rasters; rotate the "
+                "pixels and remove the tag, for example with 'exiftran -ai'"
             )
         self.height, self.width = self._dataset.height, self._dataset.width
         self.crs, self.transform = self._dataset.crs, self._dataset.transform
@@ -96,8 +96,8 @@ class RasterSource:
         return np.clip(np.rint(pixels), 0, 255).astype(np.uint8).transpose(1, 2, 0)
 
     def valid(self, window: Window, size: tuple[int, int] | None = None) -> np.ndarray:
-        """(height, width) bool: the pixels of a window that hold data, by no-data value, mask and alpha; NaN and infinite
-        values are no data."""
+        """(height, width) bool: the pixels of a window that hold data, by no-data value, mask and alpha. NaN and
+        infinite values are no data."""
         size = size or (int(window.height), int(window.width))
         shape = (len(self.bands), *size)
         masks = self._dataset.read_masks(list(self.bands), window=window, out_shape=shape)

@@ -52,7 +52,7 @@ def upload(client, pixels: np.ndarray, **headers: str):
 
 def test_answers_equal_the_predictors(predictor, segmenter):
     name = segmenter.add(scene())
-    answer = segmenter.ask(name, Vocabulary.from_string(WORDS), Rejection())
+    answer = segmenter.segment(name, Vocabulary.from_string(WORDS), Rejection())
     expected = predictor(scene(), WORDS)
     assert (answer.labels == expected.labels).all()
     np.testing.assert_allclose(answer.scores, expected.scores, atol=1e-6)
@@ -64,14 +64,14 @@ def test_other_words_do_not_encode_again(predictor, segmenter, monkeypatch):
     monkeypatch.setattr(predictor.model.image_encoder, "forward", lambda images: calls.append(1) or forward(images))
     name = segmenter.add(scene())
     for words in (WORDS, "car, grass", "ship"):
-        segmenter.ask(name, Vocabulary.from_string(words), Rejection(0.1))
+        segmenter.segment(name, Vocabulary.from_string(words), Rejection(0.1))
     assert segmenter.add(scene()) == name
     assert len(calls) == 1
 
 
 def test_large_images_are_shrunk_and_answered_at_their_size(segmenter):
     pixels = np.repeat(np.repeat(scene(size=160), 2, axis=0), 3, axis=1)
-    answer = segmenter.ask(segmenter.add(pixels), Vocabulary.from_string(WORDS), Rejection())
+    answer = segmenter.segment(segmenter.add(pixels), Vocabulary.from_string(WORDS), Rejection())
     assert answer.labels.shape == answer.scores.shape == (320, 480)
 
 

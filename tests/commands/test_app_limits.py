@@ -78,7 +78,7 @@ def test_nothing_is_written_not_even_a_large_upload(client, written, tmp_path):
 @pytest.mark.parametrize(
     ("side", "message"),
     [
-        (10_000, "black.png: 10000 x 10000 pixels are too many for this page; use demo/demo.py"),
+        (10_000, "black.png: 10000 x 10000 pixels are too many for this page; use 'sgovss segment'"),
         (20_000, "black.png: cannot read this image (more than 178,956,970 pixels; cut it into tiles)"),
     ],
 )
@@ -95,7 +95,7 @@ def test_more_words_than_memory_are_refused(client):
     words = ", ".join(f"word {number}" for number in range(30_000))
     response = client.post("/segment", json={"image": image, "words": words})
     assert response.status_code == 400
-    assert response.get_json()["error"] == "words: 30000 classes are too many to answer at once; give at most 24414"
+    assert response.get_json()["error"] == "words: 30000 classes are too many for this page; give at most 24414"
 
 
 @pytest.mark.parametrize("kind", ["EPS", "GIF", "PPM", "TGA", "ICO"])

@@ -99,7 +99,7 @@ def test_files_that_are_none_of_ours(refusal, write_model, tmp_path):
     assert "text.onnx: onnxruntime cannot read this as an ONNX model" in refusal(tmp_path / "text.onnx")
     (tmp_path / "empty.onnx").touch()
     assert "empty.onnx: onnxruntime cannot read this" in refusal(tmp_path / "empty.onnx")
-    assert "not one that tools/export_model.py wrote" in refusal(write_model())
+    assert "not one that 'sgovss export' wrote" in refusal(write_model())
 
 
 def test_without_onnxruntime(refusal, write_model, monkeypatch):

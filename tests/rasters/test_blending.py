@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.windows import Window
 
+from sgovss.rasters.blending import WindowBlender
 from sgovss.rasters.grid import WindowGrid, hann, strip_width
-from sgovss.rasters.segmenter import SceneSegmenter
 from sgovss.rasters.source import RasterSource
 
 
@@ -32,7 +32,7 @@ def whole(source, grid, score, **options) -> torch.Tensor:
     """(T, H, W) scores put together from the chunks."""
     result = torch.full((2, grid.height, grid.width), torch.nan)
     for strip in range(grid.strips):
-        for chunk, scores, _ in SceneSegmenter(source, grid, 2, score, **options).run(strip):
+        for chunk, scores, _ in WindowBlender(source, grid, 2, score, **options).run(strip):
             result[:, chunk.top : chunk.bottom, chunk.left : chunk.right] = scores
     return result
 
@@ -96,10 +96,10 @@ def test_there_are_no_seams(source, stride):
 
 def test_a_run_that_begins_later_gives_the_same(source):
     grid = WindowGrid(150, 210, 64, 40, 210)
-    segmenter = SceneSegmenter(source, grid, 2, constant_score)
-    everything = {chunk: scores for chunk, scores, _ in segmenter.run(0)}
+    blender = WindowBlender(source, grid, 2, constant_score)
+    everything = {chunk: scores for chunk, scores, _ in blender.run(0)}
     for first in range(len(grid.tops)):
-        for chunk, scores, _ in segmenter.run(0, first):
+        for chunk, scores, _ in blender.run(0, first):
             torch.testing.assert_close(scores, everything[chunk])
 
 
@@ -114,7 +114,7 @@ def test_windows_without_data_are_not_segmented(write_raster):
 
     with RasterSource(write_raster(np.full((3, 150, 210), 90, np.uint8), mask=mask)) as source:
         grid = WindowGrid(150, 210, 64, 64, 210)
-        valid = np.concatenate([valid for _, _, valid in SceneSegmenter(source, grid, 2, score).run(0)])
+        valid = np.concatenate([valid for _, _, valid in WindowBlender(source, grid, 2, score).run(0)])
     assert (valid == (mask > 0)).all()
     assert segmented == [(64, 128), (64, 146), (86, 128), (86, 146)]
 

@@ -171,7 +171,7 @@ def test_a_scene_is_seen_at_the_models_distance(demo, write_raster, scene_pixels
     assert (read(out / "scene_labels.tif") != coarse).any()
     assert "own resolution" not in caplog.text
     demo(write_raster(scene_pixels, name="photo.tif"))
-    assert "taken at its own resolution, as it is not georeferenced" in caplog.text
+    assert "segmented at its own resolution, because it is not georeferenced" in caplog.text
 
 
 def test_rejected_pixels_are_a_class_of_their_own(demo, write_raster, scene_pixels):

@@ -18,7 +18,7 @@ from .conftest import UTM
         (["--aoi", "nowhere.gpkg"], "--aoi nowhere.gpkg: no such file"),
         (["--background", "road"], "'road' stands twice"),
         (["--gsd", "100"], "that is too far apart, give another --gsd"),
-        (["--gsd", "-1"], "--gsd: -1 is no distance"),
+        (["--gsd", "-1"], "--gsd: -1 is not a distance"),
     ],
 )
 def test_wrong_options_are_told_in_one_line(demo, write_raster, scene_pixels, options, message):
