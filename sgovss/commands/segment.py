@@ -152,7 +152,7 @@ def _report(args: argparse.Namespace, output: Path, processes: int) -> None:
         entries += [ReportEntry.from_json(entry) for entry in content["entries"]]
         problems += content["problems"]
         file.unlink()
-    settings = {"command": args.command, "vocabulary": args.vocabulary, "model": str(args.onnx or args.config_file)}
+    settings = {"command": args.command, "words": args.vocabulary, "model": str(args.onnx or args.config_file)}
     write_report(output / "report.html", entries, settings, problems)
     write_json_atomically(
         output / _SUMMARY, {"images": [entry.title for entry in entries], "failed": problems, **settings}

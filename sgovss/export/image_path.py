@@ -12,6 +12,7 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from sgovss.errors import InputError
+from sgovss.modeling.image_encoder import CLIPImageEncoder
 from sgovss.modeling.meta_arch import SGOVSS, best_word, scores_of
 from sgovss.vocabulary import Vocabulary
 
@@ -74,10 +75,12 @@ def trace(model: SGOVSS) -> ExportedProgram:
     although the results do not. So they are switched off, and :func:`expect_equal` checks the results instead.
     """
     path = ImagePath(model)
-    divisor, device = model.image_encoder.size_divisibility, model.device
+    encoder, device = model.image_encoder, model.device
+    assert isinstance(encoder, CLIPImageEncoder)
+    divisor = encoder.size_divisibility
     # All sizes differ from each other and from 1, or the trace would treat them as equal or as constants.
     images = torch.zeros(2, 3, 7 * divisor - 5, 4 * divisor - 3, device=device)
-    embeddings = torch.ones(7, model.image_encoder.output_shape()["dense"].channels, device=device)
+    embeddings = torch.ones(7, encoder.output_shape()["dense"].channels, device=device)
     starts = torch.arange(5, device=device)
     shapes = {name: dict.fromkeys(axes, Dim.DYNAMIC) for name, axes in INPUTS.items()}
     # With gradients enabled the decoder computes all classes at once; otherwise the number at a time depends on sizes.
