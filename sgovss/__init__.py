@@ -15,14 +15,15 @@ from sgovss.version import __version__
 if TYPE_CHECKING:
     from sgovss.config import add_sgovss_config, load_config
     from sgovss.data import register_dataset
-    from sgovss.inference.predictor import Prediction, Predictor
+    from sgovss.inference.predictor import Predictor
+    from sgovss.inference.segmentation import Segmentation
     from sgovss.vocabulary import ClassEntry, Vocabulary
 
 # Imported at first use: NumPy, PyTorch and Detectron2 take seconds to import.
 _LAZY = {
     "ClassEntry": "sgovss.vocabulary",
-    "Prediction": "sgovss.inference.predictor",
     "Predictor": "sgovss.inference.predictor",
+    "Segmentation": "sgovss.inference.segmentation",
     "Vocabulary": "sgovss.vocabulary",
     "add_sgovss_config": "sgovss.config",
     "load_config": "sgovss.config",
@@ -33,8 +34,8 @@ _WITHOUT_DETECTRON2 = ("sgovss.vocabulary",)
 __all__ = [
     "ClassEntry",
     "InputError",
-    "Prediction",
     "Predictor",
+    "Segmentation",
     "Vocabulary",
     "__version__",
     "add_sgovss_config",

@@ -1,4 +1,4 @@
-"""The id that label maps use for "no class", and the integer type they are stored in."""
+"""The class id of pixels without a class, and the integer type of label maps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readable results: an image painted in its classes with a legend, and a label PNG that other tools can read."""
+"""Draw label maps: overlays with a legend, and label PNGs that other tools can read."""
 
 from __future__ import annotations
 
@@ -19,16 +19,23 @@ from sgovss.files import atomic_path
 from sgovss.label_ids import id_dtype, no_class_id
 from sgovss.vocabulary import Vocabulary
 
-_ENOUGH = 512  # pixels on the long side from which a picture is not enlarged
-_WIDE = 1.5  # width / height from which the legend goes below
-_LONGEST_NAME = 32
+_ENOUGH = 512  # pixels of the longer side; smaller pictures are enlarged
+_WIDE = 1.5  # width / height; the legend of wider pictures is below them
+_LONGEST_NAME = 32  # letters
 
 
 def class_shares(labels: np.ndarray, vocabulary: Vocabulary) -> dict[str, float]:
-    """Share of all pixels (0..1) of every class, in the vocabulary's order; pixels without a class are in none.
+    """The fraction of all pixels that each class has.
 
     Args:
         labels: (H, W) integer class ids; :func:`no_class_id` for pixels without a class.
+        vocabulary: the classes.
+
+    Returns:
+        class name -> fraction in 0..1, in the order of the vocabulary.
+
+    Raises:
+        InputError: an id is not in the vocabulary.
     """
     ids = _checked(labels, vocabulary, no_class_id(len(vocabulary)))
     counts = np.bincount(ids.reshape(-1), minlength=len(vocabulary))[: len(vocabulary)]
@@ -43,16 +50,17 @@ def draw_overlay(
     ignore: int | None = None,
     shares: Sequence[float] | None = None,
 ) -> np.ndarray:
-    """Paint classes over an image and add a legend of those present with their share of the pixels.
+    """Paint classes over an image and add a legend of the classes that are present with their share of the pixels.
 
-    Small images are enlarged 2 to 4 times. The legend stands on the right, or below a wide image.
+    Small images are enlarged 2 to 4 times. The legend is on the right, or below a wide image.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         labels: (H, W) integer class ids.
-        alpha: 0 shows the image only (with class borders), 1 the classes only.
-        ignore: id of pixels left unpainted; by default :func:`no_class_id`.
-        shares: (T,) of each class in 0..1, where the image is a thumbnail; by default those of the labels.
+        vocabulary: the classes.
+        alpha: opacity of the classes: 0 shows the image with the borders of the classes, 1 the classes only.
+        ignore: id of the pixels that are not painted; by default :func:`no_class_id`.
+        shares: (T,) fraction of the pixels of each class in 0..1; by default computed from the labels.
 
     Returns:
         (H', W', 3) uint8 RGB.
@@ -66,17 +74,18 @@ def draw_overlay(
     ids = _checked(labels, vocabulary, ignore)
     colors = vocabulary.colors()
     if shares is None:
-        shares = np.bincount(ids.reshape(-1), minlength=len(vocabulary))[: len(vocabulary)] / ids.size
+        counts = np.bincount(ids.reshape(-1), minlength=len(vocabulary))[: len(vocabulary)]
+        shares = (counts / ids.size).tolist()
     entries = [
-        _Entry(tuple(colors[index].tolist()), _short(vocabulary[index].name), _share(shares[index]))
-        for index in np.argsort(-np.asarray(shares), kind="stable")
+        _Entry(tuple(colors[index].tolist()), _short(vocabulary[index].name), _percent(shares[index]))
+        for index in np.argsort(-np.asarray(shares), kind="stable").tolist()
         if shares[index]
     ]
     return _with_legend(paint(image, ids, colors, alpha), entries)
 
 
 def save_label_png(path: str | Path, labels: np.ndarray, vocabulary: Vocabulary) -> None:
-    """Write what :func:`label_png` makes of (H, W) class ids.
+    """Write class ids as a PNG file; see :func:`label_png`.
 
     Raises:
         InputError: an id is not in the vocabulary, or the folder cannot be written to.
@@ -87,11 +96,16 @@ def save_label_png(path: str | Path, labels: np.ndarray, vocabulary: Vocabulary)
 
 
 def label_png(labels: np.ndarray, vocabulary: Vocabulary) -> bytes:
-    """Class ids as a PNG file whose pixel values are the ids: with a palette of the class colours for up to 255
-    classes (255 is black: no class), 16-bit grey beyond.
+    """Encode class ids as a PNG file whose pixel values are the ids.
+
+    Up to 255 classes are 8-bit with a palette of the class colours (255, no class, is black); more are 16-bit grey.
 
     Args:
         labels: (H, W) integer class ids; :func:`no_class_id` for pixels without a class.
+        vocabulary: the classes.
+
+    Returns:
+        the content of the file.
 
     Raises:
         InputError: an id is not in the vocabulary.
@@ -110,13 +124,15 @@ def label_png(labels: np.ndarray, vocabulary: Vocabulary) -> bytes:
 
 @dataclass(frozen=True)
 class _Entry:
+    """One line of a legend."""
+
     color: tuple[int, int, int]
     name: str
     share: str
 
 
 def _checked(labels: np.ndarray, vocabulary: Vocabulary, ignore: int) -> np.ndarray:
-    """uint16 ids with T for "no class"."""
+    """The ids as uint16, with T for pixels to ignore; an InputError if an id is not in the vocabulary."""
     count = len(vocabulary)
     without = labels == ignore
     stray = labels[~without & ((labels < 0) | (labels >= count))]
@@ -129,11 +145,11 @@ def _checked(labels: np.ndarray, vocabulary: Vocabulary, ignore: int) -> np.ndar
 
 
 def paint(image: np.ndarray, ids: np.ndarray, colors: np.ndarray, alpha: float) -> np.ndarray:
-    """An overlay without a legend.
+    """Paint classes over an image, without a legend.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        ids: (H, W) uint16; T, the number of colours, stays unpainted.
+        ids: (H, W) uint16 class ids; pixels of id T are not painted.
         colors: (T, 3) uint8 RGB.
         alpha: as in :func:`draw_overlay`.
 
@@ -186,7 +202,7 @@ def _with_legend(picture: np.ndarray, entries: list[_Entry]) -> np.ndarray:
 def _draw_entry(
     draw: ImageDraw.ImageDraw, entry: _Entry, font: ImageFont.FreeTypeFont, start: tuple[int, int], width: int
 ) -> None:
-    """Swatch, name and share on one line; ``start`` is its left end at half height."""
+    """Draw swatch, name and share on one line; ``start`` is its left end at half height."""
     x, y = start
     size = font.size
     draw.rectangle((x, y - size // 2, x + size, y + size // 2), fill=entry.color, outline="black")
@@ -196,7 +212,7 @@ def _draw_entry(
 
 @lru_cache(maxsize=8)
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    # Pillow's own face lacks Greek and Cyrillic; the one that matplotlib ships has them.
+    # Pillow's default font lacks Greek and Cyrillic letters; the font in matplotlib has them.
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 
@@ -204,5 +220,5 @@ def _short(name: str) -> str:
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
-def _share(share: float) -> str:
+def _percent(share: float) -> str:
     return f"{100 * share:.1f} %" if share >= 0.0005 else "<0.1 %"

@@ -1,4 +1,4 @@
-"""What this process has used of the machine."""
+"""Memory used by this process."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def peak_megabytes() -> float:
-    """The most memory this process has held so far.
+    """The peak resident memory of this process so far, in MiB.
 
-    Linux hands ``ru_maxrss`` on from parent to child, so a small child of a large process would look large; what
-    /proc says is the process's own.
+    On Linux a child process inherits ``ru_maxrss`` from its parent, so a small child of a large process would look
+    large; /proc gives the value of the process itself.
     """
     status = Path("/proc/self/status")
     if status.is_file():

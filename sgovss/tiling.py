@@ -1,18 +1,39 @@
-"""Square windows that cover an image with overlap: for cutting datasets, and for looking at large images."""
+"""Square windows that cover an image with overlap, for tiling datasets and for segmenting large images."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+import numpy as np
 
 
 def starts(length: int, window: int, stride: int) -> list[int]:
-    """First pixels of the windows along a side of ``length`` pixels, every ``stride``; the last ends with the side."""
+    """The first pixels of the windows along a side of ``length`` pixels, one every ``stride`` pixels. The last window
+    ends at the end of the side."""
     last = max(0, length - window)
     return [*range(0, last, stride), last]
 
 
 def windows(height: int, width: int, window: int, stride: int) -> Iterator[tuple[int, int, int, int]]:
-    """(top, bottom, left, right) in pixels, row by row; where the image is smaller than a window, so is that."""
+    """Yield (top, bottom, left, right) of each window in pixels, row by row. If the image is smaller than a window, so
+    is the window."""
     for top in starts(height, window, stride):
         for left in starts(width, window, stride):
             yield top, min(top + window, height), left, min(left + window, width)
+
+
+def total_weights(length: int, firsts: Sequence[int], weights: np.ndarray) -> np.ndarray:
+    """Sum the weights of all windows along a side.
+
+    Args:
+        length: of the side in pixels.
+        firsts: the first pixels of the windows; see :func:`starts`.
+        weights: (window,) float32, of the pixels of a window.
+
+    Returns:
+        (length,) float32.
+    """
+    total = np.zeros(length, np.float32)
+    for first in firsts:
+        total[first : first + len(weights)] += weights
+    return total

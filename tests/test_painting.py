@@ -1,4 +1,4 @@
-"""Overlays keep the image, name what is present, and label files give the ids back."""
+"""Overlays keep the image and name the classes present; label files hold the ids."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_same_input_same_picture():
     assert np.array_equal(image, before[0]) and np.array_equal(labels, before[1])
 
 
-def test_classes_are_blended_and_the_ignored_stay_unpainted():
+def test_classes_are_blended_and_ignored_pixels_are_not_painted():
     image = np.full((600, 600, 3), 100, dtype=np.uint8)
     labels = np.zeros((600, 600), dtype=np.int64)
     labels[:, 300:] = 255
@@ -90,7 +90,7 @@ def test_shares():
 
 
 @pytest.mark.parametrize("vocabulary", [VOCABULARY, MANY], ids=["palette", "16 bit"])
-def test_label_png_gives_the_ids_back(tmp_path, vocabulary):
+def test_label_png_holds_the_ids(tmp_path, vocabulary):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, len(vocabulary), (40, 50))
     labels[:3] = no_class_id(len(vocabulary))

@@ -1,8 +1,9 @@
-"""A local web page: drop an image, type words, see the map; change the words as often as you like.
+"""Serve a local web page: drop an image, type class names, see the label map.
 
-    python demo/app.py --config-file configs/sgovss_tiny.yaml --opts MODEL.WEIGHTS output/.../model_inference.pth
+    sgovss app --config-file sgovss_tiny.yaml --opts MODEL.WEIGHTS output/sgovss_tiny/model_inference.pth
 
-Nothing is written to disk and nothing leaves the machine. Needs the extra app.
+The page encodes an image once, so that changing the class names is fast. It writes nothing to disk and sends nothing
+to other machines. Needs the extra app.
 """
 
 from __future__ import annotations
@@ -13,21 +14,25 @@ import io
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from sgovss.data.labels import image_size, read_rgb
 from sgovss.errors import InputError, command
-from sgovss.inference.interactive import Answer, InteractiveSegmenter
+from sgovss.inference.interactive import InteractiveSegmenter
 from sgovss.inference.predictor import Predictor
 from sgovss.inference.rejection import Rejection
-from sgovss.painting import class_shares, label_png, paint
+from sgovss.inference.segmentation import Segmentation
+from sgovss.painting import label_png, paint
 from sgovss.precision import AUTO
 from sgovss.vocabulary import Vocabulary
 
-_MOST_PIXELS = 64_000_000  # of an image; the page holds a few of them, and their answers
+if TYPE_CHECKING:
+    from flask import Flask
+
+_MOST_PIXELS = 64_000_000  # of an image; several images and their results are in memory
 PAGE = Path(__file__).parent.parent / "assets" / "app.html"
 _POLICY = (
     "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -37,17 +42,11 @@ _POLICY = (
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve the page until interrupted."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="a config, or the name of one of sgovss")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at; the default is this machine only")
-    parser.add_argument("--port", type=int, default=8501)
-    parser.add_argument("--max-megabytes", type=int, default=64, help="largest image file taken")
-    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config options")
-    args = parser.parse_args(argv)
+    """Serve the page until interrupted; returns the exit status."""
+    args = _parser().parse_args(argv)
     if not 0 <= args.port < 2**16:
         raise InputError(f"--port {args.port}: ports go from 0 to {2**16 - 1}; give another")
-    # The page writes nothing to disk, so neither what was typed into it.
+    # The page writes nothing to disk, so class names are not cached there either.
     options = (*args.opts, "MODEL.CLIP.KEEP_TEXT", "False")
     predictor = Predictor(args.config_file, options=options, precision=AUTO)
     app = create_app(InteractiveSegmenter(predictor), args.max_megabytes, args.host)
@@ -65,13 +64,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def create_app(segmenter: InteractiveSegmenter, max_megabytes: int = 64, host: str = "127.0.0.1"):
-    """The Flask application around a segmenter.
+def create_app(segmenter: InteractiveSegmenter, max_megabytes: int = 64, host: str = "127.0.0.1") -> Flask:
+    """Create the Flask application of the page.
 
     Args:
-        max_megabytes: largest request taken.
-        host: the name or address it is served at; requests to other names are refused, so that no other site can
-            reach it by giving its own name this machine's address.
+        segmenter: segments the images.
+        max_megabytes: size of the largest request that is accepted.
+        host: name or address of the server. Requests to other names are refused, so that no other site can reach the
+            page by resolving its own name to this machine.
+
+    Raises:
+        InputError: Flask is not installed.
     """
     try:
         from flask import Flask, Request, jsonify, request
@@ -79,7 +82,7 @@ def create_app(segmenter: InteractiveSegmenter, max_megabytes: int = 64, host: s
         raise InputError("the web page needs Flask: pip install 'sgovss[app]'") from error
 
     class RequestInMemory(Request):
-        """Flask would put a large upload into a temporary file."""
+        """A request whose uploads stay in memory; Flask would write large ones to a temporary file."""
 
         def _get_file_stream(self, *_: object, **__: object) -> io.BytesIO:
             return io.BytesIO()
@@ -90,12 +93,12 @@ def create_app(segmenter: InteractiveSegmenter, max_megabytes: int = 64, host: s
 
     @app.before_request
     def refuse_other_sites():
-        """A page of another site must not use this one through the user's browser."""
+        """Refuse requests that a page of another site sends through the user's browser."""
         origin = request.headers.get("Origin")
         name = request.host.rpartition(":")[0] or request.host
         known = name in (host, "127.0.0.1", "localhost") or host == "0.0.0.0"
         if not known or (origin is not None and origin.partition("://")[2] != request.host):
-            return jsonify(error="this page answers to its own requests only"), 403
+            return jsonify(error="requests from other sites are refused"), 403
         return None
 
     @app.after_request
@@ -131,23 +134,39 @@ def create_app(segmenter: InteractiveSegmenter, max_megabytes: int = 64, host: s
     def segment():
         started = time.monotonic()
         asked = request.get_json(silent=True)
-        answer = _answer(segmenter, asked)
+        result = _segmentation(segmenter, asked)
         pixels = segmenter.image(asked["image"])
-        painted = paint(pixels, answer.labels.astype(np.uint16), answer.legend.colors(), _alpha(asked))
+        painted = paint(pixels, result.labels.astype(np.uint16), result.legend.colors(), _alpha(asked))
         overlay = _data_url(Image.fromarray(painted), "JPEG")
-        return jsonify(overlay=overlay, legend=_legend(answer), seconds=round(time.monotonic() - started, 2))
+        return jsonify(overlay=overlay, legend=_legend(result), seconds=round(time.monotonic() - started, 2))
 
     @app.post("/labels")
     def labels():
-        answer = _answer(segmenter, request.get_json(silent=True))
-        content = label_png(answer.labels, answer.legend)
+        result = _segmentation(segmenter, request.get_json(silent=True))
+        content = label_png(result.labels, result.legend)
         return content, {"Content-Type": "image/png", "Content-Disposition": "attachment; filename=labels.png"}
 
     return app
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sgovss app", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", required=True, metavar="FILE", help="a config, or the name of one that comes "
+                        "with sgovss")  # fmt: skip
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at; default this machine only")
+    parser.add_argument("--port", type=int, default=8501, help="default 8501")
+    parser.add_argument("--max-megabytes", type=int, default=64, metavar="MB", help="size of the largest image file "
+                        "that is accepted; default 64")  # fmt: skip
+    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config options; "
+                        "must come last")  # fmt: skip
+    return parser
+
+
 def _read(file: BinaryIO, name: str) -> np.ndarray:
-    """(H, W, 3) uint8 RGB; a file of few bytes may hold more pixels than there is memory for."""
+    """Read an uploaded image as (H, W, 3) uint8 RGB. The number of pixels is checked first, because a small file may
+    hold more pixels than fit into memory."""
     height, width = image_size(file, name)
     if height * width > _MOST_PIXELS:
         raise InputError(f"{name}: {width} x {height} pixels are too many for this page; use 'sgovss segment'")
@@ -155,17 +174,23 @@ def _read(file: BinaryIO, name: str) -> np.ndarray:
     return read_rgb(file, name)
 
 
-def _answer(segmenter: InteractiveSegmenter, asked: Any) -> Answer:
+def _segmentation(segmenter: InteractiveSegmenter, asked: Any) -> Segmentation:
+    """The result for a request.
+
+    Args:
+        segmenter: segments the image.
+        asked: JSON of the request: ``image`` and ``words``, optionally ``background`` and ``threshold``.
+
+    Raises:
+        InputError: the request is wrong.
+    """
     if not isinstance(asked, dict):
-        raise InputError("the request is no JSON object with image and words")
+        raise InputError("the request is not a JSON object with image and words")
     for key in ("image", "words"):
         if not isinstance(asked.get(key), str):
             raise InputError(f"the request has no {key}")
-    background = asked.get("background") or ""
-    words = tuple(word.strip() for word in str(background).split("|") if word.strip())
-    return segmenter.ask(
-        asked["image"], Vocabulary.from_string(asked["words"], "words"), Rejection(_number(asked, "threshold"), words)
-    )
+    rejection = Rejection.parse(_number(asked, "threshold"), str(asked.get("background") or ""))
+    return segmenter.segment(asked["image"], Vocabulary.from_string(asked["words"], "words"), rejection)
 
 
 def _alpha(asked: dict[str, Any]) -> float:
@@ -179,14 +204,15 @@ def _number(asked: dict[str, Any], key: str, default: float = 0.0) -> float:
         raise InputError(f"{key}: '{asked[key]}' is not a number") from error
 
 
-def _legend(answer: Answer) -> list[dict[str, Any]]:
-    """Name, colour, share and mean score of each class, the largest first."""
-    shares = class_shares(answer.labels, answer.legend)
+def _legend(result: Segmentation) -> list[dict[str, Any]]:
+    """Name, colour, share of the pixels and mean score of each class, the largest first."""
+    labels, scores = result.labels, result.scores
+    assert scores is not None
     rows = []
-    for index, (name, color) in enumerate(zip(answer.legend.names, answer.legend.colors().tolist(), strict=True)):
-        where = answer.labels == index
-        confidence = float(answer.scores[where].mean()) if where.any() else None
-        rows.append({"name": name, "color": color, "share": shares[name], "confidence": confidence})
+    for index, (name, color) in enumerate(zip(result.legend.names, result.legend.colors().tolist(), strict=True)):
+        where = labels == index
+        confidence = float(scores[where].mean()) if where.any() else None
+        rows.append({"name": name, "color": color, "share": result.shares[name], "confidence": confidence})
     return sorted(rows, key=lambda row: -row["share"])
 
 

@@ -1,14 +1,16 @@
-"""Segment images, and scenes of any size, in words.
+"""Segment photographs, and rasters of any size, into classes of your choice.
 
-    python demo/demo.py --config-file configs/sgovss_tiny.yaml --input scene.jpg photos/ \\
-        --vocabulary "building, road, tree|forest, water" --output output/demo \\
-        --opts MODEL.WEIGHTS output/sgovss_tiny/model_inference.pth
-    python demo/demo.py --config-file configs/sgovss_tiny.yaml --input county.tif --bands 4,3,2 --polygons \\
-        --vocabulary words.txt --threshold 0.3 --output output/county
+    sgovss segment --config-file sgovss_tiny.yaml --input photo.jpg photos/ --output output/mine \\
+        --vocabulary "building, road, tree|forest, water" --opts MODEL.WEIGHTS output/sgovss_tiny/model_inference.pth
 
-    python demo/demo.py --onnx model.onnx --input photos/ --vocabulary words.txt --output output/mine
+    sgovss segment --config-file sgovss_tiny.yaml --input county.tif --output output/county \\
+        --vocabulary classes.txt --bands 4,3,2 --threshold 0.3 --polygons
 
-Rasters (.tif, .vrt, .jp2, .img) become GeoTIFFs with the source's coordinates, window by window (extra geo).
+    sgovss segment --onnx model.onnx --input photos/ --output output/mine --vocabulary classes.txt
+
+Each photograph gets an overlay with a legend, a PNG of class ids and a JSON file of the classes' shares of the pixels.
+Rasters (.tif, .vrt, .jp2, .img; extra geo) are segmented window by window into GeoTIFFs with the same georeference.
+The run gets a page report.html.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 
-import sgovss._detectron2  # noqa: F401  before any other import of Detectron2, whose warnings it keeps back
+import sgovss._detectron2  # noqa: F401  before any other import of Detectron2, to suppress its warnings
 
 # isort: split
 from detectron2.engine import launch
@@ -36,35 +38,44 @@ from sgovss.errors import InputError, command
 from sgovss.export.onnx_file import OnnxImagePath
 from sgovss.export.onnx_predictor import OnnxPredictor, onnx_config
 from sgovss.files import sole_run, write_json_atomically
-from sgovss.inference.files import RASTER_SUFFIXES, find_images, is_large, segment_file
-from sgovss.inference.predictor import Predictor
+from sgovss.inference.inputs import RASTER_SUFFIXES, find_images
+from sgovss.inference.memory import needs_windows
+from sgovss.inference.photographs import segment_photograph
+from sgovss.inference.predictor import ImagePredictor, Predictor
 from sgovss.inference.rejection import Rejection
-from sgovss.inference.report import ReportEntry, write_report
+from sgovss.inference.report import ReportEntry, report_entry, write_report
+from sgovss.inference.segmentation import Segmentation, output_file
 from sgovss.modeling.checkpoint import read_checkpoint
 from sgovss.precision import AUTO
+from sgovss.rasters.options import SceneOptions, parse_bands, parse_min_area, parse_stretch
 from sgovss.vocabulary import Vocabulary
 
 _SUMMARY = "run.json"
-_PATIENCE = timedelta(days=30)  # that a process which is done waits for the others
+_PATIENCE = timedelta(days=30)  # for which a process that has finished waits for the others
 
-logger = logging.getLogger("sgovss.demo")
+logger = logging.getLogger("sgovss.segment")
 
-Segment = Callable[[Path, Path], ReportEntry]
+Segment = Callable[[Path, Path], Segmentation]
+"""An image file, and folder and beginning of the names of its outputs -> its result."""
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status: 0, 1 if an image failed, 2 if nothing could be done."""
+    """Run the command.
+
+    Returns:
+        the exit status: 0, or 1 if an image failed. Wrong input gives 2; see :func:`sgovss.errors.command`.
+    """
     args = _parser().parse_args(argv)
-    args.command = shlex.join(["demo/demo.py", *(sys.argv[1:] if argv is None else argv)])
-    # All that a user may have got wrong, before a model is loaded and anything is written.
+    args.command = shlex.join(["sgovss", "segment", *(sys.argv[1:] if argv is None else argv)])
+    # Check the user's input before a model is loaded and anything is written.
     vocabulary, rejection = Vocabulary.parse(args.vocabulary), _rejection(args)
     rejection.scored(vocabulary), rejection.legend(vocabulary)
-    # Listed once: what one process writes must not be another's input.
+    # List the images once: the outputs of one process must not become the inputs of another.
     images = find_images(args.input, without=args.output)
     _scene_options(args)
     _expect_model(args)
-    # The other machines write to the first one's folder.
+    # Only the first machine locks the folder; the others write to it too.
     with nullcontext() if args.machine_rank else sole_run(args.output):
         launch(
             segment_all,
@@ -84,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _expect_model(args: argparse.Namespace) -> None:
-    """Raise an InputError if the files that are to be a model are none."""
+    """Raise an InputError if the files of the model cannot be used."""
     if args.onnx:
         if args.precision == "bfloat16":
             raise InputError("--precision bfloat16: an ONNX file computes in float32; leave out --precision")
@@ -96,10 +107,14 @@ def _expect_model(args: argparse.Namespace) -> None:
 
 
 def segment_all(args: argparse.Namespace, images: Mapping[Path, Path]) -> None:
-    """Segment this process's share of the images; the first process writes the run's report.
+    """Segment this process's part of the images. The first process writes the report of the run.
 
-    Each image is one process's alone: every ``--processes``-th of the list. What came of them goes through files,
-    since one process may be done hours before another; several machines need the same ``--output``.
+    Process i of N takes every N-th image, from the i-th on. The processes pass their results on as files in
+    ``--output``, because one may finish hours before another. Several machines need the same folder.
+
+    Args:
+        args: of the command.
+        images: image file -> name of its outputs, as of :func:`find_images`.
     """
     output, rank = Path(args.output), comm.get_rank()
     mine = list(images.items())[rank :: comm.get_world_size()]
@@ -107,34 +122,36 @@ def segment_all(args: argparse.Namespace, images: Mapping[Path, Path]) -> None:
     entries, problems = [], []
     with tqdm(mine, unit="image", disable=len(mine) == 1) as progress:
         for path, name in progress:
+            target = output / name
             try:
-                entry = segment(path, output / name)
+                segmentation = segment(path, target)
             except InputError as error:
                 problems.append(str(error))
-            except Exception as error:  # one odd file must not end a run of days
+            except Exception as error:  # one failure must not end a run of days
                 logger.exception("%s", path)
                 problems.append(f"{path}: {type(error).__name__}: {error}")
             else:
-                entries.append(entry)
-                progress.write(f"{path}: {entry.overlay}")
+                entries.append(report_entry(path, segmentation, output_file(target, "overlay.png")))
+                progress.write(f"{path}: {entries[-1].overlay}")
                 continue
             progress.write(f"error: {problems[-1]}", file=sys.stderr)
     content = {"entries": [entry.as_json() for entry in entries], "problems": problems}
-    write_json_atomically(_share(output, rank), content)
+    write_json_atomically(_results_file(output, rank), content)
     comm.synchronize()
     if comm.is_main_process():
         _report(args, output, comm.get_world_size())
 
 
 def _report(args: argparse.Namespace, output: Path, processes: int) -> None:
-    """Put what the processes left together."""
+    """Merge the results of all processes into the report."""
     entries: list[ReportEntry] = []
     problems: list[str] = []
     for rank in range(processes):
-        content = json.loads(_share(output, rank).read_text(encoding="utf-8"))
+        file = _results_file(output, rank)
+        content = json.loads(file.read_text(encoding="utf-8"))
         entries += [ReportEntry.from_json(entry) for entry in content["entries"]]
         problems += content["problems"]
-        _share(output, rank).unlink()
+        file.unlink()
     settings = {"command": args.command, "words": args.vocabulary, "model": str(args.onnx or args.config_file)}
     write_report(output / "report.html", entries, settings, problems)
     write_json_atomically(
@@ -143,77 +160,68 @@ def _report(args: argparse.Namespace, output: Path, processes: int) -> None:
     print(f"report: {output / 'report.html'}")
 
 
-def _share(output: Path, rank: int) -> Path:
+def _results_file(output: Path, rank: int) -> Path:
     return output / f".run-{rank}.json"
 
 
 def _segment(args: argparse.Namespace) -> Segment:
-    """What segments one file, whichever kind it is."""
+    """The function that segments one file, photograph or raster."""
     vocabulary, rejection = Vocabulary.parse(args.vocabulary), _rejection(args)
     scored = rejection.scored(vocabulary)
     predictor = _predictor(args)
-    # Words that the model cannot read are no image's fault.
+    # Class names that the text encoder rejects end the run, not each image.
     predictor.model.text_embedder(scored)
-    scene = _scene_mapper(args, predictor, vocabulary)
+    segment_raster = _raster_segmenter(args, predictor, vocabulary)
 
-    def segment(path: Path, target: Path) -> ReportEntry:
-        if scene is not None and path.suffix.lower() in RASTER_SUFFIXES:
-            return scene(path, target)
-        if not is_large(path, len(scored)):
-            return segment_file(predictor, path, vocabulary, target, rejection)
-        if scene is None:
+    def segment(path: Path, target: Path) -> Segmentation:
+        if segment_raster is not None and path.suffix.lower() in RASTER_SUFFIXES:
+            return segment_raster(path, target)
+        if not needs_windows(path, len(scored)):
+            return segment_photograph(predictor, path, vocabulary, target, rejection)
+        if segment_raster is None:
             raise InputError(
                 f"{path}: too many pixels to be segmented into {len(scored)} classes at once; to have it segmented "
                 "window by window, pip install 'sgovss[geo]'"
             )
-        return scene(path, target)
+        return segment_raster(path, target)
 
     return segment
 
 
-def _predictor(args: argparse.Namespace) -> Predictor:
+def _predictor(args: argparse.Namespace) -> ImagePredictor:
     if args.onnx:
         return OnnxPredictor(args.onnx, tuple(args.opts))
     return Predictor(args.config_file, options=tuple(args.opts), precision=args.precision)
 
 
-def _scene_mapper(args: argparse.Namespace, predictor: Predictor, vocabulary: Vocabulary) -> Segment | None:
-    """What segments window by window; None without the libraries for it."""
+def _raster_segmenter(args: argparse.Namespace, predictor: ImagePredictor, vocabulary: Vocabulary) -> Segment | None:
+    """The function that segments window by window; None without the libraries for rasters."""
     options = _scene_options(args)
     if options is None:
         return None
-    from sgovss.rasters.scene import SceneMapper
+    from sgovss.rasters.scene import RasterSegmenter
 
-    return SceneMapper(predictor, vocabulary, options)
+    return RasterSegmenter(predictor, vocabulary, options)
 
 
 def _rejection(args: argparse.Namespace) -> Rejection:
-    words = tuple(word.strip() for word in (args.background or "").split("|") if word.strip())
-    return Rejection(args.threshold, words)
+    return Rejection.parse(args.threshold, args.background)
 
 
-def _scene_options(args: argparse.Namespace):
-    """SceneOptions, or None without the libraries for rasters, which are read as photographs then."""
+def _scene_options(args: argparse.Namespace) -> SceneOptions | None:
+    """The options for rasters; None without the libraries for rasters, which are then read as photographs."""
     if importlib.util.find_spec("rasterio") is None:
         if wanted := [f"--{name}" for name in _SCENE_ONLY if getattr(args, name.replace("-", "_"))]:
             raise InputError(f"{wanted[0]} is for rasters, which need further libraries: pip install 'sgovss[geo]'")
         return None
-    from sgovss.rasters.scene import SceneOptions
-
-    smallest, in_pixels = _min_area(args.min_area)
-    if args.cache and args.onnx:
-        raise InputError("--cache keeps encoded windows, but --onnx goes from windows to scores; leave one of them out")
-    if args.gsd < 0:
-        raise InputError(f"--gsd: {args.gsd:g} is no distance; give metres per pixel, such as 0.3")
-    if args.aoi is not None and not args.aoi.exists():
-        raise InputError(f"--aoi {args.aoi}: no such file")
+    min_area, in_pixels = parse_min_area(args.min_area)
     return SceneOptions(
-        bands=None if args.bands is None else _numbers(args.bands, int, 3, "--bands", "4,3,2"),
-        percentiles=None if args.stretch is None else _numbers(args.stretch, float, 2, "--stretch", "2,98"),
-        distance=args.gsd,
+        bands=parse_bands(args.bands),
+        stretch=parse_stretch(args.stretch),
+        gsd=args.gsd,
         aoi=args.aoi,
-        smallest=smallest,
-        smallest_in_pixels=in_pixels,
+        min_area=min_area,
+        min_area_in_pixels=in_pixels,
         confidence=args.confidence,
         probabilities=args.probabilities,
         polygons=args.polygons,
@@ -223,73 +231,55 @@ def _scene_options(args: argparse.Namespace):
     )
 
 
-def _numbers(text: str, kind: type, count: int, flag: str, example: str) -> tuple:
-    try:
-        numbers = tuple(kind(part) for part in text.split(","))
-    except ValueError:
-        numbers = ()
-    if len(numbers) != count:
-        raise InputError(f"{flag}: '{text}' is not {count} numbers with commas, such as {example}")
-    if kind is float and not 0 <= numbers[0] < numbers[1] <= 100:
-        raise InputError(f"{flag}: '{text}' must rise, from 0 to 100, as in {example}")
-    return numbers
-
-
-def _min_area(text: str | None) -> tuple[float, bool]:
-    """The number, and whether it counts pixels."""
-    if text is None:
-        return 0.0, False
-    try:
-        number = float(text.removesuffix("px"))
-    except ValueError:
-        number = -1.0
-    if not number >= 0:
-        raise InputError(f"--min-area: '{text}' is neither square metres, such as 100, nor pixels, such as 50px")
-    return number, text.endswith("px")
-
-
 _SCENE_ONLY = (
     "bands", "stretch", "gsd", "aoi", "min-area", "confidence", "probabilities", "polygons", "cache", "resume",
 )  # fmt: skip
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="sgovss segment", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     model = parser.add_mutually_exclusive_group(required=True)
-    model.add_argument("--config-file", metavar="FILE", help="a config, or the name of one of sgovss")
-    model.add_argument("--onnx", type=Path, metavar="FILE", help="a model of 'sgovss export' (extra onnx)")
+    model.add_argument("--config-file", metavar="FILE", help="a config, or the name of one that comes with sgovss")
+    model.add_argument("--onnx", type=Path, metavar="FILE", help="an ONNX file of 'sgovss export' (extra onnx)")
     parser.add_argument(
         "--input", required=True, nargs="+", metavar="PATH", help="images and rasters, or folders of them"
     )
-    parser.add_argument(
-        "--vocabulary",
-        required=True,
-        metavar="WORDS",
-        help="classes parted by ',' with synonyms parted by '|', or a .txt, .json or .yaml file",
-    )
-    parser.add_argument("--output", required=True, metavar="DIR", help="where overlays, labels and shares are written")
-    parser.add_argument("--precision", choices=(AUTO, "float32", "bfloat16"), default=AUTO, help="what to compute in; "
-                        "default bfloat16 where the processor has it")  # fmt: skip
-    parser.add_argument("--background", metavar="WORDS", help="words, parted by '|', for what becomes 'other'")
-    parser.add_argument("--threshold", type=float, default=0.0, help="pixels that score below become 'other' (0 to 1)")
-    scene = parser.add_argument_group("rasters")
-    scene.add_argument("--bands", metavar="R,G,B", help="numbers of the bands to show; default the first three")
-    scene.add_argument("--stretch", metavar="LOW,HIGH", help="percentiles of the scene to stretch to 8 bits; default "
-                       "2,98 unless the data are 8-bit")  # fmt: skip
-    scene.add_argument("--gsd", type=float, default=0.0, metavar="METRES", help="show the scene to the model at this "
-                       "ground sample distance; default what it was trained at, if known")  # fmt: skip
-    scene.add_argument("--aoi", type=Path, metavar="FILE", help="vector file: segment only inside its polygons")
-    scene.add_argument("--min-area", metavar="M2", help="merge smaller regions into their neighbours: 100, or 50px; "
-                       "holds the scene's labels in memory")  # fmt: skip
-    scene.add_argument("--confidence", action="store_true", help="second band: score of the class in percent")
-    scene.add_argument("--probabilities", action="store_true", help="a raster of every class's score in percent")
-    scene.add_argument("--polygons", action="store_true", help="a GeoPackage of regions with class and area")
-    scene.add_argument("--cache", type=Path, metavar="DIR", help="keep encoded windows: other words are then faster")
-    scene.add_argument("--resume", action="store_true", help="go on with scenes that were interrupted")
-    several = parser.add_argument_group("several processes, each with its share of the images")
+    parser.add_argument("--vocabulary", required=True, metavar="CLASSES", help="class names separated by ',', with "
+                        "synonyms separated by '|'; or a .txt, .json or .yaml file")  # fmt: skip
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--precision", choices=(AUTO, "float32", "bfloat16"), default=AUTO, help="number format of the "
+                        "computation; default bfloat16 where the processor supports it")  # fmt: skip
+    parser.add_argument("--background", metavar="NAMES", help="names, separated by '|': a pixel that scores highest "
+                        "for one of them becomes 'other'")  # fmt: skip
+    parser.add_argument("--threshold", type=float, default=0.0, metavar="SCORE", help="a pixel whose best score is "
+                        "below this becomes 'other'; 0 to 1")  # fmt: skip
+    _add_raster_arguments(parser.add_argument_group("rasters"))
+    several = parser.add_argument_group("several processes, which share the images")
     several.add_argument("--processes", type=int, default=1, metavar="N", help="on this machine; one for each GPU")
-    several.add_argument("--num-machines", type=int, default=1, metavar="N")
-    several.add_argument("--machine-rank", type=int, default=0, metavar="I")
+    several.add_argument("--num-machines", type=int, default=1, metavar="N", help="number of machines")
+    several.add_argument("--machine-rank", type=int, default=0, metavar="I", help="number of this machine, from 0")
     several.add_argument("--dist-url", default="auto", metavar="URL", help="tcp://host:port of the first machine")
-    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config options")
+    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config options; "
+                        "must come last")  # fmt: skip
     return parser
+
+
+def _add_raster_arguments(rasters: argparse._ArgumentGroup) -> None:
+    rasters.add_argument("--bands", metavar="R,G,B", help="numbers of the bands to use as red, green and blue; default "
+                         "the first three")  # fmt: skip
+    rasters.add_argument("--stretch", metavar="LOW,HIGH", help="percentiles of the scene to stretch to 8 bits; default "
+                         "2,98 unless the data are 8-bit")  # fmt: skip
+    rasters.add_argument("--gsd", type=float, default=0.0, metavar="METRES", help="ground sample distance at which the "
+                         "model sees the scene; default the one it was trained at, if known")  # fmt: skip
+    rasters.add_argument("--aoi", type=Path, metavar="FILE", help="area of interest: a vector file; only pixels inside "
+                         "its polygons are segmented")  # fmt: skip
+    rasters.add_argument("--min-area", metavar="M2", help="merge smaller regions into their neighbours: 100, or 50px; "
+                         "holds the labels of the scene in memory")  # fmt: skip
+    rasters.add_argument("--confidence", action="store_true", help="write a second band: score of the class in percent")
+    rasters.add_argument("--probabilities", action="store_true", help="write a raster of the scores of all classes")
+    rasters.add_argument("--polygons", action="store_true", help="write a GeoPackage of regions with class and area")
+    rasters.add_argument("--cache", type=Path, metavar="DIR", help="keep encoded windows here, so that other "
+                         "vocabularies are faster")  # fmt: skip
+    rasters.add_argument("--resume", action="store_true", help="continue scenes that were interrupted")

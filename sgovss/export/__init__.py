@@ -1,1 +1,1 @@
-"""The image path as a file of its own: ONNX and torch.export. Text embeddings are an input to it."""
+"""Export the image path to ONNX or torch.export, and run ONNX files. Text embeddings are an input of the file."""

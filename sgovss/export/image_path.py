@@ -1,4 +1,4 @@
-"""The image path as one graph, and whether an exported file gives what the model gives."""
+"""The image path of a model as one graph, and a check that an exported file gives the same scores."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from sgovss.errors import InputError
+from sgovss.modeling.image_encoder import CLIPImageEncoder
 from sgovss.modeling.meta_arch import SGOVSS, best_word, scores_of
 from sgovss.vocabulary import Vocabulary
 
 Run = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""What takes and returns what :meth:`ImagePath.forward` does."""
+"""A function with the inputs and the output of :meth:`ImagePath.forward`."""
 
 INPUTS = {"images": {0: "batch", 2: "height", 3: "width"}, "embeddings": {0: "words"}, "starts": {0: "classes"}}
-"""Names of the inputs in order, and of their axes that are free."""
+"""Names of the inputs in order, each with the names of its axes of variable size."""
 
 TOLERANCE = 1e-4
-"""Of scores in 0..1, between an exported file and the model."""
+"""Largest difference allowed between the scores (0..1) of an exported file and of the model."""
 
 _VOCABULARIES = (
     "building",
@@ -32,15 +33,15 @@ _VOCABULARIES = (
 
 
 class ImagePath(nn.Module):
-    """Everything of a model between the text encoder and the scores; :meth:`SGOVSS.scores` for given embeddings.
+    """A model without its text encoder: :meth:`SGOVSS.scores` for given text embeddings.
 
     Args:
-        model: in inference mode and float32, without a twin; it is not changed.
+        model: in inference mode and float32, without the frozen encoder; it is not changed.
     """
 
     def __init__(self, model: SGOVSS) -> None:
         super().__init__()
-        # A copy, for what is changed below, without the text encoder, which has no part in this.
+        # A copy without the text encoder, because padding is replaced below.
         self.model = copy.deepcopy(model, {id(model.text_embedder): None}).requires_grad_(False)
         _pad_in_advance(self.model.image_encoder)
 
@@ -49,11 +50,11 @@ class ImagePath(nn.Module):
 
         Args:
             images: (B, 3, H, W) float32 RGB in 0..255, of any size.
-            embeddings: (N, D) float32, L2-normalised; a row for every word, class after class.
-            starts: (T,) int64, the row of each class's first word; 0, 1, 2, ... where no class has a synonym.
+            embeddings: (N, D) float32, L2-normalised; one row for each name and synonym, class after class.
+            starts: (T,) int64, the row of the name of each class; 0, 1, 2, ... if no class has a synonym.
 
         Returns:
-            (B, T, H, W) float32 scores in 0..1, the best word of each class.
+            (B, T, H, W) float32 scores in 0..1; a class has the score of its best name or synonym.
         """
         encoded = self.model.encode(images)
         rows = torch.arange(embeddings.shape[0], device=embeddings.device)
@@ -63,43 +64,45 @@ class ImagePath(nn.Module):
 
 
 def starts_of(owners: torch.Tensor, classes: int) -> torch.Tensor:
-    """The class of each word, (N,) ascending -> the row of each class's first word, (T,) int64."""
+    """Convert the class of each row, (N,) ascending, to the first row of each class, (T,) int64."""
     return torch.searchsorted(owners, torch.arange(classes, device=owners.device))
 
 
 def trace(model: SGOVSS) -> ExportedProgram:
-    """The image path as a program of torch.export, for any number of images, words and classes and any size.
+    """Trace the image path as a program of torch.export, for any number of images, names and classes and any size.
 
-    ``program.module(check_guards=False)`` runs it. Its guards are about the order of memory, in which the trace may
-    differ from other sizes while the results do not; so it has to be checked, by :func:`expect_equal`.
+    ``program.module(check_guards=False)`` runs it. The guards compare memory layouts, which differ between sizes
+    although the results do not. So they are switched off, and :func:`expect_equal` checks the results instead.
     """
     path = ImagePath(model)
-    divisor, device = model.image_encoder.size_divisibility, model.device
-    # All sizes differ from one another and from one, or the trace would take some for the same or for constants.
+    encoder, device = model.image_encoder, model.device
+    assert isinstance(encoder, CLIPImageEncoder)
+    divisor = encoder.size_divisibility
+    # All sizes differ from each other and from 1, or the trace would treat them as equal or as constants.
     images = torch.zeros(2, 3, 7 * divisor - 5, 4 * divisor - 3, device=device)
-    embeddings = torch.ones(7, model.image_encoder.output_shape()["dense"].channels, device=device)
+    embeddings = torch.ones(7, encoder.output_shape()["dense"].channels, device=device)
     starts = torch.arange(5, device=device)
     shapes = {name: dict.fromkeys(axes, Dim.DYNAMIC) for name, axes in INPUTS.items()}
-    # Where gradients may be asked for, the decoder takes all classes at once: how many at a time depends on sizes.
+    # With gradients enabled the decoder computes all classes at once; otherwise the number at a time depends on sizes.
     with torch.enable_grad():
         return torch.export.export(path, (images, embeddings, starts), dynamic_shapes=shapes)
 
 
 @torch.no_grad()
 def expect_equal(model: SGOVSS, run: Run, size: int, source: str) -> float:
-    """Compare an exported image path with the model it came from, on random images and several vocabularies.
+    """Compare an exported image path with its model, on random images and several vocabularies.
 
     Args:
         model: in inference mode.
         run: the exported image path.
-        size: side of the largest images in pixels; more than one and a half times the encoder's divisor.
-        source: what to call it in messages.
+        size: side of the largest images in pixels; more than 1.5 times the size divisibility of the encoder.
+        source: name of the file for messages.
 
     Returns:
-        the largest difference of scores in 0..1.
+        the largest difference between scores in 0..1.
 
     Raises:
-        InputError: it is larger than :data:`TOLERANCE`.
+        InputError: the difference is larger than :data:`TOLERANCE`.
     """
     generator = torch.Generator().manual_seed(0)
     shapes = [(1, size, size), (2, size * 2 // 3, size - 1), (3, size - 1, size * 2 // 3)]
@@ -113,17 +116,17 @@ def expect_equal(model: SGOVSS, run: Run, size: int, source: str) -> float:
     worst = torch.stack(differences).max().item()
     if not worst <= TOLERANCE:
         raise InputError(
-            f"{source}: scores differ from the model's by {worst:.2g}, more than {TOLERANCE:g}; it is not written. "
+            f"{source}: scores differ from the model's by {worst:.2g}, more than {TOLERANCE:g}; no file is written. "
             "Please report the versions of torch, onnxscript and onnxruntime"
         )
     return worst
 
 
 class _PaddedConvolution(nn.Module):
-    """A convolution of timm that pads by its input's size, for inputs that are multiples of its stride.
+    """A "same" convolution of timm with constant padding, for inputs whose size is a multiple of the stride.
 
-    What is missing to "same" is the kernel less the stride then. Traced as it is, the padding would be a formula of the
-    image's size, longer with every layer.
+    For these inputs the padding is kernel - stride in total. timm computes it from the size of the input, which would
+    become a longer formula of the image's size with every layer of the trace.
     """
 
     def __init__(self, layer: Conv2dSame) -> None:
@@ -138,7 +141,7 @@ class _PaddedConvolution(nn.Module):
 
 
 def _pad_in_advance(module: nn.Module) -> None:
-    """Replace the convolutions that pad by their input's size, in place."""
+    """Replace convolutions that compute their padding from the size of the input, in place."""
     for name, child in module.named_children():
         if isinstance(child, Conv2dSame):
             setattr(module, name, _PaddedConvolution(child))

@@ -1,4 +1,4 @@
-"""ONNX files of the image path, with all in them that running them needs beside the text encoder's weights."""
+"""ONNX files of the image path. A file holds everything needed to run it except the weights of the text encoder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sgovss.modeling.meta_arch import SGOVSS
 from sgovss.version import __version__
 
 OPSET = 25
-"""The newest that both torch's exporter and onnxruntime know."""
+"""The newest opset that both torch's exporter and onnxruntime support."""
 
 _PREFIX = "sgovss."
 
@@ -31,11 +31,11 @@ def expect_packages(*names: str) -> None:
 
 
 def metadata_of(model: SGOVSS, cfg: CfgNode) -> dict[str, str]:
-    """What an exported file says of itself.
+    """The metadata of an exported file.
 
     Args:
-        model: what is exported.
-        cfg: the config it was built from, naming the weights of its text encoder.
+        model: the exported model.
+        cfg: its config, which names the weights of the text encoder.
     """
     return {
         "version": __version__,
@@ -57,30 +57,31 @@ def write_onnx(program: ExportedProgram, metadata: Mapping[str, str], path: Path
         dynamic_shapes=INPUTS,
         opset_version=OPSET,
         custom_translation_table={average: _adaptive_average},
-        # onnxruntime does the same when it loads the file, and better.
+        # onnxruntime optimises better when it loads the file.
         optimize=False,
         verbose=False,
     )
+    assert exported is not None
     exported.model.doc_string = (
-        "images: RGB in 0..255, any size. embeddings: of words, L2-normalised, class after class. starts: row of each "
-        "class's first word. scores: 0..1, the best word of each class."
+        "images: RGB in 0..255, any size. embeddings: of names and synonyms, L2-normalised, class after class. "
+        "starts: row of the name of each class. scores: 0..1, of the best name or synonym of each class."
     )
     exported.model.metadata_props.update({_PREFIX + key: value for key, value in metadata.items()})
     exported.save(path, external_data=False)
 
 
 class OnnxImagePath:
-    """An ONNX file of the image path in onnxruntime; called as :class:`ImagePath` is, on CPU tensors.
+    """Runs an ONNX file of the image path with onnxruntime. Inputs and output are those of :class:`ImagePath`, on CPU.
 
     Args:
         path: written by :func:`write_onnx`.
 
     Attributes:
         path: of the file.
-        metadata: as :func:`metadata_of` gives it.
+        metadata: see :func:`metadata_of`.
 
     Raises:
-        InputError: no such file, no ONNX model, or none of sgovss; onnxruntime is not installed.
+        InputError: the file does not exist, is not an ONNX model, or is not of sgovss; onnxruntime is not installed.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -91,13 +92,13 @@ class OnnxImagePath:
         if not self.path.is_file():
             raise InputError(f"{path}: no such file; 'sgovss export' writes ONNX files")
         options = onnxruntime.SessionOptions()
-        # It has threads of its own, which should be as many as torch's.
+        # As many threads as torch.
         options.intra_op_num_threads = torch.get_num_threads()
         available = onnxruntime.get_available_providers()
         providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers)
-        except Exception as error:  # what a damaged file raises depends on where it is cut
+        except Exception as error:  # onnxruntime raises many types for damaged files
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"{path}: onnxruntime cannot read this as an ONNX model ({reason})") from error
         found = self._session.get_modelmeta().custom_metadata_map
@@ -106,14 +107,14 @@ class OnnxImagePath:
             raise InputError(f"{path}: an ONNX model, but not one that 'sgovss export' wrote")
 
     def __call__(self, images: torch.Tensor, embeddings: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W), (N, D) and (T,) -> scores (B, T, H, W); see :meth:`ImagePath.forward`."""
+        """Images (B, 3, H, W), embeddings (N, D), starts (T,) -> scores (B, T, H, W); see :meth:`ImagePath.forward`."""
         tensors = (images, embeddings, starts)
         arrays = {name: np.ascontiguousarray(tensor) for name, tensor in zip(INPUTS, tensors, strict=True)}
         return torch.from_numpy(self._session.run(None, arrays)[0])
 
 
 def _adaptive_average(maps, size):
-    """F.adaptive_avg_pool2d in ONNX, which has no pooling onto a given grid: a matrix for each axis.
+    """F.adaptive_avg_pool2d as two matrix products, because ONNX has no operator for it.
 
     Args:
         maps: ONNX value (B, C, H, W).
@@ -129,10 +130,10 @@ def _adaptive_average(maps, size):
         count, pixels = op.Reshape(count, axes), op.Shape(maps, start=axis, end=axis + 1)
         cell = op.Range(zero, op.Squeeze(count), one)
         pixel = op.Unsqueeze(op.Range(zero, op.Squeeze(pixels), one), axes)
-        # From the rounded-down begin of the cell to its rounded-up end.
+        # A cell covers the pixels from its start, rounded down, to its end, rounded up.
         begin = op.Div(op.Mul(cell, pixels), count)
         end = op.Div(op.Sub(op.Add(op.Mul(op.Add(cell, one), pixels), count), one), count)
         inside = op.And(op.GreaterOrEqual(pixel, begin), op.Less(pixel, end))
-        share = op.Div(op.CastLike(inside, maps), op.CastLike(op.Sub(end, begin), maps))
-        maps = op.MatMul(maps, share) if axis == 3 else op.MatMul(op.Transpose(share, perm=[1, 0]), maps)
+        weights = op.Div(op.CastLike(inside, maps), op.CastLike(op.Sub(end, begin), maps))
+        maps = op.MatMul(maps, weights) if axis == 3 else op.MatMul(op.Transpose(weights, perm=[1, 0]), maps)
     return maps

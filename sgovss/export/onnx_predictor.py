@@ -1,4 +1,4 @@
-"""Segment with an ONNX file: the image path in onnxruntime, the text encoder in torch."""
+"""Segment with an ONNX file: onnxruntime runs the image path, torch the text encoder."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from detectron2.config import CfgNode
 
@@ -16,27 +17,29 @@ from sgovss.errors import InputError
 from sgovss.export.image_path import Run, starts_of
 from sgovss.export.onnx_file import OnnxImagePath
 from sgovss.fingerprint import fingerprint
-from sgovss.inference.predictor import Predictor
+from sgovss.inference.predictor import segment_image
+from sgovss.inference.rejection import NOTHING_REJECTED, Rejection
+from sgovss.inference.segmentation import Segmentation
 from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.text_embedder import TextEmbedder
 from sgovss.modeling.views import View, build_view
 from sgovss.vocabulary import Vocabulary
 
-_OPEN_KEYS = ("MODEL.CLIP.WEIGHTS", "MODEL.CLIP.TEMPLATES", "MODEL.CLIP.KEEP_TEXT")
-"""Of MODEL, those that are about the text side."""
+_FREE_KEYS = ("MODEL.CLIP.WEIGHTS", "MODEL.CLIP.TEMPLATES", "MODEL.CLIP.KEEP_TEXT")
+"""Keys of MODEL that may be changed: those of the text encoder."""
 
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """What a predictor needs of a model, from an exported image path.
+    """An exported image path with the interface of :class:`SegmentationModel`.
 
     Args:
         run: the image path.
         text_embedder: embeds vocabularies.
-        view: how an image is looked at.
+        view: the view for testing, such as sliding windows.
 
     Attributes:
-        device: where it takes images.
+        device: of the images it takes.
     """
 
     run: Run
@@ -46,22 +49,26 @@ class ExportedModel:
     device = torch.device("cpu")
 
     def scores(self, images: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
-        """Images (B, 3, H, W) in 0..255 -> scores (B, T, H, W) in 0..1, the best word of each class."""
+        """See :meth:`SGOVSS.scores`."""
         text = self.text_embedder(vocabulary)
         return self.run(images.float(), text.embeddings, starts_of(text.owners, len(vocabulary)))
 
+    @torch.no_grad()
+    def score_image(self, image: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
+        """See :meth:`SGOVSS.score_image`."""
+        return self.view(lambda images: self.scores(images, vocabulary), image)
 
-class OnnxPredictor(Predictor):
-    """A predictor whose image path is an ONNX file; the weights of its text encoder are those that the config in the
-    file names.
+
+class OnnxPredictor:
+    """A predictor that runs an ONNX file. The config in the file names the weights of its text encoder.
 
     Args:
-        path: written by ``sgovss export``.
-        options: alternating config keys and values on top of the config in the file.
+        path: a file that ``sgovss export`` wrote.
+        options: alternating config keys and values that override the config in the file.
 
     Raises:
-        InputError: the file is wrong, an option would change what is fixed in it, or the text encoder's weights are
-            missing or not those it was exported with.
+        InputError: the file is wrong, an option would change a part that is fixed in it, or the weights of the text
+            encoder are missing or differ from those at export.
     """
 
     def __init__(self, path: str | Path, options: tuple[str, ...] = ()) -> None:
@@ -79,19 +86,25 @@ class OnnxPredictor(Predictor):
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """A digest of file and config: two predictors with one fingerprint see an image alike."""
+        """A digest of file and config: predictors of equal fingerprint give equal scores."""
         return hashlib.sha256(self.path.read_bytes() + self.cfg.MODEL.dump().encode()).hexdigest()
+
+    def __call__(
+        self, image: np.ndarray, vocabulary: Vocabulary | str, rejection: Rejection = NOTHING_REJECTED
+    ) -> Segmentation:
+        """Segment one image; see :func:`segment_image`."""
+        return segment_image(self.model, image, vocabulary, rejection)
 
 
 def onnx_config(run: OnnxImagePath, options: Sequence[str]) -> CfgNode:
-    """The config in an ONNX file, with options on top.
+    """The config in an ONNX file, overridden by options.
 
     Raises:
-        InputError: an option would change what is fixed in the file, or is wrong.
+        InputError: an option is wrong, or would change a part that is fixed in the file.
     """
     for key in options[::2]:
-        if key.startswith("MODEL.") and key not in _OPEN_KEYS:
-            raise InputError(f"options: {key} is fixed in {run.path}; export the model anew to change it")
+        if key.startswith("MODEL.") and key not in _FREE_KEYS:
+            raise InputError(f"options: {key} is fixed in {run.path}; export the model again to change it")
     cfg = config_from_dump(run.metadata["config"], run.path)
     add_options(cfg, options)
     return cfg

@@ -1,3 +1,3 @@
-"""Segmenting images: views, predictor, overlays."""
+"""Segment images: predictor, result, rejection, report."""
 
 import sgovss._detectron2  # noqa: F401

@@ -1,4 +1,4 @@
-"""One image, many words: the image is encoded once, words can be changed as fast as a head runs."""
+"""Segment one image into changing classes: the image is encoded once, new classes need the head only."""
 
 from __future__ import annotations
 
@@ -12,47 +12,33 @@ import numpy as np
 import torch
 
 from sgovss.errors import InputError
-from sgovss.inference.files import classes_at_once
+from sgovss.inference.memory import classes_at_once
 from sgovss.inference.predictor import Predictor
 from sgovss.inference.rejection import Rejection
+from sgovss.inference.segmentation import Segmentation
 from sgovss.modeling.meta_arch import EncodedImages
 from sgovss.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
 class KeptImage:
-    """An image and what the encoder made of it.
+    """An image and its encoding.
 
     Attributes:
-        pixels: (H, W, 3) uint8 RGB, as it was given.
-        encoded: of the image, shrunk where it is large.
+        pixels: (H, W, 3) uint8 RGB, as given.
+        encoded: of the image, which is shrunk first if it is large.
     """
 
     pixels: np.ndarray
     encoded: EncodedImages
 
 
-@dataclass(frozen=True)
-class Answer:
-    """An image in words.
-
-    Attributes:
-        labels: (H, W) int64 at the image's size, positions in the legend.
-        scores: (H, W) float32 in 0..1 of the best class, also where that was rejected.
-        legend: the classes.
-    """
-
-    labels: np.ndarray
-    scores: np.ndarray
-    legend: Vocabulary
-
-
 class InteractiveSegmenter:
-    """Keeps the last images encoded. May be called from several threads; the model runs for one at a time.
+    """Keeps the encodings of the last images. Several threads may call it; the model runs for one at a time.
 
     Args:
         predictor: the model.
-        longest: longest side in pixels at which the model sees an image; larger ones are shrunk.
+        longest: longest side in pixels of the images that the model sees; larger images are shrunk.
         kept: number of images to keep.
     """
 
@@ -65,7 +51,14 @@ class InteractiveSegmenter:
 
     @torch.no_grad()
     def add(self, pixels: np.ndarray) -> str:
-        """Encode an image, (H, W, 3) uint8 RGB, unless it is kept already; returns the name to ask for it by."""
+        """Encode an image unless it is kept already.
+
+        Args:
+            pixels: (H, W, 3) uint8 RGB.
+
+        Returns:
+            the name of the image for :meth:`segment` and :meth:`image`.
+        """
         name = hashlib.blake2b(pixels.tobytes() + str(pixels.shape).encode(), digest_size=8).hexdigest()
         with self._lock:
             if name not in self._images:
@@ -77,24 +70,24 @@ class InteractiveSegmenter:
         return name
 
     def image(self, name: str) -> np.ndarray:
-        """The pixels of a kept image.
+        """The pixels of a kept image, (H, W, 3) uint8 RGB.
 
         Raises:
-            InputError: it is kept no longer.
+            InputError: the image is no longer kept.
         """
         return self._find(name).pixels
 
     @torch.no_grad()
-    def ask(self, name: str, vocabulary: Vocabulary, rejection: Rejection) -> Answer:
-        """Segment a kept image into words.
+    def segment(self, name: str, vocabulary: Vocabulary, rejection: Rejection) -> Segmentation:
+        """Segment a kept image; labels and scores have the size of the image as given.
 
         Raises:
-            InputError: the image is kept no longer, or the words are wrong.
+            InputError: the image is no longer kept, or the classes are wrong or too many.
         """
         kept = self._find(name)
         scored, legend = rejection.scored(vocabulary), rejection.legend(vocabulary)
         if len(scored) > (most := classes_at_once(kept.encoded.size)):
-            raise InputError(f"words: {len(scored)} classes are too many to answer at once; give at most {most}")
+            raise InputError(f"words: {len(scored)} classes are too many for this page; give at most {most}")
         with self._lock:
             scores = self._model.classify(kept.encoded, scored)[0]
         labels, best = (part.cpu().numpy() for part in rejection(scores, len(vocabulary)))
@@ -102,7 +95,7 @@ class InteractiveSegmenter:
         if labels.shape != kept.pixels.shape[:2]:
             labels = cv2.resize(labels.astype(np.int32), size, interpolation=cv2.INTER_NEAREST).astype(np.int64)
             best = cv2.resize(best, size, interpolation=cv2.INTER_LINEAR)
-        return Answer(labels, best, legend)
+        return Segmentation(labels, legend, best, image=kept.pixels)
 
     def _find(self, name: str) -> KeptImage:
         with self._lock:

@@ -1,4 +1,4 @@
-"""Pixels that belong to none of the user's words."""
+"""Rejection of pixels that belong to none of the classes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,17 @@ _GREY = (150, 150, 150)
 
 @dataclass(frozen=True)
 class Rejection:
-    """What makes a pixel "other": it scores below a threshold for every word, or higher for a background word.
+    """Which pixels become the class "other".
+
+    A pixel is rejected if it scores below a threshold for every class, or higher for a background name than for every
+    class.
 
     Args:
         threshold: in 0..1; 0 rejects nothing.
-        background: words for what is not of interest, such as "background|ground".
+        background: names for the background, such as ``("background", "ground")``.
+
+    Raises:
+        InputError: the threshold is not in 0..1.
     """
 
     threshold: float = 0.0
@@ -29,22 +35,28 @@ class Rejection:
         if not 0 <= self.threshold <= 1:
             raise InputError(f"--threshold: {self.threshold:g} is not from 0 to 1, as scores are")
 
+    @classmethod
+    def parse(cls, threshold: float, background: str | None) -> Rejection:
+        """Parse the background names as a user types them: ``"background|ground"``, or nothing."""
+        return cls(threshold, tuple(name.strip() for name in (background or "").split("|") if name.strip()))
+
     @property
     def rejects(self) -> bool:
+        """Whether any pixel can be rejected."""
         return bool(self.threshold or self.background)
 
     def scored(self, vocabulary: Vocabulary) -> Vocabulary:
-        """The words to score: the user's, and the background's as one class after them.
+        """The classes to score: the user's, followed by one class of all background names.
 
         Raises:
-            InputError: a background word is one of the user's.
+            InputError: a background name is one of the user's.
         """
         if not self.background:
             return vocabulary
         return Vocabulary([*vocabulary, ClassEntry(self.background[0], self.background[1:])], "--background")
 
     def legend(self, vocabulary: Vocabulary) -> Vocabulary:
-        """The classes of the result: the user's, and "other" after them if anything may be rejected.
+        """The classes of the result: the user's, followed by "other" if pixels can be rejected.
 
         Raises:
             InputError: the user has a class "other" already.
@@ -54,8 +66,20 @@ class Rejection:
         return Vocabulary([*vocabulary, ClassEntry(OTHER, color=_GREY)], "vocabulary with rejection")
 
     def __call__(self, scores: torch.Tensor, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """(T or T + 1, H, W) scores of :meth:`scored` -> (H, W) labels, T for "other", and (H, W) scores in 0..1."""
+        """Choose the class of each pixel.
+
+        Args:
+            scores: (T or T + 1, H, W) of the classes of :meth:`scored`, in 0..1.
+            classes: T, the number of the user's classes.
+
+        Returns:
+            (H, W) int64 labels, T for "other"; (H, W) scores of the best class, also where it was rejected.
+        """
         best, labels = scores.max(dim=0)
         if self.threshold:
             labels = torch.where(best < self.threshold, classes, labels)
         return labels, best
+
+
+NOTHING_REJECTED = Rejection()
+"""Every pixel gets one of the user's classes."""

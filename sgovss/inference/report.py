@@ -1,4 +1,4 @@
-"""One page a run, readable without a network: overlays, legends, shares and areas, settings, time and memory."""
+"""The report of a run: one HTML page with overlays, legends, shares and areas, settings, time and memory."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from typing import Any
 from PIL import Image
 
 from sgovss.files import atomic_path
+from sgovss.inference.segmentation import Segmentation
 
-_WIDEST = 1200
-_PICTURES = 200  # a page of thousands would be too large for a browser
-_HECTARE = 10_000.0
+_WIDEST = 1200  # pixels of a picture on the page
+_PICTURES = 200  # pictures on the page; thousands would be too large for a browser
+_HECTARE = 10_000.0  # square metres
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #222; }
@@ -35,7 +36,7 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class of a result: share of the segmented pixels in 0..1, and area where the image is georeferenced."""
+    """One class of an image: its share of the segmented pixels in 0..1, and its area if the image is georeferenced."""
 
     name: str
     color: tuple[int, int, int]
@@ -45,13 +46,13 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class ReportEntry:
-    """One image of a run.
+    """One image of a run, as a plain record that can cross process boundaries as JSON.
 
     Attributes:
-        title: its path.
-        overlay: the picture to show.
-        classes: in the legend's order.
-        facts: what else to say of it.
+        title: path of the image.
+        overlay: path of the picture to show.
+        classes: in the order of the legend.
+        facts: further facts, such as size and time.
     """
 
     title: str
@@ -60,29 +61,50 @@ class ReportEntry:
     facts: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """What :meth:`from_json` reads."""
+        """The record as JSON, for :meth:`from_json`."""
         return {**asdict(self), "overlay": str(self.overlay)}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> ReportEntry:
+        """The record that :meth:`as_json` has written."""
         rows = [ClassRow(**{**row, "color": tuple(row["color"])}) for row in content["classes"]]
         return cls(content["title"], Path(content["overlay"]), rows, content["facts"])
+
+
+def report_entry(path: Path, segmentation: Segmentation, overlay: Path) -> ReportEntry:
+    """The record of a segmented image.
+
+    Args:
+        path: of the image.
+        segmentation: its result.
+        overlay: path of the overlay that was written.
+    """
+    legend, areas = segmentation.legend, segmentation.areas or {}
+    rows = [
+        ClassRow(name, (red, green, blue), segmentation.shares[name], areas.get(name))
+        for name, (red, green, blue) in zip(legend.names, legend.colors().tolist(), strict=True)
+    ]
+    return ReportEntry(str(path), overlay, rows, segmentation.facts)
 
 
 def write_report(
     path: Path, entries: Sequence[ReportEntry], settings: Mapping[str, str], problems: Sequence[str] = ()
 ) -> None:
-    """Write the page; pictures are inside it.
+    """Write the page, with the pictures inside it, so that it needs no network.
 
     Args:
+        path: of the page.
+        entries: the segmented images.
+        settings: of the run, by name.
         problems: one line for each image that failed.
     """
+    heading = f"{len(entries)} image{'s' * (len(entries) != 1)} segmented"
     parts = [f"<p class=error>{escape(problem)}</p>" for problem in problems]
     parts += [_entry(entry, pictured=number < _PICTURES) for number, entry in enumerate(entries)]
     page = f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>sgovss: {len(entries)} image{"s" * (len(entries) != 1)} in words</title><style>{_STYLE}</style></head>
-<body><h1>{len(entries)} image{"s" * (len(entries) != 1)} in words</h1>
+<title>sgovss: {heading}</title><style>{_STYLE}</style></head>
+<body><h1>{heading}</h1>
 {_facts(settings)}
 {"".join(parts)}
 </body></html>

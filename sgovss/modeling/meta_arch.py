@@ -154,13 +154,17 @@ class SGOVSS(nn.Module):
             losses.update(self.compensation(levels, frozen, labelled))
         return losses
 
-    @torch.no_grad()
     def segment(self, entry: dict[str, Any]) -> dict[str, torch.Tensor]:
         """One image at inference; see :meth:`forward`. Its result does not depend on other images."""
         image = entry["image"].to(self.device)
-        scores = self.view(lambda images: self.scores(images, entry["vocabulary"]), image)
+        scores = self.score_image(image, entry["vocabulary"])
         size = entry.get("height", image.shape[-2]), entry.get("width", image.shape[-1])
         return {"sem_seg": sem_seg_postprocess(scores, image.shape[-2:], *size)}
+
+    @torch.no_grad()
+    def score_image(self, image: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
+        """One image (3, H, W) in 0..255 -> scores (T, H, W) in 0..1, computed through the view for testing."""
+        return self.view(lambda images: self.scores(images, vocabulary), image)
 
     def scores(self, images: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
         """Images (B, 3, H, W) in 0..255 -> scores (B, T, H, W) in 0..1, the best word of each class."""

@@ -1,16 +1,17 @@
-"""How an image is looked at when testing: whole, in sliding windows, flipped and scaled."""
+"""Views for testing: the whole image, sliding windows, mirror images and scales."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode
 
 from sgovss.errors import InputError
-from sgovss.tiling import windows
+from sgovss.tiling import starts, total_weights
 
 Score = Callable[[torch.Tensor], torch.Tensor]
 """Images (B, 3, H, W) in 0..255 -> scores (B, T, H, W)."""
@@ -29,17 +30,19 @@ class WholeImage:
 
 @dataclass(frozen=True)
 class SlidingWindow:
-    """Overlapping windows, their scores averaged; optionally averaged once more with a global view.
+    """The mean score of overlapping windows, optionally averaged with a global view.
 
-    With working_size 640, window 384, stride 256 and global_view 384 this is the protocol of
-    CAT-Seg and OVRS.
+    Working size 640, window 384, stride 256 and global view 384 are the protocol of CAT-Seg and OVRS.
 
     Args:
         window: side of the windows in pixels.
-        stride: distance between them, at most ``window``.
-        working_size: side of the square the image is first resized to; 0 keeps its size.
-        global_view: side of the square the whole image is seen at beside the windows; 0 for none.
+        stride: pixels from one window to the next, at most ``window``.
+        working_size: side of the square to which the image is resized first; 0 keeps its size.
+        global_view: side of the square to which the image is resized for the global view; 0 for none.
         batch: windows scored at once.
+
+    Raises:
+        InputError: the stride is not in 1..window.
     """
 
     window: int
@@ -64,28 +67,31 @@ class SlidingWindow:
         return _resize(scores, size)
 
     def _windows(self, score: Score, image: torch.Tensor) -> torch.Tensor:
-        height, width = image.shape[-2:]
-        corners = [(top, left) for top, _, left, _ in windows(height, width, self.window, self.stride)]
-        total, count = None, image.new_zeros(height, width)
+        sides = image.shape[-2:]
+        tops, lefts = (starts(side, self.window, self.stride) for side in sides)
+        corners = [(top, left) for top in tops for left in lefts]
+        sums: torch.Tensor | None = None
         for first in range(0, len(corners), self.batch):
             part = corners[first : first + self.batch]
             crops = torch.stack([image[:, y : y + self.window, x : x + self.window] for y, x in part])
-            for (y, x), result in zip(part, score(crops), strict=True):
-                if total is None:
-                    total = result.new_zeros(len(result), height, width)
-                total[:, y : y + self.window, x : x + self.window] += result
-                count[y : y + self.window, x : x + self.window] += 1
-        return total / count
+            for (top, left), scores in zip(part, score(crops), strict=True):
+                if sums is None:
+                    sums = scores.new_zeros(len(scores), *sides)
+                add_window(sums, scores, top, left)
+        assert sums is not None
+        equal = np.ones(self.window, np.float32)
+        totals = [total_weights(side, firsts, equal[:side]) for side, firsts in zip(sides, (tops, lefts), strict=True)]
+        return weighted_mean(sums, totals[0], totals[1])
 
 
 @dataclass(frozen=True)
 class Augmented:
-    """Average of a view over scales of the shorter side and a mirror image.
+    """The mean of a view over scales and mirror images.
 
     Args:
-        view: what is averaged.
+        view: the view.
         sizes: lengths of the shorter side in pixels; empty keeps the size.
-        flip: also the mirror image.
+        flip: whether to add the mirror image at each scale.
     """
 
     view: View
@@ -105,7 +111,7 @@ class Augmented:
 
 
 def build_view(cfg: CfgNode) -> View:
-    """The view that the config's TEST.SLIDING_WINDOW and TEST.AUG describe."""
+    """Build the view that TEST.SLIDING_WINDOW and TEST.AUG of the config describe."""
     node = cfg.TEST.SLIDING_WINDOW
     view: View = WholeImage()
     if node.ENABLED:
@@ -115,8 +121,42 @@ def build_view(cfg: CfgNode) -> View:
     return view
 
 
+def add_window(
+    sums: torch.Tensor,
+    scores: torch.Tensor,
+    top: int,
+    left: int,
+    weights: tuple[np.ndarray, np.ndarray] | None = None,
+) -> None:
+    """Add the scores of a window to weighted sums, in place.
+
+    Args:
+        sums: (T, H, W).
+        scores: (T, h, w) of the window. Columns that lie outside of the sums are left out.
+        top, left: position of the window in the sums; ``left`` may be negative.
+        weights: (h,) and (w,) of the window's rows and columns; None for 1.
+    """
+    width = scores.shape[-1]
+    begin, end = max(left, 0), min(left + width, sums.shape[-1])
+    inside = slice(begin - left, end - left)
+    scores = scores[..., inside]
+    if weights is not None:
+        down, across = (torch.from_numpy(part).to(scores.device) for part in weights)
+        scores = scores * down[:, None] * across[inside]
+    sums[..., top : top + scores.shape[-2], begin:end] += scores
+
+
+def weighted_mean(sums: torch.Tensor, down: np.ndarray, across: np.ndarray) -> torch.Tensor:
+    """Divide weighted sums (T, H, W) by the total weights of their rows (H,) and columns (W,).
+
+    See :func:`sgovss.tiling.total_weights`.
+    """
+    rows, columns = (torch.from_numpy(part).to(sums.device) for part in (down, across))
+    return sums / (rows[:, None] * columns)
+
+
 def _resize(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    """(C, H, W) -> (C, *size), bilinear and antialiased when shrinking."""
+    """(C, H, W) -> (C, *size), bilinear, with antialiasing when shrinking."""
     x = x.float()
     if tuple(x.shape[-2:]) == tuple(size):
         return x

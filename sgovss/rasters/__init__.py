@@ -1,1 +1,1 @@
-"""Scenes of any size: rasters read, segmented and written window by window (extra ``geo``)."""
+"""Read, segment and write rasters of any size, window by window (extra ``geo``)."""

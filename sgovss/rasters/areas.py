@@ -1,4 +1,4 @@
-"""How large a pixel is on the ground, whatever the raster's coordinates: on the ellipsoid."""
+"""Areas of pixels on the ground, computed on the ellipsoid."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ _KNOTS = 17
 
 
 class Ellipsoid:
-    """Coordinates of a raster as degrees on the ellipsoid of WGS 84, where areas are true.
+    """Conversion from the coordinates of a raster to degrees on the ellipsoid of WGS 84.
 
     Args:
-        crs: as rasterio gives it.
+        crs: coordinate reference system, as rasterio gives it.
+
+    Attributes:
+        to_degrees: (x, y) -> (longitude, latitude); arrays or numbers.
+        geodesic: computes areas from degrees.
 
     Raises:
-        pyproj.exceptions.ProjError: its coordinates have no place on the earth.
+        pyproj.exceptions.ProjError: the coordinates have no position on the earth.
     """
 
     def __init__(self, crs: CRS) -> None:
@@ -30,8 +34,8 @@ class Ellipsoid:
 class PixelAreas:
     """Areas of the pixels of a georeferenced raster.
 
-    Pixels are quadrilaterals of geodesics on the ellipsoid of WGS 84, so neither degrees nor a projection that
-    stretches (such as EPSG:3857 far from the equator) distort them.
+    The sides of a pixel are geodesics on the ellipsoid of WGS 84. So areas are right also for coordinates in degrees
+    and for projections that distort areas, such as EPSG:3857 far from the equator.
 
     Args:
         crs, transform: as rasterio gives them.
@@ -42,22 +46,26 @@ class PixelAreas:
         self.ellipsoid = Ellipsoid(crs)
 
     def at(self, row: float, column: float) -> float:
-        """Square metres of the pixel at a position in pixels; NaN outside of what the projection covers."""
+        """Area in square metres of the pixel at a position in pixels; NaN outside the range of the projection."""
         corners = [on_ground(self._transform, column + x, row + y) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1))]
-        longitudes, latitudes = self.ellipsoid.to_degrees(*zip(*corners, strict=True))
+        longitudes, latitudes = self.ellipsoid.to_degrees([x for x, _ in corners], [y for _, y in corners])
         if not np.isfinite([*longitudes, *latitudes]).all():
             return math.nan
         return abs(self.ellipsoid.geodesic.polygon_area_perimeter(longitudes, latitudes)[0])
 
     def of_rows(self, first: int, last: int, column: float) -> np.ndarray:
-        """(last - first,) square metres of a pixel of each row at a column: exact at some, linear between them."""
+        """Areas of the pixels of a column in rows ``first`` to ``last - 1``.
+
+        Returns:
+            (last - first,) float64 in square metres: exact in 17 rows, interpolated linearly between them.
+        """
         rows = np.arange(first, last)
         knots = np.unique(np.linspace(first, last - 1, min(_KNOTS, len(rows))))
         return np.interp(rows, knots, [self.at(row, column) for row in knots])
 
 
 def pixel_areas(crs: CRS | None, transform: Affine) -> PixelAreas | None:
-    """None for a raster that is not georeferenced, or in coordinates of its own (as of a building site)."""
+    """The areas of a raster's pixels; None if it has no georeference or local coordinates, as of a building site."""
     if crs is None or transform.is_identity:
         return None
     try:
@@ -67,13 +75,13 @@ def pixel_areas(crs: CRS | None, transform: Affine) -> PixelAreas | None:
 
 
 def on_ground(transform: Affine, column: float, row: float) -> tuple[float, float]:
-    """The coordinates of a position in pixels. (Affine's own operator for this differs between its versions.)"""
+    """The coordinates (x, y) of a position in pixels. Affine's own operator differs between its versions."""
     a, b, c, d, e, f = tuple(transform)[:6]
     return a * column + b * row + c, d * column + e * row + f
 
 
 def ground_sample_distance(crs: CRS | None, transform: Affine, height: int, width: int) -> float | None:
-    """Metres per pixel at the middle of a raster; None where it is not georeferenced."""
+    """Metres per pixel at the middle of a raster; None if it is not georeferenced."""
     areas = pixel_areas(crs, transform)
     area = math.nan if areas is None else areas.at(height / 2, width / 2)
     return math.sqrt(area) if area > 0 else None

@@ -1,4 +1,4 @@
-"""Encoded windows on disk, so that a scene can be segmented into other words without encoding it again."""
+"""A cache of encoded windows on disk: a scene is encoded once and segmented into several vocabularies."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from sgovss.modeling.meta_arch import EncodedImages
 
 
 class FeatureCache:
-    """A folder of encoded windows of one scene, seen in one way by one encoder.
+    """A folder of encoded windows of one scene.
 
     Args:
         folder: holds the caches of any number of scenes.
-        settings: all that the features depend on, as JSON can hold it.
+        settings: everything that the features depend on: scene, view and encoder. Must be JSON.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
@@ -29,7 +29,8 @@ class FeatureCache:
         self.folder = folder / digest
 
     def get(self, corner: tuple[int, int], encode: Callable[[], EncodedImages]) -> EncodedImages:
-        """The window with this (top, left), from disk or encoded now. A damaged file is replaced."""
+        """The encoded window with this (top, left): read from disk, or encoded now and written. A damaged file is
+        replaced."""
         path = self.folder / f"{corner[0]}_{corner[1]}.safetensors"
         if path.is_file():
             try:

@@ -1,4 +1,4 @@
-"""Overlapping windows over a scene, in strips that bound memory, and the weights that blend them without seams."""
+"""Overlapping windows over a scene, in strips that bound memory, and the weights for blending them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ from functools import cached_property
 
 import numpy as np
 
-from sgovss.tiling import starts
+from sgovss.tiling import starts, total_weights
 
 _BYTES = 4  # of a score
-_WIDEST = 4096  # pixels of a strip: beyond, its borders cost next to nothing, and memory would grow with the scene
+_WIDEST = 4096  # pixels of a strip; wider strips save almost nothing, and memory would grow with the scene
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A part of the output that is final when one row of windows is done: rows and columns, ends not included."""
+    """The part of a strip that is final when one row of windows is done.
+
+    Attributes:
+        strip, row: number of the strip, and of the row of windows.
+        top, bottom, left, right: pixels of the scene; ``bottom`` and ``right`` are not included.
+    """
 
     strip: int
     row: int
@@ -27,19 +32,21 @@ class Chunk:
 
     @property
     def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
         return self.bottom - self.top, self.right - self.left
 
 
 @dataclass(frozen=True)
 class WindowGrid:
-    """Where the windows of a scene lie, and what becomes final when.
+    """The windows of a scene, and the order in which they are segmented.
 
-    The scene is gone through in vertical strips, each from top to bottom: only the scores of one row of windows in
-    one strip are held. All pixels are blended from the same windows whatever the strips are.
+    The scene is segmented in vertical strips, each from top to bottom, so that memory holds the scores of one row of
+    windows in one strip only. The width of the strips does not change which windows a pixel is blended from.
 
     Args:
         height, width: of the scene in pixels.
-        window, stride: side of the windows and distance between them in pixels of the scene.
+        window: side of the windows in pixels of the scene.
+        stride: pixels from one window to the next.
         strip: width of the strips in pixels.
     """
 
@@ -51,19 +58,22 @@ class WindowGrid:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width of every window."""
+        """(height, width) of every window."""
         return min(self.window, self.height), min(self.window, self.width)
 
     @cached_property
     def tops(self) -> list[int]:
+        """First rows of the windows."""
         return starts(self.height, self.window, self.stride)
 
     @cached_property
     def lefts(self) -> list[int]:
+        """First columns of the windows."""
         return starts(self.width, self.window, self.stride)
 
     @property
     def strips(self) -> int:
+        """Number of strips."""
         return -(-self.width // self.strip)
 
     def chunks(self, strip: int) -> list[Chunk]:
@@ -75,6 +85,7 @@ class WindowGrid:
         ]
 
     def all_chunks(self) -> Iterator[Chunk]:
+        """The chunks of all strips."""
         for strip in range(self.strips):
             yield from self.chunks(strip)
 
@@ -93,27 +104,30 @@ class WindowGrid:
 
     @cached_property
     def totals(self) -> tuple[np.ndarray, np.ndarray]:
-        """(height,) and (width,) float32: what the weights of all windows add up to in each row and column."""
+        """(height,) and (width,) float32 sums of the weights of all windows in each row and column."""
         return (
-            _total(self.height, self.tops, self.weights[0]),
-            _total(self.width, self.lefts, self.weights[1]),
+            total_weights(self.height, self.tops, self.weights[0]),
+            total_weights(self.width, self.lefts, self.weights[1]),
         )
 
 
 def hann(length: int) -> np.ndarray:
-    """A Hann window (length,) float32 that is above zero everywhere: a pixel at a scene's border has one window."""
+    """A Hann window (length,) float32. It is above zero everywhere, since pixels at the border of a scene have only one
+    window."""
     return np.sin(np.pi * (np.arange(length) + 0.5) / length).astype(np.float32) ** 2
 
 
 def strip_width(classes: int, window: int, megabytes: int, width: int) -> int:
-    """The widest strip whose scores fit, at least one window: a multiple of 256 pixels, or the scene's width.
-    At most 4096 pixels."""
+    """The width in pixels of the widest strip whose scores fit into memory.
+
+    Args:
+        classes: number of classes.
+        window: height of a row of windows in pixels.
+        megabytes: memory for the scores.
+        width: of the scene in pixels.
+
+    Returns:
+        a multiple of 256, at least one window and at most 4096; or the width of the scene if that is less.
+    """
     fitting = megabytes * 2**20 // (classes * window * _BYTES)
     return min(width, max(min(fitting // 256 * 256, _WIDEST), window))
-
-
-def _total(length: int, firsts: list[int], weights: np.ndarray) -> np.ndarray:
-    total = np.zeros(length, np.float32)
-    for first in firsts:
-        total[first : first + len(weights)] += weights
-    return total

@@ -1,12 +1,11 @@
-"""A whole scene in words: from a raster file to a map, with all that a mapper needs around it."""
+"""Segment a scene of any size: from a raster file to a georeferenced label map."""
 
 from __future__ import annotations
 
 import logging
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,20 @@ import torch
 from tqdm import tqdm
 
 from sgovss.errors import InputError
-from sgovss.inference.files import window_at_once
-from sgovss.inference.predictor import Predictor
-from sgovss.inference.rejection import Rejection
-from sgovss.inference.report import ReportEntry
-from sgovss.label_ids import id_dtype
+from sgovss.inference.memory import window_at_once
+from sgovss.inference.predictor import ImagePredictor
+from sgovss.inference.segmentation import Segmentation, output_file
+from sgovss.label_ids import id_dtype, no_class_id
+from sgovss.modeling.meta_arch import SGOVSS
 from sgovss.rasters.areas import ground_sample_distance
+from sgovss.rasters.blending import Corner, ReadWindows, ScoreWindows, WindowBlender
 from sgovss.rasters.features import FeatureCache
 from sgovss.rasters.grid import WindowGrid, strip_width
-from sgovss.rasters.segmenter import SceneSegmenter
+from sgovss.rasters.options import SceneOptions
 from sgovss.rasters.source import RasterSource
 from sgovss.rasters.store import ChunkStore
 from sgovss.rasters.style import write_style
-from sgovss.rasters.summary import beside, class_rows, draw_overview, facts_of, read_finished, write_finished
+from sgovss.rasters.summary import LabelRaster, facts_of, read_finished, sum_classes, write_finished
 from sgovss.rasters.vectors import AreaOfInterest, write_polygons
 from sgovss.rasters.writer import gdal_environment, write_labels, write_probabilities
 from sgovss.resources import peak_megabytes
@@ -36,71 +36,56 @@ from sgovss.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
-_WINDOW_SHARE = 4  # of TEST.SCENE.MEMORY, that the scores of one window may take
-_FARTHEST = 16.0  # a scene is shrunk or enlarged at most so much
+_WINDOW_FRACTION = 4  # the scores of one window may take 1 / 4 of TEST.SCENE.MEMORY
+_MAX_SCALE = 16.0  # a scene is shrunk or enlarged at most by this factor
 
 
-@dataclass(frozen=True)
-class SceneOptions:
-    """What a user may ask for beside the words.
-
-    Attributes:
-        bands: 1-based numbers shown as red, green and blue.
-        percentiles: of the stretch to 8 bits; None only stretches what is not 8-bit.
-        distance: ground sample distance, in metres, at which the model is to see scenes; 0 takes the one it was
-            trained at.
-        aoi: vector file of the area of interest.
-        smallest: regions below this many square metres, or pixels, join their neighbour.
-        smallest_in_pixels: the unit of ``smallest``.
-        confidence, probabilities, polygons: further outputs.
-        cache: folder for encoded windows.
-        resume: go on where an earlier run was interrupted.
-        rejection: what makes a pixel "other".
-    """
-
-    bands: tuple[int, int, int] | None = None
-    percentiles: tuple[float, float] | None = None
-    distance: float = 0.0
-    aoi: Path | None = None
-    smallest: float = 0.0
-    smallest_in_pixels: bool = False
-    confidence: bool = False
-    probabilities: bool = False
-    polygons: bool = False
-    cache: Path | None = None
-    resume: bool = False
-    rejection: Rejection = field(default_factory=Rejection)
-
-
-class SceneMapper:
-    """Segments scenes with one model and one vocabulary.
+class RasterSegmenter:
+    """Segments rasters with one model and one vocabulary.
 
     Args:
         predictor: the model.
-        vocabulary: the user's words.
-        options: see there.
+        vocabulary: the classes, or a text for :meth:`Vocabulary.parse`.
+        options: bands, resolution, outputs and so on.
+
+    Raises:
+        InputError: the vocabulary is wrong, or an option does not fit the model.
     """
 
-    def __init__(self, predictor: Predictor, vocabulary: Vocabulary, options: SceneOptions) -> None:
+    def __init__(
+        self, predictor: ImagePredictor, vocabulary: Vocabulary | str, options: SceneOptions | None = None
+    ) -> None:
+        vocabulary = Vocabulary.parse(vocabulary) if isinstance(vocabulary, str) else vocabulary
+        self.options = options or SceneOptions()
+        if self.options.cache and not isinstance(predictor.model, SGOVSS):
+            raise InputError(
+                "--cache keeps encoded windows, but --onnx goes from windows to scores; leave one of them out"
+            )
         self.predictor = predictor
-        self.options = options
-        self.scored = options.rejection.scored(vocabulary)
-        self.legend = options.rejection.legend(vocabulary)
+        self.scored = self.options.rejection.scored(vocabulary)
+        self.legend = self.options.rejection.legend(vocabulary)
         self.classes = len(vocabulary)
 
-    def __call__(self, path: Path, target: Path) -> ReportEntry:
-        """Segment one scene.
+    def __call__(self, path: Path, target: Path) -> Segmentation:
+        """Segment one raster.
 
         Writes ``<target>_labels.tif`` with ``<target>_labels.qml``, ``<target>_overlay.png`` and
-        ``<target>_shares.json``; if asked for, ``<target>_probabilities.tif`` and ``<target>_polygons.gpkg``. What is
-        finished is kept in ``<target>.parts`` until all is.
+        ``<target>_shares.json``; on request ``<target>_probabilities.tif`` and ``<target>_polygons.gpkg``. Finished
+        parts are kept in ``<target>.parts`` until all files are written.
+
+        Args:
+            path: a file that GDAL reads.
+            target: folder and beginning of the names of the outputs, such as ``output/county``.
+
+        Returns:
+            a result that reads labels and scores from ``<target>_labels.tif`` when they are asked for.
 
         Raises:
-            InputError: the scene cannot be read, an option does not fit it, or the outputs cannot be written.
+            InputError: the raster cannot be read, an option does not fit it, or the outputs cannot be written.
         """
         started = time.monotonic()
         try:
-            with gdal_environment(), RasterSource(path, self.options.bands, self.options.percentiles) as source:
+            with gdal_environment(), RasterSource(path, self.options.bands, self.options.stretch) as source:
                 return self._segment(source, target, started)
         except rasterio.errors.RasterioError as error:
             raise InputError(
@@ -111,89 +96,97 @@ class SceneMapper:
                 f"{target}: cannot write ({error.strerror or error}); what is finished is kept, go on with --resume"
             ) from error
 
-    def _segment(self, source: RasterSource, target: Path, started: float) -> ReportEntry:
-        distance = ground_sample_distance(source.crs, source.transform, source.height, source.width)
-        scale = self._scale(source, distance)
+    def _segment(self, source: RasterSource, target: Path, started: float) -> Segmentation:
+        gsd = ground_sample_distance(source.crs, source.transform, source.height, source.width)
+        scale = self._scale(source, gsd)
         grid = self._grid(source, scale)
         area = AreaOfInterest(self.options.aoi, source) if self.options.aoi else None
-        smallest = self._smallest(source, distance)
-        seen = self._view_settings(source, grid, scale)
-        settings = self._settings(seen)
+        smallest = self._smallest(source, gsd)
+        view = self._view_settings(source, grid, scale)
+        settings = self._settings(view)
         finished = {**settings, "smallest": smallest, "polygons": self.options.polygons}
+        files = self._files(target)
+        result = LabelRaster(source.path, self.options, files["labels"], self.legend)
         if self.options.resume:
-            entry = read_finished(target, finished, self.legend, self._outputs(target))
-            if entry is not None:
-                return entry
+            segmentation = read_finished(result, source, files, finished)
+            if segmentation is not None:
+                return segmentation
         store = ChunkStore(target.with_name(f"{target.name}.parts"), settings, self.options.resume)
-        segmenter = SceneSegmenter(
-            source, grid, len(self.scored), self._score(seen), scale, self.predictor.cfg.TEST.SCENE.BATCH, area
-        )
-        self._fill(store, segmenter, path=source.path)
-        labels = beside(target, "labels.tif")
-        write_labels(labels, source, grid, store, self.legend, self.options.confidence, smallest)
-        write_style(labels.with_suffix(".qml"), self.legend)
-        facts = facts_of(source, grid, distance, scale)
-        if self.options.probabilities:
-            write_probabilities(beside(target, "probabilities.tif"), source, grid, store, self.scored)
-        if self.options.polygons:
-            count = write_polygons(beside(target, "polygons.gpkg"), labels, self.legend)
-            facts["polygons"] = f"{count:,}"
-        rows, covered = class_rows(source, labels, self.legend)
-        overlay = beside(target, "overlay.png")
-        draw_overview(source, labels, self.legend, [row.share for row in rows], overlay)
+        batch = self.predictor.cfg.TEST.SCENE.BATCH
+        blender = WindowBlender(source, grid, len(self.scored), self._score(view), scale, batch, area)
+        self._fill(store, blender, source.path)
+        facts = facts_of(source, grid, gsd, scale)
+        facts |= self._write(files, source, grid, store, smallest)
+        sums = sum_classes(source, files["labels"], self.legend)
+        result.write_overlay(source, sums, files["overlay"])
         seconds = time.monotonic() - started
         facts["time"] = f"{seconds:.1f} s, {source.height * source.width / 1e6 / seconds:.2f} megapixels a second"
         facts["peak memory"] = f"{peak_megabytes():,.0f} MB, of the process so far"
-        entry = ReportEntry(str(source.path), overlay, rows, facts)
-        write_finished(target, source, entry, covered, finished)
+        write_finished(files["shares"], source, sums, facts, finished)
         store.remove()
-        return entry
+        return result.segmentation(source, sums, files, facts)
 
-    def _outputs(self, target: Path) -> list[Path]:
-        """The files that a finished scene has."""
-        endings = ["labels.tif", "labels.qml", "overlay.png"]
-        endings += ["probabilities.tif"] * self.options.probabilities + ["polygons.gpkg"] * self.options.polygons
-        return [beside(target, ending) for ending in endings]
+    def _files(self, target: Path) -> dict[str, Path]:
+        """The outputs of a scene, by kind."""
+        endings = {"labels": "labels.tif", "style": "labels.qml", "overlay": "overlay.png", "shares": "shares.json"}
+        if self.options.probabilities:
+            endings["probabilities"] = "probabilities.tif"
+        if self.options.polygons:
+            endings["polygons"] = "polygons.gpkg"
+        return {kind: output_file(target, ending) for kind, ending in endings.items()}
 
-    def _scale(self, source: RasterSource, distance: float | None) -> float:
-        """Pixels of the model's view for one of the scene."""
-        wanted = self.options.distance or self.predictor.cfg.INPUT.GROUND_SAMPLE_DISTANCE
-        if not wanted or distance is None:
-            why = "it is not georeferenced" if wanted else "what the model was trained at is not known (see --gsd)"
-            logger.warning("%s: taken at its own resolution, as %s", source.path, why)
+    def _write(
+        self, files: Mapping[str, Path], source: RasterSource, grid: WindowGrid, store: ChunkStore, smallest: int
+    ) -> dict[str, str]:
+        """Write labels, style, probabilities and polygons; returns facts for the report."""
+        write_labels(files["labels"], source, grid, store, self.legend, self.options.confidence, smallest)
+        write_style(files["style"], self.legend)
+        if self.options.probabilities:
+            write_probabilities(files["probabilities"], source, grid, store, self.scored)
+        if not self.options.polygons:
+            return {}
+        count = write_polygons(files["polygons"], files["labels"], self.legend)
+        return {"polygons": f"{count:,}"}
+
+    def _scale(self, source: RasterSource, gsd: float | None) -> float:
+        """Pixels that the model sees for one pixel of the scene, along a side."""
+        wanted = self.options.gsd or self.predictor.cfg.INPUT.GROUND_SAMPLE_DISTANCE
+        if not wanted or gsd is None:
+            why = "it is not georeferenced" if wanted else "the model's ground sample distance is not known (see --gsd)"
+            logger.warning("%s: segmented at its own resolution, because %s", source.path, why)
             return 1.0
-        scale = distance / wanted
-        if not 1 / _FARTHEST <= scale <= _FARTHEST:
+        scale = gsd / wanted
+        if not 1 / _MAX_SCALE <= scale <= _MAX_SCALE:
             raise InputError(
-                f"{source.path}: has {distance:.3g} m a pixel, the model is to see {wanted:.3g} m; that is too far "
-                "apart, give another --gsd"
+                f"{source.path}: has {gsd:.3g} m a pixel, the model is to see {wanted:.3g} m; that is too far apart, "
+                "give another --gsd"
             )
-        # A tenth more or less is no other scale to the model, and resampling would blur.
+        # The model tolerates a difference of a tenth, and resampling would blur.
         return 1.0 if 0.9 <= scale <= 1.1 else scale
 
     def _grid(self, source: RasterSource, scale: float) -> WindowGrid:
         node = self.predictor.cfg.TEST.SCENE
         if not 0 < node.STRIDE <= node.WINDOW:
             raise InputError(f"TEST.SCENE: the stride ({node.STRIDE}) must be from 1 to the window ({node.WINDOW})")
-        # Where the scene is finer than the model's view, windows have many pixels; their scores must fit too.
-        largest = math.isqrt(_WINDOW_SHARE * node.MEMORY * 2**20 // (4 * len(self.scored)))
+        # Windows of a scene that is finer than the model's view have many pixels; their scores must fit into memory.
+        largest = math.isqrt(_WINDOW_FRACTION * node.MEMORY * 2**20 // (4 * len(self.scored)))
         enlarged = min(1 / scale, max(1.0, largest / node.WINDOW))
-        # Thousands of words: rather smaller windows than more memory than there is.
+        # With thousands of classes the windows are made smaller instead.
         enlarged = min(enlarged, window_at_once(len(self.scored)) / node.WINDOW)
         window, stride = (max(1, round(side * enlarged)) for side in (node.WINDOW, node.STRIDE))
         strip = strip_width(len(self.scored), min(window, source.height), node.MEMORY, source.width)
         return WindowGrid(source.height, source.width, window, stride, strip)
 
-    def _smallest(self, source: RasterSource, distance: float | None) -> int:
-        """The least number of pixels of a region."""
-        if self.options.smallest_in_pixels or not self.options.smallest:
-            return math.ceil(self.options.smallest)
-        if distance is None:
+    def _smallest(self, source: RasterSource, gsd: float | None) -> int:
+        """The smallest number of pixels of a region."""
+        if self.options.min_area_in_pixels or not self.options.min_area:
+            return math.ceil(self.options.min_area)
+        if gsd is None:
             raise InputError(f"--min-area: {source.path} is not georeferenced; give pixels, such as 50px")
-        return math.ceil(self.options.smallest / distance**2)
+        return math.ceil(self.options.min_area / gsd**2)
 
     def _view_settings(self, source: RasterSource, grid: WindowGrid, scale: float) -> dict[str, Any]:
-        """All that the encoded windows depend on."""
+        """Everything that the encoded windows depend on."""
         stat = source.path.stat()
         return {
             "scene": [str(source.path.resolve()), stat.st_size, stat.st_mtime_ns],
@@ -204,11 +197,11 @@ class SceneMapper:
             "model": self.predictor.fingerprint,
         }
 
-    def _settings(self, seen: Mapping[str, Any]) -> dict[str, Any]:
-        """All that the finished chunks depend on."""
+    def _settings(self, view: Mapping[str, Any]) -> dict[str, Any]:
+        """Everything that the finished chunks depend on."""
         aoi = self.options.aoi
         return {
-            **seen,
+            **view,
             "words": [entry.names for entry in self.scored],
             "legend": self.legend.names,
             "threshold": self.options.rejection.threshold,
@@ -217,44 +210,51 @@ class SceneMapper:
             "outputs": [self.options.confidence, self.options.probabilities],
         }
 
-    def _score(self, seen: Mapping[str, Any]):
+    def _score(self, view: Mapping[str, Any]) -> ScoreWindows:
+        """The function that scores windows, with the cache if there is one."""
         model = self.predictor.model
         if self.options.cache is None:
             return lambda corners, read: model.scores(read(corners).to(model.device), self.scored)
-        cache = FeatureCache(self.options.cache, seen)
-
-        def score(corners, read):
-            parts = []
-            for corner in corners:
-                encoded = cache.get(corner, lambda corner=corner: model.encode(read([corner]).to(model.device)))
-                levels = {name: level.to(model.device) for name, level in encoded.levels.items()}
-                parts.append(model.classify(encoded._replace(levels=levels), self.scored))
-            return torch.cat(parts)
-
-        return score
+        assert isinstance(model, SGOVSS)
+        return _cached(model, FeatureCache(self.options.cache, view), self.scored)
 
     @torch.no_grad()
-    def _fill(self, store: ChunkStore, segmenter: SceneSegmenter, path: Path) -> None:
-        grid = segmenter.grid
+    def _fill(self, store: ChunkStore, blender: WindowBlender, path: Path) -> None:
+        """Segment the chunks that the store does not hold yet."""
+        grid = blender.grid
         total = grid.strips * len(grid.tops)
-        dtype = id_dtype(len(self.legend))
         with tqdm(total=total, desc=path.name, unit="row", mininterval=1, leave=False) as progress:
             for strip in range(grid.strips):
                 missing = [chunk for chunk in grid.chunks(strip) if not store.has(chunk)]
                 progress.update(len(grid.tops) - len(missing))
-                for chunk, scores, valid in segmenter.run(strip, missing[0].row) if missing else ():
+                for chunk, scores, valid in blender.run(strip, missing[0].row) if missing else ():
                     if not store.has(chunk):
-                        store.save(chunk, **self._arrays(scores, valid, dtype))
+                        store.save(chunk, **self._arrays(scores, valid))
                         progress.update()
 
-    def _arrays(self, scores: torch.Tensor, valid: np.ndarray, dtype: type) -> dict[str, np.ndarray]:
+    def _arrays(self, scores: torch.Tensor, valid: np.ndarray) -> dict[str, np.ndarray]:
         labels, best = self.options.rejection(scores, self.classes)
-        arrays = {"labels": np.where(valid, labels.numpy(), np.iinfo(dtype).max).astype(dtype)}
+        count = len(self.legend)
+        arrays = {"labels": np.where(valid, labels.numpy(), no_class_id(count)).astype(id_dtype(count))}
         if self.options.confidence:
             arrays["confidence"] = _percents(best, valid)
         if self.options.probabilities:
             arrays["probabilities"] = _percents(scores, valid)
         return arrays
+
+
+def _cached(model: SGOVSS, cache: FeatureCache, scored: Vocabulary) -> ScoreWindows:
+    """A function that scores windows whose encodings are kept in a cache."""
+
+    def score_one(corner: Corner, read: ReadWindows) -> torch.Tensor:
+        encoded = cache.get(corner, lambda: model.encode(read([corner]).to(model.device)))
+        levels = {name: level.to(model.device) for name, level in encoded.levels.items()}
+        return model.classify(encoded._replace(levels=levels), scored)
+
+    def score(corners: Sequence[Corner], read: ReadWindows) -> torch.Tensor:
+        return torch.cat([score_one(corner, read) for corner in corners])
+
+    return score
 
 
 def _percents(scores: torch.Tensor, valid: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A raster as the model wants to see it: three 8-bit bands, and which pixels hold data."""
+"""Read a raster as three 8-bit bands, and a mask of the pixels with data."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ PERCENTILES = (2.0, 98.0)
 
 
 class RasterSource:
-    """An open raster.
+    """An open raster. It is a context manager.
 
     Args:
-        path: anything GDAL reads.
-        bands: 1-based numbers of the bands shown as red, green and blue; None takes the first three that are not
-            alpha, or the one there is for all three.
-        percentiles: of the whole scene, mapped to 0 and 255; None leaves 8-bit data as they are and takes
+        path: a file that GDAL reads.
+        bands: 1-based numbers of the bands to use as red, green and blue; None takes the first three that are not
+            alpha, or the first one three times if there are fewer.
+        percentiles: of the whole scene, mapped to 0 and 255; None leaves 8-bit data unchanged and takes
             :data:`PERCENTILES` for all others.
 
     Attributes:
         height, width: in pixels.
         crs, transform: as rasterio's; ``crs`` may be None.
-        bands: the bands taken.
-        stretch: (low, high) of each band, or None for 8-bit data taken as they are.
+        bands: the bands in use.
+        stretch: (low, high) of each band; None if the data are not stretched.
 
     Raises:
         InputError: not a raster, no such band, or no pixel with data.
@@ -41,7 +41,7 @@ class RasterSource:
         self,
         path: str | Path,
         bands: Sequence[int] | None = None,
-        percentiles: tuple[float, float] | None = None,
+        percentiles: Sequence[float] | None = None,
     ) -> None:
         self.path = Path(path)
         try:
@@ -50,15 +50,15 @@ class RasterSource:
             raise InputError(f"{path}: not a raster that can be read ({_short(error)})") from error
         if (turned := self._dataset.tags().get("EXIF_Orientation", "1")) not in ("0", "1"):
             raise InputError(
-                f"{path}: is to be shown turned (EXIF orientation {turned}); turn its pixels and remove the tag, for "
-                "example with 'exiftran -ai'"
+                f"{path}: has EXIF orientation {turned}, which is not supported for rasters; rotate the "
+                "pixels and remove the tag, for example with 'exiftran -ai'"
             )
         self.height, self.width = self._dataset.height, self._dataset.width
         self.crs, self.transform = self._dataset.crs, self._dataset.transform
         self.nodata, self.dtypes = self._dataset.nodata, self._dataset.dtypes
         self.bands = self._bands(bands)
         if any(np.dtype(self.dtypes[band - 1]).kind == "c" for band in self.bands):
-            raise InputError(f"{path}: bands of complex numbers; give a raster of amplitudes")
+            raise InputError(f"{path}: its bands hold complex numbers; give a raster of amplitudes")
         self.stretch: list[tuple[float, float]] | None = None
         self._palette = self._colors()
         if self._palette is not None:
@@ -67,7 +67,14 @@ class RasterSource:
             self.stretch = self._percentiles(percentiles or PERCENTILES)
 
     def read(self, window: Window, size: tuple[int, int]) -> np.ndarray:
-        """A window as (height, width, 3) uint8 RGB at another size in pixels; without data it is grey.
+        """Read a window.
+
+        Args:
+            window: in pixels.
+            size: (height, width) of the result.
+
+        Returns:
+            (height, width, 3) uint8 RGB; pixels without data are grey.
 
         Raises:
             InputError: the file is damaged there.
@@ -83,13 +90,14 @@ class RasterSource:
         if self.stretch is not None:
             low, high = np.array(self.stretch, np.float32).T[..., None, None]
             pixels = (pixels - low) * (255 / (high - low))
-        # Resampling spreads NaN, so what it left is looked at too.
+        # Resampling spreads NaN, so the result is checked too.
         valid = self.valid(window, size) & np.isfinite(pixels).all(axis=0)
         pixels[:, ~valid] = IMAGE_PAD_VALUE
         return np.clip(np.rint(pixels), 0, 255).astype(np.uint8).transpose(1, 2, 0)
 
     def valid(self, window: Window, size: tuple[int, int] | None = None) -> np.ndarray:
-        """(height, width) bool: where a window holds data, by no-data value, mask, alpha, and for floats NaN."""
+        """(height, width) bool: the pixels of a window that hold data, by no-data value, mask and alpha. NaN and
+        infinite values are no data."""
         size = size or (int(window.height), int(window.width))
         shape = (len(self.bands), *size)
         masks = self._dataset.read_masks(list(self.bands), window=window, out_shape=shape)
@@ -99,6 +107,7 @@ class RasterSource:
         return valid
 
     def close(self) -> None:
+        """Close the file."""
         self._dataset.close()
 
     def __enter__(self) -> RasterSource:
@@ -114,7 +123,7 @@ class RasterSource:
             raise InputError(f"{self.path}: damaged or cut off ({_short(error)}); get the file again") from error
 
     def _colors(self) -> np.ndarray | None:
-        """(256, 3) uint8 colours of a palette's indices; None where pixels are colours or measurements."""
+        """(256, 3) uint8 colours of the palette; None if the raster has no palette."""
         band = self.bands[0]
         if self._dataset.colorinterp[band - 1] != ColorInterp.palette or self.dtypes[band - 1] != "uint8":
             return None
@@ -126,13 +135,14 @@ class RasterSource:
         if bands is not None:
             if wrong := [band for band in bands if not 1 <= band <= count]:
                 raise InputError(f"--bands: {self.path} has {count} bands, band {wrong[0]} is asked for")
-            return tuple(bands)
+            red, green, blue = bands
+            return red, green, blue
         interpretations = enumerate(self._dataset.colorinterp, 1)
         colors = [band for band, meaning in interpretations if meaning != ColorInterp.alpha] or [1]
-        return tuple(colors[:3]) if len(colors) >= 3 else (colors[0],) * 3
+        return (colors[0], colors[1], colors[2]) if len(colors) >= 3 else (colors[0], colors[0], colors[0])
 
-    def _percentiles(self, percentiles: tuple[float, float]) -> list[tuple[float, float]]:
-        """Of a thumbnail of the whole scene, so that every window gets the same."""
+    def _percentiles(self, percentiles: Sequence[float]) -> list[tuple[float, float]]:
+        """(low, high) of each band, from a thumbnail of the whole scene, so that all windows are stretched alike."""
         size = min(self.height, _SAMPLE), min(self.width, _SAMPLE)
         whole = Window(0, 0, self.width, self.height)
         pixels, valid = self._read(whole, out_shape=(len(self.bands), *size)), self.valid(whole, size)

@@ -1,4 +1,4 @@
-"""Finished chunks of a scene on disk, so that an interrupted scene goes on where it was."""
+"""Finished chunks of a scene on disk, so that an interrupted run can continue."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class ChunkStore:
     """A folder with one file for each finished chunk.
 
     Args:
-        folder: made if it is not there.
-        settings: all that the chunks' content depends on, as JSON can hold it.
-        resume: keep what an earlier run with the same settings left; else begin anew.
+        folder: created if it does not exist.
+        settings: everything that the content of the chunks depends on. Must be JSON.
+        resume: keep the chunks of an earlier run with the same settings; else start again.
 
     Raises:
-        InputError: the folder cannot be written to, or holds chunks of other settings that were to be resumed.
+        InputError: the folder cannot be written to, or the chunks to resume from have other settings.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], resume: bool) -> None:
@@ -48,18 +48,19 @@ class ChunkStore:
             write_json_atomically(file, settings)
 
     def has(self, chunk: Chunk) -> bool:
+        """Whether a chunk is stored."""
         return self._path(chunk).is_file()
 
     def save(self, chunk: Chunk, **arrays: np.ndarray) -> None:
-        """Write a chunk's arrays, whole or not at all."""
+        """Write the arrays of a chunk atomically."""
         with atomic_path(self._path(chunk)) as partial, partial.open("wb") as file:
-            np.savez_compressed(file, **arrays)
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy types **kwargs as its own bool option
 
     def load(self, chunk: Chunk, name: str) -> np.ndarray:
-        """One of a chunk's arrays.
+        """Read one array of a chunk.
 
         Raises:
-            InputError: the file is damaged, as after a power failure; it is removed.
+            InputError: the file is damaged, for example by a power failure; it is removed.
         """
         path = self._path(chunk)
         try:
@@ -70,6 +71,7 @@ class ChunkStore:
             raise InputError(f"{path}: was damaged and is removed; go on with --resume") from error
 
     def remove(self) -> None:
+        """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, chunk: Chunk) -> Path:

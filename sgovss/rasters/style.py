@@ -1,4 +1,4 @@
-"""A QGIS layer style beside the label raster, so that it opens with its colours and names."""
+"""QGIS layer styles of label rasters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from sgovss.vocabulary import Vocabulary
 
 
 def write_style(path: Path, legend: Vocabulary) -> None:
-    """Write a ``.qml`` that paints each class id in its colour and names it in the legend."""
+    """Write a ``.qml`` file that gives each class id its colour and name.
+
+    QGIS reads it with a raster of the same name.
+    """
     qgis = ElementTree.Element("qgis", version="3.22", styleCategories="Symbology")
     pipe = ElementTree.SubElement(qgis, "pipe")
     renderer = ElementTree.SubElement(

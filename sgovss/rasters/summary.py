@@ -1,9 +1,10 @@
-"""What a scene's map comes to: shares and areas of the classes, an overview, and the facts for the report."""
+"""The result of a scene: fractions and areas of the classes, an overlay, and facts for the report."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,105 @@ from PIL import Image
 from rasterio.windows import Window
 
 from sgovss.files import atomic_path, write_json_atomically
-from sgovss.inference.report import ClassRow, ReportEntry
+from sgovss.inference.segmentation import Georeference, Segmentation
+from sgovss.label_ids import no_class_id
 from sgovss.painting import draw_overlay
 from sgovss.rasters.areas import pixel_areas
 from sgovss.rasters.grid import WindowGrid
+from sgovss.rasters.options import SceneOptions
 from sgovss.rasters.source import RasterSource
+from sgovss.rasters.writer import gdal_environment
 from sgovss.vocabulary import Vocabulary
 
 _OVERVIEW = 1400  # longest side of the overlay in pixels
 
 
-def class_rows(source: RasterSource, labels: Path, legend: Vocabulary) -> tuple[list[ClassRow], float]:
-    """Share and area of each class, and the share of the scene's pixels that have any.
+@dataclass(frozen=True)
+class ClassSums:
+    """Totals of the classes of a scene.
+
+    Attributes:
+        shares: fraction of the segmented pixels of each class.
+        areas: square metres of each class; None if the raster is not georeferenced.
+        segmented: fraction of the pixels of the raster that have a class.
+    """
+
+    shares: dict[str, float]
+    areas: dict[str, float] | None
+    segmented: float
+
+
+@dataclass(frozen=True)
+class LabelRaster:
+    """The label raster of a scene, and what is needed to read it back as a :class:`Segmentation`.
 
     Args:
-        labels: the label raster of :func:`sgovss.rasters.writer.write_labels`.
+        path: of the scene.
+        options: the scene was segmented with.
+        file: the label raster; see :func:`sgovss.rasters.writer.write_labels`.
+        legend: its classes.
+    """
+
+    path: Path
+    options: SceneOptions
+    file: Path
+    legend: Vocabulary
+
+    def read_labels(self, size: tuple[int, int] | None = None) -> np.ndarray:
+        """(H, W) int64 class ids, or at another size; :func:`no_class_id` for pixels without a class."""
+        with gdal_environment(), rasterio.open(self.file) as raster:
+            ids = raster.read(1, out_shape=size).astype(np.int64)
+            return np.where(ids == raster.nodata, no_class_id(len(self.legend)), ids)
+
+    def read_scores(self) -> np.ndarray:
+        """(H, W) float32 in 0..1 from the confidence band; NaN where there is no data."""
+        with gdal_environment(), rasterio.open(self.file) as raster:
+            percent = raster.read(2)
+            return np.where(percent == raster.nodata, np.nan, percent / 100).astype(np.float32)
+
+    def read_preview(self) -> tuple[np.ndarray, np.ndarray]:
+        """The scene (h, w, 3) uint8 and its labels (h, w), at most 1400 pixels a side."""
+        with gdal_environment(), RasterSource(self.path, self.options.bands, self.options.stretch) as source:
+            return self._preview(source)
+
+    def write_overlay(self, source: RasterSource, sums: ClassSums, path: Path) -> None:
+        """Write a picture of the scene under its classes, with a legend."""
+        image, labels = self._preview(source)
+        picture = draw_overlay(image, labels, self.legend, shares=list(sums.shares.values()))
+        with atomic_path(path) as partial:
+            Image.fromarray(picture).save(partial)
+
+    def segmentation(
+        self, source: RasterSource, sums: ClassSums, files: Mapping[str, Path], facts: Mapping[str, str]
+    ) -> Segmentation:
+        """The scene's result, which reads arrays from the files when they are asked for."""
+        crs = source.crs
+        return Segmentation(
+            self.read_labels,
+            self.legend,
+            self.read_scores if self.options.confidence else None,
+            preview=self.read_preview,
+            shares=sums.shares,
+            areas=sums.areas,
+            georeference=None if crs is None else Georeference(crs.to_wkt(), tuple(source.transform)[:6]),
+            source=self.path,
+            files=files,
+            facts=facts,
+        )
+
+    def _preview(self, source: RasterSource) -> tuple[np.ndarray, np.ndarray]:
+        factor = max(1.0, max(source.height, source.width) / _OVERVIEW)
+        size = max(1, round(source.height / factor)), max(1, round(source.width / factor))
+        return source.read(Window(0, 0, source.width, source.height), size), self.read_labels(size)
+
+
+def sum_classes(source: RasterSource, labels: Path, legend: Vocabulary) -> ClassSums:
+    """Sum up pixels and areas of each class.
+
+    Args:
+        source: the scene.
+        labels: its label raster; see :func:`sgovss.rasters.writer.write_labels`.
+        legend: the classes.
     """
     areas = pixel_areas(source.crs, source.transform)
     counts, squares = np.zeros(len(legend)), np.zeros(len(legend))
@@ -39,80 +124,64 @@ def class_rows(source: RasterSource, labels: Path, legend: Vocabulary) -> tuple[
             if areas is not None:
                 last, middle = window.row_off + window.height, window.col_off + window.width / 2
                 squares += np.nan_to_num(areas.of_rows(window.row_off, last, middle)) @ per_row
-    total = max(1.0, counts.sum())
-    colors = legend.colors().tolist()
-    rows = [
-        ClassRow(name, tuple(color), count / total, None if areas is None else square)
-        for name, color, count, square in zip(legend.names, colors, counts, squares, strict=True)
-    ]
-    return rows, counts.sum() / (source.height * source.width)
-
-
-def draw_overview(source: RasterSource, labels: Path, legend: Vocabulary, shares: Sequence[float], path: Path) -> None:
-    """Write a picture of the whole scene under its classes, with a legend of their shares."""
-    factor = max(1.0, max(source.height, source.width) / _OVERVIEW)
-    size = max(1, round(source.height / factor)), max(1, round(source.width / factor))
-    image = source.read(Window(0, 0, source.width, source.height), size)
-    with rasterio.open(labels) as raster:
-        ids, nodata = raster.read(1, out_shape=size), int(raster.nodata)
-    picture = draw_overlay(image, ids.astype(np.int64), legend, ignore=nodata, shares=shares)
-    with atomic_path(path) as partial:
-        Image.fromarray(picture).save(partial)
+    total = max(1.0, float(counts.sum()))
+    return ClassSums(
+        shares=dict(zip(legend.names, (counts / total).tolist(), strict=True)),
+        areas=None if areas is None else dict(zip(legend.names, squares.tolist(), strict=True)),
+        segmented=float(counts.sum() / (source.height * source.width)),
+    )
 
 
 def write_finished(
-    target: Path, source: RasterSource, entry: ReportEntry, covered: float, settings: Mapping[str, Any]
+    path: Path, source: RasterSource, sums: ClassSums, facts: Mapping[str, str], settings: Mapping[str, Any]
 ) -> None:
-    """Write shares and areas as JSON, last of all: a scene that has this file is finished."""
-    rows = entry.classes
+    """Write shares and areas as JSON. It is the last output: a scene with this file is finished."""
     content = {
-        "image": entry.title,
+        "image": str(source.path),
         "height": source.height,
         "width": source.width,
-        "segmented": covered,
-        "shares": {row.name: row.share for row in rows},
-        "square_metres": None if rows[0].square_metres is None else {row.name: row.square_metres for row in rows},
-        "facts": dict(entry.facts),
+        "segmented": sums.segmented,
+        "shares": sums.shares,
+        "square_metres": sums.areas,
+        "facts": dict(facts),
         "settings": settings,
     }
-    write_json_atomically(beside(target, "shares.json"), content)
+    write_json_atomically(path, content)
 
 
 def read_finished(
-    target: Path, settings: Mapping[str, Any], legend: Vocabulary, outputs: Sequence[Path]
-) -> ReportEntry | None:
-    """The entry of a scene that was finished with the same settings and whose outputs are there; else None."""
+    result: LabelRaster, source: RasterSource, files: Mapping[str, Path], settings: Mapping[str, Any]
+) -> Segmentation | None:
+    """The result of a scene that was finished with the same settings and has all its files; else None."""
     try:
-        content = json.loads(beside(target, "shares.json").read_text(encoding="utf-8"))
+        content = json.loads(files["shares"].read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    if content.get("settings") != json.loads(json.dumps(settings)) or not all(path.is_file() for path in outputs):
+    same = content.get("settings") == json.loads(json.dumps(settings))
+    if not same or not all(path.is_file() for path in files.values()):
         return None
-    areas = content["square_metres"] or {}
-    colors = legend.colors().tolist()
-    rows = [
-        ClassRow(name, tuple(color), content["shares"][name], areas.get(name))
-        for name, color in zip(legend.names, colors, strict=True)
-    ]
-    return ReportEntry(content["image"], beside(target, "overlay.png"), rows, content["facts"])
+    sums = ClassSums(content["shares"], content["square_metres"], content["segmented"])
+    return result.segmentation(source, sums, files, content["facts"])
 
 
-def beside(target: Path, ending: str) -> Path:
-    """The path of one of a scene's outputs."""
-    return target.with_name(f"{target.name}_{ending}")
+def facts_of(source: RasterSource, grid: WindowGrid, gsd: float | None, scale: float) -> dict[str, str]:
+    """Facts about a scene for the report.
 
-
-def facts_of(source: RasterSource, grid: WindowGrid, distance: float | None, scale: float) -> dict[str, str]:
-    """What the report says of a scene beside its classes."""
-    seen = "" if distance is None else f", {distance / scale:.3g} m a pixel to the model"
+    Args:
+        source: the scene.
+        grid: its windows.
+        gsd: its ground sample distance in metres per pixel; None if it is not known.
+        scale: pixels that the model saw for one pixel of the scene, along a side.
+    """
+    ranges = source.stretch
     return {
         "size": f"{source.width:,} x {source.height:,} pixels",
         "coordinates": "none" if source.crs is None else source.crs.to_string()[:60],
-        "ground sample distance": "not known" if distance is None else f"{distance:.3g} m{seen}",
+        "ground sample distance": "not known"
+        if gsd is None
+        else f"{gsd:.3g} m, {gsd / scale:.3g} m a pixel to the model",
         "bands": ", ".join(map(str, source.bands)),
-        "stretch": "none"
-        if source.stretch is None
-        else "; ".join(f"{lo:.4g} to {hi:.4g}" for lo, hi in source.stretch),
+        "stretch": "none" if ranges is None else "; ".join(f"{low:.4g} to {high:.4g}" for low, high in ranges),
         "windows": f"{grid.window} pixels every {grid.stride}",
     }
 

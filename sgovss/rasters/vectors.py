@@ -1,4 +1,4 @@
-"""Vector files around a scene: the area of interest in, polygons of the classes out."""
+"""Vector files: read an area of interest, write the regions of a label raster as polygons."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from sgovss.rasters.areas import PixelAreas, on_ground, pixel_areas
 from sgovss.rasters.source import RasterSource
 from sgovss.vocabulary import Vocabulary
 
-_POLYGONS = 10_000  # written at once
+_POLYGONS = 10_000  # written in one batch
 
 
 class AreaOfInterest:
-    """The polygons of a vector file, as a mask of a raster's pixels.
+    """The polygons of a vector file as a mask of the pixels of a raster.
 
     Args:
-        path: anything OGR reads; of polygons.
-        source: the raster; polygons are brought to its coordinates.
+        path: a file of polygons that OGR reads.
+        source: the raster; polygons are transformed to its coordinates.
 
     Raises:
-        InputError: not a vector file, no polygon in it, coordinates that cannot be brought together, or a file
-            that has nothing in common with the raster.
+        InputError: the file is not a vector file, has no polygon, has coordinates that cannot be transformed, or does
+            not overlap with the raster.
     """
 
     def __init__(self, path: Path, source: RasterSource) -> None:
@@ -55,7 +55,12 @@ class AreaOfInterest:
             raise InputError(f"--aoi {path}: lies outside of {source.path}; do both have the right coordinates?")
 
     def __call__(self, window: Window, coarse: bool = False) -> np.ndarray:
-        """(height, width) bool: pixels whose centre lies inside. ``coarse``: any pixel touched, at most 512 a side."""
+        """(height, width) bool: the pixels of a window whose centre lies inside.
+
+        Args:
+            window: in pixels.
+            coarse: return a mask of at most 512 pixels a side instead, with all pixels that are touched.
+        """
         height, width = int(window.height), int(window.width)
         here = transform(window, self._transform)
         if coarse:
@@ -72,7 +77,7 @@ class AreaOfInterest:
 def write_polygons(path: Path, labels: Path, legend: Vocabulary) -> int:
     """Write the regions of a label raster as a GeoPackage with ``class``, ``class_id`` and ``area_m2``.
 
-    The area is geodesic, or null where the raster is not georeferenced. All regions are in memory at once.
+    The area is geodesic, or null if the raster is not georeferenced. All regions are in memory at once.
 
     Returns:
         the number of polygons.
@@ -104,7 +109,7 @@ def _append(
 ) -> None:
     ids = np.array([i for _, i in regions], np.int32)
     with warnings.catch_warnings():
-        # A photograph has no coordinates, and needs none.
+        # Images without georeference have no coordinate reference system.
         warnings.filterwarnings("ignore", message="'crs' was not provided")
         pyogrio.raw.write(
             path,
@@ -120,7 +125,7 @@ def _append(
 
 
 def _area(polygon: shapely.Polygon, areas: PixelAreas | None) -> float:
-    """Square metres, NaN where the raster is not georeferenced."""
+    """Area in square metres; NaN if the raster is not georeferenced."""
     if areas is None:
         return math.nan
     degrees = shapely.transform(polygon, areas.ellipsoid.to_degrees, interleaved=False)
@@ -143,5 +148,5 @@ def _reprojected(polygons: list[shapely.Geometry], crs: str, source: RasterSourc
     try:
         across = pyproj.Transformer.from_crs(crs, source.crs.to_wkt(), always_xy=True).transform
     except pyproj.exceptions.ProjError as error:
-        raise InputError(f"--aoi: its coordinates cannot be brought to those of {source.path} ({error})") from error
+        raise InputError(f"--aoi: its coordinates cannot be transformed to those of {source.path} ({error})") from error
     return [shapely.transform(polygon, across, interleaved=False) for polygon in polygons]

@@ -1,4 +1,4 @@
-"""Finished chunks to GeoTIFF: tiled, compressed, with colours, names, no-data value and overviews."""
+"""Write GeoTIFFs from finished chunks: tiled, compressed, with colours, class names, no-data value and overviews."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rasterio.features import sieve
 from rasterio.windows import Window
 
 from sgovss.files import atomic_path
-from sgovss.label_ids import id_dtype
+from sgovss.label_ids import id_dtype, no_class_id
 from sgovss.rasters.grid import WindowGrid
 from sgovss.rasters.source import RasterSource
 from sgovss.rasters.store import ChunkStore
@@ -24,14 +24,14 @@ from sgovss.vocabulary import Vocabulary
 
 TILE = 512
 _NO_PERCENT = 255
-_CACHE = 64  # megabytes of GDAL's block cache, which would else grow with the machine
+_CACHE = 64  # megabytes of GDAL's block cache, which otherwise depends on the machine's memory
 
 
 @contextmanager
 def gdal_environment() -> Iterator[None]:
-    """GDAL's settings under which scenes are read and written in bounded memory."""
+    """Set up GDAL so that rasters are read and written in bounded memory."""
     with rasterio.Env(GDAL_CACHEMAX=_CACHE, GDAL_NUM_THREADS="1"), warnings.catch_warnings():
-        # A photograph has no coordinates; what follows from that is said elsewhere.
+        # RasterSegmenter has its own message for rasters without georeference.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
 
@@ -45,10 +45,16 @@ def write_labels(
     confidence: bool = False,
     smallest: int = 1,
 ) -> None:
-    """Write class ids, and the confidence in percent as a second band, with the source's georeference.
+    """Write class ids with the georeference of the source.
 
     Args:
-        smallest: regions of fewer pixels become part of their largest neighbour; above 1 all labels are held in
+        path: of the GeoTIFF.
+        source: the scene.
+        grid: its windows.
+        store: the finished chunks.
+        legend: the classes.
+        confidence: whether to write the confidence in percent as a second band.
+        smallest: regions of fewer pixels are merged into their largest neighbour; above 1 all labels are held in
             memory at once.
     """
     dtype = id_dtype(len(legend))
@@ -57,7 +63,7 @@ def write_labels(
         labels = iter([(0, _sieved(np.concatenate([band for _, band in labels]), smallest))])
     with atomic_path(path) as partial:
         with rasterio.open(partial, "w", **_profile(source, grid, dtype, 1 + confidence, nodata)) as target:
-            _fill(target, 1, _replaced(labels, np.iinfo(dtype).max, nodata))
+            _fill(target, 1, _replaced(labels, no_class_id(len(legend)), nodata))
             if target.dtypes[0] == "uint8":
                 target.write_colormap(1, {i: (*color, 255) for i, color in enumerate(legend.colors().tolist())})
             target.set_band_description(1, "class")
@@ -72,7 +78,7 @@ def write_labels(
 def write_probabilities(
     path: Path, source: RasterSource, grid: WindowGrid, store: ChunkStore, scored: Vocabulary
 ) -> None:
-    """Write one band of percent for each scored class."""
+    """Write the score of each class in percent, one band per class."""
     at_once = max(1, _CACHE * 2**20 // (TILE * grid.width))
     with atomic_path(path) as partial:
         with rasterio.open(partial, "w", **_profile(source, grid, np.uint8, len(scored), _NO_PERCENT)) as target:
@@ -86,8 +92,9 @@ def write_probabilities(
 
 
 def nodata_value(of_source: float | None, legend: Vocabulary) -> int:
-    """The source's own value where it is no class id and no percentage, else the largest of the type."""
-    largest = int(np.iinfo(id_dtype(len(legend))).max)
+    """The no-data value of label rasters: that of the source if it is neither a class id nor a percentage, else
+    :func:`no_class_id`."""
+    largest = no_class_id(len(legend))
     if of_source is None or of_source != int(of_source if np.isfinite(of_source) else -1):
         return largest
     return int(of_source) if max(len(legend), 101) <= of_source <= largest else largest
@@ -96,10 +103,16 @@ def nodata_value(of_source: float | None, legend: Vocabulary) -> int:
 def rows_of(
     grid: WindowGrid, store: ChunkStore, name: str, classes: slice | None = None
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """An array of the store over the whole scene, some rows at a time: first row, (..., h, width).
+    """Read an array of the store over the whole scene, some rows at a time.
 
     Args:
-        classes: which of the first axis, where there is one.
+        grid: the windows of the scene.
+        store: the finished chunks.
+        name: of the array.
+        classes: part of the first axis to read; None if the array has no axis of classes.
+
+    Yields:
+        the first row; (..., h, width) of the rows from there on.
     """
     chunks = list(grid.all_chunks())
     for top in range(0, grid.height, TILE):
@@ -115,11 +128,12 @@ def rows_of(
                 band = np.empty((*part.shape[:-2], bottom - top, grid.width), part.dtype)
             rows = slice(first - chunk.top, last - chunk.top)
             band[..., first - top : last - top, chunk.left : chunk.right] = part[..., rows, :]
+        assert band is not None  # the chunks cover the scene
         yield top, band
 
 
 def _fill(target: rasterio.io.DatasetWriter, first: int, rows: Iterator[tuple[int, np.ndarray]]) -> None:
-    """Write (h, width) or (bands, h, width) parts from band ``first`` on."""
+    """Write (h, width) or (bands, h, width) parts to the bands from ``first`` on."""
     for top, part in rows:
         part = part.reshape(-1, *part.shape[-2:]).astype(target.dtypes[0])
         bands = list(range(first, first + len(part)))
@@ -127,12 +141,13 @@ def _fill(target: rasterio.io.DatasetWriter, first: int, rows: Iterator[tuple[in
 
 
 def _replaced(rows: Iterator[tuple[int, np.ndarray]], stored: int, written: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Rows with another value for no data."""
+    """Replace the stored no-data value by the one to be written."""
     for top, part in rows:
         yield top, part if stored == written else np.where(part == stored, written, part.astype(np.uint16))
 
 
 def _sieved(labels: np.ndarray, smallest: int) -> np.ndarray:
+    """Merge regions of fewer pixels than ``smallest`` into their largest neighbour."""
     valid = (labels != np.iinfo(labels.dtype).max).astype(np.uint8)
     return np.where(valid, sieve(labels, smallest, mask=valid), labels)
 
@@ -159,8 +174,9 @@ def _profile(
 
 
 def _add_overviews(path: Path, resampling: Resampling) -> None:
+    """Add overviews down to less than a tile."""
     with rasterio.open(path, "r+") as target:
-        factors = []
+        factors: list[int] = []
         while min(target.height, target.width) // 2 ** (len(factors) + 1) >= TILE // 2:
             factors.append(2 ** (len(factors) + 1))
         if factors:
@@ -168,7 +184,7 @@ def _add_overviews(path: Path, resampling: Resampling) -> None:
 
 
 def _verify(path: Path) -> None:
-    """Read every block: what a full disk cut off, GDAL may notice no earlier."""
+    """Read every block: GDAL may not notice earlier that a full disk has cut off the file."""
     with rasterio.open(path) as raster:
         for _, window in raster.block_windows(1):
             raster.read(window=window)

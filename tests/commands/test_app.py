@@ -1,4 +1,4 @@
-"""The web page: its requests, and a click-through in a real browser where there is one."""
+"""'sgovss app': the requests of the page, and its use in a browser if one is installed."""
 
 from __future__ import annotations
 
@@ -50,28 +50,28 @@ def upload(client, pixels: np.ndarray, **headers: str):
     return client.post("/image", data={"file": (buffer, "scene.png")}, headers=headers)
 
 
-def test_answers_equal_the_predictors(predictor, segmenter):
+def test_results_equal_those_of_the_predictor(predictor, segmenter):
     name = segmenter.add(scene())
-    answer = segmenter.ask(name, Vocabulary.from_string(WORDS), Rejection())
+    answer = segmenter.segment(name, Vocabulary.from_string(WORDS), Rejection())
     expected = predictor(scene(), WORDS)
     assert (answer.labels == expected.labels).all()
     np.testing.assert_allclose(answer.scores, expected.scores, atol=1e-6)
 
 
-def test_other_words_do_not_encode_again(predictor, segmenter, monkeypatch):
+def test_other_classes_do_not_encode_again(predictor, segmenter, monkeypatch):
     calls = []
     forward = predictor.model.image_encoder.forward
     monkeypatch.setattr(predictor.model.image_encoder, "forward", lambda images: calls.append(1) or forward(images))
     name = segmenter.add(scene())
     for words in (WORDS, "car, grass", "ship"):
-        segmenter.ask(name, Vocabulary.from_string(words), Rejection(0.1))
+        segmenter.segment(name, Vocabulary.from_string(words), Rejection(0.1))
     assert segmenter.add(scene()) == name
     assert len(calls) == 1
 
 
-def test_large_images_are_shrunk_and_answered_at_their_size(segmenter):
+def test_large_images_are_shrunk_and_results_have_their_size(segmenter):
     pixels = np.repeat(np.repeat(scene(size=160), 2, axis=0), 3, axis=1)
-    answer = segmenter.ask(segmenter.add(pixels), Vocabulary.from_string(WORDS), Rejection())
+    answer = segmenter.segment(segmenter.add(pixels), Vocabulary.from_string(WORDS), Rejection())
     assert answer.labels.shape == answer.scores.shape == (320, 480)
 
 
@@ -117,7 +117,7 @@ def test_rejection(client):
         ({"background": "road"}, "stands twice"),
     ],
 )
-def test_wrong_requests_are_told_in_one_line(client, changes, message):
+def test_wrong_requests_are_reported_in_one_line(client, changes, message):
     asked = {"image": upload(client, scene()).get_json()["image"], "words": WORDS, **changes}
     response = client.post("/segment", json=asked)
     assert response.status_code == 400
@@ -125,7 +125,7 @@ def test_wrong_requests_are_told_in_one_line(client, changes, message):
     assert "\n" not in response.get_json()["error"]
 
 
-def test_files_that_are_no_images(client):
+def test_files_that_are_not_images(client):
     response = client.post("/image", data={"file": (io.BytesIO(b"text"), "notes.txt")})
     assert response.status_code == 400
     assert response.get_json()["error"].startswith("notes.txt: cannot read this image")
@@ -143,7 +143,7 @@ def test_large_uploads_are_refused(client):
 def test_other_sites_are_refused(client):
     assert upload(client, scene(), Origin="https://elsewhere.example").status_code == 403
     assert upload(client, scene(), Origin="http://localhost").status_code == 200
-    # A site that gave its own name the address of this machine.
+    # A site that resolves its own name to this machine.
     named = {"Host": "evil.example:8501", "Origin": "http://evil.example:8501"}
     assert upload(client, scene(), **named).status_code == 403
 
@@ -174,8 +174,8 @@ def address(load_script, segmenter) -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_a_person_clicks_through(address, tmp_path):
-    """Choose an image, segment it, change the words, reject, download: as a person does, in a headless Chromium."""
+def test_the_page_in_a_browser(address, tmp_path):
+    """Choose an image, segment it, change the class names, download, in a headless Chromium."""
     sync = pytest.importorskip("playwright.sync_api", reason="needs playwright")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:

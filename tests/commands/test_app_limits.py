@@ -1,4 +1,4 @@
-"""What the web page does not do: write, listen elsewhere, or take more than there is memory for."""
+"""Limits of 'sgovss app': it writes no files, and refuses requests that would need too much memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from werkzeug.test import encode_multipart
 
 @pytest.fixture(scope="module")
 def segmenter() -> InteractiveSegmenter:
-    options = ("MODEL.DEVICE", "cpu", "MODEL.CLIP.KEEP_TEXT", "False")  # as the command sets it
+    options = ("MODEL.DEVICE", "cpu", "MODEL.CLIP.KEEP_TEXT", "False")  # as in the command
     return InteractiveSegmenter(sgovss.Predictor("sgovss_tiny.yaml", options=options), longest=128)
 
 
@@ -37,14 +37,14 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND
 
 
 def _watch(event: str, arguments: tuple) -> None:
-    """The interpreter tells of every file that is opened, whoever opens it."""
+    """An audit hook, which the interpreter calls for every file that is opened."""
     if event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITING:
         _written.append(str(arguments[0]))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def watch() -> None:
-    sys.addaudithook(_watch)  # for good: there is no way to remove one
+    sys.addaudithook(_watch)  # audit hooks cannot be removed
 
 
 @pytest.fixture
@@ -63,10 +63,10 @@ def noise(side: int) -> bytes:
 
 def test_nothing_is_written_not_even_a_large_upload(client, written, tmp_path):
     (tmp_path / "seen").write_text("")
-    assert str(tmp_path / "seen") in written, "the watch sees nothing, and the test proves nothing"
+    assert str(tmp_path / "seen") in written, "the audit hook does not see files, so the test proves nothing"
     large = noise(700)
-    assert len(large) > 1_000_000  # a form's parser would put it into a temporary file
-    # Encoded here: the test's client would use a temporary file too.
+    assert len(large) > 1_000_000  # Flask would write it to a temporary file
+    # Encoded here, because the test client would use a temporary file too.
     boundary, form = encode_multipart({"file": FileStorage(io.BytesIO(large), "large.png")})
     written.clear()
     answer = client.post("/image", data=form, content_type=f"multipart/form-data; boundary={boundary}").get_json()
@@ -90,12 +90,12 @@ def test_few_bytes_of_many_pixels_are_refused(client, tmp_path, side, message):
     assert (response.status_code, response.get_json()["error"]) == (400, message)
 
 
-def test_more_words_than_memory_are_refused(client):
+def test_too_many_classes_are_refused(client):
     image = client.post("/image", data={"file": (io.BytesIO(noise(128)), "small.png")}).get_json()["image"]
     words = ", ".join(f"word {number}" for number in range(30_000))
     response = client.post("/segment", json={"image": image, "words": words})
     assert response.status_code == 400
-    assert response.get_json()["error"] == "words: 30000 classes are too many to answer at once; give at most 24414"
+    assert response.get_json()["error"] == "words: 30000 classes are too many for this page; give at most 24414"
 
 
 @pytest.mark.parametrize("kind", ["EPS", "GIF", "PPM", "TGA", "ICO"])

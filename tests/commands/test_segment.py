@@ -1,4 +1,4 @@
-"""The demo command and the predictor behind it."""
+"""'sgovss segment' on photographs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import sgovss
-from sgovss.errors import InputError
 from sgovss.synthetic import generate_image
 
 WORDS = "building, road, tree|forest, water"
-
-
-@pytest.fixture(scope="module")
-def predictor():
-    return sgovss.Predictor("sgovss_tiny.yaml", options=("MODEL.DEVICE", "cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +24,7 @@ def demo(load_script):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Images in a folder with a space and an umlaut in its name, one of them in a folder of its own."""
+    """Images in a folder with a space and an umlaut in its name, one of them in a subfolder."""
     folder = tmp_path / "luft bilder ü"
     (folder / "more").mkdir(parents=True)
     for seed, name in ((1, "a.png"), (2, "b.jpg"), (3, "more/c.tif")):
@@ -41,25 +34,6 @@ def folder(tmp_path):
 
 def run(demo, *arguments):
     return demo.main(["--config-file", "sgovss_tiny.yaml", *map(str, arguments)])
-
-
-def test_predictor_labels_follow_the_vocabulary(predictor):
-    image = generate_image(5, size=96, style="b").image
-    prediction = predictor(image, WORDS)
-    assert prediction.labels.shape == prediction.scores.shape == (96, 96)
-    assert prediction.legend.names == ["building", "road", "tree", "water"]
-    assert set(np.unique(prediction.labels)) <= set(range(4))
-    assert 0 <= prediction.scores.min() <= prediction.scores.max() <= 1
-
-
-def test_predictor_without_fine_tuning_has_no_twin(predictor):
-    assert predictor.model.frozen_encoder is None
-
-
-@pytest.mark.parametrize("image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3))])
-def test_wrong_image_is_named(predictor, image):
-    with pytest.raises(InputError, match=r"\(H, W, 3\) uint8"):
-        predictor(image, WORDS)
 
 
 def test_command_on_a_folder(folder, tmp_path, checkout):
@@ -79,7 +53,7 @@ def test_command_on_a_folder(folder, tmp_path, checkout):
         shares = json.loads((output / f"{name}_shares.json").read_text())
         assert sum(shares["shares"].values()) == pytest.approx(1)
         assert list(shares["shares"]) == ["building", "road", "tree", "water"]
-        # Rasters stay rasters.
+        # The result of a raster is a raster.
         with Image.open(output / f"{name}_labels.{'tif' if name == 'more/c' else 'png'}") as labels:
             assert labels.size == (64, 64)
             assert set(np.unique(labels)) <= set(range(4))
@@ -89,7 +63,7 @@ def test_command_on_a_folder(folder, tmp_path, checkout):
     assert report.count("<h2>") == 3
 
 
-def test_unreadable_image_is_reported_and_the_rest_goes_on(demo, folder, tmp_path, capsys):
+def test_an_unreadable_image_is_reported_and_the_others_are_segmented(demo, folder, tmp_path, capsys):
     (folder / "aa.png").write_bytes(b"no image")
     (folder / "ab.png").write_bytes(b"")
     assert run(demo, "--input", folder, "--vocabulary", WORDS, "--output", tmp_path / "out") == 1

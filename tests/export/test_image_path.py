@@ -1,4 +1,4 @@
-"""The image path gives what the model gives, at once and from a file, whatever sizes and words it was traced with."""
+"""The image path gives the scores of the model, directly and from a file, for any sizes and names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SMALLER_THAN_THE_DIVISOR = [((1, 12, 15), WORDS), ((2, 1, 40), "building, road")
 
 @torch.no_grad()
 def differences(model: SGOVSS, run: Run, cases: list) -> list[float]:
-    """Largest difference to the model's scores in each case."""
+    """The largest difference from the scores of the model in each case."""
     found = []
     for (batch, *size), words in cases:
         images = torch.randint(0, 256, (batch, 3, *size), generator=torch.Generator().manual_seed(4))
@@ -42,7 +42,7 @@ def differences(model: SGOVSS, run: Run, cases: list) -> list[float]:
     return found
 
 
-def test_the_path_equals_the_model_and_leaves_it_as_it_was(model):
+def test_the_path_equals_the_model_and_does_not_change_it(model):
     before = copy.deepcopy(model.state_dict())
     path = ImagePath(model)
     assert max(differences(model, path, CASES + SMALLER_THAN_THE_DIVISOR)) < 1e-6
@@ -52,14 +52,14 @@ def test_the_path_equals_the_model_and_leaves_it_as_it_was(model):
 
 
 def test_padding_in_advance_equals_padding_by_the_size(predictor: sgovss.Predictor):
-    """Of the towers here only the embedded one has such convolutions."""
+    """Only the embedded model has such convolutions."""
     path = ImagePath(predictor.model)
     kinds = {type(module).__name__ for module in path.modules()}, {type(m).__name__ for m in predictor.model.modules()}
     assert ["_PaddedConvolution" in names for names in kinds] == [True, False]
     assert max(differences(predictor.model, path, CASES + SMALLER_THAN_THE_DIVISOR)) < 1e-6
 
 
-def test_classes_start_at_their_first_words():
+def test_classes_start_at_their_names():
     assert starts_of(torch.tensor([0, 0, 0, 1, 2, 2]), 3).tolist() == [0, 3, 4]
     assert starts_of(torch.arange(4), 4).tolist() == [0, 1, 2, 3]
 
@@ -73,7 +73,7 @@ def test_a_file_that_differs_is_refused(model, wrong):
 
 
 @pytest.mark.slow
-def test_onnx_at_other_sizes_and_words(model, tmp_path: Path):
+def test_onnx_at_other_sizes_and_names(model, tmp_path: Path):
     pytest.importorskip("onnxruntime", reason="needs the extra 'onnx', and Python 3.11")
     write_onnx(trace(model), {"config": ""}, tmp_path / "model.onnx")
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
@@ -82,7 +82,7 @@ def test_onnx_at_other_sizes_and_words(model, tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_torch_export_at_other_sizes_and_words(model, tmp_path: Path):
+def test_torch_export_at_other_sizes_and_names(model, tmp_path: Path):
     torch.export.save(trace(model), tmp_path / "model.pt2")
     run = torch.export.load(tmp_path / "model.pt2").module(check_guards=False)
     assert max(differences(model, run, CASES)) < TOLERANCE / 10

@@ -1,4 +1,4 @@
-"""What ONNX has no operator for, and files that cannot be used."""
+"""Pooling, for which ONNX has no operator, and files that cannot be used."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ WORDS = "building, road"
 
 
 class Pool(nn.Module):
-    """Onto a given grid, and onto one that is known from another map only."""
+    """Pools onto a fixed grid, and onto the grid of another map."""
 
     def forward(self, maps: torch.Tensor, grid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return F.adaptive_avg_pool2d(maps, 4), F.adaptive_avg_pool2d(maps, grid.shape[-2:])
 
 
-def test_pooling_onto_any_grid_equals_torchs(tmp_path: Path):
+def test_pooling_onto_any_grid_equals_torch(tmp_path: Path):
     free = {2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
     inputs = torch.zeros(2, 3, 11, 13), torch.zeros(1, 1, 7, 9)
     program = torch.export.export(Pool(), inputs, dynamic_shapes=({0: Dim.DYNAMIC, **free}, free))
@@ -54,7 +54,7 @@ def test_pooling_onto_any_grid_equals_torchs(tmp_path: Path):
 
 @pytest.fixture
 def write_model(tmp_path: Path) -> Callable[..., Path]:
-    """Writes an ONNX model that gives images back, with metadata."""
+    """A function that writes an ONNX model with metadata; the model returns its images."""
 
     def write(**metadata: str) -> Path:
         images = onnx.helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, [None, 3, None, None])
@@ -72,7 +72,7 @@ def write_model(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def refusal(load_script, tmp_path: Path, capsys) -> Callable[..., str]:
-    """Runs the demo with an ONNX file that cannot be used and gives the one line that it prints."""
+    """A function that runs 'sgovss segment' with an ONNX file that cannot be used and returns the printed line."""
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.png").write_bytes(b"")
 
@@ -93,7 +93,7 @@ def refusal(load_script, tmp_path: Path, capsys) -> Callable[..., str]:
     return run
 
 
-def test_files_that_are_none_of_ours(refusal, write_model, tmp_path):
+def test_files_that_sgovss_did_not_write(refusal, write_model, tmp_path):
     assert "nowhere.onnx: no such file" in refusal(tmp_path / "nowhere.onnx")
     (tmp_path / "text.onnx").write_text("not a model")
     assert "text.onnx: onnxruntime cannot read this as an ONNX model" in refusal(tmp_path / "text.onnx")
@@ -108,7 +108,7 @@ def test_without_onnxruntime(refusal, write_model, monkeypatch):
     assert "and the package onnxruntime: pip install 'sgovss[onnx]'" in refusal(write_model())
 
 
-def test_what_is_fixed_in_the_file_cannot_be_changed(refusal, write_model, predictor: sgovss.Predictor):
+def test_options_that_are_fixed_in_the_file_cannot_be_changed(refusal, write_model, predictor: sgovss.Predictor):
     path = write_model(**metadata_of(predictor.model, predictor.cfg))
     assert "MODEL.SGOVSS.DECODER is fixed in" in refusal(path, "--opts", "MODEL.SGOVSS.DECODER", "False")
     assert "MODEL.WEIGHTS is fixed in" in refusal(path, "--opts", "MODEL.WEIGHTS", "model.pth")
@@ -128,7 +128,7 @@ def test_a_config_of_another_version_is_refused(refusal, write_model, predictor:
     assert "its config is of another version of sgovss" in refusal(write_model(**{**metadata, "config": config}))
 
 
-def test_a_file_says_what_it_was_made_of(write_model, predictor: sgovss.Predictor):
+def test_a_file_holds_metadata_of_the_model(write_model, predictor: sgovss.Predictor):
     metadata = OnnxImagePath(write_model(**metadata_of(predictor.model, predictor.cfg))).metadata
     assert (metadata["version"], metadata["model"], metadata["size_divisibility"]) == (sgovss.__version__, "tiny", "32")
     assert json.loads(metadata["templates"]) == list(predictor.model.text_embedder.templates)

@@ -1,4 +1,4 @@
-"""Views: windows cover the image, averages are averages."""
+"""Views: windows cover the image, and results are averaged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sgovss.modeling.views import Augmented, SlidingWindow, WholeImage
 
 
 def local_score(images: torch.Tensor) -> torch.Tensor:
-    """A score that depends on each pixel alone: any view of it must give the same."""
+    """A score that depends on each pixel alone, so that all views give the same result."""
     return torch.stack([images[:, 0] / 255, images[:, 1] / 255], dim=1).float()
 
 
@@ -30,7 +30,7 @@ def test_a_window_that_holds_the_image_is_the_whole_image():
     torch.testing.assert_close(SlidingWindow(90, 90)(mean_score, IMAGE), WholeImage()(mean_score, IMAGE))
 
 
-def test_peers_recipe_sees_four_windows_and_one_global_view():
+def test_the_protocol_of_cat_seg_has_four_windows_and_one_global_view():
     seen = []
 
     def score(images):

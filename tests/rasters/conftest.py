@@ -1,8 +1,8 @@
-"""Rasters of every kind, and a model that segments them."""
+"""Fixtures: rasters, and a model that segments them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def predictor() -> sgovss.Predictor:
 
 @pytest.fixture
 def write_raster(tmp_path: Path) -> Callable[..., Path]:
-    """Writes (bands, H, W) pixels as a GeoTIFF; keyword arguments go to rasterio."""
+    """A function that writes (bands, H, W) pixels as a GeoTIFF; keyword arguments go to rasterio."""
 
     def write(pixels: np.ndarray, name: str = "scene.tif", mask: np.ndarray | None = None, **options: object) -> Path:
         path = tmp_path / name
@@ -59,18 +59,26 @@ WORDS = "building, road, tree|forest, water"
 SMALL = ["TEST.SCENE.WINDOW", "96", "TEST.SCENE.STRIDE", "64"]
 
 
+def with_options(predictor: Predictor, options: Sequence[str]) -> Predictor:
+    """The predictor with other config options and the same model, which is not built again."""
+    cfg = predictor.cfg.clone()
+    cfg.defrost()
+    cfg.merge_from_list(list(options))
+    changed = object.__new__(Predictor)
+    changed.__dict__ = {**predictor.__dict__, "cfg": cfg}
+    return changed
+
+
 @pytest.fixture
 def demo(load_script, predictor, monkeypatch, tmp_path, capsys):
-    """Runs the command with a model that is loaded once; returns status, output folder and errors."""
+    """A function that runs 'sgovss segment' with a model that is loaded once.
+
+    It returns status, output folder and errors.
+    """
     script = import_module("sgovss.commands.segment")
 
-    def build(config, options=(), precision=None):  # the loaded model stays as it is
-        changed = predictor.cfg.clone()
-        changed.defrost()
-        changed.merge_from_list(list(options))
-        twin = object.__new__(Predictor)
-        twin.__dict__ = {**predictor.__dict__, "cfg": changed}
-        return twin
+    def build(config, options=(), precision=None):
+        return with_options(predictor, options)
 
     monkeypatch.setattr(script, "Predictor", build)
 

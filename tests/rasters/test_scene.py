@@ -1,4 +1,4 @@
-"""demo/demo.py on rasters, run as its command: georeference, words, areas, outputs."""
+"""'sgovss segment' on rasters: georeference, classes, areas, outputs."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def test_a_scene_in_one_window_equals_the_untiled_result(demo, predictor, write_
     assert np.abs(percent - expected.scores * 100).max() <= 0.51
 
 
-def test_windows_agree_with_the_whole_but_for_little(demo, predictor, write_raster, scene_pixels):
+def test_windows_nearly_agree_with_the_whole(demo, predictor, write_raster, scene_pixels):
     status, out, _ = demo(write_raster(scene_pixels, **UTM))
     expected = predictor(np.ascontiguousarray(scene_pixels.transpose(1, 2, 0)), WORDS).labels
     assert status == 0
-    # Far from the borders of windows the model has nearly the same view.
+    # Far from the borders of windows the model sees nearly the same pixels.
     assert (read(out / "scene_labels.tif") == expected).mean() > 0.75
 
 
@@ -55,7 +55,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("place", PLACES)
-def test_the_map_lies_where_the_scene_lies(demo, write_raster, scene_pixels, place, kind):
+def test_the_label_map_has_the_georeference_of_the_scene(demo, write_raster, scene_pixels, place, kind):
     pixels = KINDS[kind](scene_pixels[:, :90, :120])
     mask = np.full(pixels.shape[1:], 255, np.uint8)
     mask[:, :15] = 0
@@ -88,7 +88,7 @@ def test_nodata_value_of_the_source_is_kept_unless_it_is_a_class(demo, write_ras
     assert json.loads((out / "scene_shares.json").read_text())["segmented"] == pytest.approx(0.75)
 
 
-def test_more_than_255_words(demo, write_raster, scene_pixels):
+def test_more_than_255_classes(demo, write_raster, scene_pixels):
     words = ", ".join(f"thing {i}" for i in range(256))
     status, out, _ = demo(write_raster(scene_pixels[:, :64, :64], **UTM), "--confidence", words=words)
     assert status == 0
@@ -99,7 +99,7 @@ def test_more_than_255_words(demo, write_raster, scene_pixels):
 
 @pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857", "EPSG:32633"])
 def test_areas_are_right_at_60_degrees_north(demo, write_raster, scene_pixels, crs):
-    """A square of known geodesic area, in coordinates that stretch it and in such that do not."""
+    """A square of known geodesic area, in coordinates that distort areas and in others."""
     import pyproj
 
     to = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True)
@@ -155,14 +155,14 @@ def test_only_the_area_of_interest_is_segmented(demo, write_raster, scene_pixels
     assert status == 0
     expected = np.zeros(labels.shape, bool)
     expected[33:133, 33:133] = True
-    # A pixel counts where its centre is inside; the borders fall between pixels 33 and 34 after projection.
+    # A pixel counts if its centre is inside; the borders fall between pixels 33 and 34 after projection.
     assert (labels != 255).sum() == pytest.approx(expected.sum(), rel=0.03)
     assert ((labels != 255) == expected).mean() > 0.99
 
 
-def test_a_scene_is_seen_at_the_models_distance(demo, write_raster, scene_pixels, caplog):
+def test_a_scene_is_resampled_to_the_models_ground_sample_distance(demo, write_raster, scene_pixels, caplog):
     path = write_raster(scene_pixels, crs="EPSG:32632", transform=from_origin(500_000, 5_300_000, 0.6, 0.6))
-    _, out, _ = demo(path)  # the model's 0.3 m
+    _, out, _ = demo(path)  # the model was trained at 0.3 m
     report = (out / "report.html").read_text()
     assert "0.6 m, 0.3 m a pixel to the model" in report
     coarse = read(out / "scene_labels.tif")
@@ -171,10 +171,10 @@ def test_a_scene_is_seen_at_the_models_distance(demo, write_raster, scene_pixels
     assert (read(out / "scene_labels.tif") != coarse).any()
     assert "own resolution" not in caplog.text
     demo(write_raster(scene_pixels, name="photo.tif"))
-    assert "taken at its own resolution, as it is not georeferenced" in caplog.text
+    assert "segmented at its own resolution, because it is not georeferenced" in caplog.text
 
 
-def test_rejected_pixels_are_a_class_of_their_own(demo, write_raster, scene_pixels):
+def test_rejected_pixels_are_a_separate_class(demo, write_raster, scene_pixels):
     path = write_raster(scene_pixels, **UTM)
     _, out, _ = demo(path, "--confidence")
     percent = read(out / "scene_labels.tif", 2)
@@ -201,7 +201,7 @@ def test_probabilities_of_every_class(demo, write_raster, scene_pixels):
     assert (np.take_along_axis(percent, labels[None].astype(int), 0)[0] >= percent.max(axis=0)).all()
 
 
-def test_other_words_do_not_encode_again(demo, predictor, write_raster, scene_pixels, tmp_path, monkeypatch):
+def test_another_vocabulary_does_not_encode_again(demo, predictor, write_raster, scene_pixels, tmp_path, monkeypatch):
     path = write_raster(scene_pixels, **UTM)
     _, out, _ = demo(path)
     uncached = read(out / "scene_labels.tif")
@@ -269,7 +269,7 @@ LOCAL = 'LOCAL_CS["a building site",UNIT["metre",1],AXIS["Easting",EAST],AXIS["N
     ],
     ids=["coordinates of its own", "beyond the edge of the world", "pixel-centred globe", "no coordinate system"],
 )
-def test_odd_coordinates_end_in_a_map_all_the_same(demo, write_raster, scene_pixels, place):
+def test_unusual_coordinates_give_a_label_map_too(demo, write_raster, scene_pixels, place):
     opts = [*SMALL, "INPUT.GROUND_SAMPLE_DISTANCE", "0.0"]
     status, out, errors = demo(write_raster(scene_pixels, **place), "--polygons", opts=opts)
     assert status == 0, errors
@@ -277,7 +277,7 @@ def test_odd_coordinates_end_in_a_map_all_the_same(demo, write_raster, scene_pix
     assert areas is None or all(area >= 0 for area in areas.values())
 
 
-def test_a_checkpoint_says_what_distance_it_was_trained_at(predictor, tmp_path):
+def test_a_checkpoint_holds_the_ground_sample_distance_of_training(predictor, tmp_path):
     cfg = predictor.cfg.clone()
     cfg.defrost()
     cfg.INPUT.GROUND_SAMPLE_DISTANCE = 0.25

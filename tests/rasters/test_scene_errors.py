@@ -1,4 +1,4 @@
-"""What a user can get wrong with a raster, told in one line."""
+"""Mistakes with rasters are reported in one line."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .conftest import UTM
         (["--aoi", "nowhere.gpkg"], "--aoi nowhere.gpkg: no such file"),
         (["--background", "road"], "'road' stands twice"),
         (["--gsd", "100"], "that is too far apart, give another --gsd"),
-        (["--gsd", "-1"], "--gsd: -1 is no distance"),
+        (["--gsd", "-1"], "--gsd: -1 is not a distance"),
     ],
 )
-def test_wrong_options_are_told_in_one_line(demo, write_raster, scene_pixels, options, message):
+def test_wrong_options_are_reported_in_one_line(demo, write_raster, scene_pixels, options, message):
     status, out, errors = demo(write_raster(scene_pixels, **UTM), *options)
     assert status in (1, 2)
     assert message in errors

@@ -1,4 +1,4 @@
-"""Long work on scenes: interruptions, full disks, several processes, memory."""
+"""Long runs: interruptions, full disks, several processes, memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sgovss.rasters import scene as scene_module
 from .conftest import SMALL, UTM, WORDS, read
 
 
-def test_an_interrupted_scene_goes_on(demo, write_raster, scene_pixels, monkeypatch):
+def test_an_interrupted_scene_continues(demo, write_raster, scene_pixels, monkeypatch):
     path = write_raster(scene_pixels, **UTM)
     opts = [*SMALL, "TEST.SCENE.MEMORY", "0"]  # several strips
     _, out, _ = demo(path, "--confidence", opts=opts)
@@ -48,14 +48,14 @@ def test_an_interrupted_scene_goes_on(demo, write_raster, scene_pixels, monkeypa
     demo(path, "--confidence", opts=opts)
     assert len(saved) - chunks == chunks + 3
     assert not (out / "scene.parts").exists()
-    # A finished scene is not begun again, unless something else is asked for.
+    # A finished scene is not segmented again, unless other outputs are requested.
     count, report = len(saved), (out / "report.html").read_text()
     assert demo(path, "--confidence", "--resume", opts=opts)[0] == 0
     assert len(saved) == count
     assert (out / "report.html").read_text().count("<td") == report.count("<td")
     demo(path, "--confidence", "--resume", "--polygons", opts=opts)
     assert len(saved) > count
-    # Nor is it finished if something of it is gone.
+    # A scene with a missing output is not finished.
     count = len(saved)
     (out / "scene_polygons.gpkg").unlink()
     demo(path, "--confidence", "--resume", "--polygons", opts=opts)
@@ -73,14 +73,14 @@ def test_other_settings_are_not_resumed(demo, write_raster, scene_pixels, monkey
     status, _, errors = demo(path, "--resume", words="car, tree")
     assert status == 1
     assert "--resume: " in errors and "was begun with other settings (legend)" in errors
-    # Scored alike, but what was background would be a class now.
+    # The same scores, but a background name is a class now.
     demo(path, "--background", "grass")
     _, _, errors = demo(path, "--resume", words=f"{WORDS}, grass")
     assert "was begun with other settings (legend)" in errors
     assert list(out.glob("scene_labels.tif")) == []
 
 
-def test_a_damaged_part_is_removed_and_made_again(demo, write_raster, scene_pixels, monkeypatch):
+def test_a_damaged_part_is_removed_and_computed_again(demo, write_raster, scene_pixels, monkeypatch):
     path = write_raster(scene_pixels, **UTM)
     save = scene_module.ChunkStore.save
 
@@ -97,7 +97,7 @@ def test_a_damaged_part_is_removed_and_made_again(demo, write_raster, scene_pixe
     assert demo(path, "--resume")[0] == 0
 
 
-def test_outputs_are_no_inputs(demo, write_raster, scene_pixels, tmp_path):
+def test_outputs_are_not_inputs(demo, write_raster, scene_pixels, tmp_path):
     write_raster(scene_pixels, **UTM)
     (tmp_path / "out").mkdir()
     for _ in range(2):
@@ -105,17 +105,17 @@ def test_outputs_are_no_inputs(demo, write_raster, scene_pixels, tmp_path):
     assert [path.name for path in (tmp_path / "out").glob("*_labels.tif")] == ["scene_labels.tif"]
 
 
-def test_an_odd_failure_is_that_images_alone(demo, write_raster, scene_pixels, tmp_path, monkeypatch):
+def test_an_unexpected_failure_concerns_one_image_only(demo, write_raster, scene_pixels, tmp_path, monkeypatch):
     for name in ("a.tif", "b.tif"):
         write_raster(scene_pixels, name=name, **UTM)
-    call = scene_module.SceneMapper.__call__
+    call = scene_module.RasterSegmenter.__call__
 
     def failing(self, path, target):
         if path.name == "a.tif":
             raise RuntimeError("out of the ordinary")
         return call(self, path, target)
 
-    monkeypatch.setattr(scene_module.SceneMapper, "__call__", failing)
+    monkeypatch.setattr(scene_module.RasterSegmenter, "__call__", failing)
     status, out, errors = demo(tmp_path)
     assert status == 1 and "RuntimeError: out of the ordinary" in errors
     assert (out / "b_labels.tif").is_file() and "out of the ordinary" in (out / "report.html").read_text()
@@ -155,7 +155,7 @@ def test_killed_and_resumed_as_a_real_process(write_raster, scene_pixels, tmp_pa
 
 @pytest.fixture
 def folder(write_raster, scene_pixels, tmp_path) -> Path:
-    """Three scenes and a file that is none."""
+    """Three scenes and a file that is not a raster."""
     folder = tmp_path / "scenes"
     folder.mkdir()
     for name in "abc":
@@ -178,7 +178,7 @@ def start(checkout: Path, folder: Path, output: Path, *more: str) -> subprocess.
 @pytest.mark.slow
 @pytest.mark.parametrize("machines", [1, 2])
 def test_a_folder_is_shared_over_processes(folder, tmp_path, checkout, machines):
-    """Two processes, on one machine or one on each of two: every scene is finished by just one of them."""
+    """Two processes, on one machine or on two: each scene is segmented by exactly one of them."""
     several = [["--processes", "2"]]
     if machines == 2:
         with socket.socket() as free:
@@ -199,7 +199,7 @@ def test_a_folder_is_shared_over_processes(folder, tmp_path, checkout, machines)
 
 @pytest.mark.slow
 def test_a_full_disk(write_raster, scene_pixels, tmp_path, checkout):
-    """On a real file system of a few kilobytes: one line, and nothing half-written under a final name."""
+    """On a file system of a few kilobytes: one line, and no incomplete file under its final name."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(
@@ -213,14 +213,14 @@ def test_a_full_disk(write_raster, scene_pixels, tmp_path, checkout):
         assert process.returncode == 1, error[-2000:]
         assert "No space left on device" in error
         for file in disk.rglob("*_labels.tif"):
-            assert read(file).shape == (600, 780), "half-written under its final name"
+            assert read(file).shape == (600, 780), "incomplete under its final name"
     finally:
         subprocess.run(["umount", disk], check=False)
 
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_scene(load_script, tmp_path):
-    """Peak memory of the whole command within 10 %, at seven times the pixels."""
+    """Seven times the pixels need at most 10 % more memory."""
     tool = import_module("research.benchmark.__main__")
     opts = ["MODEL.CLIP.WEIGHTS", "random", "MODEL.DEVICE", "cpu", "TEST.SCENE.STRIDE", "512"]
     argv = [

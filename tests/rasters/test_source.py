@@ -1,4 +1,4 @@
-"""Rasters of all kinds as 8-bit colours, with the pixels that hold data."""
+"""Rasters of all kinds read as 8-bit colours, with a mask of the pixels with data."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ WHOLE = Window(0, 0, 60, 40)
 
 @pytest.fixture
 def ramp() -> np.ndarray:
-    """(4, 40, 60) uint16, each band another range."""
+    """(4, 40, 60) uint16 with a different range in each band."""
     base = np.arange(40 * 60, dtype=np.uint16).reshape(SIZE)
     return np.stack([base, base * 2 + 1000, base * 3 + 5000, base + 100])
 
 
-def test_8_bit_colours_are_taken_as_they_are(write_raster):
+def test_8_bit_colours_are_not_changed(write_raster):
     pixels = np.random.default_rng(0).integers(0, 256, (3, *SIZE), dtype=np.uint8)
     with RasterSource(write_raster(pixels)) as source:
         assert source.stretch is None
@@ -30,7 +30,7 @@ def test_8_bit_colours_are_taken_as_they_are(write_raster):
         assert source.valid(WHOLE).all()
 
 
-def test_deep_data_are_stretched_by_the_whole_scenes_percentiles(write_raster, ramp):
+def test_other_data_are_stretched_by_percentiles_of_the_whole_scene(write_raster, ramp):
     with RasterSource(write_raster(ramp), bands=(4, 3, 2)) as source:
         whole = source.read(WHOLE, SIZE)
         part = source.read(Window(10, 5, 20, 30), (30, 20))
@@ -41,7 +41,7 @@ def test_deep_data_are_stretched_by_the_whole_scenes_percentiles(write_raster, r
         assert source.bands == (4, 3, 2)
 
 
-def test_the_stretch_leaves_out_what_is_no_data(write_raster, ramp):
+def test_the_stretch_ignores_no_data(write_raster, ramp):
     pixels = ramp.astype(np.float32)
     pixels[:, :10] = -9999
     pixels[:, 10:12, :3] = np.nan
@@ -52,7 +52,7 @@ def test_the_stretch_leaves_out_what_is_no_data(write_raster, ramp):
     assert valid[12:].all()
 
 
-def test_alpha_is_no_colour_but_a_mask(write_raster):
+def test_alpha_is_a_mask(write_raster):
     pixels = np.full((4, *SIZE), 200, np.uint8)
     pixels[3, :, 30:] = 0
     path = write_raster(pixels, photometric="RGB")
@@ -109,15 +109,15 @@ def test_a_flat_band_does_not_divide_by_zero(write_raster):
         (np.zeros((3, *SIZE), np.uint8), {"bands": (1, 2, 5)}, "--bands: .* has 3 bands, band 5 is asked for"),
         (np.zeros((3, *SIZE), np.uint8), {"bands": (0, 1, 2)}, "band 0 is asked for"),
         (np.full((1, *SIZE), np.nan, np.float32), {}, "no pixel with data; is the no-data value None right"),
-        (np.zeros((1, *SIZE), np.complex64), {}, "bands of complex numbers"),
+        (np.zeros((1, *SIZE), np.complex64), {}, "bands hold complex numbers"),
     ],
 )
-def test_what_cannot_be_shown(write_raster, pixels, options, message):
+def test_rasters_that_cannot_be_used(write_raster, pixels, options, message):
     with pytest.raises(InputError, match=message):
         RasterSource(write_raster(pixels), **options)
 
 
-def test_what_is_no_raster(tmp_path):
+def test_files_that_are_not_rasters(tmp_path):
     (tmp_path / "scene.tif").write_text("not one")
     with pytest.raises(InputError, match=r"scene.tif: not a raster that can be read"):
         RasterSource(tmp_path / "scene.tif")

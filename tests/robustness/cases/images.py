@@ -304,7 +304,7 @@ CASES: list[Case] = [
         "file name that is not UTF-8",
         "demo",
         name_of_bytes,
-        "'…/stra\\udcdfe.png': the name of this file is no UTF-8 text; rename it",
+        "'…/stra\\udcdfe.png': the name of this file is not UTF-8 text; rename it",
     ),
     works(
         "paths with spaces, umlauts, kanji and emoji",

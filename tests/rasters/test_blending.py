@@ -1,4 +1,4 @@
-"""Windows blended over a scene: exact where a score is local, smooth where it is not, the same in any strips."""
+"""Blending of windows: exact for local scores, without seams, independent of the strips."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.windows import Window
 
+from sgovss.rasters.blending import WindowBlender
 from sgovss.rasters.grid import WindowGrid, hann, strip_width
-from sgovss.rasters.segmenter import SceneSegmenter
 from sgovss.rasters.source import RasterSource
 
 
 def local_score(corners, read):
-    """Depends on each pixel alone, so that windows make no difference."""
+    """A score that depends on each pixel alone, so that it is the same in all windows."""
     images = read(corners).float() / 255
     return torch.stack([images[:, 0], 1 - images[:, 1]], dim=1)
 
 
 def constant_score(corners, read):
-    """Another constant for each window: the hardest case for blending."""
+    """A different constant for each window, which is the hardest case for blending."""
     values = [np.random.default_rng([top, left]).random(2) for top, left in corners]
     return torch.tensor(np.array(values), dtype=torch.float32)[..., None, None].expand(
         -1, -1, *read(corners).shape[-2:]
@@ -29,10 +29,10 @@ def constant_score(corners, read):
 
 
 def whole(source, grid, score, **options) -> torch.Tensor:
-    """(T, H, W) scores put together from the chunks."""
+    """(T, H, W) scores, assembled from the chunks."""
     result = torch.full((2, grid.height, grid.width), torch.nan)
     for strip in range(grid.strips):
-        for chunk, scores, _ in SceneSegmenter(source, grid, 2, score, **options).run(strip):
+        for chunk, scores, _ in WindowBlender(source, grid, 2, score, **options).run(strip):
             result[:, chunk.top : chunk.bottom, chunk.left : chunk.right] = scores
     return result
 
@@ -68,7 +68,7 @@ def source(write_raster):
 
 @pytest.mark.parametrize("strip", [64, 100, 210])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_a_local_score_is_itself(source, strip, batch):
+def test_a_local_score_is_unchanged(source, strip, batch):
     result = whole(source, WindowGrid(150, 210, 64, 40, strip), local_score, batch=batch)
     image = torch.from_numpy(source.read(Window(0, 0, 210, 150), (150, 210))).float() / 255
     torch.testing.assert_close(result, torch.stack([image[..., 0], 1 - image[..., 1]]))
@@ -82,7 +82,7 @@ def test_strips_make_no_difference(source):
 
 @pytest.mark.parametrize("stride", [32, 48])
 def test_there_are_no_seams(source, stride):
-    """Between neighbouring pixels the blend changes by no more than its weights do, whatever the windows say."""
+    """Between neighbouring pixels the result changes at most as much as the weights, whatever the scores are."""
     grid = WindowGrid(150, 210, 64, stride, 210)
     result = whole(source, grid, constant_score)
     steepest = [np.abs(np.diff(np.pad(weights, 1))).max() for weights in grid.weights]
@@ -96,10 +96,10 @@ def test_there_are_no_seams(source, stride):
 
 def test_a_run_that_begins_later_gives_the_same(source):
     grid = WindowGrid(150, 210, 64, 40, 210)
-    segmenter = SceneSegmenter(source, grid, 2, constant_score)
-    everything = {chunk: scores for chunk, scores, _ in segmenter.run(0)}
+    blender = WindowBlender(source, grid, 2, constant_score)
+    everything = {chunk: scores for chunk, scores, _ in blender.run(0)}
     for first in range(len(grid.tops)):
-        for chunk, scores, _ in segmenter.run(0, first):
+        for chunk, scores, _ in blender.run(0, first):
             torch.testing.assert_close(scores, everything[chunk])
 
 
@@ -114,13 +114,13 @@ def test_windows_without_data_are_not_segmented(write_raster):
 
     with RasterSource(write_raster(np.full((3, 150, 210), 90, np.uint8), mask=mask)) as source:
         grid = WindowGrid(150, 210, 64, 64, 210)
-        valid = np.concatenate([valid for _, _, valid in SceneSegmenter(source, grid, 2, score).run(0)])
+        valid = np.concatenate([valid for _, _, valid in WindowBlender(source, grid, 2, score).run(0)])
     assert (valid == (mask > 0)).all()
     assert segmented == [(64, 128), (64, 146), (86, 128), (86, 146)]
 
 
 @pytest.mark.parametrize("scale", [0.5, 2.0])
-def test_a_scene_is_seen_at_another_scale_and_answered_at_its_own(source, scale):
+def test_scores_have_the_size_of_the_scene_at_any_scale(source, scale):
     sizes = set()
 
     def score(corners, read):
@@ -140,7 +140,7 @@ def test_hann_is_symmetric_and_positive():
         np.testing.assert_allclose(weights, weights[::-1], atol=1e-6)
 
 
-def test_a_strip_holds_what_memory_allows():
+def test_the_width_of_a_strip_follows_the_memory():
     assert strip_width(10, 512, 256, 12_000) == 4096
     assert strip_width(10, 512, 256, 3000) == 3000
     assert strip_width(100, 512, 256, 12_000) == 1280

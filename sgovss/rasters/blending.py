@@ -10,33 +10,37 @@ import torch
 import torch.nn.functional as F
 from rasterio.windows import Window
 
+from sgovss.modeling.views import add_window, weighted_mean
 from sgovss.rasters.grid import Chunk, WindowGrid
 from sgovss.rasters.source import RasterSource
 
 Corner = tuple[int, int]
 """(top, left) of a window."""
 
-ScoreWindows = Callable[[Sequence[Corner], Callable[[Sequence[Corner]], torch.Tensor]], torch.Tensor]
-"""Corners of windows, and what reads windows as (B, 3, h, w) uint8 -> their scores (B, T, h, w) in 0..1."""
+ReadWindows = Callable[[Sequence[Corner]], torch.Tensor]
+"""Corners of B windows -> their pixels (B, 3, h, w) uint8."""
+
+ScoreWindows = Callable[[Sequence[Corner], ReadWindows], torch.Tensor]
+"""Corners of B windows and the function that reads windows -> scores (B, T, h, w) in 0..1."""
 
 AreaMask = Callable[[Window], np.ndarray]
-"""A window -> (height, width) bool: which pixels are asked for."""
+"""A window -> (height, width) bool: the pixels inside the area of interest."""
 
 
 @dataclass(frozen=True)
-class SceneSegmenter:
+class WindowBlender:
     """Blends the scores of overlapping windows over a scene.
 
-    Memory holds the scores of one row of windows in one strip of the grid, whatever the scene's size.
+    Memory holds the scores of one row of windows in one strip of the grid, whatever the size of the scene.
 
     Args:
         source: the raster.
         grid: its windows.
         classes: T.
-        score: what segments windows.
-        scale: pixels of the model's view for one pixel of the scene.
+        score: scores windows.
+        scale: pixels that the model sees for one pixel of the scene, along a side.
         batch: windows scored at once.
-        area: the pixels asked for, beside those with data; None for all.
+        area: the area of interest; None for the whole scene.
     """
 
     source: RasterSource
@@ -48,11 +52,11 @@ class SceneSegmenter:
     area: AreaMask | None = None
 
     def run(self, strip: int, first: int = 0) -> Iterator[tuple[Chunk, torch.Tensor, np.ndarray]]:
-        """Chunks of a strip from row ``first`` of its windows on.
+        """Blend the chunks of a strip from row ``first`` of its windows on.
 
         Yields:
-            the chunk, its (T, h, w) float32 scores in 0..1 (zero where no window was asked for), and its (h, w) bool
-            mask of the pixels that hold data and are asked for.
+            the chunk; its (T, h, w) float32 scores in 0..1, zero where no window was scored; its (h, w) bool mask of
+            the pixels with data inside the area of interest.
         """
         chunks = self.grid.chunks(strip)
         height, _ = self.grid.shape
@@ -62,7 +66,9 @@ class SceneSegmenter:
             self._add_row(sums, chunk)
             rows = chunk.size[0]
             if chunk.row >= first:
-                yield chunk, self._normalised(sums[:, :rows], chunk), self._mask(_window(chunk))
+                down, across = self.grid.totals
+                totals = down[chunk.top : chunk.bottom], across[chunk.left : chunk.right]
+                yield chunk, weighted_mean(sums[:, :rows], *totals), self._mask(_window(chunk))
             # The rows that the next windows reach into move up.
             kept = sums[:, rows:].clone()
             sums.zero_()[:, : kept.shape[1]] = kept
@@ -73,20 +79,15 @@ class SceneSegmenter:
         wanted = [
             left for left in self.grid.lefts_of(chunk) if self._mask(Window(left, chunk.top, width, height)).any()
         ]
-        across, down = (torch.from_numpy(weights) for weights in (self.grid.weights[1], self.grid.weights[0]))
         for start in range(0, len(wanted), self.batch):
             lefts = wanted[start : start + self.batch]
-            corners = [(chunk.top, left) for left in lefts]
-            for left, scores in zip(lefts, self._scores(corners), strict=True):
-                begin, end = max(left, chunk.left), min(left + width, chunk.right)
-                inside = slice(begin - left, end - left)
-                weighted = scores[..., inside] * down[:, None] * across[inside]
-                sums[..., begin - chunk.left : end - chunk.left] += weighted
+            for left, scores in zip(lefts, self._scores([(chunk.top, left) for left in lefts]), strict=True):
+                add_window(sums, scores, 0, left - chunk.left, self.grid.weights)
 
     def _scores(self, corners: Sequence[Corner]) -> torch.Tensor:
-        """(B, T, height, width) scores of windows in the scene's own pixels."""
+        """(B, T, height, width) scores of windows at the resolution of the scene."""
         height, width = self.grid.shape
-        seen = tuple(max(1, round(side * self.scale)) for side in (height, width))
+        seen = max(1, round(height * self.scale)), max(1, round(width * self.scale))
 
         def read(asked: Sequence[Corner]) -> torch.Tensor:
             images = [self.source.read(Window(left, top, width, height), seen) for top, left in asked]
@@ -96,11 +97,6 @@ class SceneSegmenter:
         if seen == (height, width):
             return scores
         return F.interpolate(scores, size=(height, width), mode="bilinear", align_corners=False)
-
-    def _normalised(self, sums: torch.Tensor, chunk: Chunk) -> torch.Tensor:
-        down = torch.from_numpy(self.grid.totals[0][chunk.top : chunk.bottom])
-        across = torch.from_numpy(self.grid.totals[1][chunk.left : chunk.right])
-        return sums / (down[:, None] * across)
 
     def _mask(self, window: Window) -> np.ndarray:
         mask = self.source.valid(window)

@@ -1,0 +1,40 @@
+"""Limits of image size and number of classes, so that the scores fit into memory."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from PIL import Image
+
+from sgovss.data.labels import image_size
+from sgovss.errors import InputError
+
+_MAX_SCORES = 400_000_000  # pixels times classes in one piece; about 6 GB with the activations of the encoder
+_FEWEST_CLASSES = 16  # up to this number of classes the encoder needs more memory than the scores
+
+
+def classes_at_once(size: tuple[int, int]) -> int:
+    """The most classes into which an image of (height, width) pixels can be segmented in one piece; 0 if the image is
+    too large for any."""
+    fitting = _MAX_SCORES // (size[0] * size[1])
+    return fitting if fitting >= _FEWEST_CLASSES else 0
+
+
+def window_at_once(classes: int) -> int:
+    """The side in pixels of the largest square that can be segmented into this number of classes in one piece."""
+    return math.isqrt(_MAX_SCORES // max(classes, _FEWEST_CLASSES))
+
+
+def needs_windows(path: Path, classes: int) -> bool:
+    """Whether an image file is too large to be segmented in one piece.
+
+    Raises:
+        InputError: the file is not an image.
+    """
+    try:
+        return classes_at_once(image_size(path)) < classes
+    except InputError as error:
+        if isinstance(error.__cause__, Image.DecompressionBombError):
+            return True
+        raise

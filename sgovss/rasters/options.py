@@ -1,0 +1,105 @@
+"""Options for segmenting a scene, and how a user types them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from sgovss.errors import InputError
+from sgovss.inference.rejection import Rejection
+
+_BANDS = "3 numbers with commas, such as 4,3,2"
+_STRETCH = "2 numbers with commas, such as 2,98"
+_MIN_AREA = "neither square metres, such as 100, nor pixels, such as 50px"
+
+Number = TypeVar("Number", int, float)
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """Options for segmenting a scene. Messages name an option by its flag of ``sgovss segment``.
+
+    Args:
+        bands: 1-based numbers of the bands to use as red, green and blue; None for the first three.
+        stretch: lower and upper percentile that are mapped to 0 and 255; None stretches only data that are not 8-bit.
+        gsd: ground sample distance, in metres per pixel, at which the model sees the scene; 0 for the one it was
+            trained at.
+        aoi: vector file of the area of interest.
+        min_area: regions below this area, in square metres, are merged into a neighbour.
+        min_area_in_pixels: whether ``min_area`` is in pixels instead.
+        confidence: write the score of the class as a second band.
+        probabilities: write the scores of all classes.
+        polygons: write the regions as polygons.
+        cache: folder for encoded windows.
+        resume: continue an interrupted run.
+        rejection: which pixels become "other".
+
+    Raises:
+        InputError: an option is wrong.
+    """
+
+    bands: tuple[int, ...] | None = None
+    stretch: tuple[float, ...] | None = None
+    gsd: float = 0.0
+    aoi: Path | None = None
+    min_area: float = 0.0
+    min_area_in_pixels: bool = False
+    confidence: bool = False
+    probabilities: bool = False
+    polygons: bool = False
+    cache: Path | None = None
+    resume: bool = False
+    rejection: Rejection = field(default_factory=Rejection)
+
+    def __post_init__(self) -> None:
+        if self.bands is not None and len(self.bands) != 3:
+            raise InputError(f"--bands: '{_joined(self.bands)}' is not {_BANDS}")
+        if self.stretch is not None:
+            if len(self.stretch) != 2:
+                raise InputError(f"--stretch: '{_joined(self.stretch)}' is not {_STRETCH}")
+            if not 0 <= self.stretch[0] < self.stretch[1] <= 100:
+                raise InputError(f"--stretch: '{_joined(self.stretch)}' must rise, from 0 to 100, as in 2,98")
+        if not 0 <= self.gsd < math.inf:
+            raise InputError(f"--gsd: {self.gsd:g} is not a distance; give metres per pixel, such as 0.3")
+        if not self.min_area >= 0:
+            raise InputError(f"--min-area: '{self.min_area:g}' is {_MIN_AREA}")
+        if self.aoi is not None and not Path(self.aoi).exists():
+            raise InputError(f"--aoi {self.aoi}: no such file")
+
+
+def parse_bands(text: str | None) -> tuple[int, ...] | None:
+    """Parse band numbers such as ``"4,3,2"``."""
+    return None if text is None else _numbers(text, int, "--bands", _BANDS)
+
+
+def parse_stretch(text: str | None) -> tuple[float, ...] | None:
+    """Parse percentiles such as ``"2,98"``."""
+    return None if text is None else _numbers(text, float, "--stretch", _STRETCH)
+
+
+def parse_min_area(text: str | None) -> tuple[float, bool]:
+    """Parse an area such as ``"100"`` (square metres) or ``"50px"``.
+
+    Returns:
+        the number, and whether it is in pixels.
+    """
+    if text is None:
+        return 0.0, False
+    try:
+        return float(text.removesuffix("px")), text.endswith("px")
+    except ValueError as error:
+        raise InputError(f"--min-area: '{text}' is {_MIN_AREA}") from error
+
+
+def _numbers(text: str, kind: Callable[[str], Number], flag: str, expected: str) -> tuple[Number, ...]:
+    try:
+        return tuple(kind(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"{flag}: '{text}' is not {expected}") from error
+
+
+def _joined(numbers: Sequence[float]) -> str:
+    return ",".join(f"{number:g}" for number in numbers)

@@ -1,0 +1,57 @@
+"""The predictor: one image into any classes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import sgovss
+from sgovss.errors import InputError
+from sgovss.inference.rejection import Rejection
+from sgovss.synthetic import generate_image
+
+WORDS = "building, road, tree|forest, water"
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return sgovss.Predictor("sgovss_tiny.yaml", options=("MODEL.DEVICE", "cpu"))
+
+
+def test_predictor_labels_follow_the_vocabulary(predictor):
+    image = generate_image(5, size=96, style="b").image
+    segmentation = predictor(image, WORDS)
+    assert segmentation.labels.shape == segmentation.scores.shape == (96, 96)
+    assert segmentation.legend.names == ["building", "road", "tree", "water"]
+    assert set(np.unique(segmentation.labels)) <= set(range(4))
+    assert 0 <= segmentation.scores.min() <= segmentation.scores.max() <= 1
+
+
+def test_predictor_without_fine_tuning_has_no_frozen_encoder(predictor):
+    assert predictor.model.frozen_encoder is None
+
+
+@pytest.mark.parametrize("image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3))])
+def test_wrong_image_is_named(predictor, image):
+    with pytest.raises(InputError, match=r"\(H, W, 3\) uint8"):
+        predictor(image, WORDS)
+
+
+def test_the_predictor_gives_the_scores_of_the_model(predictor):
+    image = generate_image(5, size=96, style="b").image
+    segmentation = predictor(image, WORDS)
+    entry = {"image": torch.from_numpy(image.transpose(2, 0, 1).copy()), "vocabulary": segmentation.legend}
+    scores = predictor.model([entry])[0]["sem_seg"].numpy()
+    assert np.array_equal(segmentation.scores, scores.max(axis=0))
+    assert np.array_equal(segmentation.labels, scores.argmax(axis=0))
+    assert segmentation.image is image
+
+
+def test_rejected_pixels_become_other(predictor):
+    image = generate_image(5, size=96, style="b").image
+    rejection = Rejection.parse(1.0, " ground | soil|")
+    assert rejection.background == ("ground", "soil")
+    segmentation = predictor(image, WORDS, rejection)
+    assert segmentation.shares["other"] == 1
+    assert segmentation.scores.max() <= 1
