@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from sgovss.data.specification import DatasetSpecification, SplitSpecification
+from sgovss.data.specification import DatasetSpecification
+from sgovss.data.specification_fields import SplitSpecification
 from sgovss.errors import InputError
 from sgovss.paths import cache_folder
 

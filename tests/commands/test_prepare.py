@@ -249,7 +249,7 @@ def test_the_target_may_not_lie_in_the_source(load_script, published, write_publ
     write_published()
     argv = [str(published.file), "--source", str(published.source), "--root", str(published.source)]
     assert import_module("sgovss.commands.prepare").main(argv) == 2
-    assert "the prepared data would lie in the source" in capsys.readouterr().err
+    assert "the prepared data would be inside the source" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -274,7 +274,10 @@ def test_a_full_disk_keeps_what_is_finished(prepare, write_published, tmp_path, 
     monkeypatch.setattr(Image.Image, "save", until_full)
     status, _, error = prepare()
     assert status == 2
-    assert "cannot write here (No space left on device); what is finished is kept" in error
+    assert (
+        "cannot write here (No space left on device); solve this and run the command again, finished files are kept"
+        in error
+    )
     assert [path.name for path in (tmp_path / "root").rglob(".*.png")] == []
     monkeypatch.setattr(Image.Image, "save", save)
     assert prepare()[0] == 0

@@ -149,7 +149,7 @@ CASES: list[Case] = [
         "dataset file of zero bytes",
         "check",
         file(""),
-        "…/fields.yaml: expected a mapping with name, classes, ignore and splits; see datasets/ for examples",
+        "…/fields.yaml: expected a mapping with name, classes and splits; see datasets/ for examples",
         as_process=True,
     ),
     refused(
@@ -188,7 +188,7 @@ CASES: list[Case] = [
         "dataset file with a misspelt key",
         "check",
         edited("verified:", "verfied:"),
-        "…/fields.yaml:…: verfied: unknown key 'verfied'; did you mean 'verified'? (and 1 more)",
+        "…/fields.yaml:…: verfied: unknown key 'verfied'; did you mean 'verified'?",
     ),
     refused(
         "dataset file with two classes of one name",
@@ -243,7 +243,7 @@ CASES: list[Case] = [
         "published data that are another data set's",
         "prepare",
         lambda place: place.prepare(source=archive(place, {"readme.txt": b""}).parent),
-        "…/download: nothing here is shore_train; expected labels m/{*}.png and images p/{*}.png, in folders or zip "
+        "…/download: nothing here is shore_train; expected labels m/{*}.png and images p/{*}.png, in folders or "
         "archives (source of the data: None)",
     ),
     refused(
@@ -263,7 +263,7 @@ CASES: list[Case] = [
         "archive whose members' names climb out of any folder",
         "prepare",
         climbing,
-        "…/download: nothing here is shore_train; expected labels m/{*}.png and images p/{*}.png, in folders or zip "
+        "…/download: nothing here is shore_train; expected labels m/{*}.png and images p/{*}.png, in folders or "
         "archives (source of the data: None)",
         proves=nothing_elsewhere,
     ),

@@ -86,6 +86,6 @@ CASES: list[Case] = [
         "prepared data in the source",
         "prepare",
         inside_the_source,
-        "…/raw/shore/images: the prepared data would lie in the source, or around it; give another --root",
+        "…/raw/shore/images: the prepared data would be inside the source, or contain it; give another --root",
     ),
 ]
