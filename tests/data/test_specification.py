@@ -1,5 +1,6 @@
 """Dataset specifications: the shipped files, and what a wrong file is told."""
 
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,16 @@ def test_numbers_of_classes_are_those_of_the_benchmarks():
         "whu_aerial": 2,
     }  # fmt: skip
     assert {name: len(find_specification(name).classes) for name in expected} == expected
+
+
+@pytest.mark.parametrize("name", ["potsdam", "potsdam_without_clutter"])
+def test_a_training_split_of_potsdam_leaves_out_7_10(name):
+    spec = find_specification(name)
+    tiles = spec.preparation.splits["train"].select
+    patterns = spec.splits["train_without_7_10"].select
+    chosen = [tile for tile in tiles if any(fnmatchcase(f"{tile}_0_512_512_1024", pattern) for pattern in patterns)]
+    assert chosen == [tile for tile in tiles if tile != "7_10"]
+    assert spec.splits["train_without_7_10"].count == spec.splits["train"].count // 24 * 23
 
 
 def test_content_of_a_file(write):

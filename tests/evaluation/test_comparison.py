@@ -15,9 +15,9 @@ from sgovss.data.registration import how_to_get
 from sgovss.errors import InputError
 from sgovss.evaluation import comparison
 from sgovss.evaluation.comparison import PublishedTable, markdown, published_table, published_tables
-from sgovss.paths import config_files
+from sgovss.paths import config_file
 
-PROTOCOLS = [path for path in config_files() if path.parent.name == "protocols"]
+PROTOCOLS = sorted((config_file("sgovss_tiny.yaml").parent / "protocols").glob("*.yaml"))
 
 
 def test_the_papers_numbers():
@@ -38,7 +38,7 @@ def test_every_column_is_a_test_set_of_ours():
 def test_what_prepare_does_not_make_is_not_promised(monkeypatch, tmp_path):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
     register_datasets()
-    assert how_to_get("dlrsd_published").endswith("then: python datasets/prepare.py dlrsd --source DOWNLOADS")
+    assert how_to_get("dlrsd_published").endswith("then: sgovss prepare dlrsd --source DOWNLOADS")
     assert how_to_get("dlrsd_all").endswith("then: see the notes in dlrsd.yaml")
 
 
@@ -124,7 +124,7 @@ def test_train_net_evaluates_what_is_there_and_names_the_rest(benchmark, tmp_pat
     assert train_net.main([*benchmark, "TEST.SKIP_ABSENT", "True"]) == 0
     out = capsys.readouterr().out
     assert "left out: loveda_val is not in" in out
-    assert "source: https://zenodo.org/records/5706578; then: python datasets/prepare.py loveda --source" in out
+    assert "source: https://zenodo.org/records/5706578; then: sgovss prepare loveda --source" in out
     content = json.loads((tmp_path / "output/comparison.json").read_text())
     scores = json.loads((tmp_path / "output/evaluation/fields_test.json").read_text())
     assert content["ours"]["mIoU"] == {"Fields": scores["mIoU"]}

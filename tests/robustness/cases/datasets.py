@@ -279,9 +279,8 @@ CASES: list[Case] = [
         "photograph that is to be shown turned (EXIF), with its label",
         "prepare",
         turned,
-        "…/p/0.png: is to be shown turned (EXIF orientation 6); turn its pixels as the label lies and remove the "
-        "tag, for "
-        "example with 'exiftran -ai'",
+        "…/p/0.png: has EXIF orientation 6, so it is shown rotated; rotate its pixels to match the label and remove "
+        "the tag, for example with 'exiftran -ai'",
         status=1,
     ),
     refused(

@@ -39,7 +39,7 @@ def inside_the_source(place: Place) -> list[str]:
     return place.prepare()
 
 
-_TAKEN = "another run is writing here; wait for its end, or give another output folder"
+_TAKEN = "another run is writing here; wait until it ends, or give another output folder"
 
 CASES: list[Case] = [
     refused(
