@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and folders that one run at a time writes to."""
+"""Atomic writing of files, and locks of output folders."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from sgovss.errors import InputError
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary neighbour of ``path`` to write to; it takes the name ``path`` when the block ends well.
+    """Yield a temporary path to write to; it is renamed to ``path`` if the block succeeds, else deleted.
 
-    Missing folders are created. The neighbour keeps the suffix, because writers choose a format by it.
+    Missing folders are created. The temporary file is in the same folder and has the same suffix, because writers
+    choose a format by the suffix.
 
     Raises:
         InputError: the folder cannot be created or written to.
@@ -37,15 +38,16 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def sole_run(folder: str | Path, lock: str = ".lock") -> Iterator[None]:
-    """Keep an output folder, which is created, for one run at a time.
+    """Lock an output folder for the duration of the block; create the folder if needed.
 
-    The lock is the operating system's: it ends with the process, however that ends. Its empty file stays.
+    The lock belongs to the operating system, so it ends with the process, even after a crash. Its empty file remains.
 
     Args:
-        lock: name of that file; runs with different ones do not disturb each other.
+        folder: the folder.
+        lock: name of the lock file; runs with different lock files may use the folder at the same time.
 
     Raises:
-        InputError: another run has the folder, or it cannot be created or written to.
+        InputError: another run has the lock, or the folder cannot be created or written to.
     """
     folder = Path(folder)
     try:
@@ -58,7 +60,7 @@ def sole_run(folder: str | Path, lock: str = ".lock") -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(
-                f"{folder}: another run is writing here; wait for its end, or give another output folder"
+                f"{folder}: another run is writing here; wait until it ends, or give another output folder"
             ) from error
         except OSError:
             pass  # some network file systems have no locks
@@ -66,11 +68,11 @@ def sole_run(folder: str | Path, lock: str = ".lock") -> Iterator[None]:
 
 
 def write_json_atomically(path: str | Path, content: object, indent: int | None = 2) -> None:
-    """Write ``content`` as strict JSON (UTF-8).
+    """Write ``content`` as strict JSON in UTF-8, atomically.
 
     Raises:
         InputError: the folder cannot be written to.
-        ValueError: a number is NaN or infinite, which JSON cannot hold; use None.
+        ValueError: a number is NaN or infinite, which JSON does not allow; use None instead.
     """
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8") as file:
         json.dump(content, file, indent=indent, ensure_ascii=False, allow_nan=False)

@@ -1,4 +1,4 @@
-"""Where files stand: configs and dataset files inside an installed package or in the checkout, and the cache."""
+"""Paths of the configs and dataset files that come with sgovss, and of the cache."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def cache_folder() -> Path:
-    """The folder for what can be made again: generated scenes, text embeddings. ``$SGOVSS_CACHE``, else
-    ``~/.cache/sgovss``."""
+    """The folder for files that can be made again: synthetic images, text embeddings, temporary files.
+
+    It is ``$SGOVSS_CACHE``, by default ``~/.cache/sgovss``.
+    """
     return Path(os.environ.get(CACHE_VARIABLE, "~/.cache/sgovss")).expanduser()
 
 
@@ -25,47 +27,26 @@ def config_file(name: str) -> Path:
         name: path relative to the configs folder, such as ``"sgovss_tiny.yaml"``.
 
     Raises:
-        InputError: there is no such config; the message lists those there are.
+        InputError: there is no such config; the message lists the existing ones.
     """
-    return _find("configs", name)
-
-
-def dataset_file(name: str) -> Path:
-    """The path of a dataset description that comes with sgovss.
-
-    Args:
-        name: path relative to the datasets folder, such as ``"dubai_mbrsc.yaml"``.
-
-    Raises:
-        InputError: there is no such file; the message lists those there are.
-    """
-    return _find("datasets", name)
-
-
-def config_files() -> list[Path]:
-    """All configs that come with sgovss, sorted by path."""
-    return _files(_folder("configs"))
+    folder = _folder("configs")
+    path, files = folder / name, _files(folder)
+    if path not in files:
+        names = ", ".join(file.relative_to(folder).as_posix() for file in files) or "none"
+        raise InputError(f"no file '{name}' among the configs of sgovss; there are: {names} (in {folder})")
+    return path
 
 
 def dataset_files() -> list[Path]:
-    """All dataset descriptions that come with sgovss, sorted by path."""
+    """The paths of all dataset files that come with sgovss, sorted."""
     return _files(_folder("datasets"))
 
 
 def _folder(kind: str) -> Path:
-    # A wheel carries the folder inside the package (see setup.py); a checkout has it beside the package.
+    # In a wheel, the folder is inside the package (see setup.py); in a checkout, it is beside the package.
     installed = _PACKAGE / kind
     return installed if installed.is_dir() else _PACKAGE.parent / kind
 
 
 def _files(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.yaml"))
-
-
-def _find(kind: str, name: str) -> Path:
-    folder = _folder(kind)
-    path = folder / name
-    if path not in _files(folder):
-        names = ", ".join(file.relative_to(folder).as_posix() for file in _files(folder)) or "none"
-        raise InputError(f"no file '{name}' among the {kind} of sgovss; there are: {names} (in {folder})")
-    return path

@@ -1,10 +1,10 @@
-"""Work shared over processes, with results in order and memory that does not grow with the number of items."""
+"""A parallel ``map`` over processes, in order and with bounded memory."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import TypeVar
 
@@ -13,22 +13,25 @@ import cv2
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_AHEAD = 8  # items a process may be ahead of the consumer
+_AHEAD = 8  # items in progress per process, so that results do not pile up
 
 
 def map_in_processes(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """``map(function, items)``, computed by ``workers`` processes; 1 computes in this one.
+    """Compute ``map(function, items)`` in ``workers`` processes; with 1, in this process.
 
     Function, items and results must be picklable. An exception of the function is raised here.
+
+    Yields:
+        The results in the order of the items.
     """
     if workers <= 1:
         yield from map(function, items)
         return
-    # Spawned, not forked: the caller may already run threads of torch or OpenCV.
+    # Spawn, because fork is unsafe if the caller already runs threads of torch or OpenCV.
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
     ) as pool:
-        running = deque()
+        running: deque[Future[Result]] = deque()
         try:
             for item in items:
                 running.append(pool.submit(function, item))

@@ -1,8 +1,7 @@
-"""Vocabularies: the class names, synonyms and colours that a user wants an image segmented into."""
+"""Vocabularies: lists of classes, each with a name, synonyms and a colour."""
 
 from __future__ import annotations
 
-import colorsys
 import json
 import re
 import reprlib
@@ -10,17 +9,15 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import yaml
 
 from sgovss.errors import InputError
+from sgovss.palette import Color, distinct_colors
 
-Color = tuple[int, int, int]
-
-_GOLDEN_RATIO = 0.618033988749895
-
-# Colours that a map reader expects; every other word gets a hue of its own.
+# Conventional map colours; all other classes get a colour of the palette.
 _FAMILIAR: dict[Color, tuple[str, ...]] = {
     (40, 110, 200): ("water", "sea", "river", "lake"),
     (25, 105, 45): ("tree", "trees", "forest", "woods", "vegetation"),
@@ -40,14 +37,16 @@ def _clean(name: str) -> str:
 
 
 def _key(name: str) -> str:
-    """What makes two names the same word to a reader: case, hyphens, underscores, marks that cannot be seen, and how a
-    letter with an accent is put together do not count."""
+    """Normal form of a name, for comparisons.
+
+    Case, hyphens, underscores, invisible characters and the Unicode form of accents are ignored.
+    """
     seen = "".join(mark for mark in unicodedata.normalize("NFKC", name) if unicodedata.category(mark) != "Cf")
     return _clean(seen.replace("-", " ").replace("_", " ")).casefold()
 
 
 def _unprintable(name: str) -> str | None:
-    """A mark that no picture, page or file of results can hold."""
+    """The first control character or surrogate of a name, which images and files cannot hold; None if there is none."""
     return next((mark for mark in name if unicodedata.category(mark) in ("Cc", "Cs")), None)
 
 
@@ -56,9 +55,9 @@ class ClassEntry:
     """One class of a vocabulary.
 
     Args:
-        name: what the class is called in tables and legends.
-        synonyms: further words for it; at inference the best-scoring word counts.
-        color: RGB in 0..255 for overlays, or None to have one chosen.
+        name: class name in tables and legends.
+        synonyms: other names of the class. At inference the highest score of all names is used.
+        color: RGB in 0..255 for overlays; None to choose one.
     """
 
     name: str
@@ -72,10 +71,14 @@ class ClassEntry:
 
 
 class Vocabulary(Sequence[ClassEntry]):
-    """An ordered list of classes; the class axis of every output follows it.
+    """An ordered list of classes. The class axis of every output has the same order.
+
+    Args:
+        classes: at least one class.
+        source: how error messages refer to this vocabulary.
 
     Raises:
-        InputError: no class, an empty name, or a word that stands for two classes.
+        InputError: there is no class, a name is empty, or a name belongs to two classes.
     """
 
     def __init__(self, classes: Iterable[ClassEntry], source: str = "vocabulary") -> None:
@@ -98,7 +101,13 @@ class Vocabulary(Sequence[ClassEntry]):
     def __len__(self) -> int:
         return len(self.classes)
 
-    def __getitem__(self, index):  # type: ignore[override]
+    @overload
+    def __getitem__(self, index: int) -> ClassEntry: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[ClassEntry, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> ClassEntry | tuple[ClassEntry, ...]:
         return self.classes[index]
 
     def __eq__(self, other: object) -> bool:
@@ -112,7 +121,7 @@ class Vocabulary(Sequence[ClassEntry]):
 
     @property
     def names(self) -> list[str]:
-        """One name per class, in order."""
+        """The names of the classes, without synonyms."""
         return [entry.name for entry in self.classes]
 
     @property
@@ -125,35 +134,36 @@ class Vocabulary(Sequence[ClassEntry]):
         return any(_key(name) in self.words for name in entry.names)
 
     def colors(self) -> np.ndarray:
-        """(T, 3) uint8 RGB: each class's own colour, else a familiar one if it is free, else a hue apart."""
-        rows: list[Color] = []
-        for index, entry in enumerate(self.classes):
+        """(T, 3) uint8 RGB colours of the classes.
+
+        A class has its own colour if it states one; else the conventional colour of its name, unless an earlier class
+        has it; else a colour of the palette, which keeps away from stated and conventional colours.
+        """
+        rows: list[Color | None] = []
+        for entry in self.classes:
             familiar = next((_COLOR_OF[_key(name)] for name in entry.names if _key(name) in _COLOR_OF), None)
-            if entry.color is not None:
-                rows.append(entry.color)
-            elif familiar is not None and familiar not in rows:
-                rows.append(familiar)
-            else:
-                rows.append(_hue(index))
-        return np.asarray(rows, dtype=np.uint8)
+            rows.append(entry.color if entry.color is not None else None if familiar in rows else familiar)
+        stated = [entry.color for entry in self.classes if entry.color is not None]
+        palette = iter(distinct_colors(rows.count(None), [*_FAMILIAR, *stated]))
+        return np.asarray([next(palette) if row is None else row for row in rows], dtype=np.uint8)
 
     @classmethod
     def from_string(cls, text: str, source: str = "vocabulary") -> Vocabulary:
-        """Parse ``"building, road, tree|forest"``: commas part classes, bars part synonyms."""
+        """Parse ``"building, road, tree|forest"``: commas separate classes, bars separate synonyms."""
         if not text.strip():
             return cls([], source)
         return cls((_entry_from_words(part.split("|"), source) for part in text.split(",")), source)
 
     @classmethod
     def from_file(cls, path: str | Path) -> Vocabulary:
-        """Read a .txt (one class a line), .json or .yaml file (a list of strings or of
-        ``{name, synonyms, color}``, at the top or under ``classes``).
+        """Read a vocabulary file.
 
-        In a line or string, bars or commas part synonyms: the class lists of CAT-Seg and its followers (JSON) and of
-        SegEarth-OV (text) are such files.
+        A .txt file has one class per line. A .json or .yaml file has a list, at the top level or under ``classes``,
+        whose items are strings or ``{name, synonyms, color}``. In a line or string, bars or commas separate synonyms;
+        the class lists of CAT-Seg and related projects (JSON) and of SegEarth-OV (text) have this form.
 
         Raises:
-            InputError: the file is missing, not readable as such, or its words are wrong.
+            InputError: the file is missing, cannot be parsed, or its classes are wrong.
         """
         path = Path(path)
         source = str(path)
@@ -179,24 +189,17 @@ class Vocabulary(Sequence[ClassEntry]):
 
     @classmethod
     def parse(cls, text: str) -> Vocabulary:
-        """A vocabulary from what a user typed: the path of a file, or the words themselves."""
+        """Read a vocabulary from a command line value: the path of a vocabulary file, or the class names themselves."""
         if text.endswith((".txt", ".json", ".yaml", ".yml")):
             return cls.from_file(text)
         return cls.from_string(text)
 
 
 def _short(item: object) -> str:
-    """A few of its characters: a file of a hundred bytes may hold lists that would fill all memory if written out."""
+    """A shortened ``repr``: with YAML aliases, a small file can hold a list whose full text would fill the memory."""
     shortened = reprlib.Repr()
     shortened.maxlevel = 2
     return shortened.repr(item)
-
-
-def _hue(index: int) -> Color:
-    hue = (0.08 + index * _GOLDEN_RATIO) % 1.0
-    value = (0.95, 0.7, 0.85)[index % 3]
-    red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.65, value))
-    return red, green, blue
 
 
 def _entry_from_words(words: Sequence[str], source: str) -> ClassEntry:

@@ -13,7 +13,9 @@ from sgovss.errors import InputError
 from sgovss.modeling.checkpoint import config_of
 
 
-@pytest.mark.parametrize("path", paths.config_files(), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted(paths.config_file("sgovss_tiny.yaml").parent.rglob("*.yaml")), ids=lambda path: path.stem
+)
 def test_every_config_loads(path):
     assert load_config(path).MODEL.META_ARCHITECTURE == "SGOVSS"
 

@@ -47,8 +47,9 @@ def test_installed_wheel_finds_its_data(wheel: Path, tmp_path: Path) -> None:
     subprocess.run([*pip, "--target", site, wheel], check=True)
     code = (
         f"import sys; sys.path.insert(0, {str(site)!r})\n"
-        "from sgovss.paths import config_file, dataset_file\n"
-        "print(config_file('protocols/extra_protocol.yaml'), dataset_file('extra_lakes.yaml'))"
+        "from sgovss.paths import config_file, dataset_files\n"
+        "print(config_file('protocols/extra_protocol.yaml'))\n"
+        "print(*(path for path in dataset_files() if path.name == 'extra_lakes.yaml'))"
     )
     found = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     configs, datasets = site / "sgovss" / "configs", site / "sgovss" / "datasets"

@@ -27,7 +27,6 @@ def layout(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
 def test_finds_files_by_their_relative_name(layout: Path) -> None:
     assert paths.config_file("base.yaml") == layout / "configs" / "base.yaml"
     assert paths.config_file("protocols/cross.yaml") == layout / "configs" / "protocols" / "cross.yaml"
-    assert paths.dataset_file("lakes.yaml") == layout / "datasets" / "lakes.yaml"
     assert paths.dataset_files() == [layout / "datasets" / "lakes.yaml"]
 
 
@@ -36,8 +35,3 @@ def test_unknown_name_lists_what_there_is(layout: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"base\.yaml, protocols/cross\.yaml") as caught:
         paths.config_file(name)
     assert "\n" not in str(caught.value)
-
-
-def test_prepare_script_is_not_a_dataset(layout: Path) -> None:
-    with pytest.raises(InputError, match=r"there are: lakes\.yaml"):
-        paths.dataset_file("prepare.py")

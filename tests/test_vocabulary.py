@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sgovss.errors import InputError
+from sgovss.palette import LEAST_DIFFERENCE, color_difference, lab_from_rgb
 from sgovss.vocabulary import ClassEntry, Vocabulary
 
 
@@ -126,6 +127,43 @@ def test_colours_are_given_familiar_or_well_apart():
     assert tree.argmax() == 1
     many = Vocabulary([ClassEntry(f"thing {i}") for i in range(60)]).colors()
     assert len(np.unique(many, axis=0)) == 60
+
+
+FAMILIAR = "water, tree, grass, building, road, pavement, farmland, bare soil, car"
+
+
+def test_familiar_names_keep_their_colours():
+    colors = Vocabulary.from_string(FAMILIAR).colors().tolist()
+    assert colors == [
+        [40, 110, 200], [25, 105, 45], [125, 200, 85], [200, 65, 55], [110, 110, 120], [190, 185, 175],
+        [225, 200, 75], [165, 115, 70], [255, 120, 220],
+    ]  # fmt: skip
+    first, second, third = Vocabulary.from_string("river, sea, lake").colors().tolist()
+    assert first == [40, 110, 200] and second != first != third != second
+
+
+def least_difference(colors):
+    lab = lab_from_rgb(colors)
+    return (color_difference(lab[:, None], lab[None]) + np.diag([np.inf] * len(lab))).min()
+
+
+def test_any_two_of_64_classes_differ_clearly():
+    others = ", ".join(f"thing {i}" for i in range(64))
+    assert least_difference(Vocabulary.from_string(f"{FAMILIAR}, {others}").colors()) >= LEAST_DIFFERENCE
+    assert least_difference(Vocabulary.from_string(f"farmland, track, {others}").colors()) >= LEAST_DIFFERENCE
+
+
+def test_more_classes_do_not_change_the_colours_of_the_first():
+    names = [f"thing {i}" for i in range(70)]
+    longer = Vocabulary.from_string(", ".join(names)).colors()
+    assert (Vocabulary.from_string(", ".join(names[:9])).colors() == longer[:9]).all()
+    assert (Vocabulary.from_string(", ".join(["water", *names, "tree"])).colors()[1:-1] == longer).all()
+
+
+def test_chosen_colours_keep_away_from_stated_ones():
+    stated = Vocabulary([ClassEntry(f"thing {i}") for i in range(3)]).colors()
+    mixed = [ClassEntry("a", color=tuple(stated[0].tolist())), *(ClassEntry(f"thing {i}") for i in range(30))]
+    assert least_difference(Vocabulary(mixed).colors()) >= LEAST_DIFFERENCE
 
 
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=30))

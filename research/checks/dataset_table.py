@@ -17,44 +17,76 @@ README = Path(__file__).resolve().parents[2] / "datasets" / "README.md"
 INTRODUCTION = """\
 # Datasets
 
-Each dataset is one YAML file: classes with synonyms and colours, label values, splits, where to get it, and how the
-published archive becomes what training reads. This page is written by `python -m research.checks.dataset_table`.
+Each dataset is one YAML file: its classes with synonyms and colours, its label values and splits, where to get it, and
+how the published archive is converted for training. This page is written by `python -m research.checks.dataset_table`.
 
 ```sh
-python datasets/prepare.py loveda --source ~/downloads/LoveDA --root $DETECTRON2_DATASETS  # ids, tiles, splits
-python datasets/check.py loveda --preview 8  # every file, and a sheet to look at
-python train_net.py --config-file configs/protocols/ovrs_dlrsd.yaml --eval-only MODEL.WEIGHTS model.pth
+sgovss prepare loveda --source ~/downloads/LoveDA --root $DETECTRON2_DATASETS  # convert, tile, split
+sgovss check loveda --preview 8  # read every file, and draw a sheet of labelled images
+sgovss train --config-file configs/protocols/ovrs_dlrsd.yaml --eval-only MODEL.WEIGHTS model.pth  # evaluate
 ```
 
-`prepare.py` only reads the source, folders or zip archives, goes on after an interruption, and ends with the pixels of
-each class and the number of pairs beside the expected one. A colour or value that belongs to no class is an error, and
-so is a mask that was resized with interpolation. What no source states, such as a count, a licence or a layout, is
-left empty.
+`sgovss prepare` only reads the source: folders, or archives (.zip, .tar, .tar.gz, .tgz). After an interruption, run it
+again and it continues. At the end it prints the pixels of each class, and the number of pairs next to the expected
+number. A colour or value that belongs to no class is an error, and so is a mask that was resized with interpolation.
 
-**verified** says what a file rests on: *real-sample*: checked pixel by pixel against original files; *documented*: on
-the dataset's own documentation or that of a well kept library, but no original file was at hand; *unverified*: on
-second-hand sources. The file's `references` and `notes` say which, where peers differ, and what is not known.
+**A dataset of your own** needs `name`, `classes` and `splits`; everything else is optional:
 
-The **vocabulary** of a dataset is its classes with their synonyms: at inference the best-scoring word of a class
-counts, and a test class counts as seen if one of its words was a training class's. `MODEL.CLIP.TEMPLATES` names the
-prompts. Class lists in the peers' formats, JSON or text with commas between synonyms, are read by the demo.
+```yaml
+name: my_dataset
+root: .  # the images are in my_dataset/images beside this file
+classes:
+  - {name: background}
+  - {name: building, synonyms: [house, roof]}
+splits:
+  train: {images: images, labels: labels, select: "train_*"}
+  val: {images: images, labels: labels, select: "val_*"}
+```
+
+A label is a one-channel image of class ids. The id of a class is its position in the list, unless it states a `value`.
+`ignore: {values: [255]}` lists the values to ignore. `sgovss/data/specification_fields.py` describes all fields. Name
+the file in `DATASETS.SPECIFICATIONS` or `$SGOVSS_DATASETS`.
+
+**A variant** reads the prepared files of another dataset with other classes, so nothing is prepared twice. The base is
+a file beside the variant's file, or a dataset of this table:
+
+```yaml
+name: my_variant
+variant_of: uavid
+ignore: [human]  # classes of the base to ignore
+merge: {car: [static car, moving car]}  # new class from classes of the base
+rename: {tree: {name: woods, synonyms: [forest]}}
+splits: [train, val]  # default: all splits of the base
+```
+
+`ignored_as: {name: background}` makes the ignored pixels of the base the first class.
+
+**verified** says how a file was checked. *real-sample*: pixel by pixel against original files. *documented*: against
+the dataset's own documentation or that of a well-maintained library, without original files. *unverified*: second-hand
+sources only. `references` and `notes` in the file give the sources, differences between related projects, and open
+questions. Counts, licences and layouts that no source states are left empty.
+
+The **vocabulary** of a dataset is its classes with their synonyms. At inference, the highest score of a class's names
+is used. A test class counts as seen if one of its names is a name of a training class. `MODEL.CLIP.TEMPLATES` sets the
+prompts. `sgovss segment` also reads class lists in the formats of related projects: JSON, or text with commas between
+synonyms.
 
 """
 
 
 def table(specs: list[DatasetSpecification]) -> str:
-    """One row a dataset."""
+    """The table of datasets, one row each."""
     rows = [
         [
             f"[{spec.name}]({spec.name}.yaml)",
             spec.title,
             len(spec.classes),
             "; ".join(f"{name} {_number(part.count)}" for name, part in spec.splits.items()),
-            _distance(spec),
+            _gsd(spec),
             spec.licence or "not known",
             spec.source or "",
             spec.verified,
-            "`" + _command(spec) + "`",
+            _command(spec),
         ]
         for spec in specs
     ]
@@ -63,7 +95,7 @@ def table(specs: list[DatasetSpecification]) -> str:
 
 
 def page() -> str:
-    """The whole README."""
+    """The text of datasets/README.md."""
     specs = [load_specification(path) for path in dataset_files()]
     return f"{INTRODUCTION}{table(specs)}\n"
 
@@ -72,17 +104,20 @@ def _number(count: int | None) -> str:
     return "?" if count is None else f"{count:,}"
 
 
-def _distance(spec: DatasetSpecification) -> str:
-    distance = spec.ground_sample_distance
-    if distance is None:
+def _gsd(spec: DatasetSpecification) -> str:
+    """Ground sample distance in metres per pixel, or its range."""
+    gsd = spec.ground_sample_distance
+    if gsd is None:
         return "?"
-    return f"{distance:g}" if isinstance(distance, float) else f"{distance[0]:g} to {distance[1]:g}"
+    return f"{gsd:g}" if isinstance(gsd, float) else f"{gsd[0]:g} to {gsd[1]:g}"
 
 
 def _command(spec: DatasetSpecification) -> str:
     if spec.generator is not None:
         return "drawn on first use"
-    return f"datasets/prepare.py {spec.name} --source DOWNLOAD" if spec.preparation else "used as it is"
+    if spec.prepared_by is not spec:
+        return f"reads the files of {spec.prepared_by.name}"
+    return f"`sgovss prepare {spec.name} --source DOWNLOAD`" if spec.preparation else "used as it is"
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tabulate import tabulate
 
+from sgovss.data.class_table import class_table
 from sgovss.data.generated import ensure_generated
 from sgovss.data.inspection import SplitReport, duplicates, inspect_split
 from sgovss.data.labels import LabelMap, load_labels, read_rgb
@@ -67,13 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _summary(spec: DatasetSpecification, split: str, report: SplitReport) -> str:
-    names = [*(entry.name for entry in spec.classes), "ignored"]
-    total = max(1, report.pixels.sum())
-    rows = [
-        [name, f"{count:,}", f"{100 * count / total:.2f} %", images]
-        for name, count, images in zip(names, report.pixels, report.images, strict=True)
-    ]
-    table = tabulate(rows, headers=["class", "pixels", "share", "images"], colalign=("left", "right", "right", "right"))
+    table = class_table(spec, report.pixels, report.images)
     notes = [f"note: {note}" for note in report.notes]
     return "\n".join([f"{spec.name}_{split}: {len(report.records)} pairs", table, *notes, ""])
 

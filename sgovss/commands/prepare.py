@@ -16,9 +16,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tabulate import tabulate
-
 from sgovss.data.archives import RawFiles
+from sgovss.data.class_table import class_table
 from sgovss.data.preparation import SplitPreparation, Totals
 from sgovss.data.specification import DatasetSpecification
 from sgovss.data.specification_file import find_specification
@@ -38,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes; default: all cores")
     args = parser.parse_args(argv)
     spec = find_specification(args.dataset)
+    if spec.prepared_by is not spec:
+        print(f"{spec.name} is a variant of {spec.prepared_by.name} and reads its files; preparing those")
+        spec = spec.prepared_by
     source = RawFiles(args.source)
     problems: list[str] = []
     for preparation in _preparations(spec, source, args.root, args.splits):
@@ -87,15 +89,9 @@ def _preparations(
 
 
 def summary(preparation: SplitPreparation, totals: Totals) -> str:
-    """What a split holds now, beside what its file expects: pairs, and pixels of each class."""
+    """The pairs and class pixels of a prepared split, next to the expected numbers."""
     spec, split = preparation.spec, preparation.split
-    raw, part = spec.preparation.splits[split], spec.splits[split]
-    all_pixels = max(1, totals.pixels.sum())
-    names = [*(entry.name for entry in spec.classes), "ignored"]
-    rows = [
-        [name, f"{count:,}", f"{100 * count / all_pixels:.2f} %", images]
-        for name, count, images in zip(names, totals.pixels, totals.images, strict=True)
-    ]
+    raw, part = spec.required_preparation.splits[split], spec.splits[split]
     lines = [
         f"{spec.name}_{split} in {preparation.folder}",
         f"  published pairs: {totals.pairs} done, {len(preparation.pairs)} in the source, "
@@ -104,7 +100,7 @@ def summary(preparation: SplitPreparation, totals: Totals) -> str:
     ]
     if preparation.unlabelled:
         lines.append(f"  images without a label, left out: {preparation.unlabelled}")
-    table = tabulate(rows, headers=["class", "pixels", "share", "images"], colalign=("left", "right", "right", "right"))
+    table = class_table(spec, totals.pixels, totals.images)
     return "\n".join([*lines, table, ""])
 
 

@@ -1,4 +1,4 @@
-"""Datasets: specifications, registration with Detectron2, the mapper, checks, generated scenes."""
+"""Datasets: specifications, registration with Detectron2, the dataset mapper, preparation, checks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from sgovss.data.specification import DatasetSpecification
     from sgovss.data.specification_file import load_specification
 
-# Registration imports Detectron2, which the processes that draw scenes have no use for.
+# Imported on first use: registration imports Detectron2, which preparation does not need.
 _LAZY = {
     "DatasetSpecification": "sgovss.data.specification",
     "load_specification": "sgovss.data.specification_file",

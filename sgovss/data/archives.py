@@ -1,4 +1,8 @@
-"""The files of a published dataset where the user put them: in folders, in zip archives, or in both."""
+"""The files of a published dataset, in folders, in zip or tar archives, or in both.
+
+Members of an archive are read one by one; an archive is never unpacked to a folder. A compressed tar has no index and
+cannot be read from the middle, so it is decompressed once, to one temporary file (:mod:`sgovss.data.tar_archives`).
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from sgovss.data.tar_archives import TAR_SUFFIXES, Extent, TarIndex
 from sgovss.errors import InputError
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
-_LARGEST = 2**31  # bytes of a file: no image of a dataset has more, an archive of a few kilobytes may say so
+_LARGEST = 2**31  # bytes of one file; a damaged or malicious archive may claim more, no image of a dataset has more
 _WILDCARDS = {"*": "[^/]*", "?": "[^/]"}
+_READ_ERRORS = (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, KeyError)
 
 
 class RawFile(NamedTuple):
@@ -24,45 +30,44 @@ class RawFile(NamedTuple):
     Attributes:
         path: the file, or the archive that holds it.
         member: its name inside the archive; None for a file in a folder.
+        extent: for a member of a tar archive, where its bytes are.
     """
 
     path: str
     member: str | None = None
+    extent: Extent | None = None
 
     def read(self) -> bytes:
-        """Its content.
+        """Read the content.
 
         Raises:
-            InputError: it cannot be read; for a member of an archive this includes a wrong checksum.
+            InputError: the file cannot be read or is too large; for a member of a zip archive, or its checksum is
+                wrong.
         """
         try:
             if self._size() > _LARGEST:
                 raise InputError(f"{self}: larger than {_LARGEST:,} bytes, which no image of a dataset is; remove it")
+            if self.extent is not None:
+                return self.extent.read()
             if self.member is None:
                 return Path(self.path).read_bytes()
             return _archive(self.path, os.getpid()).read(self.member)
-        except (
-            OSError,
-            zipfile.BadZipFile,
-            zlib.error,
-            EOFError,
-            RuntimeError,
-            NotImplementedError,
-            KeyError,
-        ) as error:
+        except _READ_ERRORS as error:
             raise InputError(
                 f"{self}: cannot read this file ({error}); get it again from the dataset's source"
             ) from error
 
     def _size(self) -> int:
-        """Bytes of its content; of a member no more are read than its archive says here."""
+        """Bytes of the content. For a member of an archive this is also the most that :meth:`read` reads."""
+        if self.extent is not None:
+            return self.extent.size
         if self.member is None:
             return Path(self.path).stat().st_size
         return _archive(self.path, os.getpid()).getinfo(self.member).file_size
 
     @property
     def stamp(self) -> tuple[int, int]:
-        """Size and time of change of the file, or of the archive: another stamp is another file."""
+        """Size and modification time of the file, or of the archive; they differ if the file was replaced."""
         stat = Path(self.path).stat()
         return stat.st_size, stat.st_mtime_ns
 
@@ -71,29 +76,33 @@ class RawFile(NamedTuple):
 
 
 class RawFiles:
-    """The files below a folder; zip archives count as folders of their content.
+    """The files below a folder. Archives (.zip, .tar, .tar.gz, .tgz) count as folders of their content.
 
-    A pattern names files by their path, as in a shell: ``*`` for any part of a name, ``?`` for one character, and
-    it may begin anywhere in the path, so that a folder around everything does no harm. What stands in braces is
+    A pattern names files by their path, as in a shell: ``*`` for any part of a name, ``?`` for one character. It may
+    start at any folder of the path, so an additional folder around the data does not matter. The part in braces is
     the file's name as one of a pair: ``Train/{*}/images_png/{*}.png`` matches ``LoveDA/Train/Rural/images_png/7.png``
-    and calls it ``Rural_7``.
+    and names it ``Rural_7``.
+
+    Hidden files are left out, and so are links inside tar archives. The temporary files of compressed tar archives
+    are deleted together with this object, so keep it as long as its files are read.
 
     Args:
         source: a folder, or one archive.
 
     Raises:
-        InputError: there is no such folder or archive, or an archive in it cannot be read.
+        InputError: the folder or archive does not exist, or an archive in it cannot be read.
     """
 
     def __init__(self, source: str | Path) -> None:
         self.source = Path(source).expanduser()
-        self._files = dict(_list(self.source))
+        self._tars: list[TarIndex] = []
+        self._files = dict(self._list())
 
     def find(self, patterns: Sequence[str], without: Sequence[str] = ()) -> dict[str, RawFile]:
-        """Name to file of all that match one of ``patterns`` and none of ``without``.
+        """Name to file of all files that match one of ``patterns`` and none of ``without``.
 
         Raises:
-            InputError: two files have one name; says which.
+            InputError: two files have the same name; says which.
         """
         wanted, unwanted = [list(map(_expression, some)) for some in (patterns, without)]
         found: dict[str, RawFile] = {}
@@ -107,12 +116,35 @@ class RawFiles:
             found[name] = file
         return found
 
+    def _list(self) -> Iterator[tuple[str, RawFile]]:
+        """Pairs of the path that patterns are compared with, and the file."""
+        source = self.source
+        if not source.exists():
+            raise InputError(
+                f"--source {source}: no such folder or archive; name the one that holds the downloaded data"
+            )
+        files = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
+        top = source.parent if source.is_file() else source
+        for path in files:
+            relative = path.relative_to(top)
+            if _is_hidden(relative):
+                continue
+            if path.suffix.lower() == ".zip":
+                members = [(name, RawFile(str(path), name)) for name in _zip_members(path)]
+            elif path.name.lower().endswith(TAR_SUFFIXES):
+                self._tars.append(index := TarIndex(path))
+                members = [(name, RawFile(str(path), name, extent)) for name, extent in index.members.items()]
+            else:
+                yield relative.as_posix(), RawFile(str(path))
+                continue
+            yield from ((_inside(relative, name), file) for name, file in members if not _is_hidden(Path(name)))
+
 
 @lru_cache(maxsize=4)
 def _archive(path: str, process: int) -> zipfile.ZipFile:
-    """An open archive: reading its directory anew for each of its thousands of files would take hours.
+    """An open archive; kept open, because reading its directory anew for each member is slow.
 
-    Of one process only, because a handle inherited from a parent shares its position.
+    One for each process: a handle inherited from a parent process shares its position.
     """
     return zipfile.ZipFile(path)
 
@@ -134,23 +166,17 @@ def _expression(pattern: str) -> re.Pattern[str]:
     return re.compile(r"(?:^|/)" + "".join(words.get(part, re.escape(part)) for part in parts) + "$")
 
 
-def _list(source: Path) -> Iterator[tuple[str, RawFile]]:
-    """Path, as patterns see it, and file."""
-    if not source.exists():
-        raise InputError(f"--source {source}: no such folder or archive; name the one that holds the downloaded data")
-    files = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
-    top = source.parent if source.is_file() else source
-    for path in files:
-        relative = path.relative_to(top)
-        if any(part.startswith(".") for part in relative.parts):
-            continue
-        if path.suffix.lower() == ".zip":
-            yield from _members(path, relative)
-        else:
-            yield relative.as_posix(), RawFile(str(path))
+def _inside(archive: Path, name: str) -> str:
+    """Path of a member, as if the archive were the folder that holds it."""
+    return (archive.parent / name).as_posix()
 
 
-def _members(path: Path, relative: Path) -> Iterator[tuple[str, RawFile]]:
+def _is_hidden(path: Path) -> bool:
+    # Archives made on a Mac hold a hidden companion of each file.
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+
+
+def _zip_members(path: Path) -> list[str]:
     first_part = next(path.parent.glob(f"{path.stem}.z01"), None)
     if first_part is not None:
         raise InputError(
@@ -159,12 +185,8 @@ def _members(path: Path, relative: Path) -> Iterator[tuple[str, RawFile]]:
         )
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [info.filename for info in archive.infolist() if not info.is_dir()]
+            return [info.filename for info in archive.infolist() if not info.is_dir()]
     except (OSError, zipfile.BadZipFile) as error:
         raise InputError(
             f"{path}: cannot read this archive ({error}); get it again from the dataset's source"
         ) from error
-    for name in names:
-        # Archives made on a Mac carry a hidden companion for each file.
-        if not any(part.startswith(".") or part == "__MACOSX" for part in Path(name).parts):
-            yield (relative.parent / name).as_posix(), RawFile(str(path), name)

@@ -1,4 +1,4 @@
-"""Generated datasets are drawn on first use."""
+"""Drawing of generated datasets on first use."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from sgovss.synthetic import write_images
 
 
 def ensure_generated(spec: DatasetSpecification, root: str | Path | None = None) -> Path:
-    """The folder of a generated dataset, drawn if it is not there.
+    """Return the folder of a generated dataset; draw its images if they do not exist.
 
     Args:
+        spec: a specification with ``generator``.
         root: the folder that holds the dataset's folder; default as in :func:`dataset_folder`.
 
     Raises:
-        InputError: the specification has no generator, the folder cannot be written to, or it holds scenes
-            of other settings.
+        InputError: the specification has no generator, the folder cannot be written to, or it has images of other
+            settings.
     """
     if spec.generator is None:
         raise InputError(f"dataset '{spec.name}' has no 'generator' in its file, so it cannot be drawn")

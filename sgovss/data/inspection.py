@@ -1,4 +1,4 @@
-"""A close look at a dataset on disk: every file read once, every problem one line."""
+"""Complete check of a dataset on disk: every file is read once, every problem is one line."""
 
 from __future__ import annotations
 
@@ -19,12 +19,18 @@ from sgovss.data.specification import DatasetSpecification
 from sgovss.errors import InputError
 from sgovss.processes import map_in_processes
 
-_FEW = 32  # pairs for which other processes are not worth their start
+_FEW = 32  # up to this many pairs, starting other processes takes longer than checking
 
 
 @dataclass(frozen=True)
 class FileReport:
-    """One pair: the digest of the image file, pixels of each class and of ignored ones last, and what is wrong."""
+    """Result for one pair.
+
+    Attributes:
+        digest: digest of the image file; empty if it cannot be read.
+        pixels: pixels of each class, and of ignored pixels last.
+        problems: one line for each problem.
+    """
 
     digest: str
     pixels: tuple[int, ...]
@@ -33,15 +39,15 @@ class FileReport:
 
 @dataclass(frozen=True)
 class SplitReport:
-    """One split.
+    """Result for one split with T classes.
 
     Attributes:
         records: pairs as Detectron2 records.
         digests: image path to the digest of its bytes.
-        pixels: of each class, and of ignored ones last.
-        images: number of images with each of these.
-        problems: what must be mended, one line each, with the file.
-        notes: what may be as it should.
+        pixels: (T + 1,) pixels of each class; ignored pixels last.
+        images: (T + 1,) number of images with at least one such pixel.
+        problems: errors to correct, one line each, with the file.
+        notes: unusual properties that are no errors.
     """
 
     records: list[dict[str, str]]
@@ -53,10 +59,16 @@ class SplitReport:
 
 
 def inspect_split(spec: DatasetSpecification, split: str, root: str | Path | None, workers: int) -> SplitReport:
-    """Read every image, label and image checksum of a split.
+    """Read all images and labels of a split.
+
+    Args:
+        spec: the dataset.
+        split: name of the split.
+        root: the folder that holds the dataset's folder; default as in :func:`dataset_folder`.
+        workers: number of processes.
 
     Raises:
-        InputError: a folder is missing, or nothing in it belongs to the split.
+        InputError: a folder is missing, or no file belongs to the split.
     """
     records, problems = find_pairs(spec, split, root)
     inspect = partial(inspect_pair, labels=LabelMap.from_specification(spec))
@@ -72,13 +84,13 @@ def inspect_split(spec: DatasetSpecification, split: str, root: str | Path | Non
 
 
 def inspect_pair(record: dict[str, str], labels: LabelMap) -> FileReport:
-    """Read one pair; nothing that is wrong with it is raised."""
+    """Read one pair; its problems are returned, not raised."""
     problems, digest = [], ""
     pixels = np.zeros(labels.num_classes + 1, np.int64)
     image_file, label_file = record["file_name"], record["sem_seg_file_name"]
     try:
         digest = _digest(image_file)
-        # Decoded, not only opened: a file cut short has a sound header.
+        # Decode the image, because a truncated file has a valid header.
         size = read_rgb(image_file).shape[:2]
         values = read_values(label_file)
         if values.shape != size:
@@ -87,7 +99,7 @@ def inspect_pair(record: dict[str, str], labels: LabelMap) -> FileReport:
                 f"{size[1]}x{size[0]}"
             )
         if looks_interpolated(values):
-            problems.append(f"{label_file}: looks as if it had been resized with interpolation; take the original")
+            problems.append(f"{label_file}: looks as if it had been resized with interpolation; use the original")
         ids = labels(values, label_file)
         ids[ids == labels.ignore_label] = labels.num_classes
         pixels = np.bincount(ids.reshape(-1), minlength=labels.num_classes + 1)
@@ -97,9 +109,10 @@ def inspect_pair(record: dict[str, str], labels: LabelMap) -> FileReport:
 
 
 def duplicates(spec: DatasetSpecification, reports: dict[str, SplitReport]) -> Iterator[str]:
-    """One line for each image that two splits hold as different files of equal bytes, unless one includes the other.
+    """One line for each image that two splits have as different files with the same bytes.
 
-    A file that two splits name is no duplicate: the dataset's description says so.
+    Splits of which one includes the other are not compared. The same file in two splits is no duplicate, because the
+    dataset file says so.
     """
     for first, second in combinations(reports, 2):
         if first in spec.splits[second].includes or second in spec.splits[first].includes:
@@ -111,11 +124,12 @@ def duplicates(spec: DatasetSpecification, reports: dict[str, SplitReport]) -> I
 
 
 def _is_plain(path: str) -> bool:
-    """Whether an image is of one colour, as tiles of what a scene does not cover are: those are equal by chance."""
+    """Whether an image has only one colour, like tiles outside the covered area; such tiles are equal by chance."""
     return bool(np.ptp(read_rgb(path), axis=(0, 1)).max() == 0)
 
 
 def _notes(spec: DatasetSpecification, split: str, pairs: int, pixels: np.ndarray, without_class: int) -> Iterator[str]:
+    """Unusual properties of a split, one line each."""
     published = spec.splits[split].count
     if published is not None and published != pairs:
         yield f"{spec.name}_{split}: {pairs} pairs here, {published} in the published dataset"

@@ -1,4 +1,4 @@
-"""Images and labels from files: raw label values become class ids here, and only here."""
+"""Reading of images and labels; the only place where label values become class ids."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sgovss.label_ids import no_class_id
 OUTSIDE = -1
 LABEL_MODES = ("1", "L", "P", "I", "I;16", "I;16L", "I;16B")
 DEEP_MODES = (*LABEL_MODES[3:], "F")
-# Pillow's other decoders, seldom used, stay out of a stranger's reach.
+# Other decoders of Pillow are rarely used, so untrusted files cannot reach them.
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "JPEG2000")
 EXIF_ORIENTATION = 0x0112
 _TURNS = {
@@ -38,13 +38,13 @@ _READ_ERRORS = (OSError, SyntaxError, ValueError, struct.error, Image.Decompress
 
 @dataclass(frozen=True, eq=False)
 class LabelMap:
-    """Raw label value to class id, by one table lookup.
+    """A lookup table from label values to class ids.
 
     Attributes:
-        table: (largest known value + 2,) int32; entry v is the id of raw value v, ``ignore_label``, or -1
-            for a value outside the specification. The last entry stands for every larger value.
-        ignore_label: 255, or 65535 where there are more than 255 classes.
-        num_classes: ids run from 0 to ``num_classes - 1``.
+        table: (largest known value + 2,) int32. Entry v is the class id of label value v, ``ignore_label``, or -1 for a
+            value outside the specification. The last entry is for all larger values.
+        ignore_label: 255, or 65535 if there are more than 255 classes.
+        num_classes: number of classes; ids are 0 to ``num_classes - 1``.
     """
 
     table: np.ndarray
@@ -53,11 +53,12 @@ class LabelMap:
 
     @classmethod
     def from_specification(cls, spec: DatasetSpecification) -> LabelMap:
+        """The map for the labels that training reads."""
         return cls.from_values(spec.values, spec.ignore.values)
 
     @classmethod
     def from_values(cls, values: Sequence[Sequence[int]], ignored: Sequence[int]) -> LabelMap:
-        """From the raw values of each class, in id order, and those to ignore."""
+        """The map for these values of each class, in id order, and these ignored values."""
         ignore_label = no_class_id(len(values))
         largest = max((*(value for of_class in values for value in of_class), *ignored))
         table = np.full(largest + 2, OUTSIDE, np.int32)
@@ -68,30 +69,34 @@ class LabelMap:
 
     @property
     def dtype(self) -> type[np.generic]:
-        """The smallest type for ids that Detectron2's resizing takes: its integer path is 8-bit only."""
+        """The smallest type that holds all ids and that Detectron2 can resize: uint8, else float32."""
         return np.uint8 if self.ignore_label == 255 else np.float32
 
     def without(self, held_out: Collection[int]) -> LabelMap:
-        """The map to a vocabulary without these ids: they become ignored, the others close ranks."""
+        """The map without these classes: their pixels are ignored, the other ids are renumbered without gaps."""
         kept = [index for index in range(self.num_classes) if index not in held_out]
-        ranks = np.full(self.num_classes, self.ignore_label, np.int32)
-        ranks[kept] = np.arange(len(kept))
+        new_ids = np.full(self.num_classes, self.ignore_label, np.int32)
+        new_ids[kept] = np.arange(len(kept))
         table = self.table.copy()
         is_class = (table != OUTSIDE) & (table != self.ignore_label)
-        table[is_class] = ranks[table[is_class]]
+        table[is_class] = new_ids[table[is_class]]
         return LabelMap(table, self.ignore_label, len(kept))
 
     def lookup(self, raw: np.ndarray) -> np.ndarray:
-        """(H, W) integers, the raw values, to a new (H, W) int32 array of ids, with -1 for what is no known value."""
+        """Convert an (H, W) integer array of label values to a new (H, W) int32 array of ids; -1 for unknown values."""
         last = len(self.table) - 1
         raw = np.asarray(raw, np.int64)
         return self.table[np.where(raw < 0, last, np.minimum(raw, last))]
 
     def __call__(self, raw: np.ndarray, source: str | Path) -> np.ndarray:
-        """As :meth:`lookup`, for labels that must hold known values only.
+        """Convert like :meth:`lookup`, but refuse unknown values.
+
+        Args:
+            raw: (H, W) integers.
+            source: the file that error messages name.
 
         Raises:
-            InputError: a value outside the specification; names the source, the value and its count.
+            InputError: a value is outside the specification; names the source, the value and its number of pixels.
         """
         ids = self.lookup(raw)
         outside = ids == OUTSIDE
@@ -107,30 +112,31 @@ class LabelMap:
 
 
 def load_labels(path: str | Path, labels: LabelMap, dtype: type[np.generic] = np.int64) -> np.ndarray:
-    """A label image as a writable (H, W) array of class ids and ``labels.ignore_label``.
+    """Read a label image as a writable (H, W) array of class ids and ``labels.ignore_label``.
 
     ``functools.partial(load_labels, labels=...)`` is a ``sem_seg_loading_fn`` for ``SemSegEvaluator``.
 
     Raises:
-        InputError: the file is unreadable, not single-channel, or holds a value outside the specification.
+        InputError: the file cannot be read, has several channels, or has a value outside the specification.
     """
     return labels(read_values(path), path).astype(dtype)
 
 
 @contextmanager
 def open_image(file: str | Path | BinaryIO, source: str | Path, what: str = "image") -> Iterator[Image.Image]:
-    """An open image file of one of :data:`FORMATS`.
+    """Open an image file of one of :data:`FORMATS`, for a ``with`` block.
 
     Args:
-        source: what errors call the file.
-        what: and what it is.
+        file: a path or an open binary file.
+        source: the file name in error messages.
+        what: the kind of file in error messages.
 
     Raises:
-        InputError: the file is missing or unreadable, or has more pixels than Pillow thinks safe; in the block too,
-            since pixels are read there.
+        InputError: the file is missing or cannot be read, or has more pixels than Pillow's limit. Errors inside the
+            block are converted too, because Pillow reads the pixels there.
     """
     try:
-        # What Pillow finds odd, such as transparency in a palette, is nothing to mend.
+        # Pillow warns about harmless oddities, such as transparency in a palette.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(file, formats=FORMATS) as image:
@@ -142,29 +148,29 @@ def open_image(file: str | Path | BinaryIO, source: str | Path, what: str = "ima
 
 
 def read_values(path: str | Path) -> np.ndarray:
-    """The raw values of a label image as an (H, W) array of integers.
+    """Read the values of a label image as an (H, W) array of integers.
 
     Raises:
-        InputError: the file is unreadable or not single-channel.
+        InputError: the file cannot be read, or has several channels.
     """
     with open_image(path, path, "label image") as image:
         if image.mode in LABEL_MODES:
             return np.asarray(image)
         raise InputError(
             f"{path}: label image of mode {image.mode}, expected one channel of class values; convert colours with "
-            "'sgovss prepare'"
+            "sgovss prepare"
         )
 
 
 def read_rgb(file: str | Path | BinaryIO, source: str | None = None) -> np.ndarray:
-    """An image as a read-only (H, W, 3) uint8 RGB array, turned as its EXIF orientation says.
+    """Read an image as a read-only (H, W, 3) uint8 RGB array, rotated according to its EXIF orientation.
 
     Args:
-        file: a path or an open file.
-        source: what errors call it; by default the path.
+        file: a path or an open binary file.
+        source: the file name in error messages; default: the path.
 
     Raises:
-        InputError: the file is missing or unreadable, or has more than 8 bits a channel.
+        InputError: the file is missing or cannot be read, or has more than 8 bits per channel.
     """
     source = source or str(file)
     with open_image(file, source) as image:
@@ -174,27 +180,35 @@ def read_rgb(file: str | Path | BinaryIO, source: str | None = None) -> np.ndarr
 
 
 def refuse_deep(image: Image.Image, source: str | Path) -> None:
-    """Pillow keeps the upper 8 of 16 bits, and makes 12-bit data nearly black.
+    """Refuse images of more than 8 bits per channel.
+
+    Pillow would keep the upper 8 of 16 bits, which makes 12-bit data nearly black.
 
     Raises:
-        InputError: the image has more than 8 bits a channel.
+        InputError: the image has more than 8 bits per channel.
     """
-    stored = image.tile[0][3] if image.tile else image.mode
+    tile = getattr(image, "tile", None)  # only images from files have it
+    stored = tile[0][3] if tile else image.mode
     layout = stored if isinstance(stored, str) else str(stored[0] if stored else "")
     if image.mode in DEEP_MODES or re.match(r"(RGB|LA|CMYK)[AXa]*;16", layout):
         raise InputError(f"{source}: image of more than 8 bits a channel ({layout}); scale it to 8 bits first")
 
 
 def orientation(image: Image.Image) -> int:
-    """The EXIF orientation of an open image, 1 where it is to be shown as it is stored."""
+    """The EXIF orientation of an open image; 1 if it is shown as it is stored."""
     value = image.getexif().get(EXIF_ORIENTATION)
     return value if value in _TURNS else 1
 
 
 def image_size(file: str | Path | BinaryIO, source: str | None = None) -> tuple[int, int]:
-    """(height, width) in pixels from the file's header, after EXIF orientation; no pixel is decoded.
+    """Read (height, width) in pixels, after EXIF orientation, from the header of an image; no pixel is decoded.
 
-    Args and errors as of :func:`read_rgb`, but for the bits of a channel.
+    Args:
+        file: a path or an open binary file.
+        source: the file name in error messages; default: the path.
+
+    Raises:
+        InputError: the file is missing or cannot be read.
     """
     with open_image(file, source or str(file)) as image:
         width, height = image.size
@@ -205,5 +219,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return f"its content is none of {', '.join(FORMATS)}"
     if isinstance(error, Image.DecompressionBombError):
+        assert Image.MAX_IMAGE_PIXELS is not None  # as the limit was exceeded
         return f"more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels; cut it into tiles"
     return getattr(error, "strerror", None) or str(error)

@@ -1,4 +1,4 @@
-"""Where a dataset lies on disk, and which files of it are pairs."""
+"""Folders of a dataset on disk, and its image-label pairs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from sgovss.data.specification import DatasetSpecification, SplitSpecification
+from sgovss.data.specification import DatasetSpecification
+from sgovss.data.specification_fields import SplitSpecification
 from sgovss.errors import InputError
 from sgovss.paths import cache_folder
 
@@ -16,10 +17,10 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
 
 def dataset_folder(spec: DatasetSpecification, root: str | Path | None = None) -> Path:
-    """The folder of a dataset, whether it exists or not.
+    """The folder of a dataset, which may not exist yet.
 
-    Its parent is, in this order: ``root``; the specification's own; for generated datasets ``$SGOVSS_CACHE``
-    (default ``~/.cache/sgovss``); ``$DETECTRON2_DATASETS`` (default ``datasets``, as in Detectron2).
+    Its parent is the first that is given of: ``root``; the specification's ``root``; for generated datasets
+    ``$SGOVSS_CACHE`` (default ``~/.cache/sgovss``); ``$DETECTRON2_DATASETS`` (default ``datasets``, as in Detectron2).
     """
     if root is None:
         root = spec.root
@@ -31,13 +32,13 @@ def dataset_folder(spec: DatasetSpecification, root: str | Path | None = None) -
 
 
 def list_pairs(spec: DatasetSpecification, split: str, root: str | Path | None = None) -> list[dict[str, str]]:
-    """The image–label pairs of a split as Detectron2 records, in the order of their names.
+    """List the image-label pairs of a split as Detectron2 records, sorted by name.
 
-    Each record has ``file_name``, ``sem_seg_file_name`` and ``dataset`` (the registered name). Sizes are
-    left out: reading tens of thousands of headers would hold up every start.
+    Each record has ``file_name``, ``sem_seg_file_name`` and ``dataset`` (the registered name). Records have no image
+    sizes, because reading tens of thousands of headers would delay every start.
 
     Raises:
-        InputError: a folder is missing, nothing matches, or an image or label has no partner.
+        InputError: a folder is missing, no file belongs to the split, or an image or label has no partner.
     """
     records, alone = find_pairs(spec, split, root)
     if alone:
@@ -49,14 +50,18 @@ def list_pairs(spec: DatasetSpecification, split: str, root: str | Path | None =
 def find_pairs(
     spec: DatasetSpecification, split: str, root: str | Path | None = None
 ) -> tuple[list[dict[str, str]], list[str]]:
-    """As :func:`list_pairs`; files without a partner are told, one line each, instead of raised.
+    """List the pairs like :func:`list_pairs`, but report files without a partner instead of raising an error.
+
+    Returns:
+        The records, and one line for each file without a partner.
 
     Raises:
-        InputError: a folder is missing or nothing matches.
+        InputError: a folder is missing, or no file belongs to the split.
     """
     folder = dataset_folder(spec, root)
     part = spec.splits[split]
-    records, alone = [], []
+    records: list[dict[str, str]] = []
+    alone: list[str] = []
     for images, labels in zip(part.images, part.labels, strict=True):
         image_files = _files(spec, folder, images, part.image_suffix, part)
         label_files = _files(spec, folder, labels, part.label_suffix, part)
@@ -79,7 +84,7 @@ def find_pairs(
 
 
 def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
-    """The image files below a folder, by their suffixes, in the order of their names.
+    """List the image files below a folder that have one of the suffixes, sorted by path.
 
     Raises:
         InputError: there is none.
@@ -93,7 +98,7 @@ def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[
 def _files(
     spec: DatasetSpecification, folder: Path, subfolder: str, suffix: str, part: SplitSpecification
 ) -> dict[str, Path]:
-    """Key to path of the files below a folder that belong to the split."""
+    """The files below a folder that belong to the split, by key."""
     top = folder / subfolder
     if not top.is_dir():
         hint = f"or set {ROOT_VARIABLE} to the folder that holds '{folder.name}'"
@@ -109,10 +114,10 @@ def _files(
 
 
 def _walk(top: Path) -> Iterator[Path]:
-    """Files below a folder, linked folders included, hidden ones (such as archive leftovers) not."""
+    """Files below a folder and its linked folders, without hidden files (such as remains of archives)."""
     for parent, folders, names in os.walk(top, followlinks=True):
         here = Path(parent).resolve()
-        # A link to a folder that it lies in would list every file dozens of times.
+        # Skip a link to a folder around it, which would list every file dozens of times.
         around = {here, *here.parents}
         folders[:] = [
             name for name in folders if not name.startswith(".") and Path(parent, name).resolve() not in around

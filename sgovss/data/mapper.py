@@ -1,4 +1,4 @@
-"""From a dataset record to what the model takes: reading, augmentation, class ids of the training vocabulary."""
+"""Detectron2 dataset mapper: reads a record, augments it, and converts its label to training ids."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ IMAGE_PAD_VALUE = 128.0
 
 
 class SegmentationMapper:
-    """Detectron2 dataset mapper for semantic segmentation in a vocabulary.
+    """Detectron2 dataset mapper for semantic segmentation with a vocabulary.
 
-    Takes a record of :func:`sgovss.data.listing.list_pairs`, or of
-    :func:`sgovss.data.unlabelled.list_unlabelled`, all of whose pixels are ignored, and returns a new dict with
+    Takes a record of :func:`sgovss.data.listing.list_pairs`, or of :func:`sgovss.data.unlabelled.list_unlabelled`
+    (then all pixels are ignored), and returns a new dict with
 
     - ``image``: (3, H, W) uint8 RGB tensor after augmentation;
-    - ``sem_seg`` (training only): (H, W) int64 tensor of ids of the training vocabulary, or ``ignore_label``;
-    - ``vocabulary``: the classes that ``sem_seg``, or at inference the dataset, is about;
+    - ``sem_seg`` (training only): (H, W) int64 tensor of training ids, and ``ignore_label``;
+    - ``vocabulary``: the classes of ``sem_seg`` in training, of the dataset at inference;
     - ``file_name``, ``dataset``, and ``height``, ``width``: size in pixels of the image file.
 
     Args:
-        vocabularies: dataset name to the vocabulary its images are to be segmented into.
-        augmentations: what :func:`training_augmentations` or :func:`inference_augmentations` returns.
+        vocabularies: dataset name to its vocabulary.
+        augmentations: the result of :func:`training_augmentations` or :func:`inference_augmentations`.
         label_maps: dataset name to its label map; None for inference, where no label is read.
-        held_out: ids, in the datasets' own order, that training must not see: their pixels are ignored and
-            the remaining ids close ranks.
+        held_out: ids of the held-out classes, in the class order of the datasets. Their pixels are ignored, and the
+            remaining classes are renumbered.
     """
 
     @configurable
@@ -48,7 +48,7 @@ class SegmentationMapper:
         held_out: Sequence[int] = (),
     ) -> None:
         self.augmentations = T.AugmentationList(list(augmentations))
-        # Kept here, not looked up by name: spawned loader workers have empty catalogs.
+        # Stored here, because Detectron2's catalogs are empty in spawned data loader workers.
         self.vocabularies = dict(vocabularies)
         self.label_maps = None
         if label_maps is not None:
@@ -56,10 +56,10 @@ class SegmentationMapper:
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
-        """Read ``INPUT.*``, and ``DATASETS.TRAIN`` and ``DATASETS.UNSEEN`` or ``DATASETS.TEST``.
+        """Arguments from a config: ``INPUT.*``, and ``DATASETS.TRAIN`` and ``UNSEEN``, or ``DATASETS.TEST``.
 
         Raises:
-            InputError: see :func:`sgovss.data.registration.training_vocabulary`.
+            InputError: as :func:`sgovss.data.registration.training_vocabulary`, or for a wrong crop size.
         """
         if not is_train:
             return {
@@ -91,7 +91,8 @@ class SegmentationMapper:
         """Read and augment one record.
 
         Raises:
-            InputError: an unreadable file, sizes that differ, or a label value outside the specification.
+            InputError: a file cannot be read, image and label differ in size, or a label value is outside the
+                specification.
         """
         image = read_rgb(record["file_name"])
         result = {"file_name": record["file_name"], "dataset": record["dataset"]}
@@ -102,7 +103,7 @@ class SegmentationMapper:
             sem_seg = _labels_of(record, self.label_maps[record["dataset"]], image.shape[:2])
         augmented = T.AugInput(image, sem_seg=sem_seg)
         self.augmentations(augmented)
-        # np.array copies: torch wants memory that is writable and without negative strides.
+        # Copy, because torch needs writable memory without negative strides.
         result["image"] = torch.from_numpy(np.array(augmented.image.transpose(2, 0, 1), order="C"))
         if sem_seg is not None:
             result["sem_seg"] = torch.from_numpy(augmented.sem_seg.astype(np.int64))
@@ -132,21 +133,23 @@ def training_augmentations(
     color_jitter: bool = True,
     ignore_label: int = 255,
 ) -> list[T.Augmentation | T.Transform]:
-    """Scale, crop, orientation, colour, padding; in this order, so that each works on few pixels.
+    """Augmentations for training: scale, crop, orientation, colour and padding, in this order.
 
     Args:
-        min_sizes: lengths in pixels for the shorter edge: a list to choose from, or (smallest, largest) if
-            ``size_sampling`` is "range"; 0 keeps the native scale.
-        max_size: no longer edge than this after resizing.
-        crop_size: (height, width) of the crop; smaller images are padded to it. None takes the whole image.
-        max_category_area: a crop with a larger share of one class is drawn again, up to ten times.
-        any_orientation: all eight flips and quarter turns alike, as an image from above has no up;
-            otherwise the horizontal flip only, for oblique views.
-        color_jitter: brightness, contrast, saturation and hue as in SSD.
-        ignore_label: label of padded pixels; does not count in ``max_category_area``.
+        min_sizes: lengths of the shorter edge in pixels: a list to choose from, or (smallest, largest) if
+            ``size_sampling`` is "range"; 0 keeps the original scale.
+        max_size: largest length of the longer edge in pixels, after resizing.
+        size_sampling: "choice" or "range".
+        crop_size: (height, width) of the crop in pixels; smaller images are padded to it. None keeps the whole image.
+        max_category_area: a crop in which one class has a larger fraction of the pixels is drawn again, up to ten
+            times.
+        any_orientation: use all eight flips and quarter turns, for images taken from straight above; otherwise only
+            the horizontal flip, for oblique views.
+        color_jitter: change brightness, contrast, saturation and hue as in SSD.
+        ignore_label: label of padded pixels; not counted for ``max_category_area``.
 
     Raises:
-        InputError: sizes that ``size_sampling`` cannot use.
+        InputError: the sizes do not fit ``size_sampling``.
     """
     if size_sampling not in ("choice", "range") or (size_sampling == "range" and len(min_sizes) != 2):
         raise InputError(
@@ -167,7 +170,7 @@ def training_augmentations(
 
 
 def inference_augmentations(min_size: int, max_size: int) -> list[T.Augmentation]:
-    """Resize the shorter edge to ``min_size`` pixels (0: native scale), the longer to at most ``max_size``."""
+    """Resize the shorter edge to ``min_size`` pixels (0: original scale), the longer edge to at most ``max_size``."""
     return [T.ResizeShortestEdge(min_size, max_size)] if min_size > 0 else []
 
 

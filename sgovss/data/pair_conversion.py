@@ -1,4 +1,4 @@
-"""One image and its label from a published archive, written as training reads them."""
+"""Conversion of one published image and its label to the files that training reads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOSSY = (".jpg", ".jpeg")
 
 
 class Pair(NamedTuple):
-    """One image of the published set with its label, and its name in the prepared one."""
+    """A published image, its label, and their name in the prepared dataset."""
 
     name: str
     image: RawFile
@@ -31,20 +31,20 @@ class Pair(NamedTuple):
 
     @property
     def stamp(self) -> tuple[int, ...]:
-        """Another stamp is another download."""
+        """Sizes and modification times of the files; they differ if the data was downloaded again."""
         return (*self.image.stamp, *self.label.stamp)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What came of one pair.
+    """The result of converting one pair.
 
     Attributes:
-        name: of the pair.
+        name: name of the pair.
         size: (height, width) in pixels.
-        tiles: image-label pairs written.
-        pixels: of each class, and of ignored ones last; each pixel of the published label counted once.
-        stamp: of the pair it came from.
+        tiles: number of image-label pairs written.
+        pixels: pixels of each class, and of ignored pixels last; each pixel of the published label counts once.
+        stamp: stamp of the pair.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Prepared:
 
 
 class PairConverter:
-    """Writes one pair in the form that training reads; goes to worker processes whole.
+    """Writes a pair in the form that training reads. Instances can be pickled for worker processes.
 
     Args:
         spec: a specification with ``preparation``.
@@ -64,10 +64,10 @@ class PairConverter:
     """
 
     def __init__(self, spec: DatasetSpecification, split: str, folder: Path) -> None:
-        part = spec.splits[split]
+        part, preparation = spec.splits[split], spec.required_preparation
         self._labels = RawLabels(spec)
-        self._tile, self._stride = spec.preparation.tile, spec.preparation.stride
-        self._bands = spec.preparation.bands
+        self._tile, self._stride = preparation.tile, preparation.stride
+        self._bands = preparation.bands
         self._image_folder, self._label_folder = folder / part.images[0], folder / part.labels[0]
         self._image_suffix, self._label_suffix = part.image_suffix, part.label_suffix
 
@@ -75,14 +75,13 @@ class PairConverter:
         """Write all tiles of a pair.
 
         Raises:
-            InputError: image or label are unreadable, differ in size, or hold what the specification does not name.
+            InputError: image or label cannot be read, differ in size, or have a value outside the specification.
             OSError: the target cannot be written to.
         """
         ids = self._labels.read(pair.label.read(), str(pair.label))
         content = pair.image.read()
-        copied = self._is_copied(pair)
-        image = None if copied else read_rgb_bands(content, str(pair.image), self._bands)
-        size = _size(content, str(pair.image)) if copied else image.shape[:2]
+        image = None if self._is_copied(pair) else read_rgb_bands(content, str(pair.image), self._bands)
+        size = _size(content, str(pair.image)) if image is None else (image.shape[0], image.shape[1])
         if size != ids.shape:
             raise InputError(
                 f"{pair.label}: label is {ids.shape[1]}x{ids.shape[0]} pixels, its image {pair.image} is "
@@ -93,7 +92,7 @@ class PairConverter:
         for name, (top, bottom, left, right) in self.tiles(pair.name, size):
             image_path, label_path = self._paths(name)
             with atomic_path(image_path) as partial:
-                if copied:
+                if image is None:
                     partial.write_bytes(content)
                 else:
                     Image.fromarray(image[top:bottom, left:right]).save(partial, compress_level=3)
@@ -103,8 +102,13 @@ class PairConverter:
         return Prepared(pair.name, size, count, tuple(pixels.tolist()), pair.stamp)
 
     def tiles(self, name: str, size: tuple[int, int]) -> Iterator[tuple[str, tuple[int, int, int, int]]]:
-        """Name and window of each part of an image of this size: ``<name>_<top>_<bottom>_<left>_<right>``."""
-        if self._tile is None:
+        """Tiles of an image of this size.
+
+        Yields:
+            The name ``<name>_<top>_<bottom>_<left>_<right>`` and the window (top, bottom, left, right) of each tile;
+            if images stay whole, the plain name and the whole window.
+        """
+        if self._tile is None or self._stride is None:
             yield name, (0, size[0], 0, size[1])
             return
         for window in windows(*size, self._tile, self._stride):
@@ -112,11 +116,11 @@ class PairConverter:
 
     @property
     def folders(self) -> tuple[Path, Path]:
-        """Where images and labels go."""
+        """The target folders of images and labels."""
         return self._image_folder, self._label_folder
 
     def is_there(self, done: Prepared) -> bool:
-        """Whether every file of an earlier run still is."""
+        """Whether all files that an earlier run wrote still exist."""
         return all(path.is_file() for name, _ in self.tiles(done.name, done.size) for path in self._paths(name))
 
     def _paths(self, name: str) -> tuple[Path, Path]:
@@ -128,20 +132,22 @@ class PairConverter:
         copied = suffix == wanted and self._tile is None and self._bands is None
         if wanted in _LOSSY and not copied:
             raise InputError(
-                f"{pair.image}: would be stored as {wanted} anew, which loses detail; set image_suffix of the split to "
-                ".png"
+                f"{pair.image}: would be compressed again as {wanted}, which loses detail; set image_suffix of the "
+                "split to .png"
             )
         return copied
 
 
 def read_rgb_bands(content: bytes, source: str, bands: Sequence[int] | None) -> np.ndarray:
-    """(H, W, 3) uint8 RGB from the bytes of an image file.
+    """Decode an image file to an (H, W, 3) uint8 RGB array.
 
     Args:
-        bands: 1-based numbers of the bands to take as red, green and blue; None for an image that has just these.
+        content: bytes of the file.
+        source: the file name in error messages.
+        bands: 1-based numbers of the bands to use as red, green and blue; None for an ordinary image.
 
     Raises:
-        InputError: unreadable, more than 8 bits a channel, or a band that it does not have.
+        InputError: the image cannot be read, has more than 8 bits per channel, or lacks one of the bands.
     """
     if bands is not None:
         return _read_bands(content, source, bands)
@@ -169,16 +175,16 @@ def _read_bands(content: bytes, source: str, bands: Sequence[int]) -> np.ndarray
 
 
 def _refuse_turned(image: Image.Image, source: str) -> None:
-    """Training turns an image as its EXIF orientation says; whether the label was drawn so, nobody can tell."""
+    """Refuse images with an EXIF orientation: it is not known whether their label was drawn on the rotated image."""
     if orientation(image) != 1:
         raise InputError(
-            f"{source}: is to be shown turned (EXIF orientation {orientation(image)}); turn its pixels as the label "
-            "lies and remove the tag, for example with 'exiftran -ai'"
+            f"{source}: has EXIF orientation {orientation(image)}, so it is shown rotated; rotate its pixels to match "
+            "the label and remove the tag, for example with 'exiftran -ai'"
         )
 
 
 def _size(content: bytes, source: str) -> tuple[int, int]:
-    """(height, width) in pixels of an image whose bytes are copied as they are, once they prove to be whole."""
+    """(height, width) in pixels of an image that is copied unchanged; it is decoded, to find damage."""
     with open_image(io.BytesIO(content), source) as image:
         _refuse_turned(image, source)
         refuse_deep(image, source)

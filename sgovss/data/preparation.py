@@ -1,4 +1,4 @@
-"""From a published archive to the folders that training reads: mapping, tiling, and a journal to go on from."""
+"""Preparation of a published dataset: label conversion, tiling, and a journal that allows interruptions."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ JOURNALS = ".prepared"
 
 
 class Totals:
-    """What a split holds, added up as it comes, so that memory does not grow with the number of images.
+    """Running totals of a split; memory does not grow with the number of images.
 
     Attributes:
-        pairs, tiles: published pairs, and image-label pairs made of them.
-        pixels, images: of each class, and of ignored ones last: pixels of the published labels, images with any.
+        pairs: number of published pairs.
+        tiles: number of image-label pairs made of them.
+        pixels: (T + 1,) pixels of each class in the published labels; ignored pixels last.
+        images: (T + 1,) published labels with at least one such pixel.
     """
 
     def __init__(self, classes: int) -> None:
@@ -47,23 +49,25 @@ class Totals:
 
 
 class SplitPreparation:
-    """Prepares one split; run again after an interruption it goes on where it was.
+    """Prepares one split; after an interruption, another run continues.
 
-    A journal beside the data holds one line for each finished pair. A second run with the same settings finds
-    everything done; other settings are refused, since old and new files would mix.
+    A journal beside the data has one line for each finished pair. A second run with the same settings has nothing left
+    to do; other settings are refused, because old and new files would mix.
 
     Args:
-        spec: a specification with ``preparation``.
+        spec: a specification with ``preparation``; for a variant, its base is prepared.
         split: one of ``spec.preparation.splits``.
         source: the published data.
         root: the folder that holds the dataset's folder; default as in :func:`dataset_folder`.
 
     Raises:
-        InputError: labels have no image, or the target lies in the source.
+        InputError: a label has no image, or the target is inside the source.
     """
 
     def __init__(self, spec: DatasetSpecification, split: str, source: RawFiles, root: str | Path | None) -> None:
-        self.spec, self.split = spec, split
+        # A variant reads the files of its base, so those are the files to prepare.
+        self.spec, self.split = (spec := spec.prepared_by), split
+        self._source = source  # holds the unpacked archives
         self.folder = dataset_folder(spec, root)
         self.pairs, self.unlabelled = _pairs(spec, split, source)
         self.converter = PairConverter(spec, split, self.folder)
@@ -72,15 +76,18 @@ class SplitPreparation:
 
     @property
     def expected(self) -> str:
-        """What the source must have for this split, in one line."""
-        raw = self.spec.preparation.splits[self.split]
-        return f"labels {' or '.join(raw.labels)} and images {' or '.join(raw.images)}, in folders or zip archives"
+        """Description of the files that the source must have for this split, in one line."""
+        raw = self.spec.required_preparation.splits[self.split]
+        return f"labels {' or '.join(raw.labels)} and images {' or '.join(raw.images)}, in folders or archives"
 
     def run(self, workers: int) -> tuple[Totals, list[str]]:
-        """Prepare what is not there yet.
+        """Prepare all pairs that are not prepared yet.
+
+        Args:
+            workers: number of processes.
 
         Returns:
-            what is there now, and one line for each pair that could not be prepared.
+            The totals of all prepared pairs, and one line for each pair that could not be prepared.
 
         Raises:
             InputError: the target cannot be written to, was prepared with other settings, or another run prepares it.
@@ -108,21 +115,21 @@ class SplitPreparation:
                     journal.flush()
         except BrokenProcessPool as error:
             raise InputError(
-                f"{self.folder}: a process was ended from outside, perhaps for want of memory; give fewer --workers "
-                "and run the command again, what is finished is kept"
+                f"{self.folder}: a process was killed, perhaps because memory was short; give fewer --workers and run "
+                "the command again, finished files are kept"
             ) from error
         except OSError as error:
             raise InputError(
-                f"{self.folder}: cannot write here ({error.strerror}); what is finished is kept, run the command again "
-                "when this is mended"
+                f"{self.folder}: cannot write here ({error.strerror}); solve this and run the command again, finished "
+                "files are kept"
             ) from error
         return totals, problems
 
     def _open_journal(self, totals: Totals) -> set[str]:
-        """Names of the pairs that an earlier run finished, which are added up; begins the journal if there is none."""
+        """Add the pairs of earlier runs to ``totals`` and return their names; create the journal if there is none."""
         settings, done = _settings(self.spec, self.split), set()
         stamps = {pair.name: pair.stamp for pair in self.pairs}
-        # Written anew: a line cut off by a crash, and pairs whose files are gone, leave it.
+        # The journal is rewritten without a line that a crash cut off, and without pairs whose files are gone.
         with atomic_path(self._journal) as partial_journal, partial_journal.open("w", encoding="utf-8") as file:
             file.write(json.dumps(settings) + "\n")
             for number, entry in enumerate(_entries(self._journal)):
@@ -134,7 +141,7 @@ class SplitPreparation:
                 if number == 0:
                     continue
                 found = Prepared(**{key: _frozen(value) for key, value in entry.items()})
-                # What is not in this source came from another part of the download, and stays.
+                # A pair that is not in this source came from another part of the download; keep it.
                 same = stamps.get(found.name, found.stamp) == found.stamp
                 if same and self.converter.is_there(found):
                     file.write(json.dumps(entry) + "\n")
@@ -144,10 +151,10 @@ class SplitPreparation:
 
 
 def _pairs(spec: DatasetSpecification, split: str, source: RawFiles) -> tuple[list[Pair], int]:
-    """The pairs of a split in the order of their names, and the number of images that have no label."""
-    raw = spec.preparation.splits[split]
+    """The pairs of a split, sorted by name, and the number of images without a label."""
+    raw = spec.required_preparation.splits[split]
     labels = _selected(spec, split, source.find(raw.labels))
-    # A pattern for images often matches the labels beside them.
+    # A pattern for images often matches the labels in the same folder.
     images = _selected(spec, split, source.find(raw.images, without=raw.labels))
     if alone := sorted(labels.keys() - images.keys()):
         raise InputError(
@@ -158,9 +165,10 @@ def _pairs(spec: DatasetSpecification, split: str, source: RawFiles) -> tuple[li
 
 
 def _selected(spec: DatasetSpecification, split: str, files: Mapping[str, RawFile]) -> dict[str, RawFile]:
-    raw, part = spec.preparation.splits[split], spec.splits[split]
-    # What the split's own patterns would not find after preparation is not of this split.
-    tail = "" if spec.preparation.tile is None else "_0_0_0_0"
+    preparation, part = spec.required_preparation, spec.splits[split]
+    raw = preparation.splits[split]
+    # Leave out files that the split's own patterns would not match after preparation.
+    tail = "" if preparation.tile is None else "_0_0_0_0"
     return {
         name: file
         for name, file in files.items()
@@ -188,13 +196,13 @@ def _entries(journal: Path) -> Iterator[Any]:
             try:
                 yield json.loads(line)
             except ValueError:
-                logger.warning("%s: a line that a crash cut off is left out", journal)
+                logger.warning("%s: skipping an incomplete line, which a crash left", journal)
 
 
 def _settings(spec: DatasetSpecification, split: str) -> dict[str, Any]:
-    """All that decides what the files of a split hold, as JSON would read it back."""
+    """All settings that affect the files of a split, as plain JSON values."""
     settings = {
-        "preparation": spec.preparation.model_dump(mode="json", exclude={"splits"}),
+        "preparation": spec.required_preparation.model_dump(mode="json", exclude={"splits"}),
         "split": spec.splits[split].model_dump(mode="json", exclude={"count", "select"}),
         "values": spec.values,
         "raw_values": spec.raw_values,
@@ -209,4 +217,6 @@ def _refuse_overlap(source: Path, folders: Sequence[Path]) -> None:
     for folder in folders:
         target = folder.resolve()
         if target == source or source in target.parents or target in source.parents:
-            raise InputError(f"{folder}: the prepared data would lie in the source, or around it; give another --root")
+            raise InputError(
+                f"{folder}: the prepared data would be inside the source, or contain it; give another --root"
+            )

@@ -1,4 +1,4 @@
-"""What can be wrong with a dataset on disk, found before hours of training rest on it."""
+"""Quick check of a registered dataset, before training or evaluation."""
 
 from __future__ import annotations
 
@@ -15,17 +15,21 @@ logger = logging.getLogger(__name__)
 
 
 def check_dataset(name: str, sample: int = 200) -> int:
-    """Check a registered dataset: folders, pairs, sizes of all files, label values of a sample.
+    """Check the folders, the pairs, the sizes of all files, and the label values of a sample.
 
-    Sizes come from the files' headers. Label values are read from ``sample`` files spread evenly over the
-    sorted list; the mapper and the evaluator check each of the others when they read it. A number of pairs
-    other than the published one is a warning, since a part of a dataset is a fair thing to use.
+    Sizes are read from the file headers. Label values are read from ``sample`` files, spread evenly over the sorted
+    list; the mapper and the evaluator check all other labels when they read them. A number of pairs that differs from
+    the published one is only a warning, because using a part of a dataset is legitimate.
+
+    Args:
+        name: registered name.
+        sample: number of labels to read.
 
     Returns:
-        The number of image–label pairs.
+        The number of image-label pairs.
 
     Raises:
-        InputError: the first problem found; names the file, and for label values the value and its count.
+        InputError: the first problem found; names the file, and for label values the value and its number of pixels.
     """
     metadata = dataset_metadata(name)
     records = DatasetCatalog.get(name)

@@ -1,4 +1,4 @@
-"""Published labels, as colours or as raw values, to the label images that training reads."""
+"""Conversion of published labels, colours or raw values, to the label images that training reads."""
 
 from __future__ import annotations
 
@@ -15,32 +15,35 @@ from sgovss.errors import InputError
 from sgovss.label_ids import no_class_id
 
 _THRESHOLD = 128
-# Interpolation mixes the two sides of a border; what it makes lies in one window of this side with both.
+# Interpolation mixes the classes on the two sides of a border. A mask counts as interpolated if at least this fraction
+# of its unknown pixels have two classes within a window of _BORDER pixels, and if there are enough unknown values.
 _BORDER = 13
-_BORDER_SHARE = 0.9
+_BORDER_FRACTION = 0.9
 _FEWEST_MIXTURES = 3
-# Below this many steps between values that are no neighbours, one cannot tell.
+# A map counts as interpolated if at least this fraction of its steps has a value in between; with fewer steps than
+# _FEWEST_STEPS there is no decision.
 _FEWEST_STEPS = 50
-_MONOTONE_SHARE = 0.25
+_MONOTONE_FRACTION = 0.25
 
 
 class RawLabels:
-    """Reads labels in a dataset's published form.
+    """Reader of the labels of a dataset as published.
 
     Args:
         spec: a specification with ``preparation``.
     """
 
     def __init__(self, spec: DatasetSpecification) -> None:
+        form = spec.required_preparation.labels
         self._map = LabelMap.from_values(spec.raw_values, spec.raw_ignored)
         self._palette = _palette(spec)
-        self._pure = spec.preparation.labels == "pure_colors"
+        self._pure = form == "pure_colors"
         self._read: Callable[[bytes, str], np.ndarray] = {
             "colors": self._from_colors,
             "pure_colors": self._from_colors,
             "values": self._from_values,
             "threshold": self._from_threshold,
-        }[spec.preparation.labels]
+        }[form]
         self.num_classes = len(spec.classes)
         written = [values[0] for values in spec.values]
         self._written = np.array([*written, *spec.ignore.values[:1]], np.uint16)
@@ -48,10 +51,17 @@ class RawLabels:
             self._written = self._written.astype(np.uint8)
 
     def read(self, content: bytes, source: str) -> np.ndarray:
-        """(H, W) int32 ids from the bytes of a label file; ``num_classes`` stands for ignored pixels.
+        """Decode a label file.
+
+        Args:
+            content: bytes of the file.
+            source: the file name in error messages.
+
+        Returns:
+            (H, W) int32 class ids; ``num_classes`` for ignored pixels.
 
         Raises:
-            InputError: the file is unreadable or of another kind, or holds a colour or value outside the
+            InputError: the file cannot be read or is of another kind, or has a colour or value outside the
                 specification; says which, how often, and whether the mask looks interpolated.
         """
         ids = self._read(content, source)
@@ -59,7 +69,7 @@ class RawLabels:
         return ids
 
     def written(self, ids: np.ndarray) -> np.ndarray:
-        """The label image to write for ids of :meth:`read`: uint8, or uint16 where values exceed 255."""
+        """The (H, W) label image to write for the ids from :meth:`read`: uint8, or uint16 if values exceed 255."""
         return self._written[ids]
 
     def _from_colors(self, content: bytes, source: str) -> np.ndarray:
@@ -92,10 +102,10 @@ class RawLabels:
 
 
 def looks_interpolated(values: np.ndarray) -> bool:
-    """Whether an (H, W) map of class values was resized with interpolation although all its values are known.
+    """Whether an (H, W) map of known class values was probably resized with interpolation.
 
-    Between two classes whose values are no neighbours, interpolation puts a value in between. In a map that was
-    drawn, a pixel strictly between its two neighbours is rare.
+    At a border between two classes whose values differ by more than 1, interpolation inserts values in between. In an
+    original map, a pixel whose value lies strictly between those of its two neighbours is rare.
     """
     steps = between = 0
     for turned in (values.astype(np.int32), values.astype(np.int32).T):
@@ -103,17 +113,17 @@ def looks_interpolated(values: np.ndarray) -> bool:
         same_direction = (change[:, 1:] * change[:, :-1]) > 0
         steps += int((np.abs(turned[:, 2:] - turned[:, :-2]) > 1).sum())
         between += int(same_direction.sum())
-    return steps >= _FEWEST_STEPS and between / steps >= _MONOTONE_SHARE
+    return steps >= _FEWEST_STEPS and between / steps >= _MONOTONE_FRACTION
 
 
 _INTERPOLATED = (
-    "This mask looks as if it had been resized with interpolation, or stored as JPEG: between classes it holds "
-    "mixtures of their values; take the original mask, or resize it to the nearest neighbour"
+    "This mask looks as if it had been resized with interpolation, or stored as JPEG: between classes it has mixtures "
+    "of their values; use the original mask, or resize it with nearest-neighbour sampling"
 )
 
 
 def _palette(spec: DatasetSpecification) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted colour codes, and the class index of each; ignored colours have the ignore label."""
+    """(N,) sorted colour codes, and (N,) class ids; the ignore label for ignored colours."""
     ignore_label = no_class_id(len(spec.classes))
     pairs = [(color, index) for index, colors in enumerate(spec.mask_colors) for color in colors]
     pairs += [(color, ignore_label) for color in spec.ignore.colors]
@@ -130,7 +140,7 @@ def _decode(content: bytes, source: str) -> Image.Image:
 
 
 def _one_channel(content: bytes, source: str) -> np.ndarray:
-    """(H, W) integers; grey stored as three equal channels counts as one."""
+    """Decode a label of one channel, or of three equal channels, to (H, W) integers."""
     image = _decode(content, source)
     if image.mode in LABEL_MODES:
         return np.asarray(image).astype(np.int32)
@@ -147,7 +157,7 @@ def _refuse_outside(ids: np.ndarray, raw: np.ndarray, source: str, what: str, sh
     if not outside.any():
         return
     found, counts = np.unique(raw[outside], return_counts=True)
-    if len(found) >= _FEWEST_MIXTURES and _share_on_borders(ids, outside) >= _BORDER_SHARE:
+    if len(found) >= _FEWEST_MIXTURES and _fraction_on_borders(ids, outside) >= _BORDER_FRACTION:
         raise InputError(f"{source}: {outside.sum()} pixels with a {what} of no class. {_INTERPOLATED}")
     order = np.argsort(-counts)[:3]
     shown = ", ".join(f"{show(int(found[i]))} ({counts[i]} pixels)" for i in order)
@@ -158,8 +168,8 @@ def _refuse_outside(ids: np.ndarray, raw: np.ndarray, source: str, what: str, sh
     )
 
 
-def _share_on_borders(ids: np.ndarray, outside: np.ndarray) -> float:
-    """The share of unknown pixels that have two different known classes near them."""
+def _fraction_on_borders(ids: np.ndarray, outside: np.ndarray) -> float:
+    """The fraction of unknown pixels with two different known classes nearby."""
     window = np.ones((_BORDER, _BORDER), np.uint8)
     largest = cv2.dilate(np.where(outside, -1, ids).astype(np.float32), window)
     smallest = cv2.erode(np.where(outside, np.float32(1e6), ids).astype(np.float32), window)

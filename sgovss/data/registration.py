@@ -1,4 +1,4 @@
-"""Dataset specifications in Detectron2's catalogs, and the vocabulary that a model is trained on."""
+"""Registration of datasets with Detectron2, and the training vocabulary."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ FILES_VARIABLE = "SGOVSS_DATASETS"
 
 
 def register_dataset(spec: DatasetSpecification | str | Path, root: str | Path | None = None) -> list[str]:
-    """Make every split of a dataset known to Detectron2 as ``<name>_<split>``.
+    """Register every split of a dataset with Detectron2 as ``<name>_<split>``.
 
-    Nothing is read from the dataset's folder yet: the list is made, and ``$DETECTRON2_DATASETS`` looked
-    up, when the split is first used. Registering the same specification again changes nothing.
+    The dataset's folder is not read. The files are listed, and ``$DETECTRON2_DATASETS`` is looked up, when the split is
+    first used. Registering the same specification again changes nothing.
 
-    The metadata holds ``stuff_classes``, ``stuff_colors``, ``ignore_label``, ``stuff_dataset_id_to_contiguous_id``,
-    ``evaluator_type`` = "sgovss", and our own: ``vocabulary`` (Vocabulary), ``label_map`` (LabelMap),
-    ``specification``, ``split``, ``root``, ``ground_sample_distance``.
+    The metadata has Detectron2's ``stuff_classes``, ``stuff_colors``, ``ignore_label``,
+    ``stuff_dataset_id_to_contiguous_id`` and ``evaluator_type`` = "sgovss", and in addition ``vocabulary``
+    (Vocabulary), ``label_map`` (LabelMap), ``specification``, ``split``, ``root`` and ``ground_sample_distance``.
 
     Args:
-        spec: the specification or the path of its YAML file.
+        spec: the specification, or the path of its YAML file.
         root: the folder that holds the dataset's folder; default as in :func:`sgovss.data.listing.dataset_folder`.
 
     Returns:
         The registered names.
 
     Raises:
-        InputError: the file is wrong, or the name stands for something else already.
+        InputError: the file is wrong, or another dataset has the name already.
     """
     if not isinstance(spec, DatasetSpecification):
         spec = load_specification(spec)
@@ -55,11 +55,16 @@ def register_dataset(spec: DatasetSpecification | str | Path, root: str | Path |
 
 
 def register_datasets(files: Iterable[str | Path] = ()) -> list[str]:
-    """Register the datasets that come with sgovss, those of ``files`` and those named in ``$SGOVSS_DATASETS``
-    (paths parted by ``os.pathsep``). Returns all names.
+    """Register the datasets that come with sgovss, those of ``files``, and those in ``$SGOVSS_DATASETS``.
+
+    Args:
+        files: paths of dataset files. The variable has paths too, separated by ``os.pathsep``.
+
+    Returns:
+        The registered names.
 
     Raises:
-        InputError: a file is wrong, or two different datasets have one name.
+        InputError: a file is wrong, or two different datasets have the same name.
     """
     named = [path for path in os.environ.get(FILES_VARIABLE, "").split(os.pathsep) if path]
     return [name for path in [*paths.dataset_files(), *files, *named] for name in register_dataset(path)]
@@ -69,7 +74,7 @@ def dataset_metadata(name: str) -> Metadata:
     """Detectron2's metadata of a dataset that was registered from a specification.
 
     Raises:
-        InputError: no such dataset; the message lists names like it.
+        InputError: there is no such dataset; the message lists similar names.
     """
     if name in DatasetCatalog and MetadataCatalog.get(name).get("specification") is not None:
         return MetadataCatalog.get(name)
@@ -82,10 +87,10 @@ def dataset_metadata(name: str) -> Metadata:
 
 
 def how_to_get(name: str) -> str | None:
-    """What to do to have a registered dataset, in one line; None if its folders are there.
+    """Instructions for getting the files of a registered dataset, in one line; None if its folders exist.
 
     Raises:
-        InputError: no such dataset.
+        InputError: there is no such dataset.
     """
     metadata = dataset_metadata(name)
     spec: DatasetSpecification = metadata.specification
@@ -102,15 +107,15 @@ def how_to_get(name: str) -> str | None:
 
 
 def training_vocabulary(dataset_names: Sequence[str], unseen: Sequence[str] = ()) -> Vocabulary:
-    """The classes that a model is trained on, in the order of its training ids.
+    """The classes that a model is trained on, in the order of the training ids.
 
     Args:
         dataset_names: the training sets (``DATASETS.TRAIN``); all must have the same classes.
-        unseen: names or synonyms of classes held out of training (``DATASETS.UNSEEN``).
+        unseen: names or synonyms of the classes held out of training (``DATASETS.UNSEEN``).
 
     Raises:
-        InputError: no training set, sets that differ in their classes, an unseen name that is no class, or
-            no class left.
+        InputError: there is no training set, the sets have different classes, an unseen name is no class, or no class
+            is left.
     """
     held_out = held_out_ids(dataset_names, unseen)
     kept = [entry for i, entry in enumerate(_common_vocabulary(dataset_names)) if i not in held_out]
@@ -120,7 +125,10 @@ def training_vocabulary(dataset_names: Sequence[str], unseen: Sequence[str] = ()
 
 
 def held_out_ids(dataset_names: Sequence[str], unseen: Sequence[str]) -> tuple[int, ...]:
-    """Ids, in the training sets' own class order, of the classes held out of training; errors as above."""
+    """Ids of the classes held out of training, in the class order of the datasets, sorted.
+
+    Args and errors are those of :func:`training_vocabulary`.
+    """
     vocabulary = _common_vocabulary(dataset_names)
     ids = []
     for word in unseen:
@@ -138,7 +146,7 @@ def _common_vocabulary(dataset_names: Sequence[str]) -> Vocabulary:
     first, *others = dataset_names
     vocabulary: Vocabulary = dataset_metadata(first).vocabulary
     for name in others:
-        # A class that only one set labels would be taught as absent on the images of the other.
+        # If only one set had a class, training would treat it as absent in the images of the other.
         if dataset_metadata(name).vocabulary != vocabulary:
             raise InputError(f"DATASETS.TRAIN: {first} and {name} differ in their classes; train on sets with the same")
     return vocabulary

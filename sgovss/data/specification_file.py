@@ -8,54 +8,53 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from sgovss import paths
-from sgovss.data.specification import (
+from sgovss.data.specification import DatasetSpecification
+from sgovss.data.specification_fields import (
     ClassSpecification,
-    DatasetSpecification,
     GeneratorSpecification,
     IgnoreSpecification,
     PreparationSpecification,
     RawSplitSpecification,
     SplitSpecification,
 )
+from sgovss.data.variants import VariantSpecification, resolve_variant, variant_problems
 from sgovss.errors import InputError
 
-# The same in C, where PyYAML has it: every start of a command reads all dataset files.
+# The C loader where PyYAML has it: every command reads all dataset files when it starts.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _DEEPEST = 50
 _TOO_DEEP = "nested deeper than any dataset file needs to be"
 
-_KNOWN_KEYS = sorted(
-    {
-        key
-        for model in (
-            DatasetSpecification,
-            ClassSpecification,
-            IgnoreSpecification,
-            PreparationSpecification,
-            RawSplitSpecification,
-            SplitSpecification,
-            GeneratorSpecification,
-        )
-        for key in model.model_fields
-    }
+_MODELS: tuple[type[BaseModel], ...] = (
+    DatasetSpecification,
+    VariantSpecification,
+    ClassSpecification,
+    IgnoreSpecification,
+    PreparationSpecification,
+    RawSplitSpecification,
+    SplitSpecification,
+    GeneratorSpecification,
 )
+_KNOWN_KEYS = sorted({key for model in _MODELS for key in model.model_fields})
 
 
 def load_specification(path: str | Path) -> DatasetSpecification:
-    """Read and validate one dataset YAML file.
+    """Read and validate one dataset file (YAML).
 
-    A relative ``root`` is taken relative to the file, so that a file and its data can move together.
+    A relative ``root`` is relative to the file, so that a file and its data can move together. A file with
+    ``variant_of`` is resolved with the file of its base.
 
     Raises:
         InputError: the file cannot be read, is not YAML, or its content is wrong; names the line of the key.
     """
     path = Path(path)
     node, content = _read(path)
-    _refuse_repeated_keys(path, node)
+    if "variant_of" in content:
+        return _load_variant(path, node, content)
     try:
         spec = DatasetSpecification.model_validate(content)
     except ValidationError as error:
@@ -65,11 +64,40 @@ def load_specification(path: str | Path) -> DatasetSpecification:
     return spec.model_copy(update={"root": str(path.resolve().parent / Path(spec.root).expanduser())})
 
 
+def _load_variant(path: Path, node: yaml.Node, content: dict[str, Any]) -> DatasetSpecification:
+    try:
+        variant = VariantSpecification.model_validate(content)
+    except ValidationError as error:
+        raise InputError(_message(path, node, error)) from error
+    base_path = _base_file(path, node, variant.variant_of)
+    if "variant_of" in _read(base_path)[1]:
+        problem = f"'{variant.variant_of}' is a variant itself; name the dataset that it is a variant of"
+        raise InputError(_located(path, node, ("variant_of",), problem))
+    base = load_specification(base_path)
+    for where, problem in variant_problems(variant, base):
+        raise InputError(_located(path, node, where, problem))
+    try:
+        return resolve_variant(variant, base)
+    except ValidationError as error:
+        raise InputError(_message(path, node, error)) from error
+
+
+def _base_file(path: Path, node: yaml.Node, name: str) -> Path:
+    """The file of a variant's base: beside the variant's file, else among those of sgovss."""
+    shipped = {file.stem: file for file in paths.dataset_files()}
+    for candidate in (path.with_name(f"{name}.yaml"), path.with_name(f"{name}.yml"), shipped.get(name)):
+        if candidate is not None and candidate.is_file() and candidate.resolve() != path.resolve():
+            return candidate
+    close = difflib.get_close_matches(name, shipped, n=3) or sorted(shipped)
+    problem = f"no dataset file '{name}.yaml' beside this file, nor in sgovss, which has {', '.join(close)}"
+    raise InputError(_located(path, node, ("variant_of",), problem))
+
+
 def find_specification(name: str | Path) -> DatasetSpecification:
-    """A dataset by the name of its file among those of sgovss, or by the path of any file.
+    """Load a dataset by its name, if it comes with sgovss, or by the path of its file.
 
     Raises:
-        InputError: there is none; lists names like it. Or the file is wrong.
+        InputError: no dataset has this name (the message lists similar names), or the file is wrong.
     """
     if Path(name).suffix in (".yaml", ".yml"):
         return load_specification(name)
@@ -82,7 +110,12 @@ def find_specification(name: str | Path) -> DatasetSpecification:
     return load_specification(known[str(name)])
 
 
-def _read(path: Path) -> tuple[yaml.Node, Any]:
+def _read(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
+    """The file as YAML nodes, which know their lines, and as plain values.
+
+    Raises:
+        InputError: as :func:`load_specification`, if the file is no YAML mapping, or a key is repeated.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -97,13 +130,13 @@ def _read(path: Path) -> tuple[yaml.Node, Any]:
         line = f":{mark.line + 1}" if mark is not None else ""
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
         if "nesting depth" in reason:
-            # Since PyYAML 6.0.4 its reader in C has a limit, which it meets while it looks ahead.
+            # The C reader of PyYAML 6.0.4 and later has a limit of its own.
             raise InputError(f"{path}{line}: {_TOO_DEEP}") from error
         raise InputError(f"{path}{line}: not valid YAML ({reason})") from error
     if not isinstance(content, dict):
-        raise InputError(
-            f"{path}: expected a mapping with name, classes, ignore and splits; see datasets/ for examples"
-        )
+        raise InputError(f"{path}: expected a mapping with name, classes and splits; see datasets/ for examples")
+    assert node is not None  # as content is not None
+    _refuse_repeated_keys(path, node)
     return node, content
 
 
@@ -113,15 +146,16 @@ def _refuse_nesting(path: Path, text: str) -> None:
     for event in yaml.parse(text, Loader=_LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEEPEST:
-            raise InputError(f"{path}:{event.start_mark.line + 1}: {_TOO_DEEP}")
+            line = f":{event.start_mark.line + 1}" if event.start_mark is not None else ""
+            raise InputError(f"{path}{line}: {_TOO_DEEP}")
 
 
 def _refuse_repeated_keys(path: Path, top: yaml.Node) -> None:
-    """YAML keeps the last of two equal keys silently; a dataset file must not lose a line that way."""
+    """Refuse repeated keys: YAML silently keeps only the last of two equal keys."""
     waiting, looked_at = [top], set()
     while waiting:
         node = waiting.pop()
-        # What is named and repeated (&name, *name) is looked at once, or lists of lists of it would take for ever.
+        # Anchored nodes (&name, *name) are visited once; nested aliases would otherwise take exponential time.
         if node in looked_at or isinstance(node, yaml.ScalarNode):
             continue
         looked_at.add(node)
@@ -130,7 +164,7 @@ def _refuse_repeated_keys(path: Path, top: yaml.Node) -> None:
             continue
         seen: set[str] = set()
         for key, value in node.value:
-            # A key may be a list, whose value has no hash; the reader refuses it.
+            # str, because a key may be an unhashable list; the loader refuses such a key later.
             if str(key.value) in seen:
                 raise InputError(f"{path}:{key.start_mark.line + 1}: key '{key.value}' stands twice; keep one")
             seen.add(str(key.value))
@@ -138,13 +172,18 @@ def _refuse_repeated_keys(path: Path, top: yaml.Node) -> None:
 
 
 def _message(path: Path, node: yaml.Node, error: ValidationError) -> str:
-    """The first problem in one line, with the number of the others."""
-    # A misspelt key is missing too; that it is misspelt says more.
+    """The first problem in one line, with the number of further problems."""
+    # A misspelt required key is also a missing key; the misspelling is the more useful message.
     first, *others = sorted(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
     where = tuple(first.get("ctx", {}).get("path", first["loc"]))
-    shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where).lstrip(".")
     more = f" (and {len(others)} more)" if others else ""
-    return f"{path}:{_line(node, where)}: {shown}: {_reason(first, where)}{more}"
+    return _located(path, node, where, f"{_reason(first, where)}{more}")
+
+
+def _located(path: Path, node: yaml.Node, where: Sequence[str | int], problem: str) -> str:
+    """``file:line: key: problem``"""
+    shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where).lstrip(".")
+    return f"{path}:{_line(node, where)}: {shown}: {problem}"
 
 
 def _reason(error: Any, where: Sequence[str | int]) -> str:
@@ -153,7 +192,7 @@ def _reason(error: Any, where: Sequence[str | int]) -> str:
         close = difflib.get_close_matches(key, _KNOWN_KEYS, n=1)
         return f"unknown key '{key}'; " + (f"did you mean '{close[0]}'?" if close else "remove it")
     if error["type"] == "missing":
-        hint = "; list the label values that are no class, [] if there is none" if key in ("ignore", "values") else ""
+        hint = "; list the label values that are no class, [] if there is none" if key == "values" else ""
         return f"missing key '{key}'{hint}"
     if error["type"] == "too_short":
         return f"'{key}' is empty; give at least one"

@@ -1,21 +1,19 @@
-"""What must hold across the keys of a dataset specification, beyond what each key allows by itself."""
+"""Checks across the fields of a dataset specification."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from sgovss.data.specification_fields import DatasetFields, GeneratorSpecification, PreparationSpecification
 from sgovss.errors import InputError
-
-if TYPE_CHECKING:
-    from sgovss.data.specification import DatasetSpecification, GeneratorSpecification, PreparationSpecification
 
 Location = tuple[str | int, ...]
 
 
-def problems(spec: DatasetSpecification) -> Iterator[tuple[Location, str]]:
-    """What is wrong across fields: (path of the offending key, one line)."""
+def problems(spec: DatasetFields) -> Iterator[tuple[Location, str]]:
+    """Contradictions between fields, as pairs of the path of the offending key and a one-line message."""
     for index, entry in enumerate(spec.classes):
         if entry.id is not None and entry.id != index:
             yield ("classes", index, "id"), f"id {entry.id} of '{entry.name}' should be {index}: ids leave no gap"
@@ -47,14 +45,15 @@ def _leads_out(folder: str) -> bool:
 def _repeated(
     what: str,
     of_classes: tuple[tuple[Any, ...], ...],
-    spec: DatasetSpecification,
+    spec: DatasetFields,
     key: str,
     ignore_path: Location,
     ignored: Iterable[Any],
 ) -> Iterator[tuple[Location, str]]:
-    """Values or colours that stand for two classes, or for a class and 'ignore'."""
+    """Values or colours that belong to two classes, or to a class and to 'ignore'."""
     owner: dict[Any, str] = {}
-    uses = [(("classes", i, key), spec.classes[i].name, item) for i, items in enumerate(of_classes) for item in items]
+    uses: list[tuple[Location, str, Any]] = []
+    uses += [(("classes", i, key), spec.classes[i].name, item) for i, items in enumerate(of_classes) for item in items]
     uses += [((*ignore_path, i), "ignore", item) for i, item in enumerate(ignored)]
     for path, name, item in uses:
         if item in owner:
@@ -63,13 +62,11 @@ def _repeated(
         owner[item] = name
 
 
-def _preparation_problems(
-    spec: DatasetSpecification, preparation: PreparationSpecification
-) -> Iterator[tuple[Location, str]]:
-    """Each prepared split needs one folder to go to, and labels that can be told apart."""
+def _preparation_problems(spec: DatasetFields, preparation: PreparationSpecification) -> Iterator[tuple[Location, str]]:
+    """Check that every prepared split has one target folder, and that its labels can be told apart."""
     if (preparation.tile is None) != (preparation.stride is None):
         yield ("preparation",), "tile and stride go together"
-    elif preparation.tile is not None and preparation.stride > preparation.tile:
+    elif preparation.tile is not None and preparation.stride is not None and preparation.stride > preparation.tile:
         yield ("preparation", "stride"), f"stride {preparation.stride} leaves gaps between tiles of {preparation.tile}"
     for name in preparation.splits:
         if name not in spec.splits:
@@ -93,10 +90,8 @@ def _preparation_problems(
         yield ("classes", index), f"'{spec.classes[index].name}' needs a color or mask_colors to be read from masks"
 
 
-def _generator_problems(
-    spec: DatasetSpecification, generator: GeneratorSpecification
-) -> Iterator[tuple[Location, str]]:
-    """The generator must fill exactly the splits, and no seed may serve two of them."""
+def _generator_problems(spec: DatasetFields, generator: GeneratorSpecification) -> Iterator[tuple[Location, str]]:
+    """Check that the generator fills exactly the splits, and that no two splits share a seed."""
     if set(generator.splits) != set(spec.splits):
         yield ("generator", "splits"), f"these must be the dataset's splits: {', '.join(spec.splits)}"
     taken: dict[str, range] = {}

@@ -1,4 +1,4 @@
-"""Images without labels: only the frozen twin says anything about them."""
+"""Images without labels, which train only the loss against the frozen encoder."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from sgovss.errors import InputError
 
 
 def list_unlabelled(sources: Sequence[str], dataset: str) -> list[dict[str, str]]:
-    """Detectron2 records of images, without labels, to be trained with those of a dataset.
+    """List images without labels as Detectron2 records, to train together with a dataset.
 
     Args:
-        sources: registered datasets, whose labels are left out, and folders of images, as they are given or below
-            ``$DETECTRON2_DATASETS``.
-        dataset: the registered training set whose vocabulary they are seen in.
+        sources: names of registered datasets, whose labels are not used, and folders of images, as absolute paths,
+            relative to the current folder, or relative to ``$DETECTRON2_DATASETS``.
+        dataset: the registered training set whose vocabulary the images get.
 
     Raises:
-        InputError: a source is neither, or a folder without images.
+        InputError: a source is neither a dataset nor a folder, or a folder has no images.
     """
     files: list[str] = []
     for source in sources:
@@ -34,17 +34,17 @@ def list_unlabelled(sources: Sequence[str], dataset: str) -> list[dict[str, str]
 
 
 def repeat_factors(labelled: int, unlabelled: int, share: float) -> torch.Tensor:
-    """How often each record comes up in an epoch, so that a share of all that come up is without labels.
+    """Repeat factors with which a given fraction of the sampled records has no labels.
 
     Args:
-        labelled, unlabelled: how many records there are, in this order.
-        share: above 0 and below 1.
+        labelled, unlabelled: numbers of records; the labelled ones come first.
+        share: fraction of samples without labels, between 0 and 1, both excluded.
 
     Returns:
-        (labelled + unlabelled,) float32 for Detectron2's ``RepeatFactorTrainingSampler``.
+        (labelled + unlabelled,) float32 tensor for Detectron2's ``RepeatFactorTrainingSampler``.
 
     Raises:
-        InputError: the share is outside its range.
+        InputError: ``share`` is outside its range.
     """
     if not 0 < share < 1:
         raise InputError(f"DATASETS.UNLABELLED_SHARE: {share} is not between 0 and 1")

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from importlib import import_module
 from pathlib import Path
 
@@ -15,7 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sgovss.data.listing import list_pairs
 from sgovss.data.preparation import JOURNALS
+from sgovss.data.specification_file import load_specification
 
 WHOLE = {"tile": None, "stride": None}
 
@@ -104,6 +107,37 @@ def test_a_second_run_changes_nothing(prepare, write_published, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "root").rglob("*.png")} == times
 
 
+def test_a_variant_is_prepared_with_its_base(prepare, published, write_published, tmp_path):
+    write_published()
+    _, first, _ = prepare()
+    before = files(tmp_path / "root")
+    base = published.file
+    published.file = tmp_path / "variant.yaml"
+    published.file.write_text("name: variant\nvariant_of: shore\nignore: [pier]\n")
+    status, out, _ = prepare()
+    assert (status, out) == (0, f"variant is a variant of shore and reads its files; preparing those\n{first}")
+    assert files(tmp_path / "root") == before
+    spec = load_specification(published.file)
+    for split in spec.splits:
+        assert list_pairs(spec, split, tmp_path / "root") == [
+            record | {"dataset": f"variant_{split}"}
+            for record in list_pairs(load_specification(base), split, tmp_path / "root")
+        ]
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
+def test_tar_archives_are_prepared_like_folders(prepare, published, write_published, tmp_path, suffix):
+    write_published()
+    _, out, _ = prepare("--workers", "2")
+    expected = files(tmp_path / "root")
+    shutil.rmtree(tmp_path / "root")
+    with tarfile.open(published.source / f"train{suffix}", "w" if suffix == ".tar" else "w:gz") as archive:
+        archive.add(published.source / "train", "train")
+    shutil.rmtree(published.source / "train")
+    assert prepare("--workers", "2")[:2] == (0, out)
+    assert files(tmp_path / "root") == expected
+
+
 def test_an_interrupted_run_goes_on(prepare, write_published, tmp_path):
     write_published()
     _, summary, _ = prepare()
@@ -148,7 +182,7 @@ def test_turned_photographs_are_refused(prepare, published, write_published, ori
     image.save(photo, exif=exif)
     status, _, error = prepare()
     assert status == 1
-    assert f"{photo}: is to be shown turned (EXIF orientation {orientation})" in error
+    assert f"{photo}: has EXIF orientation {orientation}, so it is shown rotated" in error
 
 
 def test_a_damaged_archive_is_one_line_for_each_of_its_files(prepare, published, write_published):
@@ -249,7 +283,7 @@ def test_the_target_may_not_lie_in_the_source(load_script, published, write_publ
     write_published()
     argv = [str(published.file), "--source", str(published.source), "--root", str(published.source)]
     assert import_module("sgovss.commands.prepare").main(argv) == 2
-    assert "the prepared data would lie in the source" in capsys.readouterr().err
+    assert "the prepared data would be inside the source" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -274,7 +308,10 @@ def test_a_full_disk_keeps_what_is_finished(prepare, write_published, tmp_path, 
     monkeypatch.setattr(Image.Image, "save", until_full)
     status, _, error = prepare()
     assert status == 2
-    assert "cannot write here (No space left on device); what is finished is kept" in error
+    assert (
+        "cannot write here (No space left on device); solve this and run the command again, finished files are kept"
+        in error
+    )
     assert [path.name for path in (tmp_path / "root").rglob(".*.png")] == []
     monkeypatch.setattr(Image.Image, "save", save)
     assert prepare()[0] == 0

@@ -6,22 +6,21 @@ from detectron2.data import DatasetCatalog
 from sgovss.data.generated import ensure_generated
 from sgovss.data.quick_check import check_dataset
 from sgovss.data.registration import register_dataset
-from sgovss.data.specification_file import load_specification
+from sgovss.data.specification_file import find_specification
 from sgovss.errors import InputError
-from sgovss.paths import dataset_file
 from sgovss.synthetic import STYLES, SYNTHETIC_VOCABULARY
 
 
 @pytest.fixture
 def scenes():
     """The shipped dataset, with few and small scenes."""
-    spec = load_specification(dataset_file("generated_scenes.yaml"))
+    spec = find_specification("generated_scenes")
     splits = {"train": (10000, 2), "val": (20000, 1), "test": (30000, 1)}
     return spec.model_copy(update={"generator": spec.generator.model_copy(update={"size": 64, "splits": splits})})
 
 
 def test_file_and_generator_agree():
-    spec = load_specification(dataset_file("generated_scenes.yaml"))
+    spec = find_specification("generated_scenes")
     assert spec.vocabulary == SYNTHETIC_VOCABULARY
     assert spec.values == tuple((i,) for i in range(len(SYNTHETIC_VOCABULARY)))
     assert spec.generator.style in STYLES

@@ -10,9 +10,8 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from sgovss.data.labels import LabelMap, image_size, load_labels, read_rgb
-from sgovss.data.specification_file import load_specification
+from sgovss.data.specification_file import find_specification
 from sgovss.errors import InputError
-from sgovss.paths import dataset_file
 
 
 @st.composite
@@ -166,7 +165,7 @@ SAMPLES = [
 
 @pytest.mark.parametrize(("name", "folder", "expected"), SAMPLES, ids=[case[0] for case in SAMPLES])
 def test_real_labels_pixel_by_pixel(real_data, name, folder, expected):
-    labels = LabelMap.from_specification(load_specification(dataset_file(f"{name}.yaml")))
+    labels = LabelMap.from_specification(find_specification(f"{name}"))
     paths = sorted((real_data / name / folder).glob("*.png"))
     assert paths
     for path in paths[::10]:

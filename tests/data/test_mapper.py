@@ -16,8 +16,8 @@ from sgovss.config import add_sgovss_config
 from sgovss.data.labels import LabelMap, load_labels
 from sgovss.data.mapper import SegmentationMapper, inference_augmentations, training_augmentations
 from sgovss.data.registration import dataset_metadata, register_dataset
+from sgovss.data.specification_file import find_specification
 from sgovss.errors import InputError
-from sgovss.paths import dataset_file
 from sgovss.vocabulary import Vocabulary
 
 RAW_TO_ID = np.array([255, 0, 1, 2, 0])
@@ -255,7 +255,7 @@ def test_detectron2_loaders_take_it(cfg, records):
 
 
 def test_real_images_through_the_training_mapper(real_data):
-    register_dataset(dataset_file("dubai_mbrsc.yaml"), real_data)
+    register_dataset(find_specification("dubai_mbrsc"), real_data)
     records = DatasetCatalog.get("dubai_mbrsc_train")
     labels = dataset_metadata("dubai_mbrsc_train").label_map
     steps = augmentations(min_sizes=(384, 768), size_sampling="range", crop_size=(384, 384), any_orientation=True)

@@ -8,8 +8,8 @@ from PIL import Image
 
 from sgovss.data.quick_check import check_dataset
 from sgovss.data.registration import register_dataset
+from sgovss.data.specification_file import find_specification
 from sgovss.errors import InputError
-from sgovss.paths import dataset_file
 
 
 def test_a_good_dataset(fields, write_fields, caplog):
@@ -80,5 +80,5 @@ REAL = [
 
 @pytest.mark.parametrize(("name", "split", "count"), REAL, ids=[f"{name}_{split}" for name, split, _ in REAL])
 def test_real_samples_pass(real_data, name, split, count):
-    register_dataset(dataset_file(f"{name}.yaml"), real_data)
+    register_dataset(find_specification(f"{name}"), real_data)
     assert check_dataset(f"{name}_{split}", sample=1000) == count

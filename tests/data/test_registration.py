@@ -15,8 +15,8 @@ from sgovss.data.registration import (
     register_datasets,
     training_vocabulary,
 )
+from sgovss.data.specification_file import find_specification
 from sgovss.errors import InputError
-from sgovss.paths import dataset_file
 
 
 def test_records_and_metadata(fields, write_fields):
@@ -160,7 +160,7 @@ def test_wrong_training_vocabularies(fields):
 
 @pytest.mark.parametrize(("split", "tiles", "count"), [("train", "1234", 36), ("val", "5", 9), ("test", "6", 9)])
 def test_dubai_is_split_by_tile(real_data, split, tiles, count):
-    register_dataset(dataset_file("dubai_mbrsc.yaml"), real_data)
+    register_dataset(find_specification("dubai_mbrsc"), real_data)
     records = DatasetCatalog.get(f"dubai_mbrsc_{split}")
     assert len(records) == count
     assert {record["file_name"].split("/tile")[-1][0] for record in records} == set(tiles)

@@ -1,5 +1,6 @@
 """Dataset specifications: the shipped files, and what a wrong file is told."""
 
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,9 @@ from PIL import Image
 from pydantic import ValidationError
 
 from sgovss.data.specification import DatasetSpecification
-from sgovss.data.specification_file import load_specification
+from sgovss.data.specification_file import find_specification, load_specification
 from sgovss.errors import InputError
-from sgovss.paths import dataset_file, dataset_files
+from sgovss.paths import dataset_files
 
 GOOD = """\
 name: fields
@@ -67,7 +68,7 @@ PUBLISHED = [
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_datasets_can_be_prepared(name):
     """Each has a way from its download to training, splits that are made or made up of those made, and sources."""
-    spec = load_specification(dataset_file(f"{name}.yaml"))
+    spec = find_specification(name)
     assert spec.source and spec.references and spec.notes
     made = {folder for split in spec.preparation.splits for folder in spec.splits[split].images}
     ready_made = name == "dlrsd"
@@ -81,7 +82,17 @@ def test_numbers_of_classes_are_those_of_the_benchmarks():
         "fast": 37, "landdiscover50k": 39, "samrs_sota": 18, "samrs_sior": 20, "ovrsis95k": 35, "gid": 5,
         "whu_aerial": 2,
     }  # fmt: skip
-    assert {name: len(load_specification(dataset_file(f"{name}.yaml")).classes) for name in expected} == expected
+    assert {name: len(find_specification(name).classes) for name in expected} == expected
+
+
+@pytest.mark.parametrize("name", ["potsdam", "potsdam_without_clutter"])
+def test_a_training_split_of_potsdam_leaves_out_7_10(name):
+    spec = find_specification(name)
+    tiles = spec.preparation.splits["train"].select
+    patterns = spec.splits["train_without_7_10"].select
+    chosen = [tile for tile in tiles if any(fnmatchcase(f"{tile}_0_512_512_1024", pattern) for pattern in patterns)]
+    assert chosen == [tile for tile in tiles if tile != "7_10"]
+    assert spec.splits["train_without_7_10"].count == spec.splits["train"].count // 24 * 23
 
 
 def test_content_of_a_file(write):
@@ -139,10 +150,25 @@ def test_a_wrong_file_is_told_the_line(write, old, new, line, message):
     assert "\n" not in str(caught.value)
 
 
-def test_missing_ignore_says_what_to_write(write):
-    text = GOOD[: GOOD.index("ignore:")] + GOOD[GOOD.index("splits:") :]
-    with pytest.raises(InputError, match="missing key 'ignore'; list the label values that are no class"):
-        load_specification(write(text))
+MINIMAL = {
+    "name": "fields",
+    "classes": [{"name": "field"}, {"name": "river"}],
+    "splits": {"train": {"images": "images", "labels": "labels"}},
+}
+
+
+def test_only_name_classes_and_splits_are_required(write):
+    spec = load_specification(write(yaml.safe_dump(MINIMAL)))
+    assert spec.title == "fields"
+    assert spec.verified == "unverified"
+    assert spec.values == ((0,), (1,))
+    assert spec.ignore.values == spec.raw_ignored == ()
+    for key in ("source", "licence", "citation", "ground_sample_distance", "notes", "root", "preparation", "generator"):
+        assert getattr(spec, key) is None
+    for key in MINIMAL:
+        rest = {other: value for other, value in MINIMAL.items() if other != key}
+        with pytest.raises(InputError, match=rf"fields.yaml:1: {key}: missing key '{key}'$"):
+            load_specification(write(yaml.safe_dump(rest)))
 
 
 def test_empty_class_list(write):
@@ -192,7 +218,7 @@ PALETTES = [
 @pytest.mark.parametrize(("name", "masks", "labels"), PALETTES, ids=[case[0] for case in PALETTES])
 def test_colours_are_those_of_the_real_masks(real_data, name, masks, labels):
     """Every pixel of a published colour mask has the colour that the file states for its id."""
-    spec = load_specification(dataset_file(f"{name}.yaml"))
+    spec = find_specification(name)
     colors = {color: index for index, of_class in enumerate(spec.mask_colors) for color in of_class}
     colors |= dict.fromkeys(spec.ignore.colors, 255)
     folder, pattern = (real_data / masks.format("*")).parent, masks.rsplit("/", 1)[1].format("*")

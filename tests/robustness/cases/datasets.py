@@ -149,7 +149,7 @@ CASES: list[Case] = [
         "empty dataset file",
         "check",
         file(""),
-        "…/fields.yaml: expected a mapping with name, classes, ignore and splits; see datasets/ for examples",
+        "…/fields.yaml: expected a mapping with name, classes and splits; see datasets/ for examples",
         as_process=True,
     ),
     refused(
@@ -188,7 +188,7 @@ CASES: list[Case] = [
         "dataset file with a misspelt key",
         "check",
         edited("verified:", "verfied:"),
-        "…/fields.yaml:…: verfied: unknown key 'verfied'; did you mean 'verified'? (and 1 more)",
+        "…/fields.yaml:…: verfied: unknown key 'verfied'; did you mean 'verified'?",
     ),
     refused(
         "dataset file with two classes of the same name",
@@ -243,7 +243,7 @@ CASES: list[Case] = [
         "downloads of another dataset",
         "prepare",
         lambda place: place.prepare(source=archive(place, {"readme.txt": b""}).parent),
-        "…/download: no files of shore_train here; expected labels m/{*}.png and images p/{*}.png, in folders or zip "
+        "…/download: no files of shore_train here; expected labels m/{*}.png and images p/{*}.png, in folders or "
         "archives (source of the data: None)",
     ),
     refused(
@@ -263,7 +263,7 @@ CASES: list[Case] = [
         "archive whose member names begin with `../`",
         "prepare",
         climbing,
-        "…/download: no files of shore_train here; expected labels m/{*}.png and images p/{*}.png, in folders or zip "
+        "…/download: no files of shore_train here; expected labels m/{*}.png and images p/{*}.png, in folders or "
         "archives (source of the data: None)",
         proves=nothing_elsewhere,
     ),
@@ -279,9 +279,8 @@ CASES: list[Case] = [
         "photo with an EXIF rotation, and its label",
         "prepare",
         turned,
-        "…/p/0.png: is to be shown turned (EXIF orientation 6); turn its pixels as the label lies and remove the "
-        "tag, for "
-        "example with 'exiftran -ai'",
+        "…/p/0.png: has EXIF orientation 6, so it is shown rotated; rotate its pixels to match the label and remove "
+        "the tag, for example with 'exiftran -ai'",
         status=1,
     ),
     refused(

@@ -96,7 +96,7 @@ CASES: list[Case] = [
         "train_net",
         label(noise((24, 32))),
         "…/labels/a_0.png: label image of mode RGB, expected one channel of class values; convert colours with "
-        "'sgovss prepare'",
+        "sgovss prepare",
     ),
     refused(
         "label with a value that belongs to no class",

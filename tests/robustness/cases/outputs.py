@@ -39,7 +39,7 @@ def inside_the_source(place: Place) -> list[str]:
     return place.prepare()
 
 
-_TAKEN = "another run is writing here; wait for its end, or give another output folder"
+_TAKEN = "another run is writing here; wait until it ends, or give another output folder"
 
 CASES: list[Case] = [
     refused(
@@ -86,6 +86,6 @@ CASES: list[Case] = [
         "prepared data inside the source folder",
         "prepare",
         inside_the_source,
-        "…/raw/shore/images: the prepared data would lie in the source, or around it; give another --root",
+        "…/raw/shore/images: the prepared data would be inside the source, or contain it; give another --root",
     ),
 ]
