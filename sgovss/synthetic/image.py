@@ -1,4 +1,4 @@
-"""One generated scene: picture, mask and captions from a seed."""
+"""One synthetic image with its mask and captions, drawn from a seed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from sgovss.synthetic.waterside import harbour, river
 from sgovss.synthetic.works import airport, industrial
 
 SMALLEST_SIZE = 64
-"""Pixels; below this a scene holds too little to be one."""
+"""Smallest side of an image in pixels; smaller images would show too few objects."""
 
 GENERATOR_VERSION = 3
-"""Raised whenever a seed would give another scene than before."""
+"""Increased whenever a seed gives another image than before."""
 
 _LAYOUTS: dict[str, tuple[Callable[[Canvas], None], float, float]] = {
     "residential": (residential, 0.18, 0.42),
@@ -39,15 +39,16 @@ _LAYOUTS: dict[str, tuple[Callable[[Canvas], None], float, float]] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
-    """A generated aerial scene.
+class SyntheticImage:
+    """A synthetic aerial image.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
-        labels: (H, W) uint8 ids into ``SYNTHETIC_CLASSES``; every pixel has one, shadows keep the class beneath.
-        captions: five sentences about what the mask shows.
-        gsd: ground sample distance, metres a pixel.
-        kind: what place it is, such as ``airport``.
+        labels: (H, W) uint8 ids into ``SYNTHETIC_CLASSES``; every pixel has one. A pixel in shadow has the class of the
+            ground.
+        captions: five sentences about the classes in the mask.
+        gsd: ground sample distance in metres per pixel.
+        kind: the kind of place, such as ``airport``.
     """
 
     image: np.ndarray
@@ -57,16 +58,16 @@ class Scene:
     kind: str
 
 
-def generate_image(seed: int, size: int = 256, style: str = "a") -> Scene:
-    """Draw the scene of a seed; the same arguments give the same bits.
+def generate_image(seed: int, size: int = 256, style: str = "a") -> SyntheticImage:
+    """Draw the image of a seed. The same arguments give the same bits.
 
     Args:
-        seed: not negative; consecutive seeds run through the style's kinds in shuffled rounds.
-        size: pixels a side, 64 or more; objects keep their size in metres and pixels, the view widens.
+        seed: 0 or more. Consecutive seeds go through the kinds of the style in shuffled rounds.
+        size: side in pixels, 64 or more. A larger image shows more ground; objects keep their size in pixels.
         style: name of a style in ``STYLES``.
 
     Raises:
-        InputError: a negative seed, too small a size, an unknown style.
+        InputError: the seed is negative, the size too small, or the style unknown.
     """
     check_request(seed, size, style)
     look = get_style(style)
@@ -80,20 +81,24 @@ def generate_image(seed: int, size: int = 256, style: str = "a") -> Scene:
     image = photograph(canvas, Conditions.sample(rng, look))
     labels = pixel_labels(canvas.labels)
     captions = write_captions(rng, labels, canvas.instances[::2, ::2], kind, smallest=6)
-    return Scene(image, labels, captions, gsd, kind)
+    return SyntheticImage(image, labels, captions, gsd, kind)
 
 
 def check_request(seed: int, size: int, style: str) -> None:
-    """Raise an InputError unless :func:`generate_image` takes these arguments."""
+    """Check the arguments of :func:`generate_image`.
+
+    Raises:
+        InputError: the seed is negative, the size too small, or the style unknown.
+    """
     if seed < 0:
-        raise InputError(f"scene seed {seed} is negative; give 0 or more")
+        raise InputError(f"seed {seed} is negative; give 0 or more")
     if size < SMALLEST_SIZE:
-        raise InputError(f"scene size {size} is too small; give {SMALLEST_SIZE} pixels or more")
+        raise InputError(f"size {size} is too small; give {SMALLEST_SIZE} pixels or more")
     get_style(style)
 
 
 def _kind_of(seed: int, style: Style) -> str:
-    """Each round of as many seeds as there are entries holds every entry once, in an order of its own."""
+    """The kind of place of a seed. Each round of ``len(style.kinds)`` seeds has every entry once, in random order."""
     turn, place = divmod(seed, len(style.kinds))
     order = np.random.default_rng([turn, *style.name.encode(), 1]).permutation(len(style.kinds))
     return style.kinds[order[place]]
