@@ -1,4 +1,4 @@
-"""Do generated scenes read as aerial images? Naming single-class crops of them with a model that never saw one."""
+"""A check of how realistic the synthetic images are: a model trained on real images alone classifies crops of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from research.pretraining.evaluation import ZeroShot
-from sgovss.synthetic import SYNTHETIC_VOCABULARY, Scene, generate_image
+from sgovss.synthetic import SYNTHETIC_VOCABULARY, SyntheticImage, generate_image
 from sgovss.synthetic.classes import COUNTABLE
 
 CROP_SIDES = (128, 96, 64)
@@ -23,7 +23,7 @@ INPUT_SIDE = 192
 
 @dataclass(frozen=True)
 class Crop:
-    """A part of a scene in which one class stands out.
+    """A part of an image that shows mainly one class.
 
     Attributes:
         image: (s, s, 3) uint8 RGB.
@@ -34,26 +34,26 @@ class Crop:
     label: int
 
 
-def crops_of_scene(scene: Scene, rng: np.random.Generator) -> list[Crop]:
-    """At most one crop a class: the largest square that is at least 80 % of the class.
+def crops_of_image(drawn: SyntheticImage, rng: np.random.Generator) -> list[Crop]:
+    """Cut out at most one crop of each class: the largest square of which the class covers at least 80 %.
 
-    Things that never fill 64 pixels are cropped with the object in the centre instead, the square half as large
-    again as the object, not under 32 pixels.
+    If objects never fill a square of 64 pixels, the crop is a square around one object instead, 1.5 times as large as
+    the object and at least 32 pixels.
     """
     found = []
-    for label in np.unique(scene.labels).tolist():
-        mask = scene.labels == label
+    for label in np.unique(drawn.labels).tolist():
+        mask = drawn.labels == label
         crop = _pure_square(mask, rng)
         if crop is None and label in {int(thing) for thing in COUNTABLE}:
             crop = _object_square(mask, rng)
         if crop is not None:
             top, left, side = crop
-            found.append(Crop(scene.image[top : top + side, left : left + side], label))
+            found.append(Crop(drawn.image[top : top + side, left : left + side], label))
     return found
 
 
 def _pure_square(mask: np.ndarray, rng: np.random.Generator) -> tuple[int, int, int] | None:
-    """(top, left, side) of a random square of the largest side that is pure enough."""
+    """(top, left, side) of a random square of the largest side that has enough of the class."""
     sums = cv2.integral(mask.astype(np.uint8))
     for side in (side for side in CROP_SIDES if side <= min(mask.shape)):
         inside = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
@@ -65,7 +65,7 @@ def _pure_square(mask: np.ndarray, rng: np.random.Generator) -> tuple[int, int, 
 
 
 def _object_square(mask: np.ndarray, rng: np.random.Generator) -> tuple[int, int, int] | None:
-    """(top, left, side) of a square around a random whole object that is large enough to see."""
+    """(top, left, side) of a square around a random object that is large enough and lies within the image."""
     _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     boxes = []
     for left, top, width, height, _ in stats[1:].tolist():
@@ -78,18 +78,18 @@ def _object_square(mask: np.ndarray, rng: np.random.Generator) -> tuple[int, int
 
 
 def collect_crops(first_seed: int, count: int, size: int, style: str) -> Iterator[Crop]:
-    """The crops of consecutive scenes."""
+    """The crops of the images of ``count`` consecutive seeds."""
     for seed in range(first_seed, first_seed + count):
-        yield from crops_of_scene(generate_image(seed, size, style), np.random.default_rng(seed))
+        yield from crops_of_image(generate_image(seed, size, style), np.random.default_rng(seed))
 
 
 def name_crops(zero_shot: ZeroShot, crops: list[Crop]) -> dict[str, tuple[int, int]]:
-    """Ask for each crop which of the scene classes it shows.
+    """Classify each crop among the classes of synthetic images.
 
-    Every crop is enlarged to 192 pixels; a class is the mean over its name and synonyms.
+    Every crop is resized to 192 pixels. The embedding of a class is the mean over its name and synonyms.
 
     Returns:
-        class name -> (named rightly, crops), for the classes that have crops.
+        class name -> (number of correct crops, number of crops), for the classes that have crops.
     """
     classes = zero_shot.classes(entry.names for entry in SYNTHETIC_VOCABULARY)
     pixels = [cv2.resize(crop.image, (INPUT_SIDE, INPUT_SIDE), interpolation=cv2.INTER_CUBIC) for crop in crops]

