@@ -1,4 +1,4 @@
-"""Mutants are made, told from the code they came from, and counted; cosmic-ray makes them."""
+"""Mutants that cosmic-ray makes are run and counted."""
 
 from __future__ import annotations
 
@@ -33,6 +33,12 @@ def tool(load_script, tmp_path, monkeypatch):
     monkeypatch.setattr(tool, "CHECKOUT", tmp_path / "checkout")
     monkeypatch.setattr(tool, "TARGETS", {"sgovss/small.py": "tests/test_small.py"})
     return tool
+
+
+def test_modules_and_tests_exist(checkout):
+    targets = import_module("research.checks.mutation").TARGETS
+    files = [file for module, tests in targets.items() for file in (module, *tests.split())]
+    assert not [file for file in files if not (checkout / file).is_file()]
 
 
 def test_annotations_are_no_behaviour(load_script):
