@@ -90,7 +90,7 @@ def runner(protocol, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def tool(load_script):
+def tool():
     return import_module("research.ablation.__main__")
 
 

