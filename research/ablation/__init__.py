@@ -1,1 +1,1 @@
-"""Ablations: a protocol as data, its runs through train_net.py, and what they show."""
+"""Ablations: a protocol of variants, its runs through train_net.py, and tables and pictures of the results."""

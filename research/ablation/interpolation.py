@@ -1,4 +1,4 @@
-"""The cheap cure for forgetting: a fine-tuned tower's weights, drawn back towards the frozen ones."""
+"""Interpolation between the weights of a fine-tuned image encoder and those of the frozen one."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sgovss.modeling.image_encoder import CLIPImageEncoder
 _ENCODER = "image_encoder."
 
 
-def interpolate_tower(checkpoint: Path, config: str, options: Mapping[str, str], share: float, output: Path) -> None:
-    """Write a checkpoint whose image encoder is ``frozen + share * (tuned - frozen)``; the head stays as trained.
+def interpolate_encoder(checkpoint: Path, config: str, options: Mapping[str, str], ratio: float, output: Path) -> None:
+    """Write a checkpoint whose image encoder is ``frozen + ratio * (tuned - frozen)``; the head is not changed.
 
     Args:
         checkpoint: a training checkpoint.
-        config, options: what it was trained with; they name the CLIP weights.
-        share: 0 for the frozen tower, 1 for the tuned one.
-        output: where to write.
+        config, options: config and options of its training; they name the CLIP weights.
+        ratio: 0 gives the frozen encoder, 1 the tuned one.
+        output: file to write.
 
     Raises:
         InputError: the checkpoint or the CLIP weights cannot be read.
@@ -34,6 +34,6 @@ def interpolate_tower(checkpoint: Path, config: str, options: Mapping[str, str],
     content = read_checkpoint(checkpoint)
     for key, tuned in content["model"].items():
         if key.startswith(_ENCODER):
-            content["model"][key] = frozen[key.removeprefix(_ENCODER)].lerp(tuned, share)
+            content["model"][key] = frozen[key.removeprefix(_ENCODER)].lerp(tuned, ratio)
     with atomic_path(output) as temporary:
         torch.save(content, temporary)

@@ -1,4 +1,4 @@
-"""One generated scene as every row of an ablation segments it."""
+"""One test image with the predictions of every variant of an ablation."""
 
 from __future__ import annotations
 
@@ -17,28 +17,29 @@ from sgovss.inference.predictor import Predictor
 
 
 def is_generated(dataset: str) -> bool:
-    """Whether a dataset's images may be shown anywhere, because the project drew them."""
+    """Whether a dataset has synthetic images, which may be published."""
     return dataset_metadata(dataset).specification.generator is not None
 
 
 def draw_overlays(
     task: Task, cfg: CfgNode, models: Mapping[str, tuple[Mapping[str, str], Path | None]], number: int, path: Path
 ) -> None:
-    """Write a PNG of one test scene, its ground truth and each model's labels; the datasets are registered.
+    """Write a PNG of one test image, its ground truth and the prediction of each model.
 
     Args:
-        task: whose test set the scene is of.
-        cfg: names what was trained on, and what was held out.
+        task: its test set has the image; the datasets must be registered.
+        cfg: config with the training datasets and the unseen classes.
         models: title -> config options and checkpoint; None for the model before training.
-        number: which image of the dataset.
+        number: of the image in the dataset.
+        path: file to write.
 
     Raises:
-        InputError: there is no such image, or a checkpoint is missing or of another model.
+        InputError: there is no such image, or a checkpoint is missing or belongs to another model.
     """
     dataset = task.shown
     records, known = DatasetCatalog.get(dataset), dataset_metadata(dataset)
     if not 0 <= number < len(records):
-        raise InputError(f"--scene: {dataset} has images 0 to {len(records) - 1}, not {number}")
+        raise InputError(f"--image: {dataset} has images 0 to {len(records) - 1}, not {number}")
     image = read_rgb(records[number]["file_name"])
     labels = {"ground truth": load_labels(records[number]["sem_seg_file_name"], known.label_map)}
     for title, (options, weights) in models.items():

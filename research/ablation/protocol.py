@@ -1,4 +1,4 @@
-"""What is compared, on which data, at which budgets: a protocol is one YAML file, fixed before its first run."""
+"""Protocols: a YAML file with the variants to compare, their data and training budgets, fixed before the first run."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class _Model(BaseModel):
 
 
 class Task(_Model):
-    """Data to train and score on.
+    """Datasets to train and evaluate on.
 
     Attributes:
-        title: for tables.
+        title: in tables.
         config: config file of train_net.py.
-        options: config keys on top of it.
-        choose: what picks a row's settings and checkpoint: means of these ``<dataset>/<metric>``.
+        options: config options on top of it.
+        choose: settings and checkpoints are chosen by the mean of these ``<dataset>/<metric>``.
         report: columns of the table: heading -> ``<dataset>/<metric>``.
-        aside: scored beside the table and never used to decide.
+        aside: columns of a second table, which are never used to choose.
     """
 
     title: str
@@ -42,52 +42,54 @@ class Task(_Model):
 
     @property
     def datasets(self) -> tuple[str, ...]:
-        """All sets to score, each once."""
+        """Names of all datasets to evaluate on."""
         columns = (*self.choose, *self.report.values(), *self.aside.values())
         return tuple(dict.fromkeys(column.partition("/")[0] for column in columns))
 
     @property
     def shown(self) -> str:
-        """The set whose images stand for the task in pictures."""
+        """Name of the dataset whose images are shown in overlays."""
         return next(iter(self.report.values())).partition("/")[0]
 
 
-class Row(_Model):
+class Variant(_Model):
     """One variant of the method.
 
     Attributes:
-        title: for tables.
-        options: config keys; ``{axis}`` stands for a value of the grid's axis of that name.
-        trained: false for the model as it is before any training.
-        tower_of: take this row's checkpoints and interpolate their image encoder with the frozen one, ...
-        weights_of: or take this row's checkpoints as they are, and its options, ...
-        shares: ... at each of these shares of the tuned one; ``{share}`` in the options.
+        title: in tables.
+        options: config options; ``{axis}`` is replaced by a value of that axis of the grid.
+        trained: false for the model before training.
+        interpolates: name of a variant. Its checkpoints are used, with the image encoder interpolated between the
+            frozen and the tuned weights.
+        weights_of: name of a variant. Its checkpoints and options are used.
+        ratios: with ``interpolates``, the ratios of the interpolation (1 is the tuned encoder); with ``weights_of``,
+            values of ``{ratio}`` in the options.
     """
 
     title: str
     options: Options = {}
     trained: bool = True
-    tower_of: str | None = None
+    interpolates: str | None = None
     weights_of: str | None = None
-    shares: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()
+    ratios: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()
 
     @property
     def source(self) -> str | None:
-        """The row whose checkpoints this one takes, if it trains none of its own."""
-        return self.tower_of or self.weights_of
+        """The variant whose checkpoints are used; None if this variant is trained itself."""
+        return self.interpolates or self.weights_of
 
 
 class Protocol(_Model):
-    """Tasks by rows by budgets by seeds.
+    """A set of tasks and variants with training budgets and seeds.
 
     Attributes:
-        frozen_at: the commit at which generator, splits, embedded model and word lists were fixed.
-        steps: budgets; one run is scored at each, as the learning rate stays constant after its warm-up.
-        seeds: of the final rows; screening takes the first.
-        screening_steps: the longest budget of screening, in which every cell of the grid is tried.
-        grid: values of each axis that rows' options may mention.
-        options: config keys of every run.
-        curves: the rows that pictures of curves show, and a page with every budget; empty for all.
+        frozen_at: commit at which synthetic images, splits, embedded model and vocabularies were fixed.
+        steps: training budgets. One run is evaluated at each, because the learning rate is constant after its warm-up.
+        seeds: of the final runs; screening uses the first.
+        screening_steps: longest budget of screening, which tries all settings of the grid.
+        grid: values of each axis that the options may contain.
+        options: config options of every run.
+        curves: variants in the pictures of curves, which also have every budget in brief tables; empty for all.
     """
 
     frozen_at: str
@@ -97,55 +99,57 @@ class Protocol(_Model):
     grid: dict[str, tuple[str, ...]] = {}
     options: Options = {}
     tasks: Annotated[dict[str, Task], Field(min_length=1)]
-    rows: Annotated[dict[str, Row], Field(min_length=1)]
+    variants: Annotated[dict[str, Variant], Field(min_length=1)]
     curves: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Protocol:
-        for name, row in self.rows.items():
-            if row.tower_of is not None and row.weights_of is not None:
-                raise ValueError(f"rows.{name}: give tower_of or weights_of, not both")
-            if row.source is not None and row.source not in self.rows:
-                key = "weights_of" if row.tower_of is None else "tower_of"
-                raise ValueError(f"rows.{name}.{key}: there is no row '{row.source}'")
-            if (row.source is None) != (not row.shares):
-                raise ValueError(f"rows.{name}: tower_of or weights_of and shares go together")
-            if unknown := _axes(row.options) - self.grid.keys() - ({"share"} if row.shares else set()):
-                raise ValueError(f"rows.{name}.options: the grid has no axis '{min(unknown)}'")
-        if absent := [name for name in self.curves if name not in self.rows]:
-            raise ValueError(f"curves: there is no row '{absent[0]}'")
+        for name, variant in self.variants.items():
+            if variant.interpolates is not None and variant.weights_of is not None:
+                raise ValueError(f"variants.{name}: give interpolates or weights_of, not both")
+            if variant.source is not None and variant.source not in self.variants:
+                key = "weights_of" if variant.interpolates is None else "interpolates"
+                raise ValueError(f"variants.{name}.{key}: there is no variant '{variant.source}'")
+            if (variant.source is None) != (not variant.ratios):
+                raise ValueError(f"variants.{name}: interpolates or weights_of and ratios go together")
+            if unknown := _axes(variant.options) - self.grid.keys() - ({"ratio"} if variant.ratios else set()):
+                raise ValueError(f"variants.{name}.options: the grid has no axis '{min(unknown)}'")
+        if absent := [name for name in self.curves if name not in self.variants]:
+            raise ValueError(f"curves: there is no variant '{absent[0]}'")
         if unknown := _axes(self.options) - self.grid.keys():
             raise ValueError(f"options: the grid has no axis '{min(unknown)}'")
         return self
 
     @property
-    def curve_rows(self) -> tuple[str, ...]:
-        """The rows that are shown over steps."""
-        return self.curves or tuple(self.rows)
+    def curve_variants(self) -> tuple[str, ...]:
+        """The variants that are shown in curves."""
+        return self.curves or tuple(self.variants)
 
-    def cells(self, row: str) -> list[dict[str, str]]:
-        """The settings of a row: every combination of the axes that its options, or every run's, mention."""
-        spec = self.rows[row]
+    def grid_settings(self, variant: str) -> list[dict[str, str]]:
+        """All settings of a variant: every combination of the axes in its options and in those of every run."""
+        spec = self.variants[variant]
         if spec.source is not None:
-            return [{**cell, "share": str(share)} for cell in self.cells(spec.source) for share in spec.shares]
+            own = self.grid_settings(spec.source)
+            return [{**settings, "ratio": str(ratio)} for settings in own for ratio in spec.ratios]
         axes = sorted(_axes({**self.options, **spec.options})) if spec.trained else []
         return [
             dict(zip(axes, values, strict=True)) for values in itertools.product(*(self.grid[axis] for axis in axes))
         ]
 
-    def run_options(self, task: str, row: str, cell: Mapping[str, str]) -> Options:
-        """All config keys of one run, the row's last."""
-        spec = self.rows[row]
-        source = self.rows[spec.source].options if spec.source else {}
+    def run_options(self, task: str, variant: str, settings: Mapping[str, str]) -> Options:
+        """All config options of one run. Those of the variant override the others."""
+        spec = self.variants[variant]
+        source = self.variants[spec.source].options if spec.source else {}
         options = {**self.options, **self.tasks[task].options, **source, **spec.options}
-        return {key: value.format(**cell) for key, value in options.items() if not _axes({key: value}) - cell.keys()}
+        known = {key: value for key, value in options.items() if not _axes({key: value}) - settings.keys()}
+        return {key: value.format(**settings) for key, value in known.items()}
 
 
 def load_protocol(path: Path) -> Protocol:
     """Read a protocol.
 
     Raises:
-        InputError: no such file, not YAML, or a key that is wrong; says which.
+        InputError: the file is missing or not YAML, or a key is wrong.
     """
     try:
         return Protocol.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
@@ -158,4 +162,5 @@ def load_protocol(path: Path) -> Protocol:
 
 
 def _axes(options: Mapping[str, str]) -> set[str]:
+    """Names in braces in the values of options."""
     return {field for value in options.values() for _, field, _, _ in string.Formatter().parse(value) if field}

@@ -1,4 +1,4 @@
-"""What an ablation shows: the cell chosen for each row, tables of mean and spread, curves over steps."""
+"""Results of an ablation: chosen settings, tables of mean and standard deviation, curves over steps."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ _MARKED = re.compile(r"(?P<start><!-- table: (?P<name>.+?) -->\n).*?(?=<!-- end 
 
 
 def score(record: Record, step: int | str, column: str) -> Any:
-    """A ``<dataset>/<metric>`` of a record at a budget, in per cent; None where it is not known."""
+    """A ``<dataset>/<metric>`` of a record at a budget, in per cent; None if the record does not have it."""
     dataset, _, metric = column.partition("/")
     return record.get("scores", {}).get(str(step), {}).get(dataset, {}).get(metric)
 
 
 def chosen(record: Record, task: Task, step: int | str) -> float:
-    """What a checkpoint is chosen by: the mean of the task's ``choose`` columns; -1 where one is not known."""
+    """The validation score of a checkpoint: the mean of the task's ``choose`` columns; -1 if one is missing."""
     values = [score(record, step, column) for column in task.choose]
     return -1.0 if any(value is None for value in values) else mean(values)
 
 
 def best_step(record: Record, task: Task) -> str:
-    """The budget whose checkpoint is best by validation."""
+    """The budget with the best validation score."""
     return max(record["scores"], key=lambda step: chosen(record, task, step))
 
 
-def best_cell(records: Sequence[Record], task: Task, longest: int) -> dict[str, str] | None:
-    """The settings whose best checkpoint within ``longest`` steps is best by validation; None without a record."""
+def best_settings(records: Sequence[Record], task: Task, longest: int) -> dict[str, str] | None:
+    """The settings with the best validation score of any checkpoint up to ``longest`` steps; None without a record."""
     rated = [
-        (max(chosen(record, task, step) for step in record["scores"] if int(step) <= longest), record["cell"])
+        (max(chosen(record, task, step) for step in record["scores"] if int(step) <= longest), record["settings"])
         for record in records
         if any(int(step) <= longest for step in record.get("scores", {}))
     ]
@@ -44,11 +44,11 @@ def best_cell(records: Sequence[Record], task: Task, longest: int) -> dict[str, 
 
 
 def tables(protocol: Protocol, task: str, final: Mapping[str, Sequence[Record]], brief: bool) -> dict[str, str]:
-    """The Markdown tables of a task by name: ``<task>``, and ``<task> aside`` where something is scored beside it.
+    """Make the Markdown tables of a task: ``<task>``, and ``<task> aside`` if the task has columns aside.
 
     Args:
-        final: the records of each row at its chosen cell, one a seed.
-        brief: the rows without a curve have their longest budget and their best checkpoint only.
+        final: the records of each variant with its chosen settings, one per seed.
+        brief: show only the longest budget and the best checkpoint of variants without a curve.
     """
     found = {task: _table(protocol, task, final, brief, aside=False)}
     if protocol.tasks[task].aside:
@@ -57,7 +57,7 @@ def tables(protocol: Protocol, task: str, final: Mapping[str, Sequence[Record]],
 
 
 def refresh_tables(page: str, current: Mapping[str, str]) -> str:
-    """A page whose ``<!-- table: NAME -->`` to ``<!-- end -->`` hold the current tables; names without one stay."""
+    """Replace the tables between ``<!-- table: NAME -->`` and ``<!-- end -->`` in a page; unknown names are kept."""
 
     def refreshed(match: re.Match[str]) -> str:
         name = match["name"]
@@ -67,57 +67,57 @@ def refresh_tables(page: str, current: Mapping[str, str]) -> str:
 
 
 def _table(protocol: Protocol, task: str, final: Mapping[str, Sequence[Record]], brief: bool, aside: bool) -> str:
-    """A line for every row and budget, and one for the row's best validation checkpoint.
+    """Make a table with a line for every variant and budget, and one for the best checkpoint of each variant.
 
-    ``aside``: the columns scored beside the table instead of the table's own, with their intervals over images.
+    ``aside`` shows the columns aside instead of the others, with their intervals over images.
     """
     spec = protocol.tasks[task]
     columns = spec.aside if aside else spec.report
     lines = []
-    for row, records in final.items():
+    for variant, records in final.items():
         if not records:
             continue
-        title = protocol.rows[row].title
-        settings = ", ".join(f"{axis} {value}" for axis, value in records[0]["cell"].items())
+        title = protocol.variants[variant].title
+        settings = ", ".join(f"{axis} {value}" for axis, value in records[0]["settings"].items())
         steps = sorted({int(step) for record in records for step in record["scores"]})
-        for step in steps[-1:] if brief and row not in protocol.curve_rows else steps:
+        for step in steps[-1:] if brief and variant not in protocol.curve_variants else steps:
             known = [record for record in records if str(step) in record["scores"]]
             lines.append(
-                [title, settings, str(step), len(known), *_cells([(each, step) for each in known], spec, aside)]
+                [title, settings, str(step), len(known), *_entries([(each, step) for each in known], spec, aside)]
             )
         if len(steps) > 1:
             best = [(record, best_step(record, spec)) for record in records]
-            lines.append([title, settings, "best on validation", len(records), *_cells(best, spec, aside)])
-    headers = ["row", "settings", "steps", "seeds", *columns]
+            lines.append([title, settings, "best on validation", len(records), *_entries(best, spec, aside)])
+    headers = ["variant", "settings", "steps", "seeds", *columns]
     return tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True)
 
 
 def curves(
-    protocol: Protocol, task: str, final: Mapping[str, Sequence[Record]], rows: Sequence[str], column: str
+    protocol: Protocol, task: str, final: Mapping[str, Sequence[Record]], variants: Sequence[str], column: str
 ) -> dict[str, dict[int, list[float]]]:
-    """The seeds' values of a column at every budget, for some rows; budget 0 is the model before training."""
-    untrained = [record for row in final for record in final[row] if not protocol.rows[row].trained]
+    """The values of a column for all seeds at every budget, by title; budget 0 is the model before training."""
+    untrained = [record for name in final for record in final[name] if not protocol.variants[name].trained]
     start = {0: _known([score(record, 0, column) for record in untrained])} if untrained else {}
     series = {}
-    for row in rows:
-        records = final.get(row, ())
+    for variant in variants:
+        records = final.get(variant, ())
         steps = sorted({int(step) for record in records for step in record["scores"]})
         points = {step: _known([score(record, step, column) for record in records]) for step in steps}
-        series[protocol.rows[row].title] = {**start, **points}
+        series[protocol.variants[variant].title] = {**start, **points}
     return series
 
 
-def _cells(checkpoints: Sequence[tuple[Record, int | str]], task: Task, aside: bool) -> list[str]:
-    """A line's columns, each over the checkpoints of all seeds."""
+def _entries(checkpoints: Sequence[tuple[Record, int | str]], task: Task, aside: bool) -> list[str]:
+    """The columns of a line: mean and standard deviation over the checkpoints of all seeds."""
     columns = (task.aside if aside else task.report).values()
-    cells = [_spread([score(record, step, column) for record, step in checkpoints]) for column in columns]
+    entries = [_spread([score(record, step, column) for record, step in checkpoints]) for column in columns]
     if not aside:
-        return cells
-    return [f"{cell}{_interval(checkpoints, column)}" for cell, column in zip(cells, columns, strict=True)]
+        return entries
+    return [f"{entry}{_interval(checkpoints, column)}" for entry, column in zip(entries, columns, strict=True)]
 
 
 def _interval(checkpoints: Sequence[tuple[Record, int | str]], column: str) -> str:
-    """The interval of mIoU over a test set's images, its ends averaged over seeds; empty where it is not known."""
+    """The interval of mIoU over the images of a dataset, averaged over seeds; empty if a record does not have it."""
     found = [score(record, step, f"{column.partition('/')[0]}/interval") for record, step in checkpoints]
     if not found or not all(found):
         return ""

@@ -1,4 +1,4 @@
-"""One run of an ablation: train with train_net.py, score each budget's checkpoint with it, keep one JSON."""
+"""One run of an ablation: training and evaluation with train_net.py, and its record."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from research.ablation.interpolation import interpolate_tower
+from research.ablation.interpolation import interpolate_encoder
 from research.ablation.protocol import Protocol
 from sgovss.engine.environment import commit
 from sgovss.errors import InputError
@@ -30,29 +30,29 @@ METRICS = ("mIoU", "seen_mIoU", "unseen_mIoU", "harmonic_mIoU", "pACC")
 
 @dataclass(frozen=True)
 class Run:
-    """One row of one task, with one choice of settings and one seed."""
+    """One variant of one task, with its settings and a seed."""
 
     task: str
-    row: str
-    cell: Mapping[str, str] = field(hash=False)
+    variant: str
+    settings: Mapping[str, str] = field(hash=False)
     seed: int
 
     @property
     def key(self) -> str:
-        """Its place below the folder of records, and its name in the log."""
-        parts = [*(f"{axis}-{value}" for axis, value in self.cell.items()), f"seed-{self.seed}"]
-        return f"{self.task}/{self.row}/{'_'.join(parts)}"
+        """Path below the folder of records, without suffix, and name in the log."""
+        parts = [*(f"{axis}-{value}" for axis, value in self.settings.items()), f"seed-{self.seed}"]
+        return f"{self.task}/{self.variant}/{'_'.join(parts)}"
 
 
 class Runner:
-    """Carries out runs, and goes on where an earlier process was interrupted.
+    """Carries out runs, and continues those that were interrupted.
 
     Args:
-        protocol: what the runs mean.
-        script: train_net.py.
-        records: folder of one JSON a run.
-        work: folder for checkpoints and logs, which may be removed when all is done.
-        threads: of each run on the CPU.
+        protocol: of the runs.
+        script: path of train_net.py.
+        records: folder of one JSON file per run.
+        work: folder for checkpoints and logs; it may be removed when all runs are done.
+        threads: CPU threads of each run.
     """
 
     def __init__(self, protocol: Protocol, script: Path, records: Path, work: Path, threads: int) -> None:
@@ -63,10 +63,10 @@ class Runner:
         self.threads = threads
 
     def record(self, run: Run) -> dict[str, Any]:
-        """What is known of a run; empty if nothing is.
+        """Read the record of a run; empty if there is none.
 
         Raises:
-            InputError: the file is no JSON.
+            InputError: the file is not JSON.
         """
         path = self._path(run)
         if not path.is_file():
@@ -74,27 +74,27 @@ class Runner:
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise InputError(f"{path}: not a record of a run ({error}); remove it to run anew") from error
+            raise InputError(f"{path}: not a record of a run ({error}); remove it to run again") from error
 
     def weights(self, run: Run, step: int) -> Path:
-        """The checkpoint that a budget was scored with; it is there unless the work folder was cleared."""
-        row = self.protocol.rows[run.row]
-        if row.tower_of is not None:
+        """Path of the checkpoint of a budget; it is missing if the work folder was removed."""
+        variant = self.protocol.variants[run.variant]
+        if variant.interpolates is not None:
             return self._folder(run) / f"step_{step}" / "interpolated.pth"
-        return self._checkpoint(run if row.source is None else self._source(run), step)
+        return self._checkpoint(run if variant.source is None else self._source(run), step)
 
     def carry_out(self, run: Run, steps: Sequence[int]) -> bool:
-        """Bring a run to the largest of ``steps`` and score it at each; whether there was anything to do."""
-        row = self.protocol.rows[run.row]
-        budgets = sorted(steps) if row.trained else [0]
+        """Train a run up to the largest of ``steps`` and evaluate it at each; returns whether anything was missing."""
+        variant = self.protocol.variants[run.variant]
+        budgets = sorted(steps) if variant.trained else [0]
         record = self.record(run)
         scores: dict[str, Any] = dict(record.get("scores", {}))
         missing = [step for step in budgets if str(step) not in scores]
         if not missing:
             return False
         started = time.monotonic()
-        options = self.protocol.run_options(run.task, run.row, run.cell)
-        if row.trained and row.source is None:
+        options = self.protocol.run_options(run.task, run.variant, run.settings)
+        if variant.trained and variant.source is None:
             self._train(run, options, max(missing))
         for step in missing:
             scores[str(step)] = self._score(run, options, step)
@@ -122,27 +122,28 @@ class Runner:
         (folder / "last_checkpoint").write_text(self._checkpoint(run, steps).name, encoding="utf-8")
 
     def _score(self, run: Run, options: Mapping[str, str], step: int) -> dict[str, Any]:
-        task, row = self.protocol.tasks[run.task], self.protocol.rows[run.row]
+        task, variant = self.protocol.tasks[run.task], self.protocol.variants[run.variant]
         folder = self._folder(run) / f"step_{step}"
         extra = {"SEED": str(run.seed), "DATASETS.TEST": repr(task.datasets), "OUTPUT_DIR": str(folder)}
-        if row.source is not None and not (source := self._checkpoint(self._source(run), step)).is_file():
-            raise InputError(f"{source}: no such checkpoint; run the row whose checkpoints {run.key} takes first")
-        if row.tower_of is not None:
+        if variant.source is not None and not (source := self._checkpoint(self._source(run), step)).is_file():
+            raise InputError(f"{source}: no such checkpoint; first run the variant whose checkpoints {run.key} uses")
+        if variant.interpolates is not None:
             self._interpolate(run, options, step)
-        if row.trained:
+        if variant.trained:
             extra["MODEL.WEIGHTS"] = str(self.weights(run, step))
         self._call(run, folder / "evaluate.log", {**options, **extra}, "--eval-only")
         return {name: _summary(folder / "evaluation" / f"{name}.json") for name in task.datasets}
 
     def _source(self, run: Run) -> Run:
-        """The run whose checkpoints this one takes."""
-        cell = {axis: value for axis, value in run.cell.items() if axis != "share"}
-        return Run(run.task, self.protocol.rows[run.row].source, cell, run.seed)
+        """The run whose checkpoints are used."""
+        source = self.protocol.variants[run.variant].source
+        assert source is not None
+        return Run(run.task, source, {axis: value for axis, value in run.settings.items() if axis != "ratio"}, run.seed)
 
     def _interpolate(self, run: Run, options: Mapping[str, str], step: int) -> None:
         source = self._checkpoint(self._source(run), step)
-        share, config = float(run.cell["share"]), self.protocol.tasks[run.task].config
-        interpolate_tower(source, config, options, share, self.weights(run, step))
+        ratio, config = float(run.settings["ratio"]), self.protocol.tasks[run.task].config
+        interpolate_encoder(source, config, options, ratio, self.weights(run, step))
 
     def _call(self, run: Run, log: Path, options: Mapping[str, str], *flags: str) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -158,8 +159,8 @@ class Runner:
     def _write(self, run: Run, options: Mapping[str, str], scores: Mapping[str, Any], minutes: float) -> None:
         content = {
             "task": run.task,
-            "row": run.row,
-            "cell": dict(run.cell),
+            "variant": run.variant,
+            "settings": dict(run.settings),
             "seed": run.seed,
             "config": self.protocol.tasks[run.task].config,
             "options": dict(options),
@@ -181,7 +182,7 @@ class Runner:
 
 
 def _summary(path: Path) -> dict[str, Any]:
-    """What a record keeps of an evaluation: the headline metrics, the interval of mIoU, and the IoU of each class."""
+    """The part of an evaluation that a record keeps: metrics, interval of mIoU and IoU of each class."""
     content = json.loads(path.read_text(encoding="utf-8"))
     return {
         **{metric: content[metric] for metric in METRICS},

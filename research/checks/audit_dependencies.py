@@ -1,9 +1,10 @@
-#!/usr/bin/env python
-"""Ask PyPI which known vulnerabilities the installed packages have: python -m research.checks.audit_dependencies
+"""Ask PyPI which known vulnerabilities the installed packages have.
 
-For machines that pip-audit cannot work on: it needs PyPI's page on each single version, or osv.dev. This tool needs
-only PyPI's page on each project, which lists the vulnerabilities of the newest version; a package that is not at its
-newest version is named as not audited. Ends with status 1 if a vulnerability is found.
+    python -m research.checks.audit_dependencies
+
+Use this where pip-audit does not work: pip-audit needs PyPI's page on each version, or osv.dev. This tool needs only
+PyPI's page on each project, which lists the vulnerabilities of the newest version. A package of an older version is
+reported as not audited. The exit status is 1 if a vulnerability is found.
 """
 
 from __future__ import annotations
@@ -21,7 +22,13 @@ SECONDS = 60
 
 
 class Audit(NamedTuple):
-    """What PyPI says of a package; ``known`` are the vulnerabilities' names, None where it does not say."""
+    """The answer of PyPI about one package.
+
+    Attributes:
+        package: name and version.
+        known: names of its vulnerabilities; None if it was not audited.
+        why: reason why it was not audited.
+    """
 
     package: str
     known: list[str] | None
@@ -29,7 +36,7 @@ class Audit(NamedTuple):
 
 
 def audit(name: str, version: str) -> Audit:
-    """Ask of one package."""
+    """Ask PyPI about one package."""
     package = f"{name} {version}"
     try:
         with urllib.request.urlopen(PAGE.format(name=name), timeout=SECONDS) as response:
@@ -45,13 +52,13 @@ def audit(name: str, version: str) -> Audit:
 
 
 def installed() -> list[tuple[str, str]]:
-    """Name and version of every package here but this one."""
+    """Name and version of every installed package except sgovss."""
     found = {each.metadata["Name"]: each.version for each in importlib.metadata.distributions()}
     return sorted((name, version) for name, version in found.items() if name != "sgovss")
 
 
 def report(audits: list[Audit]) -> str:
-    """Counts, then a line for each package that is vulnerable or was not audited."""
+    """Format the counts, and a line for each package that is vulnerable or was not audited."""
     unknown = [each for each in audits if each.known is None]
     vulnerable = [each for each in audits if each.known]
     lines = [f"{len(audits)} packages, {len(audits) - len(unknown)} audited, {len(vulnerable)} with vulnerabilities"]
@@ -61,6 +68,7 @@ def report(audits: list[Audit]) -> str:
 
 
 def main() -> int:
+    """Run the command; returns its exit status."""
     with ThreadPoolExecutor(4) as pool:
         audits = list(pool.map(lambda each: audit(*each), installed()))
     print(report(audits))

@@ -1,14 +1,13 @@
-#!/usr/bin/env python
-"""Which versions of Python and of the requirements sgovss works with, and what of that was run.
+"""Find the versions of Python and of the requirements that sgovss works with, and test some of them.
 
-    python -m research.checks.compatibility                                 # resolve every case
-    python -m research.checks.compatibility --run 3.10:lowest 3.13:newest   # and run the tests in these
+    python -m research.checks.compatibility                                 # resolve all cases
+    python -m research.checks.compatibility --run 3.10:lowest 3.13:newest   # and run the tests of these
 
-A case is a Python and either the lowest versions that setup.py allows (of direct requirements) or the newest there
-are, all extras included. Resolving finds versions with wheels for that Python and this platform; it runs nothing.
-Results go to research/checks/compatibility.json and, as a table, docs/compatibility.md. A run counts as long as its
-case resolves to the same versions. Needs the package registry; uv does the work, and is fetched for the time being if
-absent.
+A case is a Python version with either the lowest versions of the direct requirements that setup.py allows, or the
+newest versions, including all extras. Resolving finds versions that have wheels for this Python and platform; it runs
+nothing. Results go to research/checks/compatibility.json and, as a table, to docs/compatibility.md. A run is kept as
+long as its case resolves to the same versions. This needs the package registry. It uses uv, which is downloaded for
+the run if it is not installed.
 """
 
 from __future__ import annotations
@@ -39,24 +38,25 @@ from sgovss.files import atomic_path, write_json_atomically
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).with_name("compatibility.json")
+PAGE = CHECKOUT / "docs" / "compatibility.md"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 STRATEGIES = {"lowest": "lowest-direct", "newest": "highest"}
 SHOWN = ("torch", "open-clip-torch", "numpy", "timm", "transformers")
 SOURCE_ONLY = ("fvcore", "iopath", "antlr4-python3-runtime")
-"""Pure Python that the registry holds as source alone; everything else has to have a wheel."""
+"""Pure Python packages without a wheel in the registry. All others must have a wheel."""
 
 INTRODUCTION = """\
 # Compatibility
 
-Written by `python -m research.checks.compatibility`. *Lowest* are the lowest versions that `setup.py` allows, *newest*
-the newest there are; all extras included. **Resolved** means that the package registry has wheels that fit together,
-and that nothing was run. A **suite run** happened with exactly these versions, on a CPU, with the Detectron2 of
-`sgovss install-detectron2`.
+This page is written by `python -m research.checks.compatibility`. *Lowest* are the lowest versions that `setup.py`
+allows, *newest* are the newest versions; all extras are included. **Resolved** means that the package registry has
+wheels that fit together, and that nothing was run. **Suite run** means that the tests ran with exactly these versions,
+on a CPU, with the Detectron2 of `sgovss install-detectron2`.
 """
 
 
 class Case(NamedTuple):
-    """A Python, such as ``3.10``, and ``lowest`` or ``newest``."""
+    """A Python version, such as ``3.10``, and ``lowest`` or ``newest``."""
 
     python: str
     versions: str
@@ -66,7 +66,7 @@ class Case(NamedTuple):
         case = cls(*text.split(":")) if text.count(":") == 1 else None
         if case is None or case.python not in PYTHONS or case.versions not in STRATEGIES:
             raise InputError(
-                f"--run: '{text}' is no case; write one such as {PYTHONS[0]}:lowest or {PYTHONS[-1]}:newest"
+                f"--run: '{text}' is not a case; write one such as {PYTHONS[0]}:lowest or {PYTHONS[-1]}:newest"
             )
         return case
 
@@ -76,7 +76,7 @@ class Case(NamedTuple):
 
 @contextmanager
 def uv_program(folder: Path) -> Iterator[str]:
-    """uv as installed, or fetched into ``folder`` by pip."""
+    """Path of the installed uv, or of one that pip installs below ``folder``."""
     if found := shutil.which("uv"):
         yield found
         return
@@ -86,14 +86,14 @@ def uv_program(folder: Path) -> Iterator[str]:
 
 
 def requirements() -> list[str]:
-    """What setup.py asks for, all extras included."""
+    """The requirements in setup.py, including all extras."""
     with mock.patch("setuptools.setup"):
         content = runpy.run_path(str(CHECKOUT / "setup.py"))
     return [*content["CORE"], *content["EXTRAS"]["all"]]
 
 
 def resolve(uv: str, case: Case) -> tuple[list[str], str]:
-    """Pinned requirements for a case, or none and the reason."""
+    """Resolve a case: its pinned requirements, or an empty list and the reason."""
     options = ["--python-version", case.python, "--resolution", STRATEGIES[case.versions]]
     wheels = ["--only-binary", ":all:", *(word for name in SOURCE_ONLY for word in ("--no-binary", name))]
     output = ["--quiet", "--no-header", "--no-annotate"]
@@ -105,7 +105,7 @@ def resolve(uv: str, case: Case) -> tuple[list[str], str]:
 
 
 def find_interpreter(uv: str, python: str) -> Path | None:
-    """An interpreter of that version on PATH, among pyenv's or uv's; one that starts and says so."""
+    """Find an interpreter of a version on PATH, in pyenv or in uv, and check that it starts."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     candidates = [shutil.which(f"python{python}"), *sorted(pyenv.glob(f"{python}.*/bin/python{python}"))]
     found = subprocess.run(
@@ -124,10 +124,13 @@ def find_interpreter(uv: str, python: str) -> Path | None:
 
 
 def run_suite(uv: str, interpreter: Path, pins: list[str], tests: Sequence[str], folder: Path) -> dict[str, Any]:
-    """Install the pinned versions and Detectron2 into an environment of their own and run tests in it.
+    """Install pinned versions and Detectron2 into a new environment and run tests there.
+
+    Returns:
+        the version of the interpreter, the tests, and their outcomes as of :func:`count`.
 
     Raises:
-        InputError: they cannot be installed.
+        InputError: the installation failed, or pytest did not start.
     """
     environment, junit = folder / "environment", folder / "junit.xml"
     (folder / "pins.txt").write_text("\n".join(pins))
@@ -146,7 +149,7 @@ def run_suite(uv: str, interpreter: Path, pins: list[str], tests: Sequence[str],
 
 
 def count(junit: Path) -> dict[str, Any]:
-    """Numbers of tests by outcome, and the names of those that did not pass, from pytest's XML."""
+    """Count tests by outcome in pytest's XML, and list the names of those that failed."""
     cases = list(ElementTree.parse(junit).getroot().iter("testcase"))
     broken = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
     skipped = sum(case.find("skipped") is not None for case in cases)
@@ -155,7 +158,7 @@ def count(junit: Path) -> dict[str, Any]:
 
 
 def record(case: Case, pins: list[str], reason: str, before: dict[str, Any]) -> dict[str, Any]:
-    """What is known of a case now; an earlier run counts if it was with the same versions."""
+    """Make the entry of a case. An earlier run is kept if its versions are the same."""
     versions = dict(pin.split("==", 1) for pin in pins)
     digest = hashlib.sha256("\n".join(pins).encode()).hexdigest()
     same = bool(pins) and before.get("pins_sha256") == digest
@@ -171,7 +174,7 @@ def record(case: Case, pins: list[str], reason: str, before: dict[str, Any]) -> 
 
 
 def outcome(case: dict[str, Any]) -> str:
-    """One cell: exactly what happened."""
+    """The outcome of a case, for the table."""
     if not case["resolved"]:
         return f"does not resolve: {case['reason']}"
     run = case["run"]
@@ -184,7 +187,7 @@ def outcome(case: dict[str, Any]) -> str:
 
 
 def page(results: dict[str, Any]) -> str:
-    """The Markdown page."""
+    """Write the Markdown page of the results."""
     cases = results["cases"].values()
     rows = [[case["python"], case["versions"], *(case[name] or "" for name in SHOWN), outcome(case)] for case in cases]
     table = tabulate(rows, headers=["Python", "versions", *SHOWN, "outcome"], tablefmt="github", disable_numparse=True)
@@ -198,7 +201,7 @@ def page(results: dict[str, Any]) -> str:
 
 
 def is_broken(case: dict[str, Any]) -> bool:
-    """Whether a case does not resolve, or its tests did not run or not pass."""
+    """Whether a case does not resolve, or its tests did not run or did not pass."""
     run = case["run"] or {}
     return not case["resolved"] or "error" in run or run.get("failed", 0) > 0
 
@@ -229,15 +232,19 @@ def _commit() -> str:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Resolve, and where asked test, every supported Python and version.")
-    parser.add_argument("--run", nargs="+", default=[], metavar="PYTHON:VERSIONS", help="cases to run tests for")
-    parser.add_argument(
-        "--tests", nargs="+", default=["tests"], help="what pytest is to run; by default the fast suite"
+    """Run the command; returns its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m research.checks.compatibility",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--results", type=Path, default=RESULTS, help="the JSON file; the page stands beside it")
+    parser.add_argument("--run", nargs="+", default=[], metavar="PYTHON:VERSIONS", help="cases to run tests for")
+    parser.add_argument("--tests", nargs="+", default=["tests"], help="arguments of pytest; default: the fast suite")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="JSON file of the results")
+    parser.add_argument("--page", type=Path, default=PAGE, help="Markdown file of the table")
     arguments = parser.parse_args(argv)
     wanted = [Case.parse(text) for text in arguments.run]
-    commit = _commit()  # before the results are written: they may lie in this checkout
+    commit = _commit()  # before the results are written, as they may be in this checkout
     results = {
         "date": datetime.date.today().isoformat(),
         "platform": f"{platform.system()} {platform.machine()}",
@@ -251,9 +258,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 run = _try_suite(uv, case, pins, arguments.tests, Path(scratch))
                 entry["run"] = {**run, "commit": commit, "date": results["date"]}
             results["cases"][str(case)] = entry
-            # Both at once: the suite holds the page against the results.
+            # Write both at once, because a test compares the page with the results.
             write_json_atomically(arguments.results, results)
-            with atomic_path(arguments.results.with_suffix(".md")) as partial:
+            with atomic_path(arguments.page) as partial:
                 partial.write_text(page(results), encoding="utf-8")
             print(f"{case}: {outcome(entry)}", flush=True)
     return int(any(is_broken(case) for case in results["cases"].values()))

@@ -1,12 +1,11 @@
-#!/usr/bin/env python
-"""Spot checks of the tests by mutants: small changes to the code, each of which a test should notice.
+"""Spot checks of the tests with mutants: small changes of the code, each of which a test should detect.
 
     pip install cosmic-ray
     python -m research.checks.mutation --count 12 --seed 1 --json research/checks/mutants.json
 
-Works on a copy of the checkout, so that nothing here is touched. Mutants are drawn at random from all that cosmic-ray
-makes of a module, without those that change nothing but annotations; the module's own tests must fail on each. Prints
-the mutants that survive, as diffs.
+This works on a copy of the checkout. Mutants are drawn at random from all that cosmic-ray makes of a module, except
+those that change only annotations. The module's own tests must fail for each. Mutants that survive are printed as
+diffs.
 """
 
 from __future__ import annotations
@@ -36,22 +35,28 @@ TARGETS = {
     "sgovss/evaluation/metrics.py": "tests/evaluation/test_metrics.py tests/evaluation/test_evaluator.py",
     "sgovss/evaluation/evaluator.py": "tests/evaluation/test_evaluator.py",
 }
-"""Modules, and the tests that answer for them."""
+"""Modules and their tests."""
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m research.checks.mutation",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--count", type=int, default=12, help="mutants of each module; default 12")
-    parser.add_argument("--seed", type=int, default=1, help="which ones are drawn")
-    parser.add_argument("--modules", nargs="+", choices=TARGETS, default=list(TARGETS), metavar="MODULE")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what came out here too")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the draw; default 1")
+    parser.add_argument(
+        "--modules", nargs="+", choices=TARGETS, default=list(TARGETS), metavar="MODULE", help="default: all"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to this file")
     args = parser.parse_args(argv)
     try:
         import cosmic_ray  # noqa: F401
     except ImportError as error:
-        raise InputError("mutants are made by cosmic-ray: pip install cosmic-ray") from error
+        raise InputError("cosmic-ray is not installed; run: pip install cosmic-ray") from error
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "checkout")
         shutil.copytree(CHECKOUT, copy, ignore=_NOT_COPIED)
@@ -64,19 +69,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _check(copy: Path, module: str, count: int, seed: int) -> dict[str, Any]:
-    """The mutants of one module against its tests."""
+    """Run the tests of one module on its mutants."""
     from cosmic_ray.mutating import mutate_and_test
     from cosmic_ray.testing import run_tests
     from cosmic_ray.work_item import TestOutcome
 
-    # The copy comes before the installed package; cosmic-ray runs no shell.
+    # PYTHONPATH puts the copy before the installed package. cosmic-ray does not use a shell.
     tests = " ".join(str(copy / test) for test in TARGETS[module].split())
     python = f"env -C {copy} PYTHONPATH={copy} OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 1)} {sys.executable}"
     run = f"{python} -m pytest -x -q -p no:cacheprovider --rootdir {copy} {tests}"
     begin = time.monotonic()
     outcome, said = run_tests(run, timeout=1800)
     if outcome is not TestOutcome.SURVIVED:
-        raise InputError(f"{tests} fail without any mutant; mend them first ({said.strip().splitlines()[-1]})")
+        raise InputError(f"{tests} fail without any mutant; fix them first ({said.strip().splitlines()[-1]})")
     patience = 60 + 5 * (time.monotonic() - begin)
     possible = sorted(_mutations(copy / module), key=lambda spec: (spec.operator_name, spec.occurrence))
     chosen = random.Random(f"{seed} {module}").sample(possible, min(count, len(possible)))
@@ -99,7 +104,7 @@ def _check(copy: Path, module: str, count: int, seed: int) -> dict[str, Any]:
 
 
 def _mutations(path: Path) -> Iterator[Any]:
-    """cosmic-ray's mutations of a module that change what it does."""
+    """The mutations of a module that change its behaviour."""
     from cosmic_ray.commands import init
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator
@@ -117,7 +122,7 @@ def _mutations(path: Path) -> Iterator[Any]:
 
 
 def _behaviour(source: str) -> str:
-    """The code without its annotations, which are never evaluated; nothing if it is no Python."""
+    """The syntax tree without annotations, which are never evaluated; empty if the source is not valid Python."""
     try:
         tree = ast.parse(source)
     except SyntaxError:
@@ -131,7 +136,7 @@ def _behaviour(source: str) -> str:
 
 
 def _changed(diff: str) -> list[str]:
-    """The lines of a diff that differ."""
+    """The changed lines of a diff."""
     return [line for line in diff.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
 
 

@@ -1,1 +1,1 @@
-"""Pre-training and evaluation of the embedded vision-language model (see ``python -m research.pretraining``)."""
+"""Pre-training and evaluation of the embedded vision-language model: ``python -m research.pretraining --help``."""

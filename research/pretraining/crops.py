@@ -1,4 +1,4 @@
-"""Batched training views: random square crops in any orientation, with colour jitter, and mosaics of them."""
+"""Training views: random square crops in any orientation, with colour jitter, and mosaics of them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from research.pretraining.image_tower import normalise
+from research.pretraining.image_encoder import normalise
 
 
 def draw_crops(count: int, smallest: float, generator: torch.Generator) -> Tensor:
-    """Draw where to look: ``count`` squares, turned and mirrored.
+    """Draw random square crops, rotated by multiples of 90 degrees and mirrored.
 
     Args:
-        smallest: a square's side is at least this share of the image's.
-        generator: the source of all randomness.
+        count: number of crops.
+        smallest: smallest side of a crop, as a fraction of the image's.
+        generator: source of randomness.
 
     Returns:
         (count, 2, 3) affine maps for :func:`sample`.
@@ -29,24 +30,24 @@ def draw_crops(count: int, smallest: float, generator: torch.Generator) -> Tenso
 
 
 def sample(images: Tensor, crops: Tensor, size: int, mode: str = "bilinear") -> Tensor:
-    """Look at images (B, C, H, H) through crops (B, 2, 3): (B, C, size, size) float32."""
+    """Cut crops (B, 2, 3) out of images (B, C, H, H): (B, C, size, size) float32."""
     grid = F.affine_grid(crops, [len(images), images.shape[1], size, size], align_corners=False)
     return F.grid_sample(images.float(), grid, mode=mode, padding_mode="reflection", align_corners=False)
 
 
 def finish(views: Tensor, generator: torch.Generator) -> Tensor:
-    """Views (B, 3, H, W) in 0..255 -> the tower's input, colours jittered per view, channels last."""
+    """Turn views (B, 3, H, W) in 0..255 into encoder input: colours jittered, normalised, channels last."""
     return normalise(_jitter_colours(views, generator)).contiguous(memory_format=torch.channels_last)
 
 
 def mosaics(tiles: Tensor, side: int) -> Tensor:
-    """Tiles (B * side**2, C, h, w) -> (B, C, side * h, side * w), row by row."""
+    """Join tiles (B * side**2, C, h, w) to mosaics (B, C, side * h, side * w), row by row."""
     rows = tiles.unflatten(0, (-1, side, side)).permute(0, 3, 1, 4, 2, 5)
     return rows.flatten(4, 5).flatten(2, 3).contiguous(memory_format=torch.channels_last)
 
 
 def _jitter_colours(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Saturation, contrast, brightness and white balance, each drawn per image; 0..255 in and out."""
+    """Vary saturation, contrast, brightness and white balance of each image; values in 0..255."""
 
     def factor(spread: float, channels: int = 1) -> Tensor:
         return 1 + spread * (torch.rand(len(images), channels, 1, 1, generator=generator) * 2 - 1)

@@ -1,4 +1,4 @@
-"""How good a tower is before any fine-tuning: scene names, and dense zero-shot segmentation."""
+"""Zero-shot evaluation of an image encoder: scene classification and segmentation, without fine-tuning."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from research.pretraining.image_tower import dense_map, normalise
+from research.pretraining.image_encoder import dense_map, normalise
 from research.pretraining.manifests import IGNORE, UCM_SCENES, Record, decode, load
 from research.pretraining.texts import EVALUATION_TEMPLATES, embed_classes
 from sgovss.errors import InputError
+from sgovss.evaluation.metrics import class_scores, confusion_matrix, plain, summarize
 from sgovss.modeling.clip_models import Tokenizer
 from sgovss.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
 class DenseSet:
-    """Images with label ids (folders ``images`` and ``labels_id``), and two ways to name the classes."""
+    """Images with label ids (folders ``images`` and ``labels_id``), and two vocabularies for their classes."""
 
     title: str
     folder: str
-    protocol_names: Vocabulary
+    several_names: Vocabulary
     plain_names: Vocabulary
 
 
@@ -49,10 +50,10 @@ DENSE_SETS = (
 
 
 class ZeroShot:
-    """A trained open_clip model asked for classes by name.
+    """Zero-shot classification with an open_clip model.
 
     Args:
-        model: open_clip model with ``visual`` and the frozen text tower.
+        model: open_clip model with ``visual`` and a frozen text encoder.
         tokenizer: its tokenizer.
     """
 
@@ -61,18 +62,18 @@ class ZeroShot:
         self.tokenizer = tokenizer
 
     def classes(self, vocabulary: Iterable[Sequence[str]]) -> Tensor:
-        """(T, D): the mean over each class's names and the three templates of the evaluation."""
+        """Embed T classes: the mean over the names of a class and the three evaluation templates, (T, D)."""
         return embed_classes(self.model, self.tokenizer, vocabulary, EVALUATION_TEMPLATES)
 
     @torch.no_grad()
     def name_images(self, images: Tensor, classes: Tensor) -> Tensor:
-        """(N, 3, H, W) uint8 -> (N,) class index, by the pooled embedding."""
+        """Classify images (N, 3, H, W) uint8 by their pooled embedding: (N,) class indices."""
         features = [self.model.visual(normalise(part.float())) for part in images.split(64)]
         return (F.normalize(torch.cat(features), dim=-1) @ classes.T).argmax(dim=1)
 
     @torch.no_grad()
     def segment(self, image: np.ndarray, classes: Tensor, size: tuple[int, int]) -> np.ndarray:
-        """(H, W, 3) uint8, seen whole -> (h, w) class ids of the given size."""
+        """Segment a whole image (H, W, 3) uint8 in one pass: class ids of the given size (h, w)."""
         pixels = normalise(torch.from_numpy(image).permute(2, 0, 1)[None].float())
         dense = F.normalize(dense_map(self.model.visual, pixels), dim=1)
         cosine = torch.einsum("bdhw,td->bthw", dense, classes)
@@ -80,7 +81,7 @@ class ZeroShot:
 
 
 def scene_accuracy(zero_shot: ZeroShot, records: Sequence[Record]) -> float:
-    """Share of images whose scene is named rightly among UC Merced's 21 (in per cent)."""
+    """Percentage of images whose scene is recognised among the 21 of UC Merced."""
     names = list(UCM_SCENES.values())
     predicted = zero_shot.name_images(load(records), zero_shot.classes([name] for name in names))
     truth = torch.tensor([names.index(record.scene) for record in records])
@@ -88,30 +89,29 @@ def scene_accuracy(zero_shot: ZeroShot, records: Sequence[Record]) -> float:
 
 
 def dense_iou(zero_shot: ZeroShot, folder: Path, vocabulary: Vocabulary) -> tuple[float, list[float | None], int]:
-    """Zero-shot segmentation of every image of a folder, one pass over the whole image.
+    """Segment every image of a folder zero-shot and compare it with its labels.
 
     Returns:
-        mIoU over the classes in the ground truth, IoU per class (None where absent; both in per cent), images.
+        mIoU over the classes in the ground truth, IoU of each class (None if it is absent), both in per cent, and the
+        number of images.
 
     Raises:
-        InputError: no images, or a label file is missing or of another size.
+        InputError: there are no images, or a label file is missing or has another size.
     """
     paths = sorted((folder / "images").glob("*.jpg"))
     if not paths:
-        raise InputError(f"{folder}: no images/*.jpg there; give the folder that holds {folder.name} as --data")
+        raise InputError(f"{folder}: no images/*.jpg there; give the folder that contains {folder.name} as --data")
     classes = zero_shot.classes(entry.names for entry in vocabulary)
     count = len(vocabulary)
-    confusion = np.zeros((count, count), np.int64)
+    matrix = np.zeros((count + 1, count + 1), np.int64)
     for path in paths:
         image = decode(path)
         truth = decode(folder / "labels_id" / f"{path.stem}.png", cv2.IMREAD_UNCHANGED)
         if truth.shape != image.shape[:2]:
             raise InputError(f"{path}: image {image.shape[:2]} and labels {truth.shape} differ in size")
         predicted = zero_shot.segment(image, classes, truth.shape)
-        known = truth != IGNORE
-        pairs = truth[known].astype(np.int64) * count + predicted[known]
-        confusion += np.bincount(pairs, minlength=count * count).reshape(count, count)
-    right, given = confusion.diagonal(), confusion.sum(axis=1)
-    union = given + confusion.sum(axis=0) - right
-    iou = [100 * float(r / u) if g else None for r, u, g in zip(right, union, given, strict=True)]
-    return float(np.mean([value for value in iou if value is not None])), iou, len(paths)
+        matrix += confusion_matrix(predicted, np.where(truth == IGNORE, count, truth), count)
+    miou = summarize(matrix, seen=[True] * count)["mIoU"]
+    if miou is None:
+        raise InputError(f"{folder}: no pixel of its labels has a class")
+    return miou, [plain(value) for value in class_scores(matrix).iou], len(paths)

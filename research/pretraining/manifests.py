@@ -1,4 +1,4 @@
-"""Caption manifests: reading, decoding, and the held-out share."""
+"""Caption manifests: reading, decoding, and the split into training and held-out images."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ UCM_SCENES = {
     "storagetanks": "storage tanks",
     "tenniscourt": "tennis court",
 }
-"""UC Merced's folder names -> words."""
+"""Folder names of UC Merced -> names of the scenes."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One line of a manifest: image, captions, and the scene's name if it has one."""
+    """One line of a manifest: image, captions, and the name of the scene if known."""
 
     image: Path
     captions: tuple[str, ...]
@@ -58,7 +58,7 @@ class Record:
 def read_manifest(path: Path, root: Path) -> list[Record]:
     """Read jsonl lines ``{file, captions, class?}``; files are relative to ``root``.
 
-    A line without ``class`` takes its scene from the image's folder if that is one of UC Merced's.
+    If a line has no ``class`` and the image lies in a folder of UC Merced, the folder gives the scene.
 
     Raises:
         InputError: the manifest or an image is missing, or a line lacks a key.
@@ -69,7 +69,7 @@ def read_manifest(path: Path, root: Path) -> list[Record]:
         raise InputError(f"{path}: cannot read this manifest ({error})") from error
     records = [_record(line, f"{path}:{number}", root) for number, line in enumerate(lines, 1) if line.strip()]
     if not records:
-        raise InputError(f"{path}: an empty manifest; expected one {{file, captions}} object a line")
+        raise InputError(f"{path}: an empty manifest; write one {{file, captions}} object per line")
     return records
 
 
@@ -80,7 +80,7 @@ def _record(line: str, where: str, root: Path) -> Record:
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{where}: expected a JSON object with 'file' and 'captions' ({error!r})") from error
     if not image.is_file():
-        raise InputError(f"{where}: image {image} does not exist; mend the line or --images")
+        raise InputError(f"{where}: image {image} does not exist; correct the line or --images")
     if not captions:
         raise InputError(f"{where}: no caption; give at least one or remove the line")
     scene = item.get("class") or UCM_SCENES.get(image.parent.name)
@@ -88,9 +88,9 @@ def _record(line: str, where: str, root: Path) -> Record:
 
 
 def split(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
-    """(training, held-out) records: in the order of file names, every fifth image of each scene is held out.
+    """Split records into training and held-out ones: every fifth image of each scene, by file name, is held out.
 
-    Records without a scene are all for training; there is nothing to score on them.
+    Records without a scene are all used for training, because scene accuracy needs the scene.
     """
     by_scene: dict[str | None, list[Record]] = defaultdict(list)
     for record in sorted(records, key=lambda record: str(record.image)):
@@ -103,22 +103,22 @@ def split(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
 
 
 def decode(path: Path, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, or (H, W) with ``cv2.IMREAD_UNCHANGED`` for label files.
+    """Read an image: (H, W, 3) uint8 RGB, or (H, W) with ``cv2.IMREAD_UNCHANGED`` for label files.
 
     Raises:
-        InputError: the file is missing or not an image.
+        InputError: the file is missing or is not an image.
     """
     array = cv2.imread(str(path), flags)
     if array is None:
-        raise InputError(f"{path}: not a readable image; replace it or remove it from the list")
+        raise InputError(f"{path}: not a readable image; replace it or remove it from the manifest")
     return array
 
 
 def load(records: Sequence[Record]) -> Tensor:
-    """Decode all images once, at 256 x 256: (N, 3, 256, 256) uint8 RGB.
+    """Read all images and resize them to 256 x 256: (N, 3, 256, 256) uint8 RGB.
 
     Raises:
-        InputError: an unreadable file.
+        InputError: a file cannot be read.
     """
     with ThreadPoolExecutor(2) as pool:
         images = list(pool.map(_decode_square, records))

@@ -1,4 +1,4 @@
-"""Locked-text contrastive training with soft targets."""
+"""Contrastive loss with soft targets, for a frozen text encoder."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from torch.nn import functional as F
 
 
 def contrastive_loss(images: Tensor, texts: Tensor, temperature: float) -> Tensor:
-    """How well images find their texts among those of the batch, and texts their images.
+    """Symmetric contrastive loss between the images and texts of a batch.
 
-    Many captions of a batch say the same in other words, so what an image should answer is not its own text alone but
-    all texts in proportion to their likeness: ``softmax(text . text / temperature)``.
+    Many captions of a batch have the same meaning. So the target of an image is not its own text alone but all texts in
+    proportion to their similarity: ``softmax(text . text / temperature)``.
 
     Args:
         images: (B, D) image embeddings, not normalised.
-        texts: (B, D) L2-normalised embeddings of the texts drawn for them.
-        temperature: of answers and targets.
+        texts: (B, D) L2-normalised embeddings of their texts.
+        temperature: of logits and targets.
 
     Returns:
-        the scalar mean of both directions' cross-entropies.
+        the mean of the cross-entropies of both directions, a scalar.
     """
     targets = (texts @ texts.T / temperature).softmax(dim=-1)
     logits = F.normalize(images, dim=-1) @ texts.T / temperature

@@ -1,4 +1,4 @@
-"""Regions of generated scenes and what they are called: the part of the training that looks at pixels."""
+"""Contrastive training on the regions of synthetic images, which have exact masks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from research.pretraining.crops import draw_crops, finish, sample
-from research.pretraining.image_tower import dense_map
+from research.pretraining.image_encoder import dense_map
 from research.pretraining.manifests import decode
 from research.pretraining.objective import contrastive_loss
 from research.pretraining.texts import TRAINING_TEMPLATES, embed_texts
@@ -22,19 +22,19 @@ from sgovss.synthetic import SYNTHETIC_VOCABULARY
 
 STRIDE = 32
 SMALLEST_REGION = 1.0
-"""In cells of the dense map; a smaller region says more about its surroundings than about itself."""
+"""In cells of the dense map. The embedding of a smaller region would depend mostly on its surroundings."""
 
 
 class Regions:
-    """Scenes with exact masks, whose regions are contrasted with the names of their classes.
+    """Synthetic images whose regions are contrasted with the names of their classes.
 
     Args:
-        folders: as :func:`sgovss.synthetic.write_images` leaves them; scenes of one size.
-        model, tokenizer: the open_clip model with its frozen text tower.
-        smallest: smallest side of a crop, as a share of the scene's.
+        folders: written by :func:`sgovss.synthetic.write_images`, all images of one size.
+        model, tokenizer: the open_clip model with its frozen text encoder.
+        smallest: smallest side of a crop, as a fraction of the image's.
 
     Raises:
-        InputError: there are no scenes, a mask is missing, or their sizes differ.
+        InputError: there are no images, a mask is missing, or the sizes differ.
     """
 
     def __init__(self, folders: Sequence[Path], model: nn.Module, tokenizer: Tokenizer, smallest: float) -> None:
@@ -43,50 +43,50 @@ class Regions:
             paths = sorted((folder / "images").glob("*.png"))
             if not paths:
                 raise InputError(
-                    f"{folder}: no images/*.png; make scenes with python -m sgovss.synthetic --output {folder}"
+                    f"{folder}: no images/*.png; make some with python -m sgovss.synthetic --output {folder}"
                 )
             images += [decode(path) for path in paths]
             masks += [decode(folder / "labels_id" / path.name, cv2.IMREAD_UNCHANGED) for path in paths]
         if len(sizes := {array.shape[:2] for array in (*images, *masks)}) > 1:
-            raise InputError(f"{folders[-1]}: scenes and masks of {len(sizes)} sizes; make them with one --size")
+            raise InputError(f"{folders[-1]}: images and masks of {len(sizes)} sizes; make them with one --size")
         self.images = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
         self.masks = torch.from_numpy(np.stack(masks))[:, None]
         self.smallest = smallest
-        words = [(index, name) for index, entry in enumerate(SYNTHETIC_VOCABULARY) for name in entry.names]
-        texts = [template.format(name) for _, name in words for template in TRAINING_TEMPLATES]
+        names = [(index, name) for index, entry in enumerate(SYNTHETIC_VOCABULARY) for name in entry.names]
+        texts = [template.format(name) for _, name in names for template in TRAINING_TEMPLATES]
         self._texts = embed_texts(model, tokenizer, texts)
-        owners = torch.tensor([index for index, _ in words]).repeat_interleave(len(TRAINING_TEMPLATES))
+        owners = torch.tensor([index for index, _ in names]).repeat_interleave(len(TRAINING_TEMPLATES))
         self._rows = [torch.nonzero(owners == index)[:, 0] for index in range(len(SYNTHETIC_VOCABULARY))]
 
     def loss(self, visual: nn.Module, count: int, size: int, temperature: float, generator: torch.Generator) -> Tensor:
-        """The contrast of all regions of ``count`` scenes at ``size`` pixels with one name each."""
-        views, shares = self.draw(count, size, generator)
-        regions, classes = pool_regions(dense_map(visual, views), shares)
+        """Contrastive loss of all regions of ``count`` images at ``size`` pixels, each with one name of its class."""
+        views, coverage = self.draw(count, size, generator)
+        regions, classes = pool_regions(dense_map(visual, views), coverage)
         picked = [self._rows[index] for index in classes.tolist()]
         rows = [group[torch.randint(len(group), (1,), generator=generator)] for group in picked]
         return contrastive_loss(regions, self._texts[torch.cat(rows)], temperature)
 
     def draw(self, count: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Views (B, 3, size, size) and each class's share of each cell (B, T, size / 32, size / 32)."""
+        """Draw views (B, 3, size, size), and the coverage of their cells by each class (B, T, size / 32, size / 32)."""
         chosen = torch.randint(len(self.images), (count,), generator=generator)
         crops = draw_crops(count, self.smallest, generator)
         masks = sample(self.masks[chosen], crops, size, mode="nearest")[:, 0].long()
         known = F.one_hot(masks.clamp(max=len(SYNTHETIC_VOCABULARY)), len(SYNTHETIC_VOCABULARY) + 1)[..., :-1]
-        shares = F.avg_pool2d(known.permute(0, 3, 1, 2).float(), STRIDE)
-        return finish(sample(self.images[chosen], crops, size), generator), shares
+        coverage = F.avg_pool2d(known.permute(0, 3, 1, 2).float(), STRIDE)
+        return finish(sample(self.images[chosen], crops, size), generator), coverage
 
 
-def pool_regions(dense: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
-    """Embed every region large enough: the mean over its cells, in which purer cells count more.
+def pool_regions(dense: Tensor, coverage: Tensor) -> tuple[Tensor, Tensor]:
+    """Embed every region that is large enough, as a mean over its cells weighted by the squared coverage.
 
     Args:
         dense: (B, D, h, w).
-        shares: (B, T, h, w), each class's share of each cell.
+        coverage: (B, T, h, w), the fraction of each cell that each class covers.
 
     Returns:
         (R, D) embeddings and (R,) class indices.
     """
-    image, index = torch.nonzero(shares.sum(dim=(2, 3)) >= SMALLEST_REGION, as_tuple=True)
-    weights = shares[image, index].square()
+    image, index = torch.nonzero(coverage.sum(dim=(2, 3)) >= SMALLEST_REGION, as_tuple=True)
+    weights = coverage[image, index].square()
     weights = weights / weights.sum(dim=(1, 2), keepdim=True)
     return torch.einsum("rdhw,rhw->rd", dense[image], weights), index

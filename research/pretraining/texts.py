@@ -1,4 +1,4 @@
-"""The texts of pre-training: captions and templated scene names, embedded once."""
+"""The texts of pre-training: captions, and scene names in templates."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sgovss.modeling.clip_models import Tokenizer
 
 EVALUATION_TEMPLATES = ("an aerial photo of {}.", "a satellite image of {}.", "a remote sensing photo of {}.")
 TRAINING_TEMPLATES = (*EVALUATION_TEMPLATES, "{}", "there is {} here.", "an overhead view of {}.", "a RS photo of {}.")
-CAPTION_SHARE = 0.7
-"""How often an image with a scene name is shown with a caption; else with the name in a template."""
+CAPTION_FRACTION = 0.7
+"""How often an image with a scene name gets a caption. Otherwise it gets the name in a template."""
 
 
 @torch.no_grad()
 def embed_texts(model: nn.Module, tokenizer: Tokenizer, texts: Sequence[str], batch: int = 256) -> Tensor:
-    """(N,) strings -> (N, D) float32, L2-normalised."""
+    """Embed N texts: (N, D) float32, L2-normalised."""
     chunks = [texts[start : start + batch] for start in range(0, len(texts), batch)]
     return torch.cat([model.encode_text(tokenizer(list(chunk)), normalize=True) for chunk in chunks]).float()
 
@@ -27,7 +27,7 @@ def embed_texts(model: nn.Module, tokenizer: Tokenizer, texts: Sequence[str], ba
 def embed_classes(
     model: nn.Module, tokenizer: Tokenizer, classes: Iterable[Sequence[str]], templates: Sequence[str]
 ) -> Tensor:
-    """Classes, each a list of names -> (T, D): the mean over a class's names and the templates, L2-normalised."""
+    """Embed T classes, each a list of names: the mean over names and templates, (T, D), L2-normalised."""
     rows = []
     for names in classes:
         texts = [template.format(name) for name in names for template in templates]
@@ -36,11 +36,11 @@ def embed_classes(
 
 
 class TextTable:
-    """What may be said of each image, embedded once.
+    """The possible texts of each image, with their embeddings.
 
     Args:
-        records: the images' captions and scenes.
-        model, tokenizer: the open_clip model with its frozen text tower.
+        records: captions and scenes of the images.
+        model, tokenizer: the open_clip model with its frozen text encoder.
 
     Attributes:
         texts: all distinct texts.
@@ -58,11 +58,11 @@ class TextTable:
         self.embeddings = embed_texts(model, tokenizer, self.texts)
 
     def draw(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
-        """One text for each of the images ``chosen`` (B,) -> rows of :attr:`embeddings` (B,) int64."""
+        """Draw a text for each of the images ``chosen`` (B,): rows of :attr:`embeddings`, (B,) int64."""
         rows = []
         for index, say, pick in zip(
             chosen.tolist(), *torch.rand(2, len(chosen), generator=generator).tolist(), strict=True
         ):
-            group = self._captions[index] if say < CAPTION_SHARE or not self._names[index] else self._names[index]
+            group = self._captions[index] if say < CAPTION_FRACTION or not self._names[index] else self._names[index]
             rows.append(group[int(pick * len(group))])
         return torch.tensor(rows)

@@ -1,4 +1,4 @@
-"""The pre-training loop: steps, checkpoints, resume."""
+"""The pre-training loop, its checkpoints and its resumption."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from research.pretraining.crops import draw_crops, finish, mosaics, sample
-from research.pretraining.image_tower import dense_map
+from research.pretraining.image_encoder import dense_map
 from research.pretraining.objective import contrastive_loss
 from research.pretraining.regions import STRIDE, Regions
 from research.pretraining.texts import TextTable
@@ -24,11 +24,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides a run's outcome; a checkpoint only continues the recipe it was made with.
+    """Settings of a run. A checkpoint can only be resumed with the same settings.
 
-    A step shows ``batch`` images one by one, or, in ``mosaic_share`` of the steps, mosaics of 2 x 2 images, each of
-    which answers for its own quarter of the dense map: that teaches the map to stay local. ``smallest`` and
-    ``smallest_tile`` are the smallest sides of crops, as shares of an image's. The learning rates are peaks of a
+    A step shows ``batch`` single images or, in a fraction ``mosaic_fraction`` of the steps, ``mosaic_batch`` mosaics of
+    2 x 2 images. Each image of a mosaic is compared with its own quarter of the dense map, which keeps the map local.
+    ``smallest`` and ``smallest_tile`` are the smallest sides of crops of single images and of tiles, as fractions of
+    the image's side. ``synthetic`` is the number of synthetic images per step. The learning rates are the peaks of a
     one-cycle schedule with AdamW.
     """
 
@@ -36,13 +37,13 @@ class Recipe:
     batch: int
     size: int
     seed: int
-    mosaic_share: float = 0.5
+    mosaic_fraction: float = 0.5
     mosaic_batch: int = 48
     smallest: float = 0.7
     smallest_tile: float = 0.375
-    scenes: int = 12
-    scene_weight: float = 0.3
-    tower_lr: float = 2e-4
+    synthetic: int = 12
+    synthetic_weight: float = 0.3
+    trunk_lr: float = 2e-4
     projection_lr: float = 2e-3
     weight_decay: float = 0.01
     temperature: float = 0.05
@@ -50,14 +51,14 @@ class Recipe:
 
 
 class Pretraining:
-    """Trains an image tower against frozen texts.
+    """Trains an image encoder with a frozen text encoder.
 
     Args:
-        visual: open_clip's ``TimmModel``, started from ImageNet.
+        visual: open_clip's ``TimmModel`` with ImageNet weights.
         images: (N, 3, 256, 256) uint8 RGB.
-        texts: what may be said of each of the N images.
-        regions: generated scenes with masks, or None to train on images alone.
-        recipe: see :class:`Recipe`.
+        texts: the possible texts of each of the N images.
+        regions: synthetic images with masks; None trains on images alone.
+        recipe: the settings.
     """
 
     def __init__(
@@ -68,16 +69,16 @@ class Pretraining:
         self.texts = texts
         self.regions = regions
         self.recipe = recipe
-        rates = [recipe.tower_lr, recipe.projection_lr]
+        rates = [recipe.trunk_lr, recipe.projection_lr]
         groups = [{"params": list(part.parameters())} for part in (visual.trunk, visual.head)]
-        self.optimizer = torch.optim.AdamW(groups, lr=recipe.tower_lr, weight_decay=recipe.weight_decay)
+        self.optimizer = torch.optim.AdamW(groups, lr=recipe.trunk_lr, weight_decay=recipe.weight_decay)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, max_lr=rates, total_steps=recipe.steps, pct_start=recipe.warm_up
         )
         self.step = 0
 
     def run(self, checkpoint: Path, every: int) -> None:
-        """Train from the current step to the last, saving a checkpoint every so many steps and at the end."""
+        """Train from the current step to the last; save a checkpoint every ``every`` steps and at the end."""
         self.visual.train()
         started, first = time.monotonic(), self.step
         while self.step < self.recipe.steps:
@@ -93,13 +94,13 @@ class Pretraining:
                 self.save(checkpoint)
 
     def _train_step(self) -> float:
-        # One generator a step: a resumed run draws what the uninterrupted one would have drawn.
+        # One generator per step, so that a resumed run draws the same numbers as an uninterrupted one.
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
         loss = self._caption_loss(generator)
         recipe = self.recipe
         if self.regions is not None:
-            scenes = self.regions.loss(self.visual, recipe.scenes, recipe.size, recipe.temperature, generator)
-            loss = loss + recipe.scene_weight * scenes
+            extra = self.regions.loss(self.visual, recipe.synthetic, recipe.size, recipe.temperature, generator)
+            loss = loss + recipe.synthetic_weight * extra
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -108,7 +109,7 @@ class Pretraining:
 
     def _caption_loss(self, generator: torch.Generator) -> Tensor:
         recipe = self.recipe
-        in_mosaics = torch.rand((), generator=generator).item() < recipe.mosaic_share
+        in_mosaics = torch.rand((), generator=generator).item() < recipe.mosaic_fraction
         side = 2 if in_mosaics else 1
         count = recipe.mosaic_batch * side**2 if in_mosaics else recipe.batch
         chosen = torch.randint(len(self.images), (count,), generator=generator)
@@ -116,12 +117,12 @@ class Pretraining:
         crops = draw_crops(count, recipe.smallest_tile if in_mosaics else recipe.smallest, generator)
         tiles = finish(sample(self.images[chosen], crops, recipe.size // side), generator)
         dense = dense_map(self.visual, mosaics(tiles, side))
-        # The head is linear: the mean of a tile's cells is the embedding of the tile.
-        answers = F.avg_pool2d(dense, recipe.size // side // STRIDE).permute(0, 2, 3, 1).flatten(0, 2)
-        return contrastive_loss(answers, texts, recipe.temperature)
+        # The head is linear, so the mean over the cells of a tile is the embedding of the tile.
+        embedded = F.avg_pool2d(dense, recipe.size // side // STRIDE).permute(0, 2, 3, 1).flatten(0, 2)
+        return contrastive_loss(embedded, texts, recipe.temperature)
 
     def save(self, path: Path) -> None:
-        """Write the whole state, atomically."""
+        """Write the whole training state, atomically."""
         state = {
             "recipe": asdict(self.recipe),
             "step": self.step,
@@ -133,15 +134,15 @@ class Pretraining:
             torch.save(state, temporary)
 
     def resume(self, path: Path) -> None:
-        """Continue from a checkpoint of the same recipe.
+        """Continue from a checkpoint with the same settings.
 
         Raises:
-            InputError: the checkpoint is damaged or was made with another recipe.
+            InputError: the checkpoint is damaged or has other settings.
         """
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError) as error:
-            raise InputError(f"{path}: cannot read this checkpoint ({error}); remove it to start anew") from error
+            raise InputError(f"{path}: cannot read this checkpoint ({error}); remove it to start again") from error
         if state["recipe"] != asdict(self.recipe):
             raise InputError(f"{path}: made with {state['recipe']}; give the same settings or another --output")
         self.visual.load_state_dict(state["visual"])

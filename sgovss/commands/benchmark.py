@@ -31,6 +31,7 @@ from sgovss.engine.workloads import Case, bare_encoder, numbered_classes, random
 from sgovss.errors import InputError, command
 from sgovss.evaluation.cost import count_flops, count_parameters
 from sgovss.files import write_json_atomically
+from sgovss.modeling.meta_arch import SGOVSS
 from sgovss.precision import PRECISIONS
 
 TASKS = ("parameters", "inference", "training")
@@ -123,7 +124,7 @@ def benchmark_parameters(args: argparse.Namespace) -> list[Row]:
 class _ImagePath(nn.Module):
     """Normalised images and text embeddings to logits, without the encoding of the class names."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: SGOVSS) -> None:
         super().__init__()
         self.image_encoder, self.head = model.image_encoder, model.head
 

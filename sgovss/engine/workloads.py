@@ -19,6 +19,7 @@ from sgovss.engine.trainer import Trainer
 from sgovss.errors import InputError
 from sgovss.modeling import build_model
 from sgovss.modeling.clip_models import create_model, model_configuration
+from sgovss.modeling.meta_arch import SGOVSS
 from sgovss.paths import dataset_files
 from sgovss.precision import autocast, cast_weights
 from sgovss.synthetic import generate_image
@@ -68,7 +69,7 @@ class Workload:
     device: torch.device
 
 
-def random_model(config_file: str, options: Sequence[str], precision: str, training: bool) -> tuple[nn.Module, CfgNode]:
+def random_model(config_file: str, options: Sequence[str], precision: str, training: bool) -> tuple[SGOVSS, CfgNode]:
     """Build the model of a config with random weights.
 
     Args:
@@ -83,6 +84,7 @@ def random_model(config_file: str, options: Sequence[str], precision: str, train
     cfg.MODEL.SGOVSS.COMPENSATION.ENABLED = training and cfg.MODEL.SGOVSS.COMPENSATION.ENABLED
     torch.manual_seed(0)
     model = build_model(cfg).train(training)
+    assert isinstance(model, SGOVSS)
     if not training:
         for part in (model.image_encoder, model.head):
             cast_weights(part, precision)
@@ -92,7 +94,9 @@ def random_model(config_file: str, options: Sequence[str], precision: str, train
 def bare_encoder(name: str, size: int) -> nn.Module:
     """open_clip's own image encoder of a CLIP model, with random weights, for images (B, 3, size, size)."""
     vision = {**model_configuration(name)["vision_cfg"], "image_size": size}
-    return create_model(name, vision_cfg=vision).visual.eval()
+    encoder = create_model(name, vision_cfg=vision).visual
+    assert isinstance(encoder, nn.Module)
+    return encoder.eval()
 
 
 def inference(case: Case) -> Workload:
@@ -190,7 +194,7 @@ def _training_batch(case: Case) -> list[dict[str, Any]]:
     ]
 
 
-def _compile(model: nn.Module, case: Case) -> None:
+def _compile(model: SGOVSS, case: Case) -> None:
     if case.compiled:
         model.image_encoder.compile()
         model.head.compile()

@@ -1,11 +1,12 @@
-"""Generated aerial scenes with exact masks and captions: the data sgovss brings along.
+"""Synthetic aerial images with exact masks and captions.
 
-A scene is drawn on a :class:`~sgovss.synthetic.canvas.Canvas` in metres (colour, class and height of every
-point), lit by a sun that casts the shadows from the heights, and photographed with haze, blur and noise.
+An image is drawn on a :class:`~sgovss.synthetic.canvas.Canvas` in metres, which holds colour, class and height of
+every point. Sunlight and shadows are computed from the heights; haze, blur and sensor noise are added last.
 """
 
 from sgovss.synthetic.classes import SYNTHETIC_CLASSES, SYNTHETIC_VOCABULARY
-from sgovss.synthetic.scene import Scene, generate_image
+from sgovss.synthetic.image import SyntheticImage, generate_image
+from sgovss.synthetic.seeds import overlapping_splits
 from sgovss.synthetic.styles import STYLES
 from sgovss.synthetic.writer import contact_sheet, write_images
 
@@ -13,8 +14,9 @@ __all__ = [
     "STYLES",
     "SYNTHETIC_CLASSES",
     "SYNTHETIC_VOCABULARY",
-    "Scene",
+    "SyntheticImage",
     "contact_sheet",
     "generate_image",
+    "overlapping_splits",
     "write_images",
 ]

@@ -1,6 +1,8 @@
-"""Buildings: flat, gabled, hipped and shed roofs over boxes and L-shapes."""
+"""Buildings with flat, gabled, hipped and shed roofs, and storage tanks."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,7 +11,7 @@ from sgovss.synthetic.classes import Id
 from sgovss.synthetic.styles import rgb
 
 FREE_GROUND = (Id.GRASS, Id.SOIL, Id.FARMLAND, Id.PAVEMENT)
-"""What a thing may be built on."""
+"""Classes of ground that objects may be placed on."""
 
 _PANEL, _SKYLIGHT, _METAL = rgb("1f2a44", "dfe6ea", "c8cccf")
 
@@ -25,13 +27,15 @@ def add_building(
     form: str,
     wing: bool = False,
 ) -> bool:
-    """Build on free ground; False where something stands already or outside the picture.
+    """Draw a building. Returns False, and draws nothing, if the place is occupied or outside the image.
 
     Args:
-        x, y, angle: centre and direction of the ridge, metres and radians.
-        length, width, walls: outer measures and height of the walls, metres.
+        x, y: centre, metres.
+        angle: direction of the ridge, radians.
+        length, width: outer dimensions, metres.
+        walls: height of the walls, metres.
         form: ``flat``, ``gabled``, ``hipped`` or ``shed`` (a hall with several ridges).
-        wing: add a second wing, which makes an L.
+        wing: add a second wing, so that the plan is an L.
     """
     half_u, half_v = length / 2, width / 2
     reach = max(half_u, half_v) * (1.6 if wing else 1.0) + 0.5
@@ -56,7 +60,7 @@ def add_building(
 
 
 def _roof(window: Window, half_u: float, half_v: float, form: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mask, rise above the walls and distance from the eaves of one rectangular roof, metres."""
+    """Mask, height above the walls and distance from the eaves of a rectangular roof; metres."""
     to_u, to_v = half_u - np.abs(window.u), half_v - np.abs(window.v)
     rim = np.minimum(to_u, to_v)
     mask = rim >= 0
@@ -92,7 +96,7 @@ def _covering(canvas: Canvas, window: Window, form: str, rise: np.ndarray, rim: 
 
 
 def _fittings(canvas: Canvas, window: Window, inside: np.ndarray, form: str, half_u: float, half_v: float) -> None:
-    """Air conditioners and stair heads on flat roofs, chimneys and solar panels on pitched ones."""
+    """Draw air conditioners and stairwells on flat roofs, chimneys and solar panels on pitched ones."""
     rng = canvas.rng
     if form == "flat":
         for _ in range(int(rng.integers(1, 4 + int(half_u * half_v / 60)))):
@@ -109,14 +113,23 @@ def _fittings(canvas: Canvas, window: Window, inside: np.ndarray, form: str, hal
         canvas.tint(window, panel * (0.95 - 0.5 * cells), _PANEL)
 
 
-def _box(canvas, window, inside, u, v, size, color, height) -> None:
+def _box(
+    canvas: Canvas,
+    window: Window,
+    inside: np.ndarray,
+    u: float,
+    v: float,
+    size: Sequence[float] | np.ndarray,
+    color: np.ndarray,
+    height: float,
+) -> None:
     mask = inside & (np.abs(window.u - np.float32(u)) < size[0]) & (np.abs(window.v - np.float32(v)) < size[1])
     canvas.tint(window, mask.astype(np.float32), color)
     canvas.height[window.index] += height * mask
 
 
 def add_tank(canvas: Canvas, x: float, y: float, radius: float, height: float) -> bool:
-    """A storage tank with a conical or floating roof; False where there is no free ground."""
+    """Draw a storage tank with a conical or floating roof. Returns False if there is no free ground."""
     rng, pixel = canvas.rng, canvas.pixel
     window = canvas.window(x, y, rng.uniform(0, 2 * np.pi), radius + 0.5, radius + 0.5)
     if window is None:

@@ -1,9 +1,10 @@
-"""The drawing surface: colour, class, height and instance of every point of a scene, in metres."""
+"""The drawing surface: colour, class, height and object of every point of an image, in metres."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import reduce
 
 import cv2
 import numpy as np
@@ -12,14 +13,16 @@ from sgovss.synthetic.classes import Id
 from sgovss.synthetic.styles import Style
 
 OVERSAMPLING = 2
-"""Sub-pixels per pixel and direction; drawing on the finer grid makes edges smooth."""
+"""Sub-pixels per pixel and direction. Drawing on the finer grid gives smooth edges."""
 
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """A part of the canvas with the coordinates of an object in it.
+    """A rectangular part of the canvas, with coordinates relative to an object.
 
-    ``u`` and ``v`` are (h, w) float32 metres along and across the object from its centre.
+    Attributes:
+        rows, columns: of the canvas.
+        u, v: (h, w) float32, metres from the object's centre along and across the object.
     """
 
     rows: slice
@@ -35,15 +38,15 @@ class Window:
 class Canvas:
     """A square piece of ground seen from above.
 
-    World coordinates are metres from the centre, turned by ``angle`` (radians) against the picture.
+    World coordinates are metres from the centre, rotated by ``angle`` (radians) relative to the image.
 
     Attributes (P = size * OVERSAMPLING):
         albedo: (P, P, 3) float32 RGB in 0..1 under even light.
         labels: (P, P) uint8 class ids.
-        height: (P, P) float32 metres above ground; casts the shadows.
-        relief: (P, P) float32 metres above an object's own walls; shades the faces.
-        instances: (P, P) int32, one number for each thing, 0 for surfaces.
-        trees: (x, y, crown radius) of the trees to be drawn last, above everything.
+        height: (P, P) float32 metres above ground, for the shadows.
+        relief: (P, P) float32 metres above the walls of the object, for the shading of roofs.
+        instances: (P, P) int32, a different number for each object, 0 for surfaces.
+        trees: (x, y, crown radius) in metres of the trees, which are drawn last, above everything else.
     """
 
     def __init__(self, rng: np.random.Generator, size: int, gsd: float, angle: float, style: Style) -> None:
@@ -68,25 +71,36 @@ class Canvas:
         self._things = 0
 
     def pick(self, palette: np.ndarray, jitter: float = 0.06) -> np.ndarray:
-        """One colour of a palette, a little brighter or darker and off in hue; (3,) float32."""
+        """Draw a colour of a palette and vary its brightness and hue slightly; (3,) float32."""
         color = palette[self.rng.integers(len(palette))]
         return (color * self.rng.uniform(1 - jitter, 1 + jitter) + self.rng.normal(0, jitter / 8, 3)).astype(np.float32)
 
+    def random_point(self, extent: float) -> tuple[float, float]:
+        """Draw a world point whose coordinates lie within ``extent`` times the reach of the canvas."""
+        x, y = self.rng.uniform(-extent, extent, 2) * self.reach
+        return x, y
+
     def to_pixels(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Sub-pixel column and row of world points."""
+        """Column and row, in sub-pixels, of world points."""
         column = (self._cos * x - self._sin * y + self.span / 2) / self.pixel - 0.5
         row = (self._sin * x + self._cos * y + self.span / 2) / self.pixel - 0.5
         return column, row
 
     def label_at(self, x: float, y: float) -> int | None:
-        """The class at a world point, or None outside the picture."""
+        """The class id at a world point; None outside the image."""
         column, row = (round(float(value)) for value in self.to_pixels(np.float64(x), np.float64(y)))
         if not (0 <= column < self.side and 0 <= row < self.side):
             return None
         return int(self.labels[row, column])
 
     def window(self, x: float, y: float, angle: float, half_u: float, half_v: float) -> Window | None:
-        """The part of the picture that an object at (x, y) covers, or None where it lies outside."""
+        """The window around an object at (x, y); None if it lies outside the image.
+
+        Args:
+            x, y: centre in metres.
+            angle: direction of the object in radians.
+            half_u, half_v: half its length and width in metres.
+        """
         cos, sin = np.cos(angle), np.sin(angle)
         along = np.array([half_u, half_u, -half_u, -half_u])
         across = np.array([half_v, -half_v, half_v, -half_v])
@@ -101,11 +115,11 @@ class Canvas:
         return Window(rows, columns, cos * dx + sin * dy, cos * dy - sin * dx)
 
     def everywhere(self) -> Window:
-        """The whole picture in world coordinates."""
+        """The whole canvas in world coordinates."""
         return Window(slice(0, self.side), slice(0, self.side), self.x, self.y)
 
     def is_free(self, window: Window, mask: np.ndarray, allowed: Collection[int]) -> bool:
-        """Whether every masked point has one of the allowed classes."""
+        """Whether all points of the mask have one of the allowed classes."""
         return bool(np.isin(self.labels[window.index][mask], list(allowed)).all())
 
     def paint(
@@ -118,7 +132,16 @@ class Canvas:
         base: float = 0.0,
         thing: bool = False,
     ) -> None:
-        """Put material on the masked points: (h, w, 3) or (3,) colour, height and the height of its walls."""
+        """Set class, colour and height of the points of a mask.
+
+        Args:
+            window, mask: where; the mask is (h, w) bool.
+            label: class.
+            albedo: (h, w, 3) or (3,) colour.
+            height: metres above ground.
+            base: height of the walls in metres.
+            thing: the points are one object.
+        """
         if not mask.any():
             return
         np.copyto(self.albedo[window.index], albedo, where=mask[..., None])
@@ -130,16 +153,18 @@ class Canvas:
         np.copyto(self.instances[window.index], self._things if thing else 0, where=mask)
 
     def tint(self, window: Window, coverage: np.ndarray, color: np.ndarray) -> None:
-        """Blend a colour in by an (h, w) coverage in 0..1; class and height stay."""
+        """Blend in a colour by an (h, w) coverage in 0..1. Class and height stay."""
         row, column = np.nonzero(coverage > 0.004)
         place = row + window.rows.start, column + window.columns.start
-        share = coverage[row, column][:, None].astype(np.float32)
-        self.albedo[place] += share * (np.asarray(color, np.float32) - self.albedo[place])
+        opacity = coverage[row, column][:, None].astype(np.float32)
+        self.albedo[place] += opacity * (np.asarray(color, np.float32) - self.albedo[place])
 
     def noise(self, metres: float, octaves: int = 4) -> np.ndarray:
-        """(P, P) float32 multi-octave noise of unit deviation whose largest features are that long.
+        """Multi-octave noise of unit standard deviation, (P, P) float32; drawn once for each pair of arguments.
 
-        Features finer than a sub-pixel average out, as they do in a sensor.
+        Args:
+            metres: size of the largest features. Features finer than a sub-pixel average out.
+            octaves: number of scales.
         """
         key = (metres, octaves)
         if key not in self._noise:
@@ -150,7 +175,10 @@ class Canvas:
 
 
 def fractal_noise(rng: np.random.Generator, side: int, cell: float, octaves: int) -> np.ndarray:
-    """(side, side) float32 noise of zero mean and unit deviation; ``cell`` is the coarsest feature in pixels."""
+    """Multi-octave noise of zero mean and unit standard deviation: (side, side) float32.
+
+    ``cell`` is the size of the largest features in pixels.
+    """
     if cell >= 2 ** (octaves + 1) and side >= 64:
         half = fractal_noise(rng, (side + 1) // 2, cell / 2, octaves)
         return cv2.resize(half, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)[:side, :side]
@@ -170,9 +198,12 @@ def fractal_noise(rng: np.random.Generator, side: int, cell: float, octaves: int
 
 
 def stripe(offset: np.ndarray, width: float, pixel: float) -> np.ndarray:
-    """Coverage in 0..1 of pixels by a line: ``offset`` is the distance to its middle, all in metres.
+    """Coverage (0..1) of pixels by a line. A line thinner than a pixel gets a coverage below 1.
 
-    A line thinner than a pixel stays visible, only fainter.
+    Args:
+        offset: signed distance of each point from the middle of the line, metres.
+        width: of the line, metres.
+        pixel: side of a sub-pixel, metres.
     """
     half = pixel / 2
     overlap = np.minimum(width / 2, offset + half) - np.maximum(-width / 2, offset - half)
@@ -180,10 +211,11 @@ def stripe(offset: np.ndarray, width: float, pixel: float) -> np.ndarray:
 
 
 def rectangle(window: Window, half_u: float, half_v: float) -> np.ndarray:
-    """Mask of the upright box of an object's own coordinates."""
+    """Mask of a rectangle in the coordinates of an object; half sides in metres."""
     return (np.abs(window.u) <= half_u) & (np.abs(window.v) <= half_v)
 
 
 def textured(color: np.ndarray, *layers: tuple[float, np.ndarray]) -> np.ndarray:
-    """(h, w, 3) colour made brighter and darker by (amplitude, noise) layers."""
-    return color * (1 + sum(amplitude * noise for amplitude, noise in layers))[..., None]
+    """Vary the brightness of a colour by layers of (amplitude, noise): (h, w, 3)."""
+    variation = reduce(np.add, [amplitude * noise for amplitude, noise in layers])
+    return color * (1 + variation)[..., None]

@@ -1,4 +1,4 @@
-"""Sentences about a scene, said only of what its mask shows, in the manner of the UC Merced captions."""
+"""Captions of an image, derived from its mask, in the style of the UC Merced captions."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from sgovss.synthetic.classes import COUNTABLE, Id
 
-SMALLEST_SHARE = 0.003
-"""Surfaces that cover less of the picture than this are not mentioned."""
+SMALLEST_FRACTION = 0.003
+"""Surfaces that cover a smaller fraction of the image are not mentioned."""
 
 _ONE_MANY = {
     Id.BUILDING: (("building", "buildings"), ("house", "houses")),
@@ -48,18 +48,19 @@ _NUMBERS = {1: ("a", "one"), 2: ("two",), 3: ("three",), 4: ("four", "several")}
 def write_captions(
     rng: np.random.Generator, labels: np.ndarray, instances: np.ndarray, kind: str, smallest: int
 ) -> list[str]:
-    """Five sentences about a scene.
+    """Write five sentences about an image.
 
     Args:
         labels: (H, W) class ids.
-        instances: (H, W) thing numbers, 0 for surfaces.
-        smallest: a thing counts when it shows at least this many pixels.
+        instances: (H, W) object numbers, 0 for surfaces.
+        kind: the kind of place.
+        smallest: objects with fewer pixels are not counted.
     """
-    shares = np.bincount(labels.ravel(), minlength=len(Id)) / labels.size
+    fractions = np.bincount(labels.ravel(), minlength=len(Id)) / labels.size
     counts = {Id(c): _count(instances[labels == c], smallest) for c in COUNTABLE}
     things = [c for c in COUNTABLE if c != Id.TREE and counts[c]]
-    greens = [Id.TREE] if counts[Id.TREE] and shares[Id.TREE] > SMALLEST_SHARE else []
-    surfaces = [Id(c) for c in np.argsort(-shares) if c in _SURFACES and shares[c] > SMALLEST_SHARE]
+    greens = [Id.TREE] if counts[Id.TREE] and fractions[Id.TREE] > SMALLEST_FRACTION else []
+    surfaces = [Id(c) for c in np.argsort(-fractions) if c in _SURFACES and fractions[c] > SMALLEST_FRACTION]
     rare = sorted(things, key=lambda c: (c in (Id.BUILDING, Id.CAR), rng.random()))
     teller = _Teller(rng, labels, counts, kind)
     subjects = [*rare, *greens] or surfaces
@@ -67,7 +68,7 @@ def write_captions(
     sentences = [teller.place(ordered + surfaces)]
     sentences += [teller.relation(subject, surfaces) for subject in ordered[:2]]
     sentences.append(teller.listing(ordered[1:] + surfaces))
-    sentences.append(teller.coverage(int(np.argmax(shares)), float(shares.max())))
+    sentences.append(teller.coverage(int(np.argmax(fractions)), float(fractions.max())))
     return [sentence + " ." for sentence in sentences]
 
 
@@ -77,7 +78,7 @@ def _count(numbers: np.ndarray, smallest: int) -> int:
 
 
 class _Teller:
-    """Chooses the words of one scene's sentences."""
+    """Chooses the words of the sentences about one image."""
 
     def __init__(self, rng: np.random.Generator, labels: np.ndarray, counts: dict[Id, int], kind: str) -> None:
         self._rng = rng
@@ -86,14 +87,14 @@ class _Teller:
         self._kind = kind
 
     def _one_of(self, words: Sequence[str]) -> str:
-        return words[self._rng.integers(len(words))]
+        return words[int(self._rng.integers(len(words)))]
 
     def _surface(self, surface: Id) -> str:
         words = _SURFACES[surface]
         return self._one_of((*words, *_WATERS.get(self._kind, ())) if surface == Id.WATER else words)
 
     def _noun(self, subject: Id) -> str:
-        """A countable thing with its number, or a surface."""
+        """The noun phrase of a class: objects with their number, or a surface."""
         if subject not in _ONE_MANY:
             return self._surface(subject)
         names = _ONE_MANY[subject]
@@ -118,12 +119,12 @@ class _Teller:
         return f"{start} {self._one_of(_PLACES[self._kind])} with {nouns}"
 
     def relation(self, subject: Id, surfaces: Sequence[Id]) -> str:
-        neighbour, share = self._neighbour(subject)
+        neighbour, fraction = self._neighbour(subject)
         noun = self._noun(subject)
         if neighbour is None:
             return f"There {self._is(subject)} {noun} in the image"
         other = self._surface(neighbour)
-        if share > 0.6:
+        if fraction > 0.6:
             link = self._one_of(("surrounded by", "on" if neighbour != Id.WATER or subject == Id.SHIP else "beside"))
         else:
             link = self._one_of(("next to", "beside", "close to"))
@@ -132,12 +133,12 @@ class _Teller:
         return f"{_capital(noun)} {self._is(subject)} {link} {other}"
 
     def _neighbour(self, subject: Id) -> tuple[Id | None, float]:
-        """The surface that borders a class most, and its share of the border."""
+        """The surface with the longest border to a class, and the fraction of the border that it has."""
         mask = (self._labels == subject).astype(np.uint8)
         ring = cv2.dilate(mask, np.ones((7, 7), np.uint8)).astype(bool) & (mask == 0)
         around = np.bincount(self._labels[ring], minlength=len(Id))
         best = max((c for c in _SURFACES if c != subject), key=lambda c: around[c])
-        if not around[best] or (self._labels == best).mean() < SMALLEST_SHARE:
+        if not around[best] or (self._labels == best).mean() < SMALLEST_FRACTION:
             return None, 0.0
         return best, around[best] / around.sum()
 
@@ -146,11 +147,11 @@ class _Teller:
         nouns = _join([self._noun(subject) for subject in chosen])
         return f"There {self._is(chosen[0])} {nouns}" if self._rng.random() < 0.6 else _capital(nouns)
 
-    def coverage(self, label: int, share: float) -> str:
+    def coverage(self, label: int, fraction: float) -> str:
         name = {Id.BUILDING: "buildings", Id.TREE: "trees"}.get(Id(label)) or (
             self._surface(Id(label)) if label in _SURFACES else _ONE_MANY[Id(label)][0][1]
         )
-        amount = "Most" if share > 0.5 else "A large part" if share > 0.3 else "A part"
+        amount = "Most" if fraction > 0.5 else "A large part" if fraction > 0.3 else "A part"
         return f"{amount} of the {self._one_of(('image', 'scene', 'area'))} is covered by {name}"
 
 

@@ -1,4 +1,4 @@
-"""The classes of the generated scenes: their ids, words and colours, in one place."""
+"""Ids, names, synonyms and colours of the classes of synthetic images."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ SYNTHETIC_VOCABULARY = Vocabulary(
         ClassEntry("swimming pool", ("pool",), (60, 220, 230)),
         ClassEntry("pavement", ("parking lot", "concrete ground"), (190, 185, 175)),
     ],
-    source="generated scenes",
+    source="synthetic images",
 )
-"""Names, synonyms and legend colours; the position is the class id."""
+"""Names, synonyms and legend colours. The position is the class id."""
 
 SYNTHETIC_CLASSES: tuple[str, ...] = tuple(SYNTHETIC_VOCABULARY.names)
-"""Class names in id order, from 0."""
+"""Class names in the order of their ids, from 0."""
 
 
 class Id(IntEnum):
-    """Class ids by name, for the code that draws."""
+    """Class ids by name."""
 
     BUILDING = 0
     ROAD = 1
@@ -51,4 +51,4 @@ class Id(IntEnum):
 
 
 COUNTABLE = (Id.BUILDING, Id.TREE, Id.CAR, Id.AIRPLANE, Id.SHIP, Id.TANK, Id.COURT, Id.POOL)
-"""Classes of things that captions count; the others are surfaces."""
+"""Classes of objects, which captions count. The others are surfaces."""

@@ -1,4 +1,4 @@
-"""Layouts of the open country: fields with farms."""
+"""Layout of the open country: fields with farms."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Box = tuple[float, float, float, float]
 
 
 def farmland(canvas: Canvas) -> None:
-    """Fields of different crops, farm tracks, hedges and a farmstead with silos."""
+    """Draw fields of different crops, farm tracks, hedges and a farmstead with silos."""
     rng, reach = canvas.rng, canvas.reach
     everywhere = canvas.everywhere()
     (lay_soil if rng.random() < 0.4 else lay_grass)(canvas, everywhere, np.full_like(canvas.x, True, bool))
@@ -28,7 +28,7 @@ def farmland(canvas: Canvas) -> None:
         _field(canvas, box)
     if rng.random() < 0.75:
         path = Path(
-            *rng.uniform(-0.7, 0.7, 2) * reach,
+            *canvas.random_point(0.7),
             rng.choice([0, _QUARTER]) + rng.normal(0, 0.03),
             rng.uniform(0, 8),
             rng.uniform(150, 300),
@@ -37,9 +37,9 @@ def farmland(canvas: Canvas) -> None:
         lay_roads(canvas, [road])
         traffic(canvas, road, 2)
     if rng.random() < 0.55:
-        _farmstead(canvas, *rng.uniform(-0.6, 0.6, 2) * reach)
+        _farmstead(canvas, *canvas.random_point(0.6))
     if rng.random() < 0.2:
-        x, y = rng.uniform(-0.8, 0.8, 2) * reach
+        x, y = canvas.random_point(0.8)
         r = np.hypot(canvas.x - x, canvas.y - y) * (1 + 0.15 * canvas.noise(20, 4))
         open_land = np.isin(canvas.labels, (Id.GRASS, Id.SOIL, Id.FARMLAND))
         lay_water(canvas, everywhere, (r < rng.uniform(8, 20)) & open_land, 4)
@@ -55,16 +55,16 @@ def farmland(canvas: Canvas) -> None:
 
 
 def _split(rng: np.random.Generator, box: _Box, size: float) -> list[_Box]:
-    """Cut a box in two, again and again, until its parts are about ``size`` metres."""
+    """Cut a box in two repeatedly until its parts have sides of about ``size`` metres."""
     left, bottom, right, top = box
     width, height = right - left, top - bottom
     if max(width, height) < 1.6 * size or (max(width, height) < 2.4 * size and rng.random() < 0.3):
         return [box]
-    share = rng.uniform(0.35, 0.65)
+    ratio = rng.uniform(0.35, 0.65)
     if width > height:
-        middle = left + share * width
+        middle = left + ratio * width
         return _split(rng, (left, bottom, middle, top), size) + _split(rng, (middle, bottom, right, top), size)
-    middle = bottom + share * height
+    middle = bottom + ratio * height
     return _split(rng, (left, bottom, right, middle), size) + _split(rng, (left, middle, right, top), size)
 
 
@@ -90,7 +90,7 @@ def _field(canvas: Canvas, box: _Box) -> None:
 
 
 def _farmstead(canvas: Canvas, x: float, y: float) -> None:
-    """A yard with house, barns, silos and machines."""
+    """Draw a yard with house, barns, silos and vehicles."""
     rng = canvas.rng
     size = rng.uniform(18, 28)
     window = canvas.window(x, y, 0, size, size * 0.8)

@@ -1,4 +1,4 @@
-"""Layouts of the desert: open sand, villages on it, and its coast."""
+"""Layout of the desert: sand, villages and coast."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _QUARTER = np.pi / 2
 
 
 def desert(canvas: Canvas) -> None:
-    """Sand from smooth to rough, perhaps with a lagoon, a road, a village and scrub."""
+    """Draw sand, and in some images a lagoon, a road, a village and scrub."""
     rng, reach = canvas.rng, canvas.reach
     everywhere = canvas.everywhere()
     lay_soil(canvas, everywhere, np.full_like(canvas.x, True, bool), rng.uniform(0.1, 1.2))
@@ -26,7 +26,7 @@ def desert(canvas: Canvas) -> None:
         _lagoon(canvas)
     if rng.random() < 0.6:
         angle = rng.choice([0, _QUARTER]) + rng.normal(0, 0.2)
-        path = Path(*rng.uniform(-0.5, 0.5, 2) * reach, angle, rng.uniform(0, 10), rng.uniform(150, 300))
+        path = Path(*canvas.random_point(0.5), angle, rng.uniform(0, 10), rng.uniform(150, 300))
         road = Road(path, rng.uniform(5, 14), pavement=0, marked=rng.random() < 0.7)
         lay_roads(canvas, [road])
         traffic(canvas, road, 1.5)
@@ -36,20 +36,20 @@ def desert(canvas: Canvas) -> None:
 
 
 def _lagoon(canvas: Canvas) -> None:
-    """Sea on one side, or a pond: deep at once or shallow for long."""
+    """Draw the sea on one side, or a pond, with a steep or a shallow shore."""
     rng, reach = canvas.rng, canvas.reach
     if rng.random() < 0.7:
         angle = rng.uniform(0, 2 * np.pi)
         shore = canvas.x * np.cos(angle) + canvas.y * np.sin(angle) - rng.uniform(-0.5, 0.6) * reach
     else:
-        x, y = rng.uniform(-0.6, 0.6, 2) * reach
+        x, y = canvas.random_point(0.6)
         shore = rng.uniform(0.2, 0.5) * reach - np.hypot(canvas.x - x, canvas.y - y)
     shore = shore + rng.uniform(0.02, 0.1) * reach * canvas.noise(0.5 * reach, 4)
     lay_water(canvas, canvas.everywhere(), shore > 0, rng.uniform(2, 30))
 
 
 def _village(canvas: Canvas) -> None:
-    """Flat-roofed houses in loose rows on the sand."""
+    """Draw flat-roofed houses in loose rows on the sand."""
     rng, reach = canvas.rng, canvas.reach
     pitch, filled = rng.uniform(16, 34), rng.uniform(0.2, 0.9)
     left, right = np.sort(rng.uniform(-1, 1, 2)) * reach
@@ -59,5 +59,5 @@ def _village(canvas: Canvas) -> None:
                 continue
             x, y = rng.normal((u, v), 0.05 * pitch)
             length, width = rng.uniform(0.4, 0.8, 2) * pitch
-            angle, form = rng.normal(0, 0.03), "flat" if rng.random() < canvas.style.flat_share else "hipped"
+            angle, form = rng.normal(0, 0.03), "flat" if rng.random() < canvas.style.flat_fraction else "hipped"
             add_building(canvas, x, y, angle, length, width, rng.uniform(3, 8), form, rng.random() < 0.3)

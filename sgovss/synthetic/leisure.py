@@ -19,7 +19,7 @@ _POOL_WATER = rgb("4fb8c8", "5cc4d8", "3fa0c0", "6fd0d0", "48b0a8")
 def add_trees(
     canvas: Canvas, points: np.ndarray, allowed: Collection[int] = (Id.GRASS, Id.SOIL), scale: float = 1.0
 ) -> None:
-    """Plant trees at (N, 2) world points that have allowed ground; they are drawn by :func:`draw_trees`."""
+    """Plant trees at world points (N, 2) on allowed ground. :func:`draw_trees` draws them later."""
     for x, y in points:
         radius = scale * canvas.rng.uniform(*canvas.style.crown_radius)
         label = canvas.label_at(x, y)
@@ -28,7 +28,7 @@ def add_trees(
 
 
 def scatter(canvas: Canvas, count: float, spread: float | None = None, x: float = 0.0, y: float = 0.0) -> np.ndarray:
-    """About ``count`` random (N, 2) points: over the picture, or in a clump of ``spread`` metres at (x, y)."""
+    """Draw about ``count`` points, (N, 2): over the whole image, or in a clump of ``spread`` metres around (x, y)."""
     number = int(canvas.rng.poisson(count))
     if spread is None:
         return canvas.rng.uniform(-canvas.reach, canvas.reach, (number, 2))
@@ -36,7 +36,7 @@ def scatter(canvas: Canvas, count: float, spread: float | None = None, x: float 
 
 
 def draw_trees(canvas: Canvas) -> None:
-    """Draw all planted crowns at once: every point belongs to its nearest trunk and is crown within its radius."""
+    """Draw the crowns of all planted trees. A point belongs to the nearest trunk if it is within the crown's radius."""
     if not canvas.trees:
         return
     trees = np.array(canvas.trees, np.float32)
@@ -72,7 +72,15 @@ def _draw_crowns(
     t: np.ndarray,
     leafage: np.ndarray,
 ) -> None:
-    """Paint crown points: row and column, whose tree each is, how far out (0..1), and the noise of its leaves."""
+    """Paint the points of the crowns.
+
+    Args:
+        place: rows and columns of the N points.
+        radii: crown radius of each tree, metres.
+        owner: (N,) index of each point's tree.
+        t: (N,) distance from the trunk, 1 at the edge of the crown.
+        leafage: (N,) noise.
+    """
     rng, radius = canvas.rng, radii[owner]
     twigs = canvas.noise(0.5, 2)[place]
     conifer = (rng.random(len(radii)) < 0.25)[owner]
@@ -89,12 +97,12 @@ def _draw_crowns(
 
 
 def _crown_colors(canvas: Canvas, count: int) -> np.ndarray:
-    """(count, 3) leaf colours around one mean, some of them in autumn."""
+    """Colours of ``count`` trees around one mean, some of them in autumn colours: (count, 3)."""
     rng, style = canvas.rng, canvas.style
     leaves = style.leaves[rng.integers(len(style.leaves), size=count)]
     mean = canvas.pick(style.leaves, 0.1)
     colors = (0.45 * leaves + 0.55 * mean) * rng.uniform(0.85, 1.2, (count, 1))
-    if rng.random() < style.autumn_share:
+    if rng.random() < style.autumn_fraction:
         turned = rng.random(count) < rng.uniform(0.2, 0.8)
         autumn = style.autumn[rng.integers(len(style.autumn), size=count)]
         colors[turned] = autumn[turned] * rng.uniform(0.85, 1.15, (count, 1))[turned]
@@ -104,7 +112,7 @@ def _crown_colors(canvas: Canvas, count: int) -> np.ndarray:
 def add_court(
     canvas: Canvas, x: float, y: float, angle: float, kind: str = "tennis", ground: Collection[int] = FREE_GROUND
 ) -> bool:
-    """A tennis or basketball court with its margin; False where there is no free ground."""
+    """Draw a tennis or basketball court with its margin. Returns False if there is no free ground."""
     pixel = canvas.pixel
     half_u, half_v = (17.0, 8.8) if kind == "tennis" else (15.2, 8.8)
     window = canvas.window(x, y, angle, half_u + 0.3, half_v + 0.3)
@@ -129,7 +137,7 @@ def add_court(
 
 
 def _court_lines(u: np.ndarray, v: np.ndarray, kind: str, pixel: float) -> np.ndarray:
-    """Coverage by the lines of a court; u is the distance from the middle line."""
+    """Coverage (0..1) by the lines of a court; u is the distance from the middle line."""
     side = np.abs(v)
     if kind == "tennis":
         lines = [
@@ -154,7 +162,10 @@ def _court_lines(u: np.ndarray, v: np.ndarray, kind: str, pixel: float) -> np.nd
 
 
 def add_pool(canvas: Canvas, x: float, y: float, angle: float, length: float, shape: str) -> bool:
-    """A swimming pool, ``rectangle``, ``round`` or ``kidney``, with a paved rim; False without free ground."""
+    """Draw a swimming pool with a paved rim. Returns False if there is no free ground.
+
+    ``shape`` is ``rectangle``, ``round`` or ``kidney``.
+    """
     rng, pixel = canvas.rng, canvas.pixel
     half = length / 2
     across = half * (1.0 if shape == "round" else rng.uniform(0.45, 0.6))

@@ -1,4 +1,4 @@
-"""From the canvas to a photograph: sun, shadows, haze and the sensor."""
+"""Rendering of the canvas: sun, shadows, haze and sensor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sgovss.synthetic.styles import Style
 
 @dataclass(frozen=True)
 class Conditions:
-    """How a scene was photographed; angles in radians, blur in pixels, the rest as fractions."""
+    """Conditions of a photograph. Angles are in radians, blur in pixels, the rest are fractions."""
 
     azimuth: float
     elevation: float
@@ -30,7 +30,7 @@ class Conditions:
 
     @classmethod
     def sample(cls, rng: np.random.Generator, style: Style) -> Conditions:
-        """Draw the conditions of one scene."""
+        """Draw the conditions of one image."""
         return cls(
             azimuth=float(rng.uniform(0, 2 * np.pi)),
             elevation=float(np.radians(rng.uniform(*style.sun_elevation))),
@@ -46,14 +46,14 @@ class Conditions:
 
 
 def photograph(canvas: Canvas, conditions: Conditions) -> np.ndarray:
-    """(size, size, 3) uint8 RGB picture of the canvas."""
+    """Render the canvas: (size, size, 3) uint8 RGB."""
     light = _illumination(canvas, conditions)
     picture = _pixels(canvas.albedo * light)
     return _develop(picture, canvas.rng, conditions)
 
 
 def pixel_labels(labels: np.ndarray) -> np.ndarray:
-    """The class that most sub-pixels of each pixel have; ties go to the first in reading order."""
+    """The most frequent class among the sub-pixels of each pixel; the first in reading order if there is a tie."""
     first, second, third, fourth = labels[::2, ::2], labels[::2, 1::2], labels[1::2, ::2], labels[1::2, 1::2]
     result = np.where(third == fourth, third, first)
     result = np.where((second == third) | (second == fourth), second, result)
@@ -66,7 +66,7 @@ def _pixels(values: np.ndarray) -> np.ndarray:
 
 
 def _illumination(canvas: Canvas, conditions: Conditions) -> np.ndarray:
-    """(P, P, 3) light: blue from the sky everywhere, warm from the sun where it reaches."""
+    """Illumination, (P, P, 3): bluish light of the sky everywhere, warm light of the sun outside the shadows."""
     toward = (math.cos(conditions.azimuth), math.sin(conditions.azimuth))
     slope_x = cv2.Sobel(canvas.relief, cv2.CV_32F, 1, 0, ksize=3, scale=1 / (8 * canvas.pixel))
     slope_y = cv2.Sobel(canvas.relief, cv2.CV_32F, 0, 1, ksize=3, scale=1 / (8 * canvas.pixel))
@@ -84,10 +84,10 @@ def _illumination(canvas: Canvas, conditions: Conditions) -> np.ndarray:
 
 
 def _shadow(canvas: Canvas, toward: tuple[float, float], elevation: float) -> np.ndarray:
-    """(P, P) float32 share of the sun that is hidden.
+    """Fraction of the sun that is hidden, (P, P) float32.
 
-    The height of the shadow's top sinks with the distance from what casts it; doubling the step
-    gathers every distance in a logarithmic number of passes.
+    The top of a shadow gets lower with the distance from the object that casts it. The step doubles at each pass, so
+    the number of passes grows with the logarithm of the distance.
     """
     top = canvas.height.copy()
     fall = canvas.pixel * math.tan(elevation)
@@ -103,7 +103,7 @@ def _shadow(canvas: Canvas, toward: tuple[float, float], elevation: float) -> np
 
 
 def _develop(picture: np.ndarray, rng: np.random.Generator, conditions: Conditions) -> np.ndarray:
-    """Haze, colour cast, exposure, optics and sensor noise."""
+    """Apply haze, colour cast, exposure, blur and sensor noise."""
     side = picture.shape[0]
     grey = picture.mean(axis=2, keepdims=True)
     picture = grey + conditions.saturation * (picture - grey)

@@ -1,4 +1,4 @@
-"""Roads: curved ribbons of asphalt with kerbs, pavements, lane markings and crossings."""
+"""Roads with kerbs, pavements, lane markings and crossings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WHITE, _YELLOW = rgb("e6e6e0")[0], rgb("d8b848")[0]
 
 @dataclass(frozen=True)
 class Path:
-    """A line through (x, y) at ``angle`` that swings by ``amplitude`` over ``wavelength``; metres and radians."""
+    """A sine curve through (x, y) along ``angle``. Lengths are in metres, angles in radians."""
 
     x: float
     y: float
@@ -26,14 +26,14 @@ class Path:
     phase: float = 0.0
 
     def _swing(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Sideways offset and slope of the line at s."""
+        """Sideways offset and slope of the curve at s metres along it."""
         pace = 2 * np.pi / self.wavelength
         turn = np.asarray(s, np.float32) * np.float32(pace) + np.float32(self.phase)
         offset = self.amplitude * (np.sin(turn) - np.sin(self.phase))
         return offset.astype(np.float32), (self.amplitude * pace * np.cos(turn)).astype(np.float32)
 
     def coordinates(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Metres along the line and to its left, for every point of a window in world coordinates."""
+        """Metres along the curve and to its left, for every point of a window in world coordinates."""
         cos, sin = np.float32(np.cos(self.angle)), np.float32(np.sin(self.angle))
         dx, dy = window.u - np.float32(self.x), window.v - np.float32(self.y)
         s, across = cos * dx + sin * dy, cos * dy - sin * dx
@@ -43,7 +43,7 @@ class Path:
         return s, (across - offset) / np.sqrt(1 + slope**2)
 
     def point(self, s: float, d: float) -> tuple[float, float, float]:
-        """World x, y and heading at s along the line and d to its left."""
+        """World x, y and heading at s metres along the curve and d metres to its left."""
         offset, slope = (float(value) for value in self._swing(np.float32(s)))
         turn = np.arctan(slope)
         u, v = s - d * np.sin(turn), offset + d * np.cos(turn)
@@ -53,7 +53,7 @@ class Path:
 
 @dataclass(frozen=True)
 class Road:
-    """A path with a width, a number of lanes and a pavement on both sides (metres)."""
+    """A path with a width, a number of lanes and a pavement on both sides; metres."""
 
     path: Path
     width: float = 7.0
@@ -63,7 +63,7 @@ class Road:
 
 
 def lay_roads(canvas: Canvas, roads: Sequence[Road]) -> None:
-    """Draw a network: pavements first, then asphalt, then markings where no two roads cross."""
+    """Draw a road network: pavements, then asphalt, then markings outside the junctions."""
     color = canvas.pick(canvas.style.asphalt)
     grain, stains = canvas.noise(0.6, 2), canvas.noise(12)
     asphalt = textured(color, (0.035 * canvas.style.texture, grain), (0.04, stains))
@@ -86,7 +86,7 @@ def lay_roads(canvas: Canvas, roads: Sequence[Road]) -> None:
 
 
 def _strip(canvas: Canvas, road: Road) -> tuple[Window, np.ndarray, np.ndarray] | None:
-    """The part of the picture around a road, with its coordinates along and across."""
+    """The window around a road, with the coordinates along and across it; None outside the image."""
     path = road.path
     along = 2 * canvas.reach + float(np.hypot(path.x, path.y))
     window = canvas.window(path.x, path.y, path.angle, along, road.width / 2 + road.pavement + 2 * path.amplitude)
@@ -96,7 +96,7 @@ def _strip(canvas: Canvas, road: Road) -> tuple[Window, np.ndarray, np.ndarray] 
 
 
 def _wear(canvas: Canvas, window: Window, road: Road, d: np.ndarray, where: np.ndarray) -> None:
-    """Darker wheel tracks or oil in each lane, and lighter dust along the kerb."""
+    """Draw darker wheel tracks in each lane and lighter dust along the kerb."""
     lane = road.width / road.lanes
     within = ((d + road.width / 2) % lane) - lane / 2
     track = np.exp(-((within / (0.25 * lane)) ** 2))
@@ -125,7 +125,7 @@ def _mark(canvas: Canvas, window: Window, road: Road, s: np.ndarray, d: np.ndarr
 
 
 def zebra(canvas: Canvas, road: Road, s: float) -> None:
-    """Paint a crossing over a road at s along it."""
+    """Draw a zebra crossing at s metres along a road."""
     x, y, heading = road.path.point(s, 0)
     window = canvas.window(x, y, heading, 1.6, road.width / 2)
     if window is None:

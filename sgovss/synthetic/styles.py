@@ -1,4 +1,4 @@
-"""Styles: the palettes, sun, haze and layout statistics that tell one world of scenes from another."""
+"""Styles of synthetic images: colours, sun, haze and layout."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ Range = tuple[float, float]
 
 
 def rgb(*codes: str) -> np.ndarray:
-    """Hexadecimal colours as an (N, 3) float32 array in 0..1."""
+    """Convert hexadecimal colours to an (N, 3) float32 array in 0..1."""
     return np.array([[int(code[i : i + 2], 16) for i in (0, 2, 4)] for code in codes], np.float32) / 255
 
 
 @dataclass(frozen=True, eq=False)
 class Style:
-    """What is constant over all scenes of one style. Lengths in metres, angles in degrees, colours 0..1.
+    """Settings common to all images of one style. Lengths are in metres, angles in degrees, colours in 0..1.
 
-    ``kinds`` lists the scene kinds of one round of seeds: a kind that stands twice comes up twice as often.
+    ``kinds`` lists the kinds of place of one round of seeds. A kind that is listed twice is twice as frequent.
     """
 
     name: str
@@ -49,9 +49,9 @@ class Style:
     lot_depth: Range
     crown_radius: Range
     tree_density: float
-    flat_share: float
+    flat_fraction: float
     dryness: Range
-    autumn_share: float
+    autumn_fraction: float
     texture: float
     gsd_factor: float = 1.0
     cars: np.ndarray = field(
@@ -92,9 +92,9 @@ _TEMPERATE = Style(
     lot_depth=(24, 34),
     crown_radius=(1.8, 4.6),
     tree_density=1.0,
-    flat_share=0.15,
+    flat_fraction=0.15,
     dryness=(0.0, 0.55),
-    autumn_share=0.2,
+    autumn_fraction=0.2,
     texture=1.0,
 )  # fmt: skip
 
@@ -129,9 +129,9 @@ _ARID = Style(
     lot_depth=(18, 27),
     crown_radius=(1.4, 3.4),
     tree_density=0.7,
-    flat_share=0.55,
+    flat_fraction=0.55,
     dryness=(0.25, 0.9),
-    autumn_share=0.05,
+    autumn_fraction=0.05,
     texture=1.35,
     gsd_factor=0.85,
 )  # fmt: skip
@@ -166,24 +166,24 @@ _DESERT = Style(
     lot_depth=(18, 32),
     crown_radius=(1.2, 3.0),
     tree_density=0.45,
-    flat_share=0.75,
+    flat_fraction=0.75,
     dryness=(0.3, 0.9),
-    autumn_share=0.02,
+    autumn_fraction=0.02,
     texture=0.8,
     gsd_factor=1.15,
 )  # fmt: skip
 
 STYLES: dict[str, Style] = {style.name: style for style in (_TEMPERATE, _ARID, _DESERT)}
-"""The styles by name: "a" is temperate (green, low sun, pitched roofs), "b" arid (tan, high sun, flat roofs), "c" a
-desert and its coast (pale sand, few trees, blue sea)."""
+"""The styles by name: "a" is temperate (green, low sun, pitched roofs), "b" is arid (tan, high sun, flat roofs), "c"
+is a desert and its coast (pale sand, few trees, blue sea)."""
 
 
 def get_style(name: str) -> Style:
-    """The style of that name.
+    """Find a style by its name.
 
     Raises:
         InputError: there is no such style.
     """
     if name not in STYLES:
-        raise InputError(f"scene style '{name}' does not exist; choose one of {', '.join(STYLES)}")
+        raise InputError(f"style '{name}' does not exist; choose one of {', '.join(STYLES)}")
     return STYLES[name]

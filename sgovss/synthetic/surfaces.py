@@ -1,4 +1,4 @@
-"""Ground materials: grass, soil, crops, water, concrete."""
+"""Ground surfaces: grass, soil, crops, water, concrete."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sgovss.synthetic.canvas import Canvas, Window, stripe, textured
 from sgovss.synthetic.classes import Id
 
 
-def _blend(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
-    return first + np.clip(share, 0, 1)[..., None] * (second - first)
+def _blend(first: np.ndarray, second: np.ndarray, opacity: np.ndarray) -> np.ndarray:
+    return first + np.clip(opacity, 0, 1)[..., None] * (second - first)
 
 
 def _tight(window: Window, mask: np.ndarray) -> tuple[Window, np.ndarray]:
-    """The smallest part of a window that holds the whole mask."""
+    """The smallest part of a window that contains the whole mask, and the mask in it."""
     left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
     part = np.s_[top : top + height, left : left + width]
     rows = slice(window.rows.start + top, window.rows.start + top + height)
@@ -25,7 +25,7 @@ def _tight(window: Window, mask: np.ndarray) -> tuple[Window, np.ndarray]:
 
 
 def lay_grass(canvas: Canvas, window: Window, mask: np.ndarray, lush: float = 0.0) -> None:
-    """Lawn or meadow, patchy with drought; ``lush`` in 0..1 keeps it green and even."""
+    """Draw lawn or meadow with dry patches; ``lush`` (0..1) makes it greener and more even."""
     if not mask.any():
         return
     window, mask = _tight(window, mask)
@@ -43,7 +43,7 @@ def lay_grass(canvas: Canvas, window: Window, mask: np.ndarray, lush: float = 0.
 
 
 def lay_soil(canvas: Canvas, window: Window, mask: np.ndarray, rough: float = 1.0) -> None:
-    """Bare ground: sand or earth with patches, gullies and a few stalks of weed."""
+    """Draw sand or earth with patches, gullies and some weeds."""
     if not mask.any():
         return
     window, mask = _tight(window, mask)
@@ -58,7 +58,7 @@ def lay_soil(canvas: Canvas, window: Window, mask: np.ndarray, rough: float = 1.
 
 
 def lay_concrete(canvas: Canvas, window: Window, mask: np.ndarray, slab: float = 5.0, dark: bool = False) -> None:
-    """Pavement: slabs of ``slab`` metres with joints and stains; ``dark`` makes it the asphalt of a car park."""
+    """Draw slabs of ``slab`` metres with joints and stains; ``dark`` gives the asphalt of a car park."""
     if not mask.any():
         return
     window, mask = _tight(window, mask)
@@ -79,7 +79,7 @@ def lay_concrete(canvas: Canvas, window: Window, mask: np.ndarray, slab: float =
 
 
 def lay_water(canvas: Canvas, window: Window, mask: np.ndarray, beach: float = 6.0) -> None:
-    """Water: shallow and pale near the shore over ``beach`` metres, deep further out, with wind ripples."""
+    """Draw water with ripples. It is pale near the shore, over about ``beach`` metres, and darker further out."""
     if not mask.any():
         return
     window, mask = _tight(window, mask)
@@ -99,7 +99,7 @@ def lay_water(canvas: Canvas, window: Window, mask: np.ndarray, beach: float = 6
 
 
 def lay_crops(canvas: Canvas, window: Window, mask: np.ndarray) -> None:
-    """A field: rows of one crop, tramlines, and patches where it grows worse."""
+    """Draw a field: rows of one crop, wheel tracks, and patches of poor growth."""
     if not mask.any():
         return
     window, mask = _tight(window, mask)

@@ -1,4 +1,4 @@
-"""Layouts where people live: residential streets, commercial blocks, parks."""
+"""Layouts of towns: residential streets, commercial blocks, parks."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _QUARTER = np.pi / 2
 
 
 def steps(canvas: Canvas, first: float, spacing: float) -> np.ndarray:
-    """Positions ``spacing`` metres apart that cover the picture and run through ``first``."""
+    """Positions ``spacing`` metres apart, one of them ``first``, that cover the image."""
     reach = canvas.reach + spacing
     return first + spacing * np.arange(np.floor((-reach - first) / spacing), np.ceil((reach - first) / spacing) + 1)
 
 
 def traffic(canvas: Canvas, road: Road, per_100m: float) -> None:
-    """Moving cars in the lanes of a road, and now and then a truck."""
+    """Draw cars and some trucks in the lanes of a road."""
     rng = canvas.rng
     lane = road.width / road.lanes
     for s in rng.uniform(-1.2 * canvas.reach, 1.2 * canvas.reach, rng.poisson(per_100m * canvas.reach / 42)):
@@ -33,7 +33,7 @@ def traffic(canvas: Canvas, road: Road, per_100m: float) -> None:
 
 
 def kerbside(canvas: Canvas, road: Road, filled: float) -> None:
-    """Cars parked along both kerbs."""
+    """Draw cars parked along both kerbs."""
     for side in (-1, 1):
         for s in np.arange(-1.3 * canvas.reach, 1.3 * canvas.reach, 6.0):
             if canvas.rng.random() < filled:
@@ -42,7 +42,7 @@ def kerbside(canvas: Canvas, road: Road, filled: float) -> None:
 
 
 def residential(canvas: Canvas) -> None:
-    """Detached houses on lots along parallel streets, with drives, gardens, pools and street trees."""
+    """Draw detached houses on lots along parallel streets, with drives, gardens, pools and street trees."""
     rng, style = canvas.rng, canvas.style
     depth, lot = rng.uniform(*style.lot_depth), rng.uniform(*style.lot_width)
     width = rng.uniform(6.5, 9)
@@ -64,7 +64,7 @@ def residential(canvas: Canvas) -> None:
         kerbside(canvas, road, rng.uniform(0.02, 0.3))
         traffic(canvas, road, 0.8)
     if rng.random() < 0.2:
-        add_court(canvas, *rng.uniform(-0.6, 0.6, 2) * canvas.reach, rng.choice([0, _QUARTER]))
+        add_court(canvas, *canvas.random_point(0.6), rng.choice([0, _QUARTER]))
     add_trees(canvas, scatter(canvas, style.tree_density * (canvas.reach / 9) ** 2 * rng.uniform(0.4, 1.3)))
 
 
@@ -82,12 +82,12 @@ def _garden(canvas: Canvas, x: float, y: float, lot: float, depth: float) -> Non
 
 
 def _homestead(canvas: Canvas, x: float, front: float, side: int, lot: float, depth: float, grand: bool) -> None:
-    """One lot: drive with a car, house, and behind it a pool, a shed or trees. ``front`` is the street edge."""
+    """Draw the house, drive, pool or shed of one lot; ``front`` is the edge of the street."""
     rng, style = canvas.rng, canvas.style
     set_back = rng.uniform(0.14, 0.24) * depth
     length, width = lot * rng.uniform(0.62, 0.84), min(rng.uniform(8.5, 12.5), depth * 0.45)
     drive = x + rng.choice([-1, 1]) * lot * 0.36
-    form = "flat" if rng.random() < style.flat_share else rng.choice(["gabled", "hipped"])
+    form = "flat" if rng.random() < style.flat_fraction else rng.choice(["gabled", "hipped"])
     angle = 0.0 if rng.random() < 0.75 else _QUARTER
     if angle:
         length = min(length, depth * 0.45)
@@ -108,7 +108,7 @@ def _homestead(canvas: Canvas, x: float, front: float, side: int, lot: float, de
 
 
 def _drive(canvas: Canvas, x: float, front: float, side: int, set_back: float) -> None:
-    """A paved drive from the street to the house, often with a car on it."""
+    """Draw a paved drive from the street to the house, in some images with a car on it."""
     rng = canvas.rng
     window = canvas.window(x, front + side * set_back, 0, 1.7, set_back)
     if window is None:
@@ -120,7 +120,7 @@ def _drive(canvas: Canvas, x: float, front: float, side: int, set_back: float) -
 
 
 def commercial(canvas: Canvas) -> None:
-    """City blocks with large roofs, car parks and street trees."""
+    """Draw city blocks with large roofs, car parks and street trees."""
     rng = canvas.rng
     block_u, block_v = rng.uniform(60, 100), rng.uniform(48, 80)
     lanes = int(rng.choice([2, 2, 4]))
@@ -146,7 +146,7 @@ def commercial(canvas: Canvas) -> None:
 
 
 def _block(canvas: Canvas, x: float, y: float, length: float, width: float) -> None:
-    """One city block: a hall with its car park, a row of buildings, a car park, or a square with courts."""
+    """Draw one city block: a hall with its car park, rows of buildings, a car park, or a square with courts."""
     rng = canvas.rng
     window = canvas.window(x, y, 0, length / 2, width / 2)
     if window is None:
@@ -154,18 +154,18 @@ def _block(canvas: Canvas, x: float, y: float, length: float, width: float) -> N
     draw = rng.random()
     if draw < 0.32:
         lay_concrete(canvas, window, rectangle(window, length / 2, width / 2), dark=True)
-        share = rng.uniform(0.4, 0.6)
+        ratio = rng.uniform(0.4, 0.6)
         add_building(
             canvas,
             x,
-            y + width * (0.5 - share / 2) - 2,
+            y + width * (0.5 - ratio / 2) - 2,
             0,
             length * 0.88,
-            width * share - 4,
+            width * ratio - 4,
             rng.uniform(6, 14),
             rng.choice(["flat", "shed"]),
         )
-        fill_car_park(canvas, x, y - width * share / 2, 0, length * 0.94, width * (1 - share), rng.uniform(0.2, 0.85))
+        fill_car_park(canvas, x, y - width * ratio / 2, 0, length * 0.94, width * (1 - ratio), rng.uniform(0.2, 0.85))
     elif draw < 0.72:
         if rng.random() < 0.6:
             lay_grass(canvas, window, rectangle(window, length / 2 - 2, width / 2 - 2), 0.5)
@@ -196,7 +196,7 @@ def _block(canvas: Canvas, x: float, y: float, length: float, width: float) -> N
 
 
 def court_group(canvas: Canvas, x: float, y: float, angle: float, count: int) -> None:
-    """Courts side by side around (x, y), all of one kind."""
+    """Draw courts of one kind side by side around (x, y)."""
     kind = canvas.rng.choice(["tennis", "tennis", "basketball"])
     across = np.array([-np.sin(angle), np.cos(angle)])
     for index in range(count):
@@ -205,19 +205,19 @@ def court_group(canvas: Canvas, x: float, y: float, angle: float, count: int) ->
 
 
 def park(canvas: Canvas) -> None:
-    """Lawns with groves, a pond, winding paths, sports courts and sometimes a public pool."""
+    """Draw lawns with trees, paths and sports courts, and in some images a pond, a road and a public pool."""
     rng, reach = canvas.rng, canvas.reach
     everywhere = canvas.everywhere()
     lay_grass(canvas, everywhere, np.full_like(canvas.x, True, bool), rng.uniform(0.3, 1))
     rough = canvas.noise(45, 3) > rng.uniform(0.9, 1.8)
     lay_soil(canvas, everywhere, rough)
     if rng.random() < 0.45:
-        x, y = rng.uniform(-0.9, 0.9, 2) * reach
+        x, y = canvas.random_point(0.9)
         r = np.hypot(canvas.x - x, (canvas.y - y) * rng.uniform(0.8, 1.4)) * (1 + 0.16 * canvas.noise(20, 4))
         lay_water(canvas, everywhere, r < rng.uniform(10, 26), 3)
     for _ in range(int(rng.integers(1, 4))):
         path = Path(
-            *rng.uniform(-0.7, 0.7, 2) * reach,
+            *canvas.random_point(0.7),
             rng.uniform(0, np.pi),
             rng.uniform(0, 9),
             rng.uniform(50, 120),
@@ -231,14 +231,14 @@ def park(canvas: Canvas) -> None:
         kerbside(canvas, road, 0.3)
         traffic(canvas, road, 2)
     for _ in range(int(rng.integers(1, 3))):
-        court_group(canvas, *rng.uniform(-0.55, 0.55, 2) * reach, rng.choice([0, _QUARTER]), int(rng.integers(1, 4)))
+        court_group(canvas, *canvas.random_point(0.55), rng.choice([0, _QUARTER]), int(rng.integers(1, 4)))
     for _ in range(int(rng.choice([0, 1, 1, 2]))):
         shape = rng.choice(["rectangle", "rectangle", "kidney"])
-        add_pool(canvas, *rng.uniform(-0.6, 0.6, 2) * reach, rng.choice([0, _QUARTER]), rng.uniform(14, 27), shape)
+        add_pool(canvas, *canvas.random_point(0.6), rng.choice([0, _QUARTER]), rng.uniform(14, 27), shape)
     for _ in range(int(rng.integers(0, 3))):
         add_building(
             canvas,
-            *rng.uniform(-0.8, 0.8, 2) * reach,
+            *canvas.random_point(0.8),
             0,
             rng.uniform(8, 20),
             rng.uniform(6, 11),
@@ -246,6 +246,6 @@ def park(canvas: Canvas) -> None:
             rng.choice(["hipped", "gabled", "flat"]),
         )
     for _ in range(int(rng.integers(2, 7))):
-        clump = scatter(canvas, rng.uniform(8, 40), rng.uniform(6, 18), *rng.uniform(-1, 1, 2) * reach)
+        clump = scatter(canvas, rng.uniform(8, 40), rng.uniform(6, 18), *canvas.random_point(1))
         add_trees(canvas, clump, scale=rng.uniform(0.9, 1.4))
     add_trees(canvas, scatter(canvas, (reach / 16) ** 2))

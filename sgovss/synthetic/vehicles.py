@@ -1,4 +1,4 @@
-"""Cars and trucks, aeroplanes, ships and boats."""
+"""Cars, trucks, aeroplanes, boats and ships."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def add_car(
     allowed: Collection[int] = (Id.ROAD, Id.PAVEMENT),
     truck: bool = False,
 ) -> bool:
-    """A car (or a truck of 7 to 12 m) on allowed ground; False where it does not fit."""
+    """Draw a car, or a truck of 7 to 12 m, on allowed ground. Returns False if it does not fit."""
     rng = canvas.rng
     length, width = (rng.uniform(7, 12), 2.5) if truck else (rng.uniform(4.1, 5.1), rng.uniform(1.75, 2.0))
     window = canvas.window(x, y, heading, length / 2 + 0.3, width / 2 + 0.3)
@@ -52,7 +52,7 @@ def add_car(
 
 
 def add_airplane(canvas: Canvas, x: float, y: float, heading: float, length: float) -> bool:
-    """An aeroplane of that length (10 m propeller plane to 70 m airliner); False where it does not fit."""
+    """Draw an aeroplane, from a propeller plane of 10 m to an airliner of 70 m. Returns False if it does not fit."""
     rng = canvas.rng
     small = length < 16
     half = length / 2
@@ -94,21 +94,23 @@ def add_airplane(canvas: Canvas, x: float, y: float, heading: float, length: flo
 
 
 def _fuselage(t: np.ndarray) -> np.ndarray:
-    """Half-width, relative to its greatest, along an aeroplane from tail (-1) to nose (1); negative beyond."""
+    """Relative half-width (at most 1) along an aeroplane from tail (-1) to nose (1); negative outside this range."""
     nose = np.sqrt(np.clip((1 - t) / 0.22, 0, 1) * (2 - np.clip((1 - t) / 0.22, 0, 1)))
     tail = np.clip((t + 1) / 0.55, 0, 1) ** 0.7
     return np.where(np.abs(t) <= 1, np.minimum(nose, 0.12 + 0.88 * tail), -1)
 
 
-def _wing(u, v, front: float, chord: float, span: float, sweep: float, taper: float) -> np.ndarray:
+def _wing(
+    u: np.ndarray, v: np.ndarray, front: float, chord: float, span: float, sweep: float, taper: float
+) -> np.ndarray:
     """Mask of a pair of wings: leading edge at ``front`` on the axis, swept back, tapering to the tip."""
-    share = v / span
+    ratio = v / span
     lead = front - sweep * v
-    return (share <= 1) & (u <= lead) & (u >= lead - chord * (1 - (1 - taper) * share))
+    return (ratio <= 1) & (u <= lead) & (u >= lead - chord * (1 - (1 - taper) * ratio))
 
 
 def add_ship(canvas: Canvas, x: float, y: float, heading: float, length: float, moving: bool = False) -> bool:
-    """A boat (under 25 m) or a cargo ship on water; a moving one draws a wake. False where it does not fit."""
+    """Draw a boat (under 25 m) or a cargo ship on water; a moving one has a wake. Returns False if it does not fit."""
     rng = canvas.rng
     beam = length * (rng.uniform(0.26, 0.34) if length < 25 else rng.uniform(0.15, 0.19))
     window = canvas.window(x, y, heading, length / 2 + 0.3, beam / 2 + 0.3)
@@ -131,7 +133,7 @@ def add_ship(canvas: Canvas, x: float, y: float, heading: float, length: float, 
     return True
 
 
-def _boat(canvas: Canvas, window: Window, a, b, length: float) -> tuple[np.ndarray, np.ndarray]:
+def _boat(canvas: Canvas, window: Window, a: np.ndarray, b: np.ndarray, length: float) -> tuple[np.ndarray, np.ndarray]:
     rng = canvas.rng
     deck = canvas.pick(rgb("eeeee8", "f4f4f0", "e2e0d6", "d8dce0"), 0.04)
     albedo = textured(deck, (0.03, canvas.noise(0.8, 2)[window.index]))
@@ -148,7 +150,9 @@ def _boat(canvas: Canvas, window: Window, a, b, length: float) -> tuple[np.ndarr
     return albedo, height
 
 
-def _cargo(canvas: Canvas, window: Window, a, b, length: float) -> tuple[np.ndarray, np.ndarray]:
+def _cargo(
+    canvas: Canvas, window: Window, a: np.ndarray, b: np.ndarray, length: float
+) -> tuple[np.ndarray, np.ndarray]:
     rng = canvas.rng
     albedo = textured(
         canvas.pick(rgb("7a3a30", "6a6e70", "4f6a5a", "8a5a44"), 0.1), (0.05, canvas.noise(3)[window.index])
@@ -177,8 +181,9 @@ def _cargo(canvas: Canvas, window: Window, a, b, length: float) -> tuple[np.ndar
 
 
 def _wake(canvas: Canvas, x: float, y: float, heading: float, length: float, beam: float) -> None:
-    """White water behind the stern and a fan of bow waves; the class stays water."""
+    """Draw white water behind the stern and bow waves. The class stays water."""
     window = canvas.window(x, y, heading, length * 3, length * 1.2)
+    assert window is not None  # the ship lies in the image
     behind = length * 0.45 - window.u
     water = (canvas.labels[window.index] == Id.WATER) & (behind > 0)
     foam = np.exp(-((window.v / (beam * 0.4 + 0.03 * behind)) ** 2)) * (window.u < -length * 0.45)
@@ -189,7 +194,7 @@ def _wake(canvas: Canvas, x: float, y: float, heading: float, length: float, bea
 
 
 def fill_car_park(canvas: Canvas, x: float, y: float, angle: float, length: float, width: float, filled: float) -> None:
-    """Paint bays on a paved rectangle, in double rows with lanes between, and park cars in a share of them."""
+    """Draw bays on a paved rectangle, in double rows with lanes between, and cars in a fraction ``filled`` of them."""
     rng = canvas.rng
     window = canvas.window(x, y, angle, length / 2, width / 2)
     if window is None:

@@ -1,4 +1,4 @@
-"""Layouts by the water: harbours and rivers."""
+"""Layouts of harbours and rivers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _QUARTER = np.pi / 2
 
 
 def harbour(canvas: Canvas) -> None:
-    """A shore with a quay: a marina full of boats, or berths with cargo ships."""
+    """Draw a shore with a quay, and a marina with boats or berths with cargo ships."""
     rng, reach = canvas.rng, canvas.reach
     everywhere = canvas.everywhere()
     quay = rng.uniform(-0.45, 0.3) * reach
@@ -58,7 +58,7 @@ def harbour(canvas: Canvas) -> None:
 
 
 def _marina(canvas: Canvas, quay: float, natural: bool) -> None:
-    """Piers with boats on both sides, and a boat under way."""
+    """Draw piers with boats on both sides, and a moving boat."""
     rng = canvas.rng
     length = rng.uniform(7, 14)
     extent = rng.uniform(0.6, 1.4) * canvas.reach
@@ -83,11 +83,11 @@ def _marina(canvas: Canvas, quay: float, natural: bool) -> None:
                         heading + rng.normal(0, 0.03),
                         size,
                     )
-    add_ship(canvas, *rng.uniform(-0.8, 0.8, 2) * canvas.reach, rng.uniform(0, 2 * np.pi), length, moving=True)
+    add_ship(canvas, *canvas.random_point(0.8), rng.uniform(0, 2 * np.pi), length, moving=True)
 
 
 def _berths(canvas: Canvas, quay: float) -> None:
-    """Cargo ships along the quay, others at anchor or under way."""
+    """Draw cargo ships along the quay, and others at anchor or moving."""
     rng = canvas.rng
     u = -canvas.reach + rng.uniform(-40, 10)
     while u < canvas.reach:
@@ -111,7 +111,7 @@ def _berths(canvas: Canvas, quay: float) -> None:
 
 
 def river(canvas: Canvas) -> None:
-    """A river with sand banks through woods and meadows, crossed by a road."""
+    """Draw a river with sand banks through woods and meadows, in some images crossed by a road."""
     rng, reach = canvas.rng, canvas.reach
     everywhere = canvas.everywhere()
     lay_grass(canvas, everywhere, np.full_like(canvas.x, True, bool))
@@ -146,7 +146,7 @@ def river(canvas: Canvas) -> None:
     for _ in range(int(rng.integers(0, 5))):
         add_building(
             canvas,
-            *rng.uniform(-0.9, 0.9, 2) * reach,
+            *canvas.random_point(0.9),
             rng.uniform(0, 3),
             rng.uniform(10, 18),
             rng.uniform(7, 10),

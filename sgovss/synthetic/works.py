@@ -1,4 +1,4 @@
-"""Layouts where people work: tank farms and halls, airports."""
+"""Layouts of industrial areas and airports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WHITE, _YELLOW = rgb("e8e8e2", "d8b030")
 
 
 def industrial(canvas: Canvas) -> None:
-    """A tank farm beside halls, yards and service roads."""
+    """Draw a tank farm beside halls, yards and service roads."""
     rng, reach = canvas.rng, canvas.reach
     everywhere = canvas.everywhere()
     whole = np.full_like(canvas.x, True, bool)
@@ -45,7 +45,7 @@ def industrial(canvas: Canvas) -> None:
 
 
 def _tank_farm(canvas: Canvas, y: float, width: float) -> None:
-    """Rows of equal tanks, on gravel or concrete, over the whole length of the picture."""
+    """Draw rows of equal tanks, on gravel or concrete, over the whole length of the image."""
     rng = canvas.rng
     count = int(rng.integers(1, 4))
     pitch = width / count
@@ -67,7 +67,7 @@ def _tank_farm(canvas: Canvas, y: float, width: float) -> None:
 
 
 def _halls(canvas: Canvas, y: float, width: float) -> None:
-    """Halls with yards between them where trucks and cars stand."""
+    """Draw halls, with trucks and cars in the yards between them."""
     rng = canvas.rng
     u = -1.3 * canvas.reach
     while u < 1.3 * canvas.reach:
@@ -81,19 +81,19 @@ def _halls(canvas: Canvas, y: float, width: float) -> None:
                 dark=rng.random() < 0.5,
             )
             if rng.random() < 0.72:
-                share = rng.uniform(0.5, 0.8)
+                ratio = rng.uniform(0.5, 0.8)
                 add_building(
                     canvas,
                     u + length / 2,
                     y,
                     0,
                     length * 0.86,
-                    width * share,
+                    width * ratio,
                     rng.uniform(6, 12),
                     rng.choice(["shed", "shed", "flat", "gabled"]),
                 )
                 for _ in range(int(rng.integers(1, 9))):
-                    v = y + rng.choice([-1, 1]) * width * (share / 2 + 0.5) / 2
+                    v = y + rng.choice([-1, 1]) * width * (ratio / 2 + 0.5) / 2
                     add_car(
                         canvas,
                         u + rng.uniform(0, length),
@@ -108,7 +108,7 @@ def _halls(canvas: Canvas, y: float, width: float) -> None:
 
 
 def airport(canvas: Canvas) -> None:
-    """An apron with parked aeroplanes, a terminal on one side and a taxiway or runway on the other."""
+    """Draw an apron with parked aeroplanes, a terminal on one side and a taxiway or runway on the other."""
     rng, reach = canvas.rng, canvas.reach
     everywhere = canvas.everywhere()
     whole = np.full_like(canvas.x, True, bool)
@@ -152,7 +152,7 @@ def airport(canvas: Canvas) -> None:
 
 
 def _runway(canvas: Canvas, y: float, width: float) -> None:
-    """A runway (or taxiway) with edge and centre lines; wide ones get threshold bars."""
+    """Draw a runway or taxiway with edge and centre lines; wide ones have threshold bars."""
     rng, pixel = canvas.rng, canvas.pixel
     road = Road(Path(0, y), width, 1, pavement=rng.choice([0, 3]), marked=False)
     lay_roads(canvas, [road])
@@ -174,7 +174,7 @@ def _runway(canvas: Canvas, y: float, width: float) -> None:
 
 
 def _guide_lines(canvas: Canvas, stand: float, bottom: float, length: float) -> None:
-    """Yellow taxi lines along the apron."""
+    """Draw yellow taxi lines along the apron."""
     window = canvas.everywhere()
     on = 0.75 * (canvas.labels == Id.PAVEMENT)
     middle = (bottom + stand - length / 2) / 2

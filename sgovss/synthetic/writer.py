@@ -1,4 +1,4 @@
-"""Scenes on disk: folders of pictures, masks and captions that Detectron2 datasets can point to."""
+"""Writing folders of synthetic images, masks and captions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from tqdm import tqdm
 from sgovss.errors import InputError
 from sgovss.processes import map_in_processes
 from sgovss.synthetic.classes import SYNTHETIC_VOCABULARY
-from sgovss.synthetic.scene import GENERATOR_VERSION, Scene, check_request, generate_image
+from sgovss.synthetic.image import GENERATOR_VERSION, SyntheticImage, check_request, generate_image
+from sgovss.synthetic.seeds import overlapping_splits
 
 MANIFEST = "manifest.json"
 
@@ -39,23 +40,24 @@ def write_images(
     style: str = "a",
     workers: int = 2,
 ) -> Path:
-    """Generate a folder of scenes, or find the one already there.
+    """Write a folder of synthetic images, or find it complete.
 
-    Layout of ``<root>/<name>``: ``images/<split>_0000.png`` (RGB), ``labels_id/<split>_0000.png`` (8-bit class
-    ids), ``captions.jsonl`` (``file``, ``split``, ``captions``, ``gsd``, ``kind`` a line) and ``manifest.json``.
-    The folder appears under its name only when it is complete.
+    Layout of ``<root>/<name>``: ``images/<split>_0000.png`` (RGB), ``labels_id/<split>_0000.png`` (8-bit class ids),
+    ``captions.jsonl`` (one JSON a line with ``file``, ``split``, ``captions``,
+    ``gsd`` and ``kind``) and ``manifest.json``.
+    The folder gets its name when it is complete.
 
     Args:
-        splits: split name -> (first seed, number of scenes); the seeds of two splits may not overlap.
-        size: pixels a side.
+        splits: split name -> (first seed, number of images); the seeds of two splits may not overlap.
+        size: side in pixels.
         style: a name in ``STYLES``.
-        workers: processes that draw; 1 draws in this one.
+        workers: processes; 1 draws in this process.
 
     Returns:
         The folder.
 
     Raises:
-        InputError: splits, size or style are wrong, or the folder holds something else.
+        InputError: splits, size or style are wrong, or the folder holds other files.
     """
     _check_splits(splits)
     for first, _ in splits.values():
@@ -75,7 +77,7 @@ def write_images(
         folder.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
     except OSError as error:
-        raise InputError(f"{folder.parent}: cannot write generated scenes here ({error.strerror})") from error
+        raise InputError(f"{folder.parent}: cannot write synthetic images here ({error.strerror})") from error
     try:
         _fill(unfinished, splits, size, style, workers)
         (unfinished / MANIFEST).write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
@@ -89,20 +91,16 @@ def write_images(
 
 def _check_splits(splits: Mapping[str, tuple[int, int]]) -> None:
     if not splits:
-        raise InputError("generated scenes: no split; give at least one, such as train: (0, 100)")
-    taken: dict[str, range] = {}
-    for split, (first, count) in splits.items():
+        raise InputError("synthetic images: no split; give at least one, such as train: (0, 100)")
+    for split, (_, count) in splits.items():
         if count < 1:
-            raise InputError(f"generated scenes: split '{split}' asks for {count} scenes; give 1 or more")
-        seeds = range(first, first + count)
-        for other, others in taken.items():
-            if max(seeds.start, others.start) < min(seeds.stop, others.stop):
-                raise InputError(f"generated scenes: splits '{other}' and '{split}' share seeds; move the first seed")
-        taken[split] = seeds
+            raise InputError(f"synthetic images: split '{split}' asks for {count} images; give 1 or more")
+    for other, split, _ in overlapping_splits(splits):
+        raise InputError(f"synthetic images: splits '{other}' and '{split}' share seeds; move the first seed")
 
 
 def _is_there(folder: Path, wanted: dict) -> bool:
-    """Whether the folder holds just what is wanted; an error when it holds something else."""
+    """Whether the folder is complete; an error if it holds other images."""
     if not folder.exists():
         return False
     manifest = folder / MANIFEST
@@ -114,7 +112,7 @@ def _is_there(folder: Path, wanted: dict) -> bool:
     differing = [key for key in wanted if found.get(key) != wanted[key]]
     if differing:
         what = ", ".join(f"{key} {found.get(key)} instead of {wanted[key]}" for key in differing)
-        raise InputError(f"{folder} holds other scenes ({what}); remove it or choose another name")
+        raise InputError(f"{folder} holds other images ({what}); remove it or choose another name")
     return True
 
 
@@ -130,24 +128,24 @@ def _fill(folder: Path, splits: Mapping[str, tuple[int, int]], size: int, style:
         for record in tqdm(
             map_in_processes(_write_one, jobs, workers if len(jobs) >= 16 else 1),
             total=len(jobs),
-            desc="drawing scenes",
-            unit="scene",
+            desc="drawing images",
+            unit="image",
             mininterval=1,
         ):
             lines.write(json.dumps(record) + "\n")
 
 
 def _write_one(job: _Job) -> dict:
-    scene = generate_image(job.seed, job.size, job.style)
+    drawn = generate_image(job.seed, job.size, job.style)
     file = f"{job.split}_{job.index:04d}.png"
-    _save(job.folder / "images" / file, scene.image[..., ::-1])
-    _save(job.folder / "labels_id" / file, scene.labels)
+    _save(job.folder / "images" / file, drawn.image[..., ::-1])
+    _save(job.folder / "labels_id" / file, drawn.labels)
     return {
         "file": f"images/{file}",
         "split": job.split,
-        "captions": scene.captions,
-        "gsd": round(scene.gsd, 4),
-        "kind": scene.kind,
+        "captions": drawn.captions,
+        "gsd": round(drawn.gsd, 4),
+        "kind": drawn.kind,
     }
 
 
@@ -156,9 +154,9 @@ def _save(path: Path, picture: np.ndarray) -> None:
         raise OSError(f"could not write {path}")
 
 
-def contact_sheet(scenes: Sequence[Scene], columns: int = 4) -> np.ndarray:
-    """(H, W, 3) uint8 RGB: every scene beside its mask in legend colours, ``columns`` pairs a row."""
+def contact_sheet(images: Sequence[SyntheticImage], columns: int = 4) -> np.ndarray:
+    """Lay out images beside their masks in legend colours, ``columns`` pairs a row: (H, W, 3) uint8 RGB."""
     colors = SYNTHETIC_VOCABULARY.colors()
-    pairs = [np.hstack([scene.image, colors[scene.labels]]) for scene in scenes]
+    pairs = [np.hstack([each.image, colors[each.labels]]) for each in images]
     pairs += [np.zeros_like(pairs[0])] * (-len(pairs) % columns)
     return np.vstack([np.hstack(pairs[row : row + columns]) for row in range(0, len(pairs), columns)])

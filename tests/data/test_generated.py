@@ -43,7 +43,7 @@ def test_other_settings_are_not_taken_for_these(scenes, tmp_path):
     folder = ensure_generated(scenes, tmp_path)
     assert ensure_generated(scenes, tmp_path) == folder
     other = scenes.model_copy(update={"generator": scenes.generator.model_copy(update={"size": 96})})
-    with pytest.raises(InputError, match="holds other scenes"):
+    with pytest.raises(InputError, match="holds other images"):
         ensure_generated(other, tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Generated scenes: reproducible, exactly labelled, truthfully captioned, safely written."""
+"""Synthetic images: reproducible, exactly labelled, truthfully captioned, safely written."""
 
 from __future__ import annotations
 
@@ -13,11 +13,20 @@ import numpy as np
 import pytest
 
 from sgovss.errors import InputError
-from sgovss.synthetic import STYLES, SYNTHETIC_CLASSES, SYNTHETIC_VOCABULARY, Scene, generate_image, write_images
+from sgovss.synthetic import (
+    STYLES,
+    SYNTHETIC_CLASSES,
+    SYNTHETIC_VOCABULARY,
+    SyntheticImage,
+    generate_image,
+    overlapping_splits,
+    write_images,
+)
 from sgovss.synthetic import writer as writer_module
 from sgovss.synthetic.__main__ import main
 from sgovss.synthetic.canvas import Canvas
 from sgovss.synthetic.classes import Id
+from sgovss.synthetic.image import GENERATOR_VERSION
 from sgovss.synthetic.leisure import add_court
 from sgovss.synthetic.light import pixel_labels
 from sgovss.synthetic.styles import get_style
@@ -27,7 +36,7 @@ SEEDS = range(len(STYLES["a"].kinds))
 
 
 @cache
-def scene(seed: int, style: str = "a", size: int = 128) -> Scene:
+def drawn(seed: int, style: str = "a", size: int = 128) -> SyntheticImage:
     return generate_image(seed, size, style)
 
 
@@ -49,6 +58,44 @@ def test_a_seed_gives_the_same_bits(style):
     assert not np.array_equal(first.image, generate_image(8, 96, style).image)
 
 
+@pytest.mark.parametrize(
+    ("style", "kind", "gsd", "caption", "colour", "pixels"),
+    [
+        (
+            "a",
+            "industrial",
+            0.591584,
+            "This is an industrial area with many storage tanks, a vehicle and several trees .",
+            [108.97, 101.98, 92.44],
+            [0, 2238, 315, 505, 0, 10389, 0, 28, 0, 0, 2791, 0, 0, 118],
+        ),
+        (
+            "b",
+            "residential",
+            0.182237,
+            "An aerial image of a residential neighborhood with two buildings .",
+            [159.91, 159.0, 136.13],
+            [2321, 6034, 0, 5344, 0, 240, 0, 31, 0, 0, 0, 0, 0, 2414],
+        ),
+        (
+            "c",
+            "desert",
+            0.95806,
+            "Here is a sandy landscape with some buildings .",
+            [193.55, 172.72, 149.86],
+            [938, 984, 4, 0, 0, 14458, 0, 0, 0, 0, 0, 0, 0, 0],
+        ),
+    ],
+)
+def test_a_seed_gives_the_image_of_generator_version_3(style, kind, gsd, caption, colour, pixels):
+    """Raise GENERATOR_VERSION when this changes. Colours may differ a little between versions of OpenCV."""
+    made = drawn(11, style)
+    assert GENERATOR_VERSION == 3
+    assert (made.kind, made.captions[0]) == (kind, caption) and made.gsd == pytest.approx(gsd, abs=1e-6)
+    assert made.image.mean(axis=(0, 1)).tolist() == pytest.approx(colour, abs=0.5)
+    assert np.bincount(made.labels.ravel(), minlength=14).tolist() == pytest.approx(pixels, abs=20)
+
+
 @pytest.mark.parametrize("size", [64, 65, 101, 200])
 def test_shapes_and_types(size):
     for seed in range(3):
@@ -64,7 +111,7 @@ def test_shapes_and_types(size):
 @pytest.mark.parametrize("style", STYLES)
 def test_rounds_of_seeds_hold_every_kind_and_class(style):
     kinds = STYLES[style].kinds
-    made = [scene(seed, style) for seed in range(2 * len(kinds))]
+    made = [drawn(seed, style) for seed in range(2 * len(kinds))]
     assert sorted(each.kind for each in made[: len(kinds)]) == sorted(kinds)
     present = np.zeros(len(SYNTHETIC_CLASSES), int)
     for each in made:
@@ -73,10 +120,10 @@ def test_rounds_of_seeds_hold_every_kind_and_class(style):
 
 
 def test_styles_differ_in_layout_and_colour():
-    means = {style: np.mean([scene(s, style).image.mean((0, 1)) for s in SEEDS], axis=0) for style in STYLES}
+    means = {style: np.mean([drawn(s, style).image.mean((0, 1)) for s in SEEDS], axis=0) for style in STYLES}
     warmth = {style: mean[0] - mean[2] for style, mean in means.items()}
     assert warmth["b"] > warmth["a"] + 5
-    assert all(not np.array_equal(scene(s, "a").labels, scene(s, "b").labels) for s in SEEDS)
+    assert all(not np.array_equal(drawn(s, "a").labels, drawn(s, "b").labels) for s in SEEDS)
 
 
 def _canvas(gsd: float, size: int = 128) -> Canvas:
@@ -131,7 +178,7 @@ def _named(caption: str) -> set[int]:
 @pytest.mark.parametrize("style", STYLES)
 def test_captions_name_what_is_there(style):
     for seed in range(2 * len(SEEDS)):
-        made = scene(seed, style)
+        made = drawn(seed, style)
         assert len(made.captions) == 5
         present = set(np.unique(made.labels).tolist())
         named = [_named(caption) for caption in made.captions]
@@ -186,6 +233,12 @@ def test_a_broken_run_leaves_nothing(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_splits_that_share_seeds_are_found():
+    assert not list(overlapping_splits({"train": (0, 10), "val": (10, 5), "test": (15, 1)}))
+    found = list(overlapping_splits({"train": (5, 10), "val": (0, 6), "test": (14, 3)}))
+    assert found == [("train", "val", 5), ("train", "test", 14)]
+
+
 @pytest.mark.parametrize(
     ("splits", "message"),
     [({}, "no split"), ({"train": (0, 0)}, "1 or more"), ({"a": (0, 5), "b": (4, 2)}, "share seeds")],
@@ -211,7 +264,7 @@ def test_command(tmp_path, capsys):
     assert main(arguments) == 0
     assert cv2.imread(str(sheet)).shape == (64, 4 * 2 * 64, 3)
     assert main([*arguments, "--style", "z"]) == 2
-    assert "scene style 'z' does not exist" in capsys.readouterr().err
+    assert "style 'z' does not exist" in capsys.readouterr().err
     assert main([*arguments[:-1], "sheet"]) == 2
 
 

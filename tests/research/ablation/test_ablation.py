@@ -1,8 +1,9 @@
-"""The ablation's bookkeeping, with a stand-in for train_net.py that writes what the real one writes."""
+"""The bookkeeping of the ablation, with a substitute for train_net.py that writes the same files."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -12,9 +13,9 @@ import pytest
 import torch
 import yaml
 
-from research.ablation.interpolation import interpolate_tower
+from research.ablation.interpolation import interpolate_encoder
 from research.ablation.protocol import load_protocol
-from research.ablation.report import best_cell, best_step, curves, refresh_tables, tables
+from research.ablation.report import best_settings, best_step, curves, refresh_tables, tables
 from research.ablation.runs import Run, Runner
 from sgovss.config import load_config
 from sgovss.engine.checkpoint import SGOVSSCheckpointer
@@ -38,12 +39,12 @@ tasks:
     choose: [val/harmonic_mIoU]
     report: {seen: test/seen_mIoU, harmonic mean: test/harmonic_mIoU}
     aside: {other: extra/mIoU}
-rows:
+variants:
   zero_shot: {title: zero-shot, trained: false}
   plain: {title: plain}
-  blend: {title: blended, tower_of: plain, shares: [0.5]}
+  blend: {title: blended, interpolates: plain, ratios: [0.5]}
   soft: {title: soft, options: {W: "[{weight}]"}}
-  part: {title: a part of soft, weights_of: soft, shares: [0.25], options: {S: "{share}"}}
+  part: {title: a part of soft, weights_of: soft, ratios: [0.25], options: {S: "{ratio}"}}
 curves: [soft, plain]
 """
 
@@ -89,34 +90,34 @@ def runner(protocol, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def tool(load_script):
+def tool():
     return import_module("research.ablation.__main__")
 
 
-def test_a_row_spans_the_axes_that_its_options_mention(protocol):
-    assert protocol.cells("zero_shot") == [{}]
-    assert protocol.cells("plain") == [{"lr": "0.1"}, {"lr": "0.3"}]
-    assert len(protocol.cells("soft")) == 4
-    assert protocol.cells("blend") == [{"lr": "0.1", "share": "0.5"}, {"lr": "0.3", "share": "0.5"}]
+def test_a_variant_spans_the_axes_that_its_options_mention(protocol):
+    assert protocol.grid_settings("zero_shot") == [{}]
+    assert protocol.grid_settings("plain") == [{"lr": "0.1"}, {"lr": "0.3"}]
+    assert len(protocol.grid_settings("soft")) == 4
+    assert protocol.grid_settings("blend") == [{"lr": "0.1", "ratio": "0.5"}, {"lr": "0.3", "ratio": "0.5"}]
     soft = {"MODEL.CLIP.LR_MULTIPLIER": "0.3", "W": "[2]"}
     assert protocol.run_options("one", "soft", {"lr": "0.3", "weight": "2"}) == soft
-    part = {"lr": "0.3", "weight": "2", "share": "0.25"}
-    assert part in protocol.cells("part") and len(protocol.cells("part")) == 4
+    part = {"lr": "0.3", "weight": "2", "ratio": "0.25"}
+    assert part in protocol.grid_settings("part") and len(protocol.grid_settings("part")) == 4
     assert protocol.run_options("one", "part", part) == {**soft, "S": "0.25"}
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("tower_of: plain", "tower_of: plane", "no row 'plane'"),
+        ("interpolates: plain", "interpolates: plane", "no variant 'plane'"),
         ('"[{weight}]"', '"[{heft}]"', "no axis 'heft'"),
         ("seeds: [1, 2]", "seeds: [one]", "seeds.0"),
         ("frozen_at: abc", "frozen: abc", "frozen"),
-        (", shares: [0.5]", "", "go together"),
-        ("weights_of: soft", "weights_of: soft, tower_of: soft", "not both"),
-        ("weights_of: soft", "weights_of: sort", "weights_of: there is no row 'sort'"),
-        ("{share}", "{shares}", "no axis 'shares'"),
-        ("[soft, plain]", "[soft, plane]", "curves: there is no row 'plane'"),
+        (", ratios: [0.5]", "", "go together"),
+        ("weights_of: soft", "weights_of: soft, interpolates: soft", "not both"),
+        ("weights_of: soft", "weights_of: sort", "weights_of: there is no variant 'sort'"),
+        ("{ratio}", "{ratios}", "no axis 'ratios'"),
+        ("[soft, plain]", "[soft, plane]", "curves: there is no variant 'plane'"),
     ],
 )
 def test_a_wrong_protocol_ends_in_one_line(tmp_path, old, new, message):
@@ -128,9 +129,9 @@ def test_a_wrong_protocol_ends_in_one_line(tmp_path, old, new, message):
 def test_the_protocol_of_the_project_is_valid_and_names_known_keys():
     protocol = load_protocol(CHECKOUT / "research" / "evidence" / "protocol.yaml")
     for task in protocol.tasks:
-        for row in protocol.rows:
-            for cell in protocol.cells(row):
-                options = protocol.run_options(task, row, cell)
+        for variant in protocol.variants:
+            for settings in protocol.grid_settings(variant):
+                options = protocol.run_options(task, variant, settings)
                 load_config(protocol.tasks[task].config, [word for pair in options.items() for word in pair])
 
 
@@ -162,29 +163,29 @@ def test_a_failed_training_names_log_and_reason_and_leaves_no_record(runner):
     assert runner.record(run) == {}
 
 
-def test_the_best_cell_and_checkpoint_are_those_of_the_validation_set(protocol):
+def test_the_best_settings_and_checkpoint_are_those_of_the_validation_set(protocol):
     def record(lr, **scores):
         sets = {
             step: {"val": {"harmonic_mIoU": val}, "test": {"harmonic_mIoU": test}}
             for step, (val, test) in scores.items()
         }
-        return {"cell": {"lr": lr}, "scores": {step.strip("s"): value for step, value in sets.items()}}
+        return {"settings": {"lr": lr}, "scores": {step.strip("s"): value for step, value in sets.items()}}
 
     task = protocol.tasks["one"]
     slow, fast = record("0.1", s100=(20, 90), s300=(25, 10)), record("0.3", s100=(30, 1), s300=(5, 99), s1000=(50, 2))
-    assert best_cell([slow, fast], task, longest=300) == {"lr": "0.3"}
+    assert best_settings([slow, fast], task, longest=300) == {"lr": "0.3"}
     assert best_step(slow, task) == "300"
     assert best_step(fast, task) == "1000"
-    assert best_cell([{}], task, longest=300) is None
+    assert best_settings([{}], task, longest=300) is None
 
 
 def test_the_whole_command_screens_chooses_finishes_and_reports(tool, protocol, runner, tmp_path, monkeypatch):
-    monkeypatch.setattr("research.ablation.runs.interpolate_tower", lambda *args: None)
+    monkeypatch.setattr("research.ablation.runs.interpolate_encoder", lambda *args: None)
     monkeypatch.setattr(tool, "CHECKOUT", tmp_path)
     flags = ["--protocol", tmp_path / "protocol.yaml", "--records", runner.records, "--work", runner.work]
     flags += ["--report", tmp_path / "report"]
     drawn = []
-    monkeypatch.setattr(tool, "draw_curves", lambda series, *_, **__: drawn.append(list(series)))
+    monkeypatch.setattr("research.ablation.output.draw_curves", lambda series, *_, **__: drawn.append(list(series)))
     assert tool.main(["run", *map(str, flags)]) == 0
     written = {str(path.relative_to(runner.records)) for path in runner.records.rglob("*.json")}
     assert "one/plain/lr-0.1_seed-1.json" in written
@@ -197,27 +198,27 @@ def test_the_whole_command_screens_chooses_finishes_and_reports(tool, protocol, 
     assert drawn == [["soft", "plain"]] * 2
 
 
-def test_a_given_cell_runs_without_screening_and_beyond_the_grid(tool, protocol, runner, tmp_path, monkeypatch, capsys):
+def test_given_settings_run_unscreened_and_beyond_the_grid(tool, protocol, runner, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tool, "CHECKOUT", tmp_path)
     flags = ["--protocol", tmp_path / "protocol.yaml", "--records", runner.records, "--work", runner.work]
-    flags = ["run", *map(str, [*flags, "--report", tmp_path / "report"]), "--rows", "soft", "--longest", "300"]
-    assert tool.main([*flags, "--cell", "weight=9", "lr=0.2"]) == 0
+    flags = ["run", *map(str, [*flags, "--report", tmp_path / "report"]), "--variants", "soft", "--longest", "300"]
+    assert tool.main([*flags, "--settings", "weight=9", "lr=0.2"]) == 0
     written = {str(path.relative_to(runner.records)): path for path in runner.records.rglob("*.json")}
     assert set(written) == {f"one/soft/lr-0.2_weight-9_seed-{seed}.json" for seed in (1, 2)}
     record = json.loads(written["one/soft/lr-0.2_weight-9_seed-1.json"].read_text())
     assert record["options"]["W"] == "[9]" and list(record["scores"]) == ["100", "300"]
-    assert tool.main([*flags, "--cell", "lr=0.2", "wait=9"]) == 2
-    assert "--cell: soft wants a value for each of these, and no other: lr, weight" in capsys.readouterr().err
+    assert tool.main([*flags, "--settings", "lr=0.2", "wait=9"]) == 2
+    assert "--settings: soft needs exactly these settings: lr, weight" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        tool.main([*flags, "--cell", "lr"])
-    assert "'lr' is no AXIS=VALUE" in capsys.readouterr().err
+        tool.main([*flags, "--settings", "lr"])
+    assert "'lr' is not of the form AXIS=VALUE" in capsys.readouterr().err
 
 
-def test_a_run_of_some_rows_leaves_the_others_in_the_report(tool, protocol, runner, tmp_path, monkeypatch):
+def test_a_run_of_some_variants_leaves_the_others_in_the_report(tool, protocol, runner, tmp_path, monkeypatch):
     monkeypatch.setattr(tool, "CHECKOUT", tmp_path)
     runner.carry_out(Run("one", "soft", {"lr": "0.1", "weight": "1"}, 1), [100])
     flags = ["--protocol", tmp_path / "protocol.yaml", "--records", runner.records, "--work", runner.work]
-    flags += ["--report", tmp_path / "report", "--rows", "plain", "--screen"]
+    flags += ["--report", tmp_path / "report", "--variants", "plain", "--screen"]
     assert tool.main(["run", *map(str, flags)]) == 0
     text = (tmp_path / "report" / "tables.md").read_text()
     assert "| plain" in text and "| soft" in text
@@ -235,8 +236,8 @@ def test_a_report_has_a_picture_of_each_column(tool, protocol, runner, tmp_path)
     }
 
 
-def test_overlays_show_a_drawn_scene_by_every_row_that_was_run(tool, tmp_path, monkeypatch, checkout):
-    """Shown for generated scenes only; a row without a record is left out."""
+def test_overlays_show_a_synthetic_image_by_every_variant_with_a_record(tool, tmp_path, monkeypatch, checkout):
+    """Shown for synthetic images only; a variant without a record is left out."""
     monkeypatch.setenv("SGOVSS_CACHE", str(tmp_path))
     spec = yaml.safe_load((checkout / "datasets" / "generated_scenes.yaml").read_text())
     spec["name"], spec["generator"]["size"] = "small_scenes", 64
@@ -246,7 +247,7 @@ def test_overlays_show_a_drawn_scene_by_every_row_that_was_run(tool, tmp_path, m
     (tmp_path / "small_scenes.yaml").write_text(yaml.safe_dump(spec))
     monkeypatch.setenv("SGOVSS_DATASETS", str(tmp_path / "small_scenes.yaml"))
     content = yaml.safe_load(PROTOCOL)
-    content["rows"]["zero_shot"]["options"] = {"MODEL.SGOVSS.DECODER": "False"}
+    content["variants"]["zero_shot"]["options"] = {"MODEL.SGOVSS.DECODER": "False"}
     content["tasks"]["one"] |= {
         "options": {"DATASETS.TRAIN": "('small_scenes_train',)", "DATASETS.UNSEEN": "['ship']"},
         "report": {"seen": "small_scenes_test/seen_mIoU"},
@@ -254,17 +255,17 @@ def test_overlays_show_a_drawn_scene_by_every_row_that_was_run(tool, tmp_path, m
     (tmp_path / "protocol.yaml").write_text(yaml.safe_dump(content))
     record = tmp_path / "runs" / "one" / "zero_shot" / "seed-1.json"
     record.parent.mkdir(parents=True)
-    record.write_text(json.dumps({"cell": {}, "scores": {"0": {"val": {"harmonic_mIoU": 20.0}}}}))
+    record.write_text(json.dumps({"settings": {}, "scores": {"0": {"val": {"harmonic_mIoU": 20.0}}}}))
     flags = ["--protocol", tmp_path / "protocol.yaml", "--records", tmp_path / "runs", "--work", tmp_path / "work"]
     flags = ["overlays", "--report", str(tmp_path / "report"), *map(str, flags)]
     assert tool.main(flags) == 0
     assert [path.name for path in (tmp_path / "report").iterdir()] == ["one_overlays.png"]
-    assert tool.main([*flags, "--scene", "7"]) == 2
+    assert tool.main([*flags, "--image", "7"]) == 2
 
 
 @pytest.mark.slow
 def test_the_command_drives_the_real_train_net(checkout, run_options, tmp_path):
-    """Trains a step, is called again for a second one, and scores towers in between."""
+    """Trains a step, is called again for a second one, and evaluates interpolated encoders in between."""
     options = dict(zip(run_options[::2], run_options[1::2], strict=True))
     options["MODEL.CLIP.WEIGHTS"] = "embedded"
     for key in ("DATASETS.TEST", "SOLVER.MAX_ITER", "SOLVER.CHECKPOINT_PERIOD", "OUTPUT_DIR"):
@@ -275,54 +276,55 @@ def test_the_command_drives_the_real_train_net(checkout, run_options, tmp_path):
         "choose": ["fields_test/mIoU"],
         "report": {"seen": "fields_test/seen_mIoU", "unseen": "fields_test/unseen_mIoU"},
     }
-    rows = {
+    variants = {
         "zero_shot": {"title": "zero-shot", "trained": False},
         "plain": {"title": "plain", "options": {"MODEL.SGOVSS.COMPENSATION.ENABLED": "False"}},
-        "blend": {"title": "blended", "tower_of": "plain", "shares": [0.5]},
+        "blend": {"title": "blended", "interpolates": "plain", "ratios": [0.5]},
         "part": {
             "title": "a part",
             "weights_of": "plain",
-            "shares": [0.25],
-            "options": {"MODEL.SGOVSS.TEXT_SHARE": "{share}"},
+            "ratios": [0.25],
+            "options": {"MODEL.SGOVSS.TEXT_SHARE": "{ratio}"},
         },
     }
     content = {"frozen_at": "nothing", "steps": [1, 2], "screening_steps": 1, "seeds": [1]}
-    content |= {"options": options, "tasks": {"fields": task}, "rows": rows}
+    content |= {"options": options, "tasks": {"fields": task}, "variants": variants}
     (tmp_path / "protocol.yaml").write_text(yaml.safe_dump(content))
-    command = [sys.executable, str(checkout / "tools" / "ablation.py"), "run", "--protocol", "protocol.yaml"]
+    command = [sys.executable, "-m", "research.ablation", "run", "--protocol", "protocol.yaml"]
     command += ["--records", "runs", "--work", "work", "--report", "report", "--jobs", "1"]
-    first = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    place = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(checkout)}}
+    first = subprocess.run(command, **place, capture_output=True, text=True, timeout=600)
     assert first.returncode == 0, first.stderr[-2000:]
     scores = json.loads((tmp_path / "runs/fields/plain/seed-1.json").read_text())["scores"]
     assert set(scores) == {"1", "2"} and set(scores["2"]["fields_test"]["iou"]) == {"field", "river", "hedge"}
-    blended = json.loads((tmp_path / "runs/fields/blend/share-0.5_seed-1.json").read_text())["scores"]
+    blended = json.loads((tmp_path / "runs/fields/blend/ratio-0.5_seed-1.json").read_text())["scores"]
     assert set(blended) == {"1", "2"}
-    part = json.loads((tmp_path / "runs/fields/part/share-0.25_seed-1.json").read_text())
+    part = json.loads((tmp_path / "runs/fields/part/ratio-0.25_seed-1.json").read_text())
     assert part["options"]["MODEL.SGOVSS.TEXT_SHARE"] == "0.25"
     assert set(part["scores"]) == {"1", "2"}
     assert "blended" in (tmp_path / "report" / "tables.md").read_text()
-    shown = [command[0], command[1], "overlays", *command[3:]]
-    done = subprocess.run(shown, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    shown = [*command[:3], "overlays", *command[4:]]
+    done = subprocess.run(shown, **place, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and not list(tmp_path.rglob("*_overlays.png"))  # not drawn by the project
-    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert again.returncode == 0 and "was there" in again.stderr and " min)" not in again.stderr
+    again = subprocess.run(command, **place, capture_output=True, text=True, timeout=60)
+    assert again.returncode == 0 and "already done" in again.stderr and " min)" not in again.stderr
 
 
 def test_curves_begin_at_the_model_before_training(protocol):
     def record(step, value):
-        return {"cell": {}, "scores": {step: {"test": {"seen_mIoU": value}}}}
+        return {"settings": {}, "scores": {step: {"test": {"seen_mIoU": value}}}}
 
     final = {"zero_shot": [record("0", 1.0)], "plain": [record("100", 3.0), record("100", 5.0)]}
     assert curves(protocol, "one", final, ["plain"], "test/seen_mIoU") == {"plain": {0: [1.0], 100: [3.0, 5.0]}}
     assert "4.0 ± 1.4" in tables(protocol, "one", final, brief=False)["one"]
 
 
-def test_a_brief_table_has_every_budget_of_the_rows_with_curves_only(protocol):
-    def record(row):
+def test_a_brief_table_has_every_budget_of_the_variants_with_curves_only(protocol):
+    def record(variant):
         scores = {step: {"val": {"harmonic_mIoU": 1.0}, "test": {"seen_mIoU": 2.0}} for step in ("100", "300")}
-        return {"cell": {}, "row": row, "scores": scores}
+        return {"settings": {}, "variant": variant, "scores": scores}
 
-    final = {row: [record(row)] for row in ("plain", "part")}
+    final = {variant: [record(variant)] for variant in ("plain", "part")}
     full, brief = (tables(protocol, "one", final, brief)["one"].splitlines()[2:] for brief in (False, True))
     steps = [tuple(line.split("|")[column].strip() for column in (1, 3)) for line in brief]
     best = "best on validation"
@@ -356,7 +358,7 @@ def test_the_evidence_page_shows_what_its_records_say(tool, tmp_path):
         assert f"<!-- table: {task} -->" in copy.read_text(encoding="utf-8")
 
 
-def test_an_interpolated_tower_lies_between_frozen_and_tuned(tmp_path):
+def test_an_interpolated_encoder_lies_between_frozen_and_tuned(tmp_path):
     options = {"MODEL.SGOVSS.COMPENSATION.ENABLED": "False"}
     cfg = load_config(
         "sgovss_tiny.yaml", [*(word for pair in options.items() for word in pair), "OUTPUT_DIR", str(tmp_path)]
@@ -368,7 +370,7 @@ def test_an_interpolated_tower_lies_between_frozen_and_tuned(tmp_path):
         for parameter in model.parameters():
             parameter.add_(1.0)
     checkpointer.save("tuned")
-    interpolate_tower(tmp_path / "tuned.pth", "sgovss_tiny.yaml", options, 0.25, tmp_path / "quarter.pth")
+    interpolate_encoder(tmp_path / "tuned.pth", "sgovss_tiny.yaml", options, 0.25, tmp_path / "quarter.pth")
     blended = read_checkpoint(tmp_path / "quarter.pth")["model"]
     for key, value in blended.items():
         expected = 0.25 if key.startswith("image_encoder.") else 1.0

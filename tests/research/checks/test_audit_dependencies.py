@@ -1,4 +1,4 @@
-"""What PyPI's pages make of the installed packages; PyPI itself is not asked."""
+"""The audit of installed packages with substitutes for the pages of PyPI."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAGES = {
 
 
 @pytest.fixture
-def tool(load_script, monkeypatch):
+def tool(monkeypatch):
     tool = import_module("research.checks.audit_dependencies")
 
     def page(url, timeout):

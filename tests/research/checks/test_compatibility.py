@@ -1,4 +1,4 @@
-"""The compatibility table says what was run and what was only resolved."""
+"""The compatibility table distinguishes cases that were run from those that were only resolved."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RAN = {"interpreter": "3.10.13", "tests": ["tests"], "passed": 7, "skipped": 2, 
 
 
 @pytest.fixture
-def tool(load_script, monkeypatch):
+def tool(monkeypatch):
     """The tool with a registry that knows one set of versions and a machine that has Python 3.10 alone."""
     tool = import_module("research.checks.compatibility")
     monkeypatch.setattr(tool.shutil, "which", lambda program: "/bin/uv" if program == "uv" else None)
@@ -31,6 +31,10 @@ def tool(load_script, monkeypatch):
     return tool
 
 
+def flags(folder) -> list[str]:
+    return ["--results", str(folder / "compatibility.json"), "--page", str(folder / "compatibility.md")]
+
+
 def lines(path) -> dict[str, str]:
     """The table's rows by Python and versions."""
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in path.read_text().splitlines() if "|" in line]
@@ -38,7 +42,7 @@ def lines(path) -> dict[str, str]:
 
 
 def test_what_was_not_run_is_only_resolved(tool, tmp_path):
-    assert tool.main(["--results", str(tmp_path / "compatibility.json")]) == 1  # 3.14 does not resolve
+    assert tool.main(flags(tmp_path)) == 1  # 3.14 does not resolve
     table = lines(tmp_path / "compatibility.md")
     assert len(table) == len(tool.PYTHONS) * 2
     assert table["3.10:lowest"] == table["3.13:newest"] == "resolved"
@@ -46,7 +50,7 @@ def test_what_was_not_run_is_only_resolved(tool, tmp_path):
 
 
 def test_a_run_is_shown_with_its_interpreter_and_numbers_and_kept(tool, tmp_path):
-    results = ["--results", str(tmp_path / "compatibility.json")]
+    results = flags(tmp_path)
     tool.main([*results, "--run", "3.10:lowest", "3.13:newest"])
     table = lines(tmp_path / "compatibility.md")
     assert table["3.10:lowest"].startswith("suite run on 3.10.13: 7 passed, 2 skipped, 0 failed (")
@@ -58,7 +62,7 @@ def test_a_run_is_shown_with_its_interpreter_and_numbers_and_kept(tool, tmp_path
 
 
 def test_a_run_does_not_count_for_other_versions(tool, tmp_path, monkeypatch):
-    results = ["--results", str(tmp_path / "compatibility.json")]
+    results = flags(tmp_path)
     tool.main([*results, "--run", "3.10:newest"])
     monkeypatch.setattr(tool, "resolve", lambda uv, case: ([*PINS, "yacs==9"], ""))
     assert tool.main(results) == 0
@@ -74,13 +78,13 @@ def test_a_run_that_fails_or_does_not_start_is_told_and_returned(tool, tmp_path,
 
     monkeypatch.setattr(tool, "resolve", lambda uv, case: (PINS, ""))
     monkeypatch.setattr(tool, "run_suite", run_suite)
-    assert tool.main(["--results", str(tmp_path / "compatibility.json"), "--run", "3.12:lowest"]) == 1
+    assert tool.main([*flags(tmp_path), "--run", "3.12:lowest"]) == 1
     page = (tmp_path / "compatibility.md").read_text()
     assert ("- failed: `tests.a::test_two`" in page) == (broken is not None)
     assert ("resolved; no suite run: uv cannot install: no space" in page) == (broken is None)
 
 
-def test_outcomes_are_counted_from_the_tests_themselves(load_script, tmp_path):
+def test_outcomes_are_counted_from_the_tests_themselves(tmp_path):
     (tmp_path / "junit.xml").write_text(JUNIT)
     assert import_module("research.checks.compatibility").count(tmp_path / "junit.xml") == {
         "passed": 1,
@@ -93,15 +97,15 @@ def test_outcomes_are_counted_from_the_tests_themselves(load_script, tmp_path):
 @pytest.mark.parametrize("case", ["3.10", "2.7:lowest", "3.10:middle", "3.10:lowest:x"])
 def test_an_unknown_case_is_one_line(tool, case, capsys):
     assert tool.main(["--run", case]) == 2
-    assert capsys.readouterr().err.startswith(f"error: --run: '{case}' is no case; write one such as 3.10:lowest")
+    assert capsys.readouterr().err.startswith(f"error: --run: '{case}' is not a case; write one such as 3.10:lowest")
 
 
-def test_the_requirements_are_those_of_setup(load_script):
+def test_the_requirements_are_those_of_setup():
     names = {Requirement(text).name for text in import_module("research.checks.compatibility").requirements()}
     assert {"torch", "numpy", "open_clip_torch", "rasterio", "flask", "pytest"} <= names
 
 
-def test_an_interpreter_has_to_start_and_be_of_that_version(load_script, tmp_path, monkeypatch):
+def test_an_interpreter_has_to_start_and_be_of_that_version(tmp_path, monkeypatch):
     """pyenv's stand-ins are on PATH for versions that are not active; they only print how to activate them."""
     tool = import_module("research.checks.compatibility")
     version = "{}.{}".format(*sys.version_info)
@@ -120,9 +124,9 @@ def test_an_interpreter_has_to_start_and_be_of_that_version(load_script, tmp_pat
     assert tool.find_interpreter(str(quiet), version) == own
 
 
-def test_the_written_page_is_that_of_the_written_results(load_script, checkout):
+def test_the_written_page_is_that_of_the_written_results(checkout):
     """And every case of it resolves, and every run of it passed."""
     tool = import_module("research.checks.compatibility")
     results = tool.json.loads(tool.RESULTS.read_text())
-    assert tool.RESULTS.with_suffix(".md").read_text() == tool.page(results)
+    assert tool.PAGE.read_text() == tool.page(results)
     assert not [name for name, case in results["cases"].items() if tool.is_broken(case)]

@@ -1,4 +1,4 @@
-"""Mutants are made, told from the code they came from, and counted; cosmic-ray makes them."""
+"""Mutants that cosmic-ray makes are run and counted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_larger():
 
 
 @pytest.fixture
-def tool(load_script, tmp_path, monkeypatch):
+def tool(tmp_path, monkeypatch):
     """Mutates a small package in place of this one."""
     pytest.importorskip("cosmic_ray", reason="needs cosmic-ray")
     tool = import_module("research.checks.mutation")
@@ -35,7 +35,13 @@ def tool(load_script, tmp_path, monkeypatch):
     return tool
 
 
-def test_annotations_are_no_behaviour(load_script):
+def test_modules_and_tests_exist(checkout):
+    targets = import_module("research.checks.mutation").TARGETS
+    files = [file for module, tests in targets.items() for file in (module, *tests.split())]
+    assert not [file for file in files if not (checkout / file).is_file()]
+
+
+def test_annotations_are_no_behaviour():
     tool = import_module("research.checks.mutation")
     assert tool._behaviour("def f(a: int | None) -> int: return a") == tool._behaviour("def f(a: int + None): return a")
     assert tool._behaviour("a | b") != tool._behaviour("a + b")

