@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sgovss.engine.workloads import Case, Workload, bare_inference, inference, numbered_classes, random_model, training
 from tabulate import tabulate
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
+from sgovss.engine.workloads import Case, Workload, bare_inference, inference, numbered_classes, random_model, training
 from sgovss.errors import InputError, command
 from sgovss.files import write_json_atomically
 from sgovss.precision import autocast
