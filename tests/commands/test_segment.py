@@ -105,7 +105,7 @@ def test_unreadable_image_is_reported_and_the_rest_goes_on(demo, folder, tmp_pat
     [
         ({"--input": "nowhere"}, "nowhere: no such file or folder"),
         ({"--vocabulary": ""}, "no class names"),
-        ({"--vocabulary": "road, Road"}, "stands twice"),
+        ({"--vocabulary": "road, Road"}, "appears twice"),
         ({"--vocabulary": "words.txt"}, "words.txt"),
         ({"--config-file": "none.yaml"}, "none.yaml"),
     ],

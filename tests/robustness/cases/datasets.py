@@ -194,7 +194,7 @@ CASES: list[Case] = [
         "dataset file with two classes of one name",
         "check",
         edited("name: hedge", "name: FIELD"),
-        "…/fields.yaml:…: classes: fields: 'FIELD' stands twice (in 'field' and 'FIELD'); keep one",
+        "…/fields.yaml:…: classes: fields: 'FIELD' appears twice (in 'field' and 'FIELD'); keep one",
     ),
     refused(
         "dataset file that would write outside of its root",

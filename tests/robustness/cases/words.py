@@ -57,13 +57,13 @@ CASES: list[Case] = [
         "a word twice, but for case and hyphen",
         "demo",
         words("bare soil, Bare-Soil"),
-        "vocabulary: 'Bare-Soil' stands twice (in 'bare soil' and 'Bare-Soil'); keep one",
+        "vocabulary: 'Bare-Soil' appears twice (in 'bare soil' and 'Bare-Soil'); keep one",
     ),
     refused(
         "a word twice, its accent put together in two ways",
         "demo",
         words("café, cafe\u0301"),
-        "vocabulary: 'cafe\u0301' stands twice (in 'café' and 'cafe\u0301'); keep one",
+        "vocabulary: 'cafe\u0301' appears twice (in 'café' and 'cafe\u0301'); keep one",
     ),
     refused(
         "a word that nobody sees",
@@ -75,7 +75,7 @@ CASES: list[Case] = [
         "a word with a control mark",
         "demo",
         file("words.txt", "road\x07\n"),
-        "…/words.txt: the name 'road\\x07' holds '\\x07', which nothing shows; remove it",
+        "…/words.txt: the name 'road\\x07' contains '\\x07', which cannot be displayed; remove it",
     ),
     refused(
         "a word of 500 tokens",
@@ -98,16 +98,16 @@ CASES: list[Case] = [
     ),
     works("10,000 words", "demo", ten_thousand(), "a map, as PNG of 16 bits", of_many),
     refused(
-        "10,000 words of which the last stands twice",
+        "10,000 words of which the last appears twice",
         "demo",
         ten_thousand("Thing Number 1"),
-        "…/words.txt: 'Thing Number 1' stands twice (in 'thing number 1' and 'Thing Number 1'); keep one",
+        "…/words.txt: 'Thing Number 1' appears twice (in 'thing number 1' and 'Thing Number 1'); keep one",
     ),
     refused(
         "a background word that is a class",
         "demo",
         lambda place: place.demo(None, "road, ground", "--background", "ground"),
-        "--background: 'ground' stands twice (in 'ground' and 'ground'); keep one",
+        "--background: 'ground' appears twice (in 'ground' and 'ground'); keep one",
     ),
     refused(
         "vocabulary file that is not there",
