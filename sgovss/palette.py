@@ -36,7 +36,8 @@ def distinct_colors(count: int, taken: Sequence[Color] = ()) -> list[Color]:
         count: number of colours.
         taken: RGB colours in 0..255 to keep away from.
     """
-    return list(_distinct_colors(count, tuple(taken)))
+    # Computed for a multiple of 32, so that vocabularies of similar size share the result.
+    return list(_distinct_colors(-(-count // 32) * 32, tuple(taken))[:count])
 
 
 @lru_cache(maxsize=64)

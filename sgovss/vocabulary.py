@@ -89,12 +89,14 @@ class Vocabulary(Sequence[ClassEntry]):
         for entry in self.classes:
             for name in entry.names:
                 if (mark := _unprintable(name)) is not None:
-                    raise InputError(f"{source}: the name {name[:40]!a} holds {mark!a}, which nothing shows; remove it")
+                    raise InputError(
+                        f"{source}: the name {name[:40]!a} contains {mark!a}, which cannot be displayed; remove it"
+                    )
                 if not _key(name):
                     raise InputError(f"{source}: an empty class name; remove the extra separator")
                 if _key(name) in seen:
                     raise InputError(
-                        f"{source}: '{name}' stands twice (in '{seen[_key(name)]}' and '{entry.name}'); keep one"
+                        f"{source}: '{name}' appears twice (in '{seen[_key(name)]}' and '{entry.name}'); keep one"
                     )
                 seen[_key(name)] = entry.name
 
@@ -152,7 +154,7 @@ class Vocabulary(Sequence[ClassEntry]):
         """Parse ``"building, road, tree|forest"``: commas separate classes, bars separate synonyms."""
         if not text.strip():
             return cls([], source)
-        return cls((_entry_from_words(part.split("|"), source) for part in text.split(",")), source)
+        return cls((_entry_from_names(part.split("|"), source) for part in text.split(",")), source)
 
     @classmethod
     def from_file(cls, path: str | Path) -> Vocabulary:
@@ -202,8 +204,8 @@ def _short(item: object) -> str:
     return shortened.repr(item)
 
 
-def _entry_from_words(words: Sequence[str], source: str) -> ClassEntry:
-    names = [_clean(word) for word in words]
+def _entry_from_names(raw_names: Sequence[str], source: str) -> ClassEntry:
+    names = [_clean(name) for name in raw_names]
     if not all(names):
         raise InputError(f"{source}: an empty class name in '{'|'.join(names)}'; remove the extra ',' or '|'")
     return ClassEntry(names[0], tuple(names[1:]))
@@ -211,7 +213,7 @@ def _entry_from_words(words: Sequence[str], source: str) -> ClassEntry:
 
 def _entry_from_item(item: object, source: str) -> ClassEntry:
     if isinstance(item, str):
-        return _entry_from_words(re.split(r"[|,]", item), source)
+        return _entry_from_names(re.split(r"[|,]", item), source)
     if isinstance(item, dict) and isinstance(item.get("name"), str):
         color = item.get("color")
         if color is not None and (
@@ -226,6 +228,6 @@ def _entry_from_item(item: object, source: str) -> ClassEntry:
         synonyms = [synonyms] if isinstance(synonyms, str) else synonyms
         if not isinstance(synonyms, list | tuple) or not all(isinstance(word, str) for word in synonyms):
             raise InputError(f"{source}: synonyms of '{item['name']}' must be words, not {_short(synonyms)}")
-        entry = _entry_from_words([item["name"], *synonyms], source)
+        entry = _entry_from_names([item["name"], *synonyms], source)
         return ClassEntry(entry.name, entry.synonyms, tuple(color) if color is not None else None)
     raise InputError(f"{source}: a class is a name or {{name, synonyms, color}}, not {_short(item)}")

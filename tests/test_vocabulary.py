@@ -30,16 +30,16 @@ def test_commas_part_classes_and_bars_part_synonyms():
         ("a,,b", "empty class name"),
         ("a,", "empty class name"),
         ("a|", "empty class name"),
-        ("road, Road", "'Road' stands twice"),
-        ("bare soil, bare-soil", "stands twice"),
-        ("tree|forest, forest", "'forest' stands twice"),
-        ("café, cafe\u0301", "stands twice"),  # the accent as part of the letter, and after it
-        ("road, ro\u200bad", "stands twice"),  # a space without width
-        ("\uff57ater, water", "stands twice"),
+        ("road, Road", "'Road' appears twice"),
+        ("bare soil, bare-soil", "appears twice"),
+        ("tree|forest, forest", "'forest' appears twice"),
+        ("café, cafe\u0301", "appears twice"),  # the accent as part of the letter, and after it
+        ("road, ro\u200bad", "appears twice"),  # a space without width
+        ("\uff57ater, water", "appears twice"),
         ("\u200b, road", "empty class name"),
         ("-, road", "empty class name"),
-        ("ro\x00ad", r"'ro.x00ad' holds '.x00', which nothing shows"),
-        ("\ud800", "which nothing shows"),
+        ("ro\x00ad", r"'ro.x00ad' contains '.x00', which cannot be displayed"),
+        ("\ud800", "which cannot be displayed"),
     ],
 )
 def test_wrong_words_are_named(text, message):
@@ -83,7 +83,7 @@ def test_files(tmp_path, name, content):
         ("words.json", "[" * 100_000, "not a valid json file .maximum recursion depth"),
         ("words.yaml", "[" * 3000, "not a valid yaml file .maximum recursion depth"),
         ("words.yaml", "&a [*a]", r"not \[\[\[\.\.\.\]\]\]"),
-        ("words.txt", "road\x00", "which nothing shows"),
+        ("words.txt", "road\x00", "which cannot be displayed"),
     ],
 )
 def test_wrong_files_are_named(tmp_path, name, content, message):

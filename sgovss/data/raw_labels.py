@@ -148,7 +148,9 @@ def _one_channel(content: bytes, source: str) -> np.ndarray:
         red, green, blue = np.moveaxis(np.asarray(image)[..., :3], -1, 0)
         if (red == green).all() and (red == blue).all():
             return red.astype(np.int32)
-        raise InputError(f"{source}: the mask is coloured, expected one channel of class values; is it another file?")
+        raise InputError(
+            f"{source}: the mask is coloured, expected one channel of class values; check that it is the right file"
+        )
     raise InputError(f"{source}: label image of mode {image.mode}, expected one channel of class values")
 
 

@@ -148,7 +148,9 @@ def _common_vocabulary(dataset_names: Sequence[str]) -> Vocabulary:
     for name in others:
         # If only one set had a class, training would treat it as absent in the images of the other.
         if dataset_metadata(name).vocabulary != vocabulary:
-            raise InputError(f"DATASETS.TRAIN: {first} and {name} differ in their classes; train on sets with the same")
+            raise InputError(
+                f"DATASETS.TRAIN: {first} and {name} have different classes; train on datasets with the same classes"
+            )
     return vocabulary
 
 
@@ -157,7 +159,7 @@ def _refuse_conflict(name: str, spec: DatasetSpecification, root: str | Path | N
         return
     known = MetadataCatalog.get(name)
     if known.get("specification") != spec:
-        raise InputError(f"dataset name '{name}' stands for another dataset already; change 'name' in the dataset file")
+        raise InputError(f"dataset name '{name}' belongs to another dataset already; change 'name' in the dataset file")
     if root is not None and known.root != str(root):
         raise InputError(f"dataset '{name}' is registered with root {known.root} already, not {root}; use one of them")
 

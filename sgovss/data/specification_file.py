@@ -141,7 +141,7 @@ def _read(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
 
 
 def _refuse_nesting(path: Path, text: str) -> None:
-    """Before the content is built: older readers in C would end the whole process at some ten thousand levels."""
+    """Refuse deep nesting before the content is built: older C readers crash at some ten thousand levels."""
     depth = 0
     for event in yaml.parse(text, Loader=_LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -166,7 +166,7 @@ def _refuse_repeated_keys(path: Path, top: yaml.Node) -> None:
         for key, value in node.value:
             # str, because a key may be an unhashable list; the loader refuses such a key later.
             if str(key.value) in seen:
-                raise InputError(f"{path}:{key.start_mark.line + 1}: key '{key.value}' stands twice; keep one")
+                raise InputError(f"{path}:{key.start_mark.line + 1}: key '{key.value}' appears twice; keep one")
             seen.add(str(key.value))
             waiting.append(value)
 

@@ -16,18 +16,21 @@ def problems(spec: DatasetFields) -> Iterator[tuple[Location, str]]:
     """Contradictions between fields, as pairs of the path of the offending key and a one-line message."""
     for index, entry in enumerate(spec.classes):
         if entry.id is not None and entry.id != index:
-            yield ("classes", index, "id"), f"id {entry.id} of '{entry.name}' should be {index}: ids leave no gap"
+            yield (
+                ("classes", index, "id"),
+                f"id {entry.id} of '{entry.name}' should be {index}, its position in the list",
+            )
     try:
         _ = spec.vocabulary
     except InputError as error:
         yield ("classes",), str(error)
     if spec.folder is not None and _leads_out(spec.folder):
-        yield ("folder",), f"'{spec.folder}' must lie below the root; say where that is in 'root'"
+        yield ("folder",), f"'{spec.folder}' must lie below the root; give the place of the root in 'root'"
     yield from _repeated("value", spec.values, spec, "value", ("ignore", "values"), spec.ignore.values)
     yield from _repeated("colour", spec.mask_colors, spec, "color", ("ignore", "colors"), spec.ignore.colors)
     for name, split in spec.splits.items():
         if len(split.images) != len(split.labels):
-            yield ("splits", name, "labels"), "as many label folders as image folders are needed"
+            yield ("splits", name, "labels"), "give as many label folders as image folders"
         if unknown := set(split.includes) - set(spec.splits):
             yield ("splits", name, "includes"), f"no split '{min(unknown)}'; there are {', '.join(spec.splits)}"
         if set(split.images) & set(split.labels) and split.image_suffix == split.label_suffix:
@@ -65,7 +68,7 @@ def _repeated(
 def _preparation_problems(spec: DatasetFields, preparation: PreparationSpecification) -> Iterator[tuple[Location, str]]:
     """Check that every prepared split has one target folder, and that its labels can be told apart."""
     if (preparation.tile is None) != (preparation.stride is None):
-        yield ("preparation",), "tile and stride go together"
+        yield ("preparation",), "give both tile and stride, or neither"
     elif preparation.tile is not None and preparation.stride is not None and preparation.stride > preparation.tile:
         yield ("preparation", "stride"), f"stride {preparation.stride} leaves gaps between tiles of {preparation.tile}"
     for name in preparation.splits:
@@ -84,7 +87,7 @@ def _preparation_problems(spec: DatasetFields, preparation: PreparationSpecifica
     if preparation.labels == "threshold" and sorted(sum(spec.raw_values, ())) != [0, 1]:
         yield ("preparation", "labels"), "a threshold gives the raw values 0 and 1; give each to a class"
     if (spec.raw_ignored or spec.ignore.colors) and not spec.ignore.values:
-        yield ("ignore", "values"), "give the value, such as 255, that prepared labels have where nothing counts"
+        yield ("ignore", "values"), "give the value, such as 255, of ignored pixels in prepared labels"
     if by_color and not all(spec.mask_colors):
         index = spec.mask_colors.index(())
         yield ("classes", index), f"'{spec.classes[index].name}' needs a color or mask_colors to be read from masks"

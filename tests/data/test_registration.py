@@ -56,7 +56,7 @@ def test_registering_again_changes_nothing(fields, write_fields):
 
 def test_a_name_stands_for_one_dataset(fields, tmp_path):
     register_dataset(fields, tmp_path)
-    with pytest.raises(InputError, match="'fields_train' stands for another dataset already"):
+    with pytest.raises(InputError, match="'fields_train' belongs to another dataset already"):
         register_dataset(fields.model_copy(update={"title": "Other fields"}))
     with pytest.raises(InputError, match="is registered with root"):
         register_dataset(fields, tmp_path / "other")
@@ -64,13 +64,13 @@ def test_a_name_stands_for_one_dataset(fields, tmp_path):
 
 def test_names_that_detectron2_has_taken(fields):
     split = {"val": fields.splits["train"]}
-    with pytest.raises(InputError, match="'ade20k_sem_seg_val' stands for another"):
+    with pytest.raises(InputError, match="'ade20k_sem_seg_val' belongs to another"):
         register_dataset(fields.model_copy(update={"name": "ade20k_sem_seg", "splits": split}))
 
 
 def test_a_conflict_registers_none_of_the_splits(fields):
     register_dataset(fields.model_copy(update={"splits": {"test": fields.splits["train"]}}))
-    with pytest.raises(InputError, match="'fields_test' stands for another"):
+    with pytest.raises(InputError, match="'fields_test' belongs to another"):
         register_dataset(fields)
     assert "fields_train" not in DatasetCatalog
 
@@ -151,7 +151,7 @@ def test_wrong_training_vocabularies(fields):
         ([], [], "DATASETS.TRAIN names no training set"),
         (["fields_train"], ["lake"], "'lake' is no class of fields_train; its classes are field, river, hedge"),
         (["fields_train"], ["field", "river", "hedge"], "holds out every class"),
-        (["fields_train", "others_train"], [], "fields_train and others_train differ in their classes"),
+        (["fields_train", "others_train"], [], "fields_train and others_train have different classes"),
         (["fields_trian"], [], "there are fields_train"),
     ]:
         with pytest.raises(InputError, match=message):

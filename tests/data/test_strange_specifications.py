@@ -45,7 +45,10 @@ def doubled(times: int) -> str:
         (GOOD + "notes: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
         (GOOD.replace("[{name: field, value: 1}]", doubled(40)), ":8: classes.0.: input should be"),
         (GOOD.replace("name: field,", f"name: {doubled(40)},"), ":8: classes.0..name: input should be"),
-        (GOOD.replace("name: field,", r'name: "fie\0ld",'), "the name 'fie.x00ld' holds '.x00', which nothing shows"),
+        (
+            GOOD.replace("name: field,", r'name: "fie\0ld",'),
+            "the name 'fie.x00ld' contains '.x00', which cannot be displayed",
+        ),
         (GOOD.replace("name: fields", "name: ../fields"), ":1: name: string should match pattern"),
         (GOOD.replace("images: images", "images: ../../images"), "must lie below the dataset's folder"),
         (GOOD.replace("labels: labels", "labels: /etc"), "'/etc' must lie below the dataset's folder"),
