@@ -80,8 +80,8 @@ def benchmark_model(task: str, args: argparse.Namespace) -> list[Row]:
         counts = {"batch": args.batch, "repeats": args.repeats, "warm_up": args.warm_up}
         flags = {"compiled": args.compile, "synthetic": args.synthetic}
         case = Case(args.config_file, args.opts, size, classes, precision, **counts, **flags)
+        print(f"measuring {task} at {size} x {size}, {classes} classes, {precision}", file=sys.stderr, flush=True)
         rows.append(_row(task, case, measure_times(task, case), measure_memory(task, case)))
-        _show(rows[-1:])
     return rows
 
 
@@ -98,7 +98,7 @@ def _row(task: str, case: Case, times: dict[str, list[float]], megabytes: float)
         "seconds": round(statistics.median(ours), 3),
         "range": f"{min(ours):.2f} to {max(ours):.2f}",
         "bare encoder": round(statistics.median(bare), 3),
-        "x bare an image": round(statistics.median(ratios), 2),
+        "x bare per image": round(statistics.median(ratios), 2),
         "x range": f"{min(ratios):.2f} to {max(ratios):.2f}",
         "peak MB": round(megabytes),
     }
