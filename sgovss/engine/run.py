@@ -21,11 +21,12 @@ from detectron2.utils.logger import setup_logger
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from sgovss.config import config_path, load_config
+from sgovss.config_rules import check_amp
 from sgovss.data import register_datasets
 from sgovss.data.labels import image_size
 from sgovss.data.quick_check import check_dataset
 from sgovss.data.registration import dataset_metadata, how_to_get
-from sgovss.data.unlabelled import list_unlabelled, repeat_factors
+from sgovss.data.unlabelled import list_unlabelled
 from sgovss.engine.environment import write_environment
 from sgovss.engine.interruption import passing_signals_on
 from sgovss.engine.seeds import adopt_seed
@@ -92,6 +93,8 @@ def prepare_config(args: argparse.Namespace) -> CfgNode:
     if args.eval_only:
         # The frozen twin guides training; evaluation has no use for it.
         cfg.MODEL.SGOVSS.COMPENSATION.ENABLED = False
+    else:
+        check_amp(cfg)
     if cfg.MODEL.CLIP.ACTIVATION == "auto":
         # Known by the weights' source, which a checkpoint's reader may not have.
         cfg.MODEL.CLIP.ACTIVATION = activation_of(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS)
@@ -203,15 +206,8 @@ def _present(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _check_unlabelled(cfg: CfgNode) -> None:
-    if cfg.MODEL.SGOVSS.IGNORED_PIXELS != "MASK":
-        raise InputError(
-            "DATASETS.UNLABELLED: with MODEL.SGOVSS.IGNORED_PIXELS 'NEGATIVE' images without labels would be taught as "
-            "none of the classes; use 'MASK'"
-        )
-    records = list_unlabelled(cfg.DATASETS.UNLABELLED, "")
-    for record in records:
+    for record in list_unlabelled(cfg.DATASETS.UNLABELLED, ""):
         image_size(record["file_name"])
-    repeat_factors(1, len(records), cfg.DATASETS.UNLABELLED_SHARE)
 
 
 def _check_writable(folder: Path) -> None:

@@ -27,7 +27,6 @@ from sgovss.engine.hooks import Evaluation, InferenceCheckpoint, trim_metrics
 from sgovss.engine.interruption import Interruption, UndisturbedMapper
 from sgovss.engine.step import StepTrainer
 from sgovss.engine.stream import SeededMapper, TrainingStream
-from sgovss.errors import InputError
 from sgovss.evaluation.evaluator import OpenVocabularyEvaluator
 from sgovss.modeling import build_model
 
@@ -80,14 +79,7 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-        """AdamW; the image encoder learns at MODEL.CLIP.LR_MULTIPLIER times the rate.
-
-        Raises:
-            InputError: a kind of gradient clipping other than over the full model.
-        """
-        clipping = cfg.SOLVER.CLIP_GRADIENTS
-        if clipping.ENABLED and clipping.CLIP_TYPE != "full_model":
-            raise InputError(f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE: no '{clipping.CLIP_TYPE}' here; use full_model")
+        """AdamW; the image encoder learns at MODEL.CLIP.LR_MULTIPLIER times the rate."""
         parameters = get_default_optimizer_params(
             model,
             base_lr=cfg.SOLVER.BASE_LR,
@@ -101,16 +93,7 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode, start_iter: int = 0) -> Any:
-        """The labelled images, and those without labels if there is a twin to guide on them, from a step on.
-
-        Raises:
-            InputError: another sampler of Detectron2's is asked for.
-        """
-        if cfg.DATALOADER.SAMPLER_TRAIN != "TrainingSampler":
-            raise InputError(
-                f"DATALOADER.SAMPLER_TRAIN: '{cfg.DATALOADER.SAMPLER_TRAIN}' is not supported, as a resumed run could "
-                "not go on in its order; use TrainingSampler"
-            )
+        """The labelled images, and those without labels if there is a twin to guide on them, from a step on."""
         labelled = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=False)
         unlabelled, factors = [], torch.ones(len(labelled))
         if cfg.DATASETS.UNLABELLED and cfg.MODEL.SGOVSS.COMPENSATION.ENABLED:

@@ -1,4 +1,4 @@
-"""Weights files as others publish them, generated: exact in their keys and nesting, random in their values."""
+"""Generated weights files in published layouts: exact keys and nesting, random values."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def bare(clip: nn.Module, path: Path) -> None:
 @torch.enable_grad()
 def training_checkpoint(clip: nn.Module, path: Path) -> None:
     """SkyCLIP: what open_clip's training writes after an epoch on several GPUs."""
-    twin = small_clip()
-    optimizer = torch.optim.AdamW(twin.parameters(), lr=1e-3)
-    twin.encode_image(torch.zeros(1, 3, 64, 64)).sum().backward()
+    trained = small_clip()
+    optimizer = torch.optim.AdamW(trained.parameters(), lr=1e-3)
+    trained.encode_image(torch.zeros(1, 3, 64, 64)).sum().backward()
     optimizer.step()
     content = {
         "epoch": 20,

@@ -1,4 +1,4 @@
-"""Compensation is soft: zero for equal maps, positive otherwise, blind to fine detail."""
+"""Generalization compensation: zero for equal maps, positive otherwise, insensitive to fine detail."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
+from sgovss.config import load_config
 from sgovss.errors import InputError
 from sgovss.modeling.compensation import GeneralizationCompensation
 
@@ -85,7 +86,7 @@ def test_weights():
         torch.testing.assert_close(doubled[name], 2 * loss)
 
 
-def test_guidance_can_be_left_to_where_no_label_speaks():
+def test_guidance_can_be_limited_to_pixels_without_labels():
     frozen = {name: torch.ones(2, 6, side, side) for name, side in SIDES.items()}
     tuned = {name: x.clone() for name, x in frozen.items()}
     for x in tuned.values():
@@ -105,3 +106,7 @@ def test_guidance_can_be_left_to_where_no_label_speaks():
 def test_wrong_settings_are_named(wrong):
     with pytest.raises(InputError, match="COMPENSATION"):
         compensation(**wrong)
+    ((name, value),) = wrong.items()
+    value = list(value) if isinstance(value, tuple) else value
+    with pytest.raises(InputError, match=f"COMPENSATION.{name.upper()}: .* will not do"):
+        load_config("sgovss_tiny.yaml", [f"MODEL.SGOVSS.COMPENSATION.{name.upper()}", str(value)])

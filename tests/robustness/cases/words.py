@@ -81,20 +81,21 @@ CASES: list[Case] = [
         "a word of 500 tokens",
         "demo",
         words("very " * 499 + "long, water"),
-        "'very very very very very very very very …' is too long for the text encoder, which reads 64 tokens",
+        "'very very very very very very very very …' is too long for the text encoder, which reads 64 tokens; "
+        "shorten it",
     ),
     works("emoji beside words", "demo", words("🌳 tree, 🏠 house"), "a map; the legend names them", labelled((40, 60))),
     refused(
         "emoji alone, which the embedded model's text encoder does not know (CLIP's do)",
         "demo",
         words("🌳, 🏠"),
-        "'🌳' is unknown to the text encoder; say it in other words",
+        "'🌳' is unknown to the text encoder; use another name",
     ),
     refused(
         "words that the text encoder takes for one",
         "demo",
         words("naïve art, naive art"),
-        "'naive art' and 'naïve art' are the same to the text encoder; say one in other words",
+        "'naive art' and 'naïve art' are the same to the text encoder; rename one of them",
     ),
     works("10,000 words", "demo", ten_thousand(), "a map, as PNG of 16 bits", of_many),
     refused(
