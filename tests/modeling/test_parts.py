@@ -165,7 +165,7 @@ def test_template_sets():
     assert all(template.count("{}") == 1 for templates in TEMPLATES.values() for template in templates)
     for name in TEMPLATES:
         cfg = load_config("sgovss_tiny.yaml", ["MODEL.CLIP.TEMPLATES", name])
-        assert cfg.MODEL.CLIP.TEMPLATES == name
+        assert name == cfg.MODEL.CLIP.TEMPLATES
     with pytest.raises(InputError, match=r"MODEL\.CLIP\.TEMPLATES: 'none' will not do; .*imagenet"):
         load_config("sgovss_tiny.yaml", ["MODEL.CLIP.TEMPLATES", "'none'"])
 
