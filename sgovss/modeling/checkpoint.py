@@ -25,7 +25,7 @@ class DamagedCheckpointError(Exception):
 
     Args:
         what: the problem; in a message it follows the file's name and "is".
-        remedy: what to do about it.
+        remedy: how to solve it.
     """
 
     def __init__(self, what: str, remedy: str = "copy it again") -> None:

@@ -81,8 +81,7 @@ class ClassAttention(nn.Module):
         guide = self.text(F.normalize(text, dim=-1) * text.shape[-1] ** 0.5)
         # The layer's input is cell and text concatenated; the product with the text is the same at every cell.
         of_cells, of_text = self.query_key.weight.chunk(2, dim=1)
-        guide = F.linear(guide, of_text, self.query_key.bias)
-        guide = guide[:, None, None]
+        guide = F.linear(guide, of_text, self.query_key.bias)[:, None, None]
         cells = cells.permute(0, 3, 4, 1, 2)
         # Classes depend on each other here, but cells do not: chunks are rows of cells instead of classes.
         size = chunk_size(cells.shape[1], cells[:, :1].numel() * 4, cells.device)
@@ -163,21 +162,13 @@ class DecoderStage(nn.Module):
         # block has twice as many, the enlarged embedding four times.
         size = chunk_size(x.shape[1], x[:, :1].numel() * 4, x.device)
         x = update_chunks(lambda part: self._refine(part, guided), x, size)
-        change = None if self.classes is None else self._attend(self.classes, x, text, grid)
+        change = None if self.classes is None else self.classes(_pool(x, grid), text)
         embedding, addition = map_chunks(self._enlarge, size, x, change)
         return embedding, upsample(cost) + addition
 
     def _refine(self, x: torch.Tensor, guided: torch.Tensor | None) -> torch.Tensor:
         """Apply the spatial block to (B, t, dim, h, w)."""
         return self.spatial(x.flatten(0, 1), guided).unflatten(0, x.shape[:2])
-
-    @staticmethod
-    def _attend(classes: ClassAttention, x: torch.Tensor, text: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
-        """Embedding (B, T, dim, h, w) -> what the class attention adds to it, on the dense map's grid."""
-        cells = x.flatten(0, 1)
-        if tuple(x.shape[-2:]) != tuple(grid):
-            cells = F.adaptive_avg_pool2d(cells, grid)
-        return classes(cells.unflatten(0, x.shape[:2]), text)
 
     def _enlarge(self, x: torch.Tensor, change: torch.Tensor | None) -> tuple[torch.Tensor | None, torch.Tensor]:
         """Add the class attention's result, double the resolution and calibrate.
@@ -265,6 +256,14 @@ class MultiscaleDecoder(nn.Module):
             else:
                 x, cost = stage(x, cost, visual, text, grid)
         return cost
+
+
+def _pool(x: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+    """Average (B, T, dim, h, w) onto a grid: (B, T, dim, *grid)."""
+    cells = x.flatten(0, 1)
+    if tuple(x.shape[-2:]) != tuple(grid):
+        cells = F.adaptive_avg_pool2d(cells, grid)
+    return cells.unflatten(0, x.shape[:2])
 
 
 def upsample(x: torch.Tensor) -> torch.Tensor:

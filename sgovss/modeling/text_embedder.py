@@ -91,11 +91,11 @@ class TextEmbedder(nn.Module):
 
     @torch.no_grad()
     def _embed(self, vocabulary: Vocabulary) -> TextEmbeddings:
-        words = [word for entry in vocabulary for word in entry.names]
+        names = [name for entry in vocabulary for name in entry.names]
         owners = [index for index, entry in enumerate(vocabulary) for _ in entry.names]
-        self._check(words, owners)
-        tokens = self.tokenizer([template.format(word) for word in words for template in self.templates])
-        tokens = tokens.unflatten(0, (len(words), len(self.templates)))
+        self._check(names, owners)
+        tokens = self.tokenizer([template.format(name) for name in names for template in self.templates])
+        tokens = tokens.unflatten(0, (len(names), len(self.templates)))
         device = next(self.clip.parameters()).device
         embeddings = self._kept(tokens) if self.keep else self._encode(tokens)
         return TextEmbeddings(embeddings.to(device), torch.tensor(owners, device=device))
@@ -119,22 +119,22 @@ class TextEmbedder(nn.Module):
             ]
         return F.normalize(torch.cat(parts).float().unflatten(0, tokens.shape[:2]).mean(dim=1), dim=-1)
 
-    def _check(self, words: list[str], owners: list[int]) -> None:
+    def _check(self, names: list[str], owners: list[int]) -> None:
         """Refuse names that the tokenizer would change without an error."""
-        asked = [self.templates[0].format(word) for word in (*words, _UNKNOWN, "")]
+        asked = [self.templates[0].format(name) for name in (*names, _UNKNOWN, "")]
         *rows, unknown, empty = map(tuple, self.tokenizer(asked).tolist())
         owner_of = {unknown: -1}
-        for row, word, owner in zip(rows, words, owners, strict=True):
+        for row, name, owner in zip(rows, names, owners, strict=True):
             if row[-1] != empty[-1]:
                 raise InputError(
-                    f"'{word[:40]}…' is too long for the text encoder, which reads {len(row)} tokens; shorten it"
+                    f"'{name[:40]}…' is too long for the text encoder, which reads {len(row)} tokens; shorten it"
                 )
             other = owner_of.setdefault(row, owner)
             if other == -1:
-                raise InputError(f"'{word}' is unknown to the text encoder; use another name")
+                raise InputError(f"'{name}' is unknown to the text encoder; use another name")
             if other != owner:
-                same = words[owners.index(other)]
-                raise InputError(f"'{word}' and '{same}' are the same to the text encoder; rename one of them")
+                same = names[owners.index(other)]
+                raise InputError(f"'{name}' and '{same}' are the same to the text encoder; rename one of them")
 
     def _apply(self, fn, recurse: bool = True):
         """Drop the embeddings in memory when the weights are moved, since they would stay on the old device."""

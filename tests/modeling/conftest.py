@@ -54,7 +54,7 @@ def embedder(clip) -> TextEmbedder:
 
 
 def make_head(input_shape, **changes) -> CostVolumeHead:
-    """A small head; keyword arguments replace single settings."""
+    """A small head; keyword arguments replace single arguments."""
     settings = {
         "bias_guidance": True,
         "decoder": True,

@@ -1,4 +1,4 @@
-"""Loading CLIP: embedded weights, files, tags, and what goes wrong with them."""
+"""Loading of CLIP models: embedded weights, files, tags, and their errors."""
 
 from __future__ import annotations
 

@@ -66,8 +66,8 @@ def test_the_loss_is_the_mean_of_one_minus_cosine_over_the_cells_of_the_coarse_g
         assert cells.shape == (2, *grid)
         torch.testing.assert_close(soft(tuned, frozen)["loss_gc4"], 0.25 * cells.mean(), atol=1e-6, rtol=1e-5)
         half = torch.arange(64)[None, :, None].expand(2, 64, 64) < 32
-        share = F.adaptive_avg_pool2d(half[:, None].float(), grid)[:, 0]
-        expected = (cells * (0.25 * share + 1 - share)).mean()
+        fraction = F.adaptive_avg_pool2d(half[:, None].float(), grid)[:, 0]
+        expected = (cells * (0.25 * fraction + 1 - fraction)).mean()
         torch.testing.assert_close(soft(tuned, frozen, half)["loss_gc4"], expected, atol=1e-6, rtol=1e-5)
 
 
