@@ -1,4 +1,7 @@
-"""What a config's values must be, beyond their types: found at the start, not after hours of training."""
+"""Checks of config values beyond their types, made before a run starts.
+
+Rules of single keys stand in ``_RULES``, rules between keys in the functions below it.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,26 @@ from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 
 from sgovss.errors import InputError
+from sgovss.precision import check_precision
+
+REMOVED_KEYS = {
+    "MODEL.BACKBONE.NAME": "MODEL.CLIP.NAME chooses the image encoder",
+    "SOLVER.OPTIMIZER": "AdamW is the only optimizer",
+}
+"""Config keys of earlier versions, and why there is no need for them."""
 
 
 class _Rule(NamedTuple):
     holds: Callable[[Any], bool]
-    wanted: str
+    remedy: str
 
 
 def _one_of(*names: str) -> _Rule:
-    return _Rule(lambda value: value in names, f"use {' or '.join(names)}")
+    first = ", ".join(names[:-1])
+    return _Rule(lambda value: value in names, f"use {first} or {names[-1]}" if first else f"use {names[0]}")
 
 
 _ABOVE_ZERO = _Rule(lambda value: value > 0, "give a number above 0")
@@ -27,20 +38,26 @@ _NOT_BELOW_ZERO = _Rule(lambda value: value >= 0, "give 0 or more")
 _COLOURS = "give three numbers, for red, green and blue"
 
 _RULES = {
-    "MODEL.BACKBONE.NAME": _Rule(
-        lambda name: name == get_cfg().MODEL.BACKBONE.NAME,
-        "leave this key out: sgovss takes its image encoder from MODEL.CLIP",
-    ),
     "MODEL.PIXEL_MEAN": _Rule(lambda values: len(values) == 3, _COLOURS),
     "MODEL.PIXEL_STD": _Rule(lambda values: len(values) == 3 and min(values) > 0, f"{_COLOURS}, above 0"),
+    "MODEL.CLIP.ACTIVATION": _one_of("auto", "gelu", "quick_gelu"),
+    "MODEL.CLIP.TUNING": _one_of("full", "attention", "none"),
+    "MODEL.CLIP.TEMPLATES": _one_of("paper", "plain", "single", "remote_sensing", "imagenet"),
     "MODEL.SGOVSS.HEADS": _ABOVE_ZERO,
     "MODEL.SGOVSS.HIDDEN_DIM": _ABOVE_ZERO,
     "MODEL.SGOVSS.GUIDANCE_DIM": _ABOVE_ZERO,
     "MODEL.SGOVSS.BIAS_TOKENS": _ABOVE_ZERO,
-    "MODEL.SGOVSS.TEXT_SHARE": _Rule(lambda share: 0 <= share <= 1, "give a number from 0 to 1"),
+    "MODEL.SGOVSS.TEXT_SHARE": _Rule(lambda ratio: 0 <= ratio <= 1, "give a number from 0 to 1"),
     "MODEL.SGOVSS.DECODER_KERNEL": _Rule(lambda side: side > 0 and side % 2 == 1, "give an odd number above 0"),
     "MODEL.SGOVSS.LOGIT_SCALE": _ABOVE_ZERO,
+    "MODEL.SGOVSS.IGNORED_PIXELS": _one_of("MASK", "NEGATIVE"),
+    "MODEL.SGOVSS.COMPENSATION.WEIGHTS": _Rule(
+        lambda weights: len(weights) == 4 and min(weights) >= 0,
+        "give four numbers, 0 or more, for res3, res4, res5 and dense",
+    ),
     "MODEL.SGOVSS.COMPENSATION.TWIN_PRECISION": _one_of("float32", "bfloat16"),
+    "MODEL.SGOVSS.COMPENSATION.POOL": _ABOVE_ZERO,
+    "MODEL.SGOVSS.COMPENSATION.LABELLED": _NOT_BELOW_ZERO,
     "INPUT.FORMAT": _one_of("RGB"),
     "INPUT.MIN_SIZE_TRAIN": _Rule(
         lambda sides: len(sides) > 0 and min(sides) >= 0, "give lengths in pixels, or 0 for the native size"
@@ -49,6 +66,10 @@ _RULES = {
     "INPUT.GROUND_SAMPLE_DISTANCE": _NOT_BELOW_ZERO,
     "DATASETS.CHECKED_LABELS": _NOT_BELOW_ZERO,
     "DATALOADER.NUM_WORKERS": _NOT_BELOW_ZERO,
+    "DATALOADER.SAMPLER_TRAIN": _Rule(
+        lambda name: name == "TrainingSampler",
+        "use TrainingSampler, the only one whose order a resumed run can continue",
+    ),
     "SOLVER.LR_SCHEDULER_NAME": _one_of("WarmupCosineLR", "WarmupMultiStepLR", "WarmupStepWithFixedGammaLR"),
     "SOLVER.AMP.DTYPE": _one_of("bfloat16", "float16", "float32"),
     "SOLVER.ACCUMULATE": _ABOVE_ZERO,
@@ -71,21 +92,109 @@ _RULES = {
 
 
 def check_values(cfg: CfgNode, defaults: CfgNode) -> None:
-    """Refuse a config that no run could come to its end with.
+    """Check all values of a config.
 
     Args:
         defaults: the same keys with their defaults.
 
     Raises:
-        InputError: the first value that is wrong; names its key.
+        InputError: for the first wrong value; the message starts with its key.
     """
+    for key in REMOVED_KEYS:
+        if _has(defaults, key) and _get(cfg, key) != _get(defaults, key):  # Detectron2 has the key too
+            raise InputError(removed_key_message(key))
     for key in _keys_without_value(cfg, defaults):
         raise InputError(f"{key}: has no value; give one, or leave the key out")
-    for key, rule in _RULES.items():
-        value = reduce(operator.getitem, key.split("."), cfg)
-        if not rule.holds(value):
-            raise InputError(f"{key}: {value!r} will not do; {rule.wanted}")
+    for key in _RULES:
+        check_value(key, _get(cfg, key))
     _check_device(cfg.MODEL.DEVICE)
+    _check_decoder(cfg)
+    _check_training(cfg)
+    if cfg.TEST.SLIDING_WINDOW.ENABLED:
+        check_stride("TEST.SLIDING_WINDOW", cfg.TEST.SLIDING_WINDOW.WINDOW, cfg.TEST.SLIDING_WINDOW.STRIDE)
+    check_stride("TEST.SCENE", cfg.TEST.SCENE.WINDOW, cfg.TEST.SCENE.STRIDE)
+
+
+def check_value(key: str, value: Any) -> None:
+    """Check one value against the rule of its key.
+
+    Constructors call it for arguments with which they would otherwise give a wrong result without an error.
+
+    Args:
+        key: a key that has a rule, such as ``MODEL.CLIP.TUNING``.
+
+    Raises:
+        InputError: the value breaks the rule; the message starts with the key.
+    """
+    rule = _RULES[key]
+    if not rule.holds(value):
+        raise InputError(f"{key}: {value!r} will not do; {rule.remedy}")
+
+
+def check_amp(cfg: CfgNode) -> None:
+    """Check that MODEL.DEVICE can train in SOLVER.AMP.DTYPE.
+
+    Not part of :func:`check_values`, since a CPU may use a checkpoint that a GPU trained in float16.
+
+    Raises:
+        InputError: float16 without CUDA.
+    """
+    if cfg.SOLVER.AMP.ENABLED:
+        check_precision(cfg.SOLVER.AMP.DTYPE, torch.device(cfg.MODEL.DEVICE))
+
+
+def check_stride(key: str, window: int, stride: int) -> None:
+    """Check that windows leave no gaps.
+
+    Args:
+        key: the config node, for the message.
+        window: side of the windows in pixels.
+        stride: distance between the starts of neighbouring windows in pixels.
+
+    Raises:
+        InputError: the stride is not in 1 to ``window``.
+    """
+    if not 0 < stride <= window:
+        raise InputError(f"{key}: the stride ({stride}) must be from 1 to the window ({window})")
+
+
+def removed_key_message(key: str) -> str:
+    """The message for a user who sets one of :data:`REMOVED_KEYS`."""
+    return f"{key}: this key was removed, because {REMOVED_KEYS[key]}; leave it out"
+
+
+def _check_decoder(cfg: CfgNode) -> None:
+    node = cfg.MODEL.SGOVSS
+    widths = [*node.DECODER_DIMS, node.HIDDEN_DIM]
+    if len(node.DECODER_DIMS) != 3 or any(width < 1 or width % node.HEADS for width in widths):
+        raise InputError(
+            f"MODEL.SGOVSS.DECODER_DIMS: give three widths, each (and HIDDEN_DIM) a multiple of HEADS ({node.HEADS})"
+        )
+
+
+def _check_training(cfg: CfgNode) -> None:
+    clipping = cfg.SOLVER.CLIP_GRADIENTS
+    if clipping.ENABLED and clipping.CLIP_TYPE != "full_model":
+        raise InputError(f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE: {clipping.CLIP_TYPE!r} will not do; use full_model")
+    if not (cfg.DATASETS.UNLABELLED and cfg.MODEL.SGOVSS.COMPENSATION.ENABLED):
+        return
+    if cfg.MODEL.SGOVSS.IGNORED_PIXELS != "MASK":
+        raise InputError(
+            "DATASETS.UNLABELLED: with MODEL.SGOVSS.IGNORED_PIXELS 'NEGATIVE' the model would learn that images "
+            "without labels show none of the classes; use 'MASK'"
+        )
+    fraction = cfg.DATASETS.UNLABELLED_SHARE
+    if not 0 < fraction < 1:
+        raise InputError(f"DATASETS.UNLABELLED_SHARE: {fraction!r} will not do; give a number above 0 and below 1")
+
+
+def _check_device(name: str) -> None:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"MODEL.DEVICE: '{name}' is no device of torch; use cpu or cuda") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"MODEL.DEVICE: '{name}' is not there; use cpu, or another of this machine's devices")
 
 
 def _keys_without_value(cfg: CfgNode, defaults: CfgNode, prefix: str = "") -> Iterator[str]:
@@ -96,10 +205,13 @@ def _keys_without_value(cfg: CfgNode, defaults: CfgNode, prefix: str = "") -> It
             yield f"{prefix}{name}"
 
 
-def _check_device(name: str) -> None:
+def _get(cfg: CfgNode, key: str) -> Any:
+    return reduce(operator.getitem, key.split("."), cfg)
+
+
+def _has(cfg: CfgNode, key: str) -> bool:
     try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"MODEL.DEVICE: '{name}' is no device of torch; use cpu or cuda") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"MODEL.DEVICE: '{name}' is not there; use cpu, or another of this machine's devices")
+        _get(cfg, key)
+    except KeyError:
+        return False
+    return True

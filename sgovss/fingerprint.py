@@ -1,4 +1,4 @@
-"""Digests of weights: whether two models are the same."""
+"""Digests of weights, to tell whether two models are the same."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 
 def fingerprint(*parts: nn.Module) -> str:
-    """SHA-256 of the weights of some modules: keys and bytes."""
+    """SHA-256 digest of the state dicts of modules, as a hexadecimal string."""
     digest = hashlib.sha256()
     for part in parts:
         for key, value in part.state_dict().items():

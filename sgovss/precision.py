@@ -1,8 +1,9 @@
-"""Number formats that a model computes in."""
+"""Floating-point formats for training and inference."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -13,8 +14,8 @@ AUTO = "auto"
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
-    """The autocast context of a precision; float32 casts nothing.
+def check_precision(precision: str, device: torch.device) -> None:
+    """Check that a precision can be used on a device.
 
     Raises:
         InputError: an unknown precision, or float16 without CUDA.
@@ -23,28 +24,38 @@ def autocast(precision: str, device: torch.device) -> contextlib.AbstractContext
         raise InputError(f"precision '{precision}' is not one of {', '.join(PRECISIONS)}")
     if precision == "float16" and device.type != "cuda":
         raise InputError("SOLVER.AMP.DTYPE: float16 needs a CUDA device; use bfloat16")
+
+
+def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
+    """Autocast context for a precision: ``float32``, ``bfloat16`` or ``float16``; none for float32.
+
+    Raises:
+        InputError: see :func:`check_precision`.
+    """
+    check_precision(precision, device)
     if precision == "float32":
         return contextlib.nullcontext()
     return torch.amp.autocast(device.type, dtype=PRECISIONS[precision])
 
 
 def fast_precision(device: torch.device) -> str:
-    """``bfloat16`` where the device computes in it, else ``float32``.
+    """``bfloat16`` if the device supports it natively, else ``float32``.
 
-    A processor without bfloat16 instructions only imitates it, slower than float32.
+    A processor without bfloat16 instructions emulates it, which is slower than float32.
     """
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    # Younger than the oldest torch that sgovss takes.
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    # The oldest supported torch does not have get_capabilities.
+    query: Callable[[], dict[str, bool]] = getattr(torch.cpu, "get_capabilities", dict)
+    capabilities = query()
     native = any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     return "bfloat16" if device.type == "cpu" and native else "float32"
 
 
 def cast_weights(module: nn.Module, precision: str) -> None:
-    """Cast, in place, the weights that autocast would cast anew at every call; its results stay the same, bit by bit.
+    """Cast the weights that autocast would cast at every call, in place; the results are bit-identical.
 
-    For inference only: what is lost of the weights is lost.
+    For inference only, since the cast loses digits of the weights.
     """
     for each in module.modules():
         if isinstance(each, nn.Linear | nn.Conv2d):

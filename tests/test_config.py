@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 import yaml
@@ -9,8 +14,10 @@ from detectron2.config import CfgNode, get_cfg
 
 from sgovss import paths
 from sgovss.config import add_sgovss_config, load_config
+from sgovss.config_rules import check_amp
 from sgovss.errors import InputError
-from sgovss.modeling.checkpoint import config_of
+from sgovss.inference.predictor import Predictor
+from sgovss.modeling.checkpoint import apply_weights, config_of, read_checkpoint
 
 
 @pytest.mark.parametrize(
@@ -55,7 +62,38 @@ def test_every_own_key_is_read_and_has_a_comment(checkout):
         (["MODEL.SGOVSS.HEADS", "0"], "MODEL.SGOVSS.HEADS: 0 will not do; give a number above 0"),
         (["TEST.PRECISION", "float8"], "TEST.PRECISION: 'float8' will not do; use float32 or bfloat16"),
         (["MODEL.PIXEL_STD", "[1.0,0.0,1.0]"], "MODEL.PIXEL_STD: .* give three numbers"),
-        (["MODEL.BACKBONE.NAME", "ResNet"], "MODEL.BACKBONE.NAME: 'ResNet' will not do; nothing of this name"),
+        (
+            ["MODEL.BACKBONE.NAME", "ResNet"],
+            "MODEL.BACKBONE.NAME: this key was removed, because MODEL.CLIP.NAME chooses the image encoder",
+        ),
+        (["SOLVER.OPTIMIZER", "ADAMW"], "^SOLVER.OPTIMIZER: this key was removed, because AdamW is the only optimizer"),
+        (["SOLVER.OPTIMIZERS", "ADAMW"], "Non-existent key: SOLVER.OPTIMIZERS"),
+        (
+            ["MODEL.CLIP.TUNING", "everything"],
+            "MODEL.CLIP.TUNING: 'everything' will not do; use full, attention or none",
+        ),
+        (["MODEL.CLIP.ACTIVATION", "relu"], "MODEL.CLIP.ACTIVATION: 'relu' will not do; use auto, gelu or quick_gelu"),
+        (["MODEL.SGOVSS.IGNORED_PIXELS", "SKIP"], "IGNORED_PIXELS: 'SKIP' will not do; use MASK or NEGATIVE"),
+        (["MODEL.SGOVSS.HIDDEN_DIM", "130"], r"DECODER_DIMS: .* \(and HIDDEN_DIM\) a multiple of HEADS \(4\)"),
+        (["MODEL.SGOVSS.DECODER_DIMS", "[8,8]"], "DECODER_DIMS: give three widths"),
+        (
+            ["DATALOADER.SAMPLER_TRAIN", "RandomSampler"],
+            "SAMPLER_TRAIN: 'RandomSampler' will not do; use TrainingSampler",
+        ),
+        (["SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "value"], "CLIP_GRADIENTS.CLIP_TYPE: 'value' will not do; use full_model"),
+        (
+            ["DATASETS.UNLABELLED", "['photos']", "DATASETS.UNLABELLED_SHARE", "1.0"],
+            "UNLABELLED_SHARE: 1.0 will not do; give a number above 0 and below 1",
+        ),
+        (
+            ["DATASETS.UNLABELLED", "['photos']", "MODEL.SGOVSS.IGNORED_PIXELS", "NEGATIVE"],
+            "DATASETS.UNLABELLED: with MODEL.SGOVSS.IGNORED_PIXELS 'NEGATIVE' .*; use 'MASK'",
+        ),
+        (
+            ["TEST.SLIDING_WINDOW.ENABLED", "True", "TEST.SLIDING_WINDOW.STRIDE", "400"],
+            r"TEST.SLIDING_WINDOW: the stride \(400\) must be from 1 to the window \(384\)",
+        ),
+        (["TEST.SCENE.STRIDE", "0"], r"TEST.SCENE: the stride \(0\) must be from 1 to the window \(512\)"),
         (["MODEL.DEVICE", "gpu"], "MODEL.DEVICE: 'gpu' is no device of torch"),
         (["MODEL.DEVICE", "cuda:99"], "MODEL.DEVICE: 'cuda:99' is not there"),
     ],
@@ -69,16 +107,17 @@ def test_wrong_options_are_named(options, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "no config, nor does its _BASE_ name one; expected keys with values"),
-        ("- SEED", "no config"),
-        ("_BASE_: 5", "no config"),
-        ("_BASE_: own.yaml", "does its _BASE_ lead back to itself?"),
+        ("", "not a config, or its _BASE_ is not one; expected keys with values"),
+        ("- SEED", "not a config"),
+        ("_BASE_: 5", "not a config"),
+        ("_BASE_: own.yaml", "check that its _BASE_ does not lead back to it"),
         ("_BASE_: absent.yaml", "No such file or directory: '.*absent.yaml'"),
         ("[" * 3000, "nested without end"),
         ("SEED: \x00", "special characters are not allowed"),
-        ("VERSION: two", "no config"),
+        ("VERSION: two", "not a config"),
+        ("SOLVER:\n  OPTIMIZER: ADAMW", "SOLVER.OPTIMIZER: this key was removed, because AdamW is the only optimizer"),
     ],
-    ids=["empty", "list", "number as base", "loop", "absent base", "deep", "binary", "version"],
+    ids=["empty", "list", "number as base", "loop", "absent base", "deep", "binary", "version", "removed key"],
 )
 def test_wrong_files_are_named(tmp_path, content, message):
     (tmp_path / "own.yaml").write_text(content)
@@ -99,3 +138,98 @@ def test_a_checkpoints_config_comes_back(tmp_path):
     cfg = load_config("sgovss_tiny.yaml", ["MODEL.SGOVSS.HEADS", "2"])
     torch.save({"kind": "inference", "model": {}, "config": cfg.dump()}, tmp_path / "x.pth")
     assert yaml.safe_load(config_of(tmp_path / "x.pth").dump()) == yaml.safe_load(cfg.dump())
+
+
+def test_float16_needs_cuda_for_training_only():
+    cfg = load_config("sgovss_tiny.yaml", ["SOLVER.AMP.DTYPE", "float16", "MODEL.DEVICE", "cpu"])
+    check_amp(cfg)
+    cfg.SOLVER.AMP.ENABLED = True
+    with pytest.raises(InputError, match=r"SOLVER\.AMP\.DTYPE: float16 needs a CUDA device; use bfloat16"):
+        check_amp(cfg)
+
+
+REMOVED = {"SOLVER.OPTIMIZER": "ADAMW", "MODEL.BACKBONE.NAME": "CLIPImageEncoder"}
+
+
+@pytest.fixture
+def old_checkpoint(tmp_path) -> Path:
+    """An inference checkpoint whose config has keys that were removed since."""
+    predictor = Predictor("sgovss_tiny.yaml", options=("MODEL.DEVICE", "cpu", "MODEL.CLIP.WEIGHTS", "random"))
+    saved = yaml.safe_load(predictor.cfg.dump())
+    for key, value in REMOVED.items():
+        *parents, name = key.split(".")
+        node = saved
+        for parent in parents:
+            node = node[parent]
+        node[name] = value
+    content = {"kind": "inference", "model": predictor.model.state_dict(), "config": yaml.safe_dump(saved)}
+    torch.save(content, tmp_path / "old.pth")
+    return tmp_path / "old.pth"
+
+
+def warnings_of(caplog) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def expect_one_line_for_each_removed_key(lines: list[str], path: Path) -> None:
+    assert len(lines) == len(REMOVED)
+    for key in REMOVED:
+        (line,) = [line for line in lines if f"its config key {key} was removed" in line]
+        assert line.startswith(f"{path}: ") and "\n" not in line
+
+
+def test_a_predictor_leaves_out_removed_keys_of_a_checkpoint(old_checkpoint, caplog):
+    with caplog.at_level(logging.WARNING, "sgovss"):
+        predictor = Predictor(None, weights=old_checkpoint, options=("MODEL.DEVICE", "cpu"))
+    expect_one_line_for_each_removed_key(warnings_of(caplog), old_checkpoint)
+    assert "OPTIMIZER" not in predictor.cfg.SOLVER
+    assert predictor.cfg.MODEL.BACKBONE.NAME == get_cfg().MODEL.BACKBONE.NAME
+
+
+def test_loading_weights_names_removed_keys_of_a_checkpoint(old_checkpoint, caplog):
+    """As evaluation and resumed training do, which take the config of the command line."""
+    content = read_checkpoint(old_checkpoint)
+    model = Predictor("sgovss_tiny.yaml", options=("MODEL.DEVICE", "cpu", "MODEL.CLIP.WEIGHTS", "random")).model
+    with caplog.at_level(logging.WARNING, "sgovss"):
+        apply_weights(model, content, old_checkpoint, "")
+        apply_weights(model, content, old_checkpoint, "")
+    expect_one_line_for_each_removed_key(warnings_of(caplog), old_checkpoint)
+
+
+def test_a_checkpoint_of_this_version_gives_no_warning(tmp_path, caplog):
+    cfg = load_config("sgovss_tiny.yaml")
+    torch.save({"kind": "inference", "model": {}, "config": cfg.dump()}, tmp_path / "x.pth")
+    with caplog.at_level(logging.WARNING, "sgovss"):
+        config_of(tmp_path / "x.pth")
+    assert warnings_of(caplog) == []
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_reading_a_config_imports_no_model():
+    code = """
+import sys
+from sgovss.config import load_config
+load_config("sgovss_tiny.yaml")
+print([name for name in ("open_clip", "timm", "torchvision", "transformers", "sgovss.modeling") if name in sys.modules])
+"""
+    assert run_python(code) == "[]"
+
+
+def test_detectron2_builds_the_model_in_ones_own_script():
+    """The example in the docstring of add_sgovss_config."""
+    code = """
+import sgovss
+import sgovss.modeling
+from detectron2.config import get_cfg
+from detectron2.modeling import build_model
+
+cfg = get_cfg()
+sgovss.add_sgovss_config(cfg)
+cfg.MODEL.DEVICE = "cpu"
+cfg.MODEL.PIXEL_MEAN = cfg.MODEL.PIXEL_STD = [127.0, 127.0, 127.0]
+print(type(build_model(cfg)).__name__)
+"""
+    assert run_python(code).splitlines()[-1] == "SGOVSS"

@@ -1,4 +1,4 @@
-"""Half precision: what it changes, and that casting ahead changes nothing more."""
+"""Half precision: its effect on results, which is the same when weights are cast in advance."""
 
 import numpy as np
 import pytest

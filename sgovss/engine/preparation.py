@@ -11,11 +11,12 @@ from detectron2.data import DatasetCatalog
 from detectron2.engine import default_argument_parser
 
 from sgovss.config import config_path, load_config
+from sgovss.config_rules import check_amp
 from sgovss.data import register_datasets
 from sgovss.data.labels import image_size
 from sgovss.data.quick_check import check_dataset
 from sgovss.data.registration import dataset_metadata, how_to_get
-from sgovss.data.unlabelled import list_unlabelled, repeat_factors
+from sgovss.data.unlabelled import list_unlabelled
 from sgovss.errors import InputError
 from sgovss.evaluation.comparison import published_table
 from sgovss.files import atomic_path
@@ -66,6 +67,8 @@ def _read_config(args: argparse.Namespace) -> CfgNode:
     if args.eval_only:
         # The frozen encoder is a teacher in training only.
         cfg.MODEL.SGOVSS.COMPENSATION.ENABLED = False
+    else:
+        check_amp(cfg)
     if cfg.MODEL.CLIP.ACTIVATION == "auto":
         # The source of the weights determines the activation. A checkpoint stores it, because the source may be
         # missing where the checkpoint is read.
@@ -123,15 +126,8 @@ def _set_training_gsd(cfg: CfgNode) -> None:
 
 
 def _check_unlabelled(cfg: CfgNode) -> None:
-    if cfg.MODEL.SGOVSS.IGNORED_PIXELS != "MASK":
-        raise InputError(
-            "DATASETS.UNLABELLED: with MODEL.SGOVSS.IGNORED_PIXELS 'NEGATIVE' images without labels would be taught as "
-            "none of the classes; use 'MASK'"
-        )
-    records = list_unlabelled(cfg.DATASETS.UNLABELLED, "")
-    for record in records:
+    for record in list_unlabelled(cfg.DATASETS.UNLABELLED, ""):
         image_size(record["file_name"])
-    repeat_factors(1, len(records), cfg.DATASETS.UNLABELLED_SHARE)
 
 
 def _check_writable(folder: Path) -> None:

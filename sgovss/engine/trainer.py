@@ -27,7 +27,6 @@ from sgovss.engine.hooks import Evaluation, InferenceCheckpoint, trim_metrics
 from sgovss.engine.interruption import Interruption, UndisturbedMapper
 from sgovss.engine.step import StepTrainer
 from sgovss.engine.stream import SeededMapper, TrainingStream
-from sgovss.errors import InputError
 from sgovss.evaluation.evaluator import OpenVocabularyEvaluator
 from sgovss.modeling import build_model
 
@@ -82,14 +81,7 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-        """Build AdamW; the image encoder's learning rate is MODEL.CLIP.LR_MULTIPLIER times that of the rest.
-
-        Raises:
-            InputError: SOLVER.CLIP_GRADIENTS.CLIP_TYPE is not ``full_model``.
-        """
-        clipping = cfg.SOLVER.CLIP_GRADIENTS
-        if clipping.ENABLED and clipping.CLIP_TYPE != "full_model":
-            raise InputError(f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE: no '{clipping.CLIP_TYPE}' here; use full_model")
+        """Build AdamW; the image encoder's learning rate is MODEL.CLIP.LR_MULTIPLIER times that of the rest."""
         parameters = get_default_optimizer_params(
             model,
             base_lr=cfg.SOLVER.BASE_LR,
@@ -108,15 +100,7 @@ class Trainer(DefaultTrainer):
         Args:
             cfg: the config.
             start_iter: the first step to load images for.
-
-        Raises:
-            InputError: DATALOADER.SAMPLER_TRAIN is not ``TrainingSampler``.
         """
-        if cfg.DATALOADER.SAMPLER_TRAIN != "TrainingSampler":
-            raise InputError(
-                f"DATALOADER.SAMPLER_TRAIN: '{cfg.DATALOADER.SAMPLER_TRAIN}' is not supported, as a resumed run could "
-                "not go on in its order; use TrainingSampler"
-            )
         labelled = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=False)
         unlabelled, factors = [], torch.ones(len(labelled))
         if cfg.DATASETS.UNLABELLED and cfg.MODEL.SGOVSS.COMPENSATION.ENABLED:

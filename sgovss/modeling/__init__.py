@@ -1,4 +1,4 @@
-"""The parts of the method; importing this package registers them with Detectron2."""
+"""The model. Importing this package registers its parts with Detectron2."""
 
 import sgovss._detectron2  # noqa: F401
 from sgovss.modeling.build import build_model

@@ -1,4 +1,4 @@
-"""Bias-guided image-text collaborative optimisation (figure 2, middle)."""
+"""Bias-guided image-text collaborative optimisation (the paper's figure 2, middle)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch import nn
 from sgovss.modeling.layers import Attention, ZeroGate
 
 _BIAS_GRID = 4
-"""Each level is averaged onto this many cells a side before the bias gathers it: scene layout, not detail."""
+"""Side of the grid that each feature map is averaged onto for the bias tokens, in cells."""
 
 
 class RSBias(nn.Module):
-    """Aggregates an image's levels into a few bias tokens that stand for its scene.
+    """Aggregate the feature maps of an image into a few bias tokens.
 
     Args:
-        channels: channels of each level, by name.
+        channels: channels of each feature map, by name.
         dim: width of the tokens.
-        tokens: how many.
+        tokens: number of tokens.
         heads: attention heads.
     """
 
@@ -35,7 +35,7 @@ class RSBias(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, levels: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Maps (B, C, h, w) by level -> (B, tokens, dim)."""
+        """Feature maps (B, C, h, w) by name -> bias tokens (B, tokens, dim)."""
         cells = []
         for name, layer in self.inputs.items():
             pooled = F.adaptive_avg_pool2d(levels[name], _BIAS_GRID)
@@ -46,15 +46,15 @@ class RSBias(nn.Module):
 
 
 class BiasGuidedRefinement(nn.Module):
-    """Text and visual features optimise each other under the guidance of the RS-Bias.
+    """Refine text embeddings and feature maps, guided by the RS-Bias.
 
-    1. The text embeddings attend to each other (self-attention across classes).
-    2. First cross-attention, both ways: text takes from the bias, the bias takes from the text.
-    3. Second cross-attention: every location of every level takes from the refined text and bias.
-    4. Element-wise product (figure 1): the text-side bias, as a factor per joint-space channel
-       (B, D, 1, 1), gates the dense map (B, D, h, w) before correlation.
+    1. Self-attention across the text embeddings.
+    2. First cross-attention: the text attends to the bias, and the bias to the text.
+    3. Second cross-attention: every location of every feature map attends to the refined text and bias.
+    4. Element-wise product (figure 1): the refined bias becomes a factor per channel of the joint space (B, D, 1, 1),
+       which multiplies the dense map (B, D, h, w).
 
-    Every step adds to CLIP's own features behind a :class:`ZeroGate`: at first nothing changes.
+    The results are residuals scaled by a :class:`ZeroGate`: at initialisation CLIP's features do not change.
 
     Args:
         input_shape: channels of ``res3``, ``res4``, ``res5`` and ``dense``.
@@ -80,17 +80,17 @@ class BiasGuidedRefinement(nn.Module):
     def forward(
         self, text: torch.Tensor, levels: Mapping[str, torch.Tensor]
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
-        """Refine one vocabulary for each image, and each image for the vocabulary.
+        """Refine text embeddings and feature maps; the refined text differs between images.
 
         Args:
             text: (T, D) L2-normalised embeddings.
-            levels: maps (B, C, h, w) by level.
+            levels: feature maps (B, C, h, w) by name.
 
         Returns:
-            refined text (B, T, D), refined maps by level (shapes as given) and the bias (B, tokens, dim).
+            refined text (B, T, D), refined feature maps in their shapes, and the refined bias (B, tokens, dim).
         """
         bias = self.bias(levels)
-        # Unit vectors have entries of about D ** -0.5; the hidden width wants entries of about one.
+        # Entries of unit vectors are about D ** -0.5; the scaling makes them about 1.
         hidden = self.text_input(text * text.shape[-1] ** 0.5).expand(bias.shape[0], -1, -1)
         norm = self.norms["text"]
         hidden = hidden + self.text_attention(norm(hidden), norm(hidden))
@@ -105,7 +105,7 @@ class BiasGuidedRefinement(nn.Module):
 
 
 class _GatedOutput(nn.Module):
-    """Gate, then a linear layer back to the space the result is added to: (..., dim) -> (..., channels)."""
+    """Zero gate and linear layer, for a residual: (..., dim) -> (..., channels)."""
 
     def __init__(self, dim: int, channels: int) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class _GatedOutput(nn.Module):
 
 
 class _LevelRefinement(nn.Module):
-    """Second cross-attention for one level: its locations take from text and bias."""
+    """Second cross-attention for one feature map: its locations attend to text and bias."""
 
     def __init__(self, channels: int, dim: int, heads: int) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class _LevelRefinement(nn.Module):
         self.output = _GatedOutput(dim, channels)
 
     def forward(self, features: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        """Map (B, C, h, w) and context (B, M, dim) -> refined map (B, C, h, w)."""
+        """Feature map (B, C, h, w) and context (B, M, dim) -> refined feature map (B, C, h, w)."""
         locations = features.flatten(2).transpose(1, 2)
-        taken = self.output(self.attention(self.input(locations), context))
-        return features + taken.transpose(1, 2).view_as(features)
+        residual = self.output(self.attention(self.input(locations), context))
+        return features + residual.transpose(1, 2).view_as(features)

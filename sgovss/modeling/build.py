@@ -1,4 +1,4 @@
-"""Building the model that a config describes."""
+"""Build the model of a config."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def build_model(cfg: CfgNode) -> nn.Module:
     """Build the model of a config on MODEL.DEVICE, in training mode.
 
     Raises:
-        InputError: see :func:`check_registered`, and whatever is wrong with MODEL.CLIP.
+        InputError: see :func:`check_registered` and :func:`sgovss.modeling.clip_models.load_clip`.
     """
     check_registered(cfg)
     return modeling.build_model(cfg)

@@ -1,4 +1,4 @@
-"""Checkpoint files: reading them, and loading their weights into a model."""
+"""Reading of checkpoint files, and loading of their weights into a model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 from detectron2.config import CfgNode
 from torch import nn
 
-from sgovss.config import config_from_dump
+from sgovss.config import config_from_dump, warn_of_removed_keys
 from sgovss.errors import InputError
 from sgovss.fingerprint import fingerprint
 
@@ -21,46 +21,53 @@ INFERENCE = "inference"
 
 
 class DamagedCheckpointError(Exception):
-    """A file that cannot be read as torch wrote it; says what it is, without its name.
+    """A file that torch cannot read.
 
     Args:
-        what: follows the file's name and "is".
-        cure: what to do about it.
+        what: the problem; in a message it follows the file's name and "is".
+        remedy: how to solve it.
     """
 
-    def __init__(self, what: str, cure: str = "copy it again") -> None:
+    def __init__(self, what: str, remedy: str = "copy it again") -> None:
         super().__init__(what)
-        self.cure = cure
+        self.remedy = remedy
 
 
 def base_fingerprint(model: nn.Module) -> str:
-    """SHA-256 of the CLIP weights in the model, image and text encoder."""
-    return fingerprint(model.image_encoder, model.text_embedder)
+    """SHA-256 digest of the CLIP weights in a model, of image and text encoder."""
+    return fingerprint(model.get_submodule("image_encoder"), model.get_submodule("text_embedder"))
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint of sgovss, tensors and plain values only.
+    """Read a checkpoint of sgovss; only tensors and plain values are unpickled.
+
+    Returns:
+        ``kind`` (:data:`TRAINING` or :data:`INFERENCE`), ``model`` (a state dict), ``config`` (YAML), and for training
+        the state of the trainer.
 
     Raises:
-        InputError: no such file, a damaged one, or a file of something else.
+        InputError: the file is missing or damaged, or is not a checkpoint of sgovss.
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"MODEL.WEIGHTS: no file {path}; give a checkpoint written by 'sgovss train'")
+        raise InputError(f"MODEL.WEIGHTS: no file {path}; give a checkpoint of 'sgovss train'")
     try:
         content = read_file(path)
     except DamagedCheckpointError as error:
-        raise InputError(f"MODEL.WEIGHTS: {path} is {error}; {error.cure}") from error
+        raise InputError(f"MODEL.WEIGHTS: {path} is {error}; {error.remedy}") from error
     known = isinstance(content, dict) and content.get("kind") in (TRAINING, INFERENCE)
     if not known or not {"model", "config"} <= content.keys():
-        raise InputError(f"MODEL.WEIGHTS: {path} is no checkpoint of sgovss; CLIP weights go to MODEL.CLIP.WEIGHTS")
+        raise InputError(
+            f"MODEL.WEIGHTS: {path} is not a checkpoint of sgovss; set MODEL.CLIP.WEIGHTS for CLIP weights"
+        )
     return content
 
 
 def expect_own_weights(cfg: CfgNode, content: dict[str, Any]) -> None:
-    """Have the model built without CLIP's weights, in place, if a checkpoint holds all weights itself.
+    """Change a config so that its model is built without CLIP's weights if a checkpoint has all weights.
 
     Args:
+        cfg: changed in place.
         content: a checkpoint, as :func:`read_checkpoint` returns it.
     """
     if content["kind"] == INFERENCE:
@@ -69,30 +76,32 @@ def expect_own_weights(cfg: CfgNode, content: dict[str, Any]) -> None:
 
 
 def load_weights(model: nn.Module, content: dict[str, Any], path: str | Path) -> None:
-    """Load a checkpoint of either kind into a model as built from its config, in place.
+    """Load a checkpoint of either kind into a model, in place.
 
     Args:
+        model: the model of the checkpoint's config, with its initial weights.
         content: a checkpoint, as :func:`read_checkpoint` returns it.
-        path: where it came from, for messages.
+        path: the checkpoint's file, for messages.
 
     Raises:
-        InputError: as :func:`apply_weights`.
+        InputError: see :func:`apply_weights`.
     """
     apply_weights(model, content, path, base_fingerprint(model) if content["kind"] == TRAINING else "")
 
 
 def apply_weights(model: nn.Module, content: dict[str, Any], path: str | Path, base: str) -> None:
-    """Load a checkpoint's weights into a model, all of them or none.
+    """Load a checkpoint's weights into a model, in place, after checking that all of them fit.
 
     Args:
-        model: as built from a config.
+        model: the model of the checkpoint's config.
         content: a checkpoint, as :func:`read_checkpoint` returns it.
-        path: where it came from, for messages.
-        base: fingerprint of the base weights the model was built with.
+        path: the checkpoint's file, for messages.
+        base: :func:`base_fingerprint` of the model with its initial weights; only used for kind :data:`TRAINING`.
 
     Raises:
         InputError: tensors are missing, left over or of another shape, or the base weights differ.
     """
+    warn_of_removed_keys(content.get("config", ""), path)
     expected = {key: value.shape for key, value in model.state_dict().items()}
     if content["kind"] == TRAINING:
         trained = {key for key, value in model.named_parameters() if value.requires_grad}
@@ -109,7 +118,7 @@ def apply_weights(model: nn.Module, content: dict[str, Any], path: str | Path, b
 
 
 def _difference(expected: dict[str, torch.Size], found: dict[str, torch.Size]) -> str:
-    """What keeps two sets of tensors from matching, on one line; empty if nothing."""
+    """The differences between two sets of tensors on one line; empty if there are none."""
     missing = sorted(expected.keys() - found.keys())
     extra = sorted(found.keys() - expected.keys())
     shapes = [
@@ -126,13 +135,13 @@ def _difference(expected: dict[str, torch.Size], found: dict[str, torch.Size]) -
 
 
 def read_file(path: Path) -> Any:
-    """What torch saved, tensors and plain values only.
+    """Read a file of ``torch.save``; only tensors and plain values are unpickled.
 
     Raises:
-        DamagedCheckpointError: there is no such file, or one of its checksums is wrong.
+        DamagedCheckpointError: the file is missing, damaged or holds other objects.
     """
     try:
-        # torch.save writes a checksum of every record, which torch.load does not look at.
+        # torch.save writes a checksum of every record, but torch.load does not check it.
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
         if damaged:
@@ -142,19 +151,18 @@ def read_file(path: Path) -> Any:
         raise
     except pickle.UnpicklingError as error:
         raise DamagedCheckpointError(
-            "damaged, or holds more than tensors and plain values, which could run any program when read and is not",
-            "copy it again, or train anew",
+            "damaged, or holds more than tensors and plain values, which is not read because it can run code",
+            "copy it again, or train again",
         ) from error
-    # Damaged bytes, read as lengths, names and opcodes, raise nearly anything.
-    except Exception as error:
+    except Exception as error:  # a damaged file can raise many kinds of errors
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise DamagedCheckpointError(f"damaged or cut short ({reason})") from error
 
 
 def config_of(checkpoint: str | Path) -> CfgNode:
-    """The config that a checkpoint carries, for the devices of this machine.
+    """The config in a checkpoint, with MODEL.DEVICE set for this machine.
 
     Raises:
-        InputError: the file is missing, damaged or something else.
+        InputError: see :func:`read_checkpoint`.
     """
     return config_from_dump(read_checkpoint(checkpoint)["config"], checkpoint)

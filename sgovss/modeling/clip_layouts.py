@@ -1,11 +1,11 @@
-"""Weights files of CLIP models in the layouts they are published in, read into open_clip's.
+"""Reading of published CLIP weights files; converts their layouts to the state dict of open_clip.
 
 - ``open_clip``: a state dict with the keys of :class:`open_clip.CLIP`, bare or under ``state_dict`` in a training
   checkpoint, and then often with ``module.`` before every key.
-- ``openai``: OpenAI's archives: TorchScript, half precision, settings among the weights.
-- ``transformers``: Hugging Face's ``CLIPModel``: queries, keys and values apart, projections transposed.
-- ``itra``: ``image_backbone.`` and ``text_backbone.`` before the keys, as the code that GeoRSCLIP and RemoteCLIP were
-  trained with saves them (om-ai-lab/RS5M, inference/convert_weight.py).
+- ``openai``: OpenAI's archives: TorchScript, half precision, with settings in the state dict.
+- ``transformers``: Hugging Face's ``CLIPModel``: separate queries, keys and values, transposed projections.
+- ``itra``: ``image_backbone.`` and ``text_backbone.`` before the keys, as saved by the training code of GeoRSCLIP and
+  RemoteCLIP (om-ai-lab/RS5M, inference/convert_weight.py).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TRANSFORMERS = (
     ("vision_model.embeddings.class_embedding", "visual.class_embedding"),
     ("vision_model.embeddings.patch_embedding.", "visual.conv1."),
     ("vision_model.embeddings.position_embedding.weight", "visual.positional_embedding"),
-    ("vision_model.pre_layrnorm.", "visual.ln_pre."),  # spelt so there
+    ("vision_model.pre_layrnorm.", "visual.ln_pre."),  # sic
     ("vision_model.post_layernorm.", "visual.ln_post."),
     ("vision_model.encoder.layers.", "visual.transformer.resblocks."),
     ("visual_projection.weight", "visual.proj"),
@@ -46,12 +46,13 @@ _TRANSFORMERS = (
 
 
 class Weights(NamedTuple):
-    """What a file of weights holds.
+    """The content of a weights file.
 
-    state: open_clip's keys; floating-point tensors in float32.
-    layout: one of those above.
-    dtype: of the file's floating-point tensors, such as ``float16``; several are named together.
-    left_out: what else the file holds, such as an optimizer's state.
+    Attributes:
+        state: state dict with open_clip's keys, floating-point tensors in float32.
+        layout: one of the layouts of this module.
+        dtype: dtype of the floating-point tensors in the file, such as ``float16``; several are joined by "and".
+        left_out: keys of the file's other content, such as an optimizer's state.
     """
 
     state: State
@@ -64,11 +65,11 @@ def read_weights(path: Path, trusted: bool = False) -> Weights:
     """Read a file of CLIP weights.
 
     Args:
-        trusted: build the Python objects that it may hold beside tensors, which can run any program.
+        path: .pt, .pth, .bin or .safetensors.
+        trusted: whether to unpickle Python objects in it, which can run any program.
 
     Raises:
-        InputError: the file is missing or damaged, holds Python objects and is not trusted, or no state dict of a CLIP
-            model.
+        InputError: the file is missing or damaged, has Python objects and is not trusted, or has no state dict.
     """
     if not path.is_file():
         raise InputError(f"no file {path}; give a file of CLIP weights (.pt, .pth, .bin or .safetensors)")
@@ -78,7 +79,7 @@ def read_weights(path: Path, trusted: bool = False) -> Weights:
     state = content["state_dict"] if nested else content
     left_out = tuple(key for key in content if key != "state_dict") if nested else ()
     if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise InputError(f"{path}: no state dict in this file; give one that holds a CLIP model's weights")
+        raise InputError(f"{path}: no state dict in this file; give one with the weights of a CLIP model")
     if all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}
     dtypes = sorted({str(value.dtype).removeprefix("torch.") for value in state.values() if value.is_floating_point()})
@@ -97,9 +98,9 @@ def _read(path: Path, archive: bool, trusted: bool) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         raise InputError(
             f"{path}: damaged, or holds Python objects beside tensors, which are not read because they can run code; "
-            "copy it again, get the weights alone from its authors, or, if you trust them, give --trust-pickle"
+            "copy it again, get a file of weights only from its authors, or, if you trust them, give --trust-pickle"
         ) from error
-    except Exception as error:  # what a damaged file raises depends on where it is cut
+    except Exception as error:  # a damaged file can raise many kinds of errors
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise InputError(f"{path}: cannot be read as weights ({reason}); it may be cut short: copy it again") from error
     return content if isinstance(content, dict) else {}
@@ -118,7 +119,7 @@ def _without_settings(state: State) -> State:
 
 
 def _fuse(state: State) -> State:
-    """Queries, keys and values stacked, projections (in, out); what is missing stays missing."""
+    """Stack queries, keys and values, and transpose the projections to (in, out); missing tensors stay missing."""
     fused = {key: value for key, value in state.items() if not key.endswith(".position_ids")}
     for key in [key for key in fused if ".q_proj." in key]:
         names = [key.replace(".q_proj.", f".{part}_proj.") for part in "qkv"]

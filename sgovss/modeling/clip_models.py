@@ -1,22 +1,24 @@
-"""CLIP models through open_clip: by open_clip's own names, and the embedded one."""
+"""CLIP models of open_clip and the embedded model: building them and loading their weights."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
+import logging
 import pickle
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import open_clip
 import torch
 from open_clip.model import resize_pos_embed
 from open_clip.tokenizer import HFTokenizer
 from safetensors.torch import load_file
-from torch import nn
 
+from sgovss.config_rules import check_value
 from sgovss.errors import InputError
 from sgovss.modeling.known_weights import stated_activation
 from sgovss.modeling.torchscript import read_torchscript
@@ -25,16 +27,17 @@ EMBEDDED_MODEL = "tiny"
 ASSETS = Path(__file__).resolve().parent.parent / "assets" / "tiny_vlm"
 WEIGHTS = ASSETS / "image_tower.safetensors"
 
-ACTIVATIONS = ("auto", "gelu", "quick_gelu")
-
 NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
-"""What OpenAI's archives keep, or may keep, among the weights."""
+"""Entries in the state dicts of OpenAI's archives that are not weights."""
+
+ClipModel: TypeAlias = "open_clip.CLIP | open_clip.CustomTextCLIP"
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
+"""Texts -> (N, context_length) int64."""
 
 
 def minilm_folder() -> Path:
-    """The folder of the MiniLM sentence encoder inside its Python package.
+    """The folder of the MiniLM text encoder in its Python package.
 
     Raises:
         InputError: the package is not installed.
@@ -46,10 +49,13 @@ def minilm_folder() -> Path:
 
 
 def model_configuration(name: str) -> dict[str, Any]:
-    """open_clip's model configuration (embed_dim, vision_cfg, text_cfg) for a model's name.
+    """open_clip's model configuration (embed_dim, vision_cfg, text_cfg) of a model.
+
+    Args:
+        name: ``tiny`` or a model name of open_clip.
 
     Raises:
-        InputError: open_clip has no model of this name.
+        InputError: open_clip has no such model.
     """
     if name == EMBEDDED_MODEL:
         configuration = json.loads((ASSETS / "open_clip_config.json").read_text())["model_cfg"]
@@ -64,29 +70,52 @@ def model_configuration(name: str) -> dict[str, Any]:
     return configuration
 
 
-def create_model(name: str, activation: str = "auto", **changes: Any) -> nn.Module:
-    """An open_clip model with ``visual`` and text towers, image side at random weights.
+def create_model(name: str, activation: str = "auto", **changes: Any) -> ClipModel:
+    """Build an open_clip model with random weights; the embedded model's text encoder has its pretrained ones.
 
     Args:
-        name: a model's name.
-        activation: ``gelu``, ``quick_gelu`` or, as the model's configuration says, ``auto``.
+        name: ``tiny`` or a model name of open_clip.
+        activation: ``gelu``, ``quick_gelu``, or ``auto`` for the one in the model configuration.
         changes: keys of open_clip's model configuration to replace.
 
     Raises:
         InputError: no such model or activation.
     """
-    if activation not in ACTIVATIONS:
-        raise InputError(f"MODEL.CLIP.ACTIVATION: '{activation}' is not one of {', '.join(ACTIVATIONS)}")
+    check_value("MODEL.CLIP.ACTIVATION", activation)
     configuration = {**model_configuration(name), **changes}
     if activation != "auto":
         configuration["quick_gelu"] = activation == "quick_gelu"
     custom_text = configuration.pop("custom_text", False) or "hf_model_name" in configuration["text_cfg"]
     kind = open_clip.CustomTextCLIP if custom_text else open_clip.CLIP
-    return kind(**configuration)
+    with _without_pooler_report():
+        return kind(**configuration)
+
+
+@contextlib.contextmanager
+def _without_pooler_report() -> Iterator[None]:
+    """Silence the report of transformers on a text encoder's weights if it only lists the pooler, which is not used."""
+    logger = logging.getLogger("transformers.modeling_utils")
+    logger.addFilter(_is_not_pooler_report)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_is_not_pooler_report)
+
+
+def _is_not_pooler_report(record: logging.LogRecord) -> bool:
+    _, *rows = [line for line in record.getMessage().splitlines() if "|" in line] or [""]  # without the table's head
+    return not rows or not all(row.startswith("pooler.") and "UNEXPECTED" in row for row in rows)
 
 
 def create_tokenizer(name: str) -> Tokenizer:
-    """The tokenizer of a model: list of strings -> (N, context_length) int64."""
+    """The tokenizer of a model.
+
+    Args:
+        name: ``tiny`` or a model name of open_clip.
+
+    Raises:
+        InputError: open_clip has no such model.
+    """
     text = model_configuration(name)["text_cfg"]
     if "hf_model_name" in text:
         return HFTokenizer(text["hf_model_name"], context_length=text.get("context_length", 77))
@@ -94,11 +123,10 @@ def create_tokenizer(name: str) -> Tokenizer:
 
 
 def activation_of(name: str, weights: str) -> str:
-    """The activation that weights were trained with, as far as can be known: ``quick_gelu``, ``gelu`` or ``auto``.
+    """The activation that weights were trained with: ``quick_gelu``, ``gelu``, or ``auto`` if it is not known.
 
-    A tag of open_clip's says it, and so does a file of ``sgovss convert``; OpenAI's own archives
-    have OpenAI's; published files are known by their names. Of any other state dict nobody can tell, and
-    the model's configuration decides.
+    It is known for the pretrained tags of open_clip, files of ``sgovss convert``, archives of OpenAI, and published
+    files with their original names. For other files the model configuration decides.
 
     Args:
         name, weights: as :func:`load_clip` takes them.
@@ -114,18 +142,18 @@ def activation_of(name: str, weights: str) -> str:
     return "quick_gelu" if tag["quick_gelu"] else "gelu"
 
 
-def load_clip(name: str, weights: str, activation: str = "auto") -> nn.Module:
-    """An open_clip model with its weights.
+def load_clip(name: str, weights: str, activation: str = "auto") -> ClipModel:
+    """Build an open_clip model and load its weights.
 
     Args:
-        name: ``tiny`` or one of open_clip's model names.
-        weights: ``embedded`` (of the tiny model), ``random`` (for tests and benchmarks), a tag of
-            open_clip's, or the path of a state dict (open_clip, RemoteCLIP, GeoRSCLIP, SkyCLIP;
-            .pt, .bin or .safetensors) or of one of OpenAI's own archives (TorchScript, .pt).
-        activation: ``gelu``, ``quick_gelu`` or, as :func:`activation_of` finds it, ``auto``.
+        name: ``tiny`` or a model name of open_clip.
+        weights: ``embedded`` (of the tiny model), ``random`` (for tests and benchmarks), a pretrained tag of open_clip,
+            or the path of a state dict (open_clip, RemoteCLIP, GeoRSCLIP, SkyCLIP; .pt, .bin or .safetensors) or of
+            an archive of OpenAI (TorchScript, .pt).
+        activation: ``gelu``, ``quick_gelu``, or ``auto`` for the one that :func:`activation_of` finds.
 
     Raises:
-        InputError: no such model, tag, file or activation; a damaged file; tensors that do not fit.
+        InputError: no such model, tag, file or activation; the file is damaged, or belongs to another architecture.
     """
     tag = None if weights in ("embedded", "random") or _is_file(weights) else _find_tag(name, weights)
     model = create_model(name, activation_of(name, weights) if activation == "auto" else activation)
@@ -138,11 +166,11 @@ def load_clip(name: str, weights: str, activation: str = "auto") -> nn.Module:
     return model
 
 
-def load_weights_file(model: nn.Module, path: Path) -> None:
-    """Load a CLIP state dict or TorchScript archive into ``model``, in place.
+def load_weights_file(model: ClipModel, path: Path) -> None:
+    """Load a state dict or a TorchScript archive into a CLIP model, in place.
 
     Raises:
-        InputError: the file is missing or damaged, or its tensors are another architecture's.
+        InputError: the file is missing or damaged, or belongs to another architecture.
     """
     if not path.is_file():
         raise InputError(f"MODEL.CLIP.WEIGHTS: no file {path}; give a state dict, an open_clip tag or 'embedded'")
@@ -153,12 +181,12 @@ def load_weights_file(model: nn.Module, path: Path) -> None:
             open_clip.load_checkpoint(model, str(path), weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"MODEL.CLIP.WEIGHTS: {path} is damaged, or holds more than tensors, which could run any program when read "
-            "and is not; copy it again, or see 'sgovss convert --trust-pickle'"
+            f"MODEL.CLIP.WEIGHTS: {path} is damaged, or holds more than tensors, which is not read because it can run "
+            "code; copy it again, or see 'sgovss convert --trust-pickle'"
         ) from error
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"MODEL.CLIP.WEIGHTS: {path}: {_mismatch(error)}") from error
-    except Exception as error:  # what a damaged file raises depends on where it is cut
+    except Exception as error:  # a damaged file can raise many kinds of errors
         raise InputError(
             f"MODEL.CLIP.WEIGHTS: {path} cannot be read as weights ({_first_line(error)}); it may be cut short: "
             "copy it again"
@@ -171,14 +199,14 @@ def _is_file(weights: str) -> bool:
 
 
 def is_torchscript(path: Path) -> bool:
-    """Whether a file holds a program with its weights, as OpenAI publishes CLIP, and not weights alone."""
+    """Whether a file is a TorchScript archive, the format of OpenAI's CLIP models."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
-def _load_torchscript(model: nn.Module, path: Path) -> None:
+def _load_torchscript(model: ClipModel, path: Path) -> None:
     state = read_torchscript(path)
     for key in NO_WEIGHTS:
         state.pop(key, None)
@@ -186,7 +214,7 @@ def _load_torchscript(model: nn.Module, path: Path) -> None:
     model.load_state_dict(state)
 
 
-def _load_embedded(model: nn.Module, name: str) -> None:
+def _load_embedded(model: ClipModel, name: str) -> None:
     if name != EMBEDDED_MODEL:
         raise InputError(f"MODEL.CLIP.WEIGHTS: 'embedded' belongs to MODEL.CLIP.NAME '{EMBEDDED_MODEL}', not '{name}'")
     state = {key: value.float() if value.is_floating_point() else value for key, value in load_file(WEIGHTS).items()}
@@ -206,7 +234,7 @@ def _find_tag(name: str, tag: str) -> dict[str, Any]:
 def _download(name: str, tag: str, found: dict[str, Any]) -> str:
     try:
         return open_clip.download_pretrained(found)
-    except Exception as error:  # every way a network can fail has its own exception
+    except Exception as error:  # there are many kinds of network errors
         place = f"the repository '{found['hf_hub'].rstrip('/')}' of the Hugging Face hub" if found.get("hf_hub") else ""
         raise InputError(
             f"MODEL.CLIP.WEIGHTS: cannot download '{tag}' for {name} ({type(error).__name__}); fetch its weights file "
@@ -215,7 +243,7 @@ def _download(name: str, tag: str, found: dict[str, Any]) -> str:
 
 
 def _mismatch(error: Exception) -> str:
-    """The first tensors that did not fit, from torch's long message or open_clip's short one, on one line."""
+    """The first lines about tensors in the message of torch or open_clip, on one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     lines = lines if isinstance(error, AssertionError) else lines[1:]
     if not lines:

@@ -1,4 +1,4 @@
-"""Generalization compensation: the soft guidance by a frozen twin (figure 2, "LFE + Avg Pooling")."""
+"""Generalization compensation: soft guidance by a frozen encoder (the paper's figure 2, "LFE + Avg Pooling")."""
 
 from __future__ import annotations
 
@@ -9,41 +9,36 @@ import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
 from torch import nn
 
-from sgovss.errors import InputError
+from sgovss.config_rules import check_value
 
 LEVELS = {"res3": "gc3", "res4": "gc4", "res5": "gc5", "dense": "gcd"}
 
 
 class GeneralizationCompensation(nn.Module):
-    """Pulls the low frequencies of the tuned encoder's maps towards those of its frozen twin.
+    """Losses on the difference between the feature maps of the tuned and the frozen encoder at low frequencies.
 
-    Each pair of maps goes through a fixed binomial low-pass and average pooling onto one coarse
-    grid; what remains is compared by the cosine, as a distance that is exactly 0 for equal maps.
-    Detail above that grid stays free to adapt to pixels: the guidance is soft.
+    Both maps go through a fixed binomial low-pass filter and average pooling onto a coarse grid, and are compared by
+    their cosine distance, which is exactly 0 for equal maps. The guidance is soft: finer detail is free to change.
 
-    Which filter, distance and weights the paper uses is not public; these are our choices.
+    The paper does not state its filter, distance and weights; these are choices of this implementation.
 
     Args:
-        weights: factor of each level's loss, in the order res3, res4, res5, dense; 0 leaves it out.
+        weights: factors of the losses on res3, res4, res5 and dense; 0 leaves a loss out.
         pool: side of the coarse grid's cells, in cells of the dense map.
-        labelled: factor of the guidance where pixels are labelled; elsewhere, where nothing but the twin
-            speaks, it is 1.
+        labelled: factor of the losses on labelled pixels; on other pixels it is 1.
 
     Raises:
         InputError: not four weights, a cell below 1, or a negative factor.
     """
 
+    low_pass: torch.Tensor
+
     @configurable
     def __init__(self, *, weights: tuple[float, ...], pool: int, labelled: float) -> None:
         super().__init__()
-        if len(weights) != len(LEVELS) or min(weights) < 0:
-            raise InputError(
-                "MODEL.SGOVSS.COMPENSATION.WEIGHTS: give four numbers >= 0, for res3, res4, res5 and dense"
-            )
-        if pool < 1:
-            raise InputError("MODEL.SGOVSS.COMPENSATION.POOL: the pooling cell must be at least 1")
-        if labelled < 0:
-            raise InputError("MODEL.SGOVSS.COMPENSATION.LABELLED: the factor must not be negative")
+        check_value("MODEL.SGOVSS.COMPENSATION.WEIGHTS", weights)
+        check_value("MODEL.SGOVSS.COMPENSATION.POOL", pool)
+        check_value("MODEL.SGOVSS.COMPENSATION.LABELLED", labelled)
         self.weights = dict(zip(LEVELS, weights, strict=True))
         self.pool = pool
         self.labelled = labelled
@@ -65,20 +60,21 @@ class GeneralizationCompensation(nn.Module):
         frozen: Mapping[str, torch.Tensor],
         labelled: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
-        """Compare two encoders' maps of the same images.
+        """Compare the feature maps of two encoders for the same images.
 
         Args:
-            tuned, frozen: maps (B, C, h, w) by level, as :class:`CLIPImageEncoder` returns them.
+            tuned, frozen: feature maps (B, C, h, w) by name, as :class:`CLIPImageEncoder` returns them.
             labelled: (B, H, W) bool, which pixels of the images have a label; None for all.
 
         Returns:
             the weighted scalar losses ``loss_gc3``, ``loss_gc4``, ``loss_gc5`` and ``loss_gcd``.
         """
-        grid = tuple(max(1, side // self.pool) for side in tuned["dense"].shape[-2:])
+        height, width = tuned["dense"].shape[-2:]
+        grid = max(1, height // self.pool), max(1, width // self.pool)
         emphasis: torch.Tensor | float = self.labelled
         if labelled is not None:
-            share = F.adaptive_avg_pool2d(labelled[:, None].float(), grid)[:, 0]
-            emphasis = 1 + (self.labelled - 1) * share
+            fraction = F.adaptive_avg_pool2d(labelled[:, None].float(), grid)[:, 0]
+            emphasis = 1 + (self.labelled - 1) * fraction
         losses = {}
         for level, weight in self.weights.items():
             if weight > 0:
@@ -87,7 +83,7 @@ class GeneralizationCompensation(nn.Module):
         return losses
 
     def coarse(self, features: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
-        """The low frequencies of (B, C, h, w) on a coarse grid, in float32."""
+        """Low frequencies of (B, C, h, w) on a coarse grid: (B, C, *grid) in float32."""
         features = features.float()
         channels = features.shape[1]
         kernel = self.low_pass.expand(channels, 1, -1, -1)
@@ -96,7 +92,7 @@ class GeneralizationCompensation(nn.Module):
 
 
 def _distances(tuned: torch.Tensor, frozen: torch.Tensor) -> torch.Tensor:
-    """1 - cosine of each cell: (B, C, h, w) twice -> (B, h, w)."""
-    # Half the squared distance of unit vectors is the same, and exactly 0 for equal ones.
+    """Cosine distance of each cell: (B, C, h, w) twice -> (B, h, w)."""
+    # For unit vectors it is half the squared Euclidean distance, which is exactly 0 for equal ones.
     difference = F.normalize(tuned, dim=1) - F.normalize(frozen, dim=1)
     return 0.5 * difference.square().sum(dim=1)

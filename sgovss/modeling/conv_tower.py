@@ -1,4 +1,4 @@
-"""Dense maps from a convolutional timm trunk held by open_clip (ConvNeXt, EfficientNet, ...)."""
+"""Feature maps of open_clip's image towers with a convolutional timm trunk (ConvNeXt, EfficientNet, ...)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ LEVEL_STRIDES = {"res3": 8, "res4": 16, "res5": 32}
 
 
 class ConvTower(nn.Module):
-    """Levels at strides 8, 16 and 32, and CLIP's head applied at every location of the last map.
+    """Feature maps at strides 8, 16 and 32, and a dense map: CLIP's head applied at every location of the last one.
 
     Args:
-        visual: open_clip's image tower around a timm trunk with average pooling.
-        recompute: whether the backward pass computes each block again instead of finding it in memory.
+        visual: open_clip's image tower with a timm trunk and average pooling.
+        recompute: whether to use gradient checkpointing for each block.
 
     Raises:
-        InputError: the trunk has no stride-8, -16 and -32 maps, or pools by attention, so that
-            its projection has no meaning at a single location.
+        InputError: the trunk has no feature maps at these strides, or it pools by attention, so that its projection
+            cannot be applied to a single location.
     """
 
     def __init__(self, visual: TimmModel, recompute: bool = False) -> None:
@@ -29,8 +29,8 @@ class ConvTower(nn.Module):
         reductions = [info["reduction"] for info in visual.trunk.feature_info]
         if not set(LEVEL_STRIDES.values()) <= set(reductions) or "pool" in visual.head._modules:
             raise InputError(
-                "MODEL.CLIP.NAME: this timm tower has no maps at strides 8, 16 and 32 with average pooling, "
-                "so it cannot be used for pixels; use a convolutional one such as convnext_large_d_320"
+                "MODEL.CLIP.NAME: this timm model has no feature maps at strides 8, 16 and 32 with average pooling; "
+                "use a convolutional one such as convnext_large_d_320"
             )
         self.trunk = visual.trunk
         if recompute:
@@ -50,7 +50,7 @@ class ConvTower(nn.Module):
         return {**dict(zip(LEVEL_STRIDES, levels, strict=True)), "dense": self._project(final)}
 
     def _project(self, final: torch.Tensor) -> torch.Tensor:
-        """CLIP's pooling, norm and projection, each location taken as an image of one pixel."""
+        """Apply CLIP's pooling, norm and projection to each location, as if it were an image of one pixel."""
         batch, channels, height, width = final.shape
         locations = final.permute(0, 2, 3, 1).reshape(-1, channels, 1, 1)
         dense = self.projection(self.trunk.forward_head(locations))

@@ -1,4 +1,4 @@
-"""The cost volume: correlation of refined dense features with refined text, and its decoding."""
+"""Cost map: cosine similarity of refined dense features and text embeddings; and the head that decodes it."""
 
 from __future__ import annotations
 
@@ -12,22 +12,20 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from torch import nn
 
-from sgovss.errors import InputError
 from sgovss.modeling.bias_guidance import BiasGuidedRefinement
 from sgovss.modeling.decoder import MultiscaleDecoder
 
 STAGE_LEVELS = ("res5", "res4", "res3")
-"""Which level guides which decoder stage: coarse to fine."""
-
+"""The feature map that guides each decoder stage, from coarse to fine."""
 
 _REJECTED = -50.0
-"""Logit of a name that was not decoded."""
+"""Logit of a class name that is not decoded. Finite, so that scores of several views can be averaged."""
 
 
 def correlate(dense: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-    """Cosine of dense features (B, D, h, w) and text (B, T, D): the cost map (B, T, h, w), in float32.
+    """Cosine similarity of dense features (B, D, h, w) and text (B, T, D): the cost map (B, T, h, w) in float32.
 
-    Classes often differ by less than what half precision can tell apart.
+    Half precision is too coarse for the differences between classes.
     """
     with torch.autocast(dense.device.type, enabled=False):
         return torch.einsum("bdhw,btd->bthw", F.normalize(dense.float(), dim=1), F.normalize(text.float(), dim=-1))
@@ -37,30 +35,31 @@ def correlate(dense: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
 class CostVolumeHead(nn.Module):
     """Bias-guided refinement, cost map, multiscale decoder and output layer.
 
-    At initialisation the logits are ``scale * cost + bias`` of plain CLIP's cost map, up-sampled
-    eight times. Nothing in the weights depends on how many or which classes there are.
+    At initialisation the logits are ``scale * cost + bias`` of CLIP's own cost map, up-sampled eight times. The weights
+    do not depend on the classes or their number.
+
+    :mod:`sgovss.config_rules` checks the values.
 
     Args:
         input_shape: channels and strides of ``res3``, ``res4``, ``res5`` and ``dense``.
-        bias_guidance: whether text and visual features are refined under the RS-Bias.
-        decoder: whether the cost map is decoded; else the logits are its affine map and stay on its grid.
-        visual_guidance: whether the levels guide the decoder.
-        text_guidance: whether classes attend to each other in the decoder, guided by the text.
-        hidden_dim: width of the refinement.
+        bias_guidance: whether to refine text and visual features under the RS-Bias.
+        decoder: whether to decode the cost map; if not, the logits have its resolution.
+        visual_guidance: whether feature maps guide the decoder.
+        text_guidance: whether to use class attention in the decoder.
+        hidden_dim: width of the refinement, a multiple of ``heads``.
         heads: attention heads.
         bias_tokens: number of RS-Bias tokens.
-        text_share: how much of the text's refinement the correlation uses after training, 0 to 1. It is learned on
-            the seen names alone and takes others to them; the decoder, which only compares names, has all of it.
-        decoder_dims: channels of the cost embedding at each of the three stages.
-        decoder_kernel: side of the decoder's depthwise convolutions, odd.
+        text_share: at inference the cost map uses an interpolation between CLIP's text embedding (0) and the refined
+            one (1). The refinement is learned on seen classes only and moves unseen ones towards them. Training and the
+            decoder use the refined embedding.
+        decoder_dims: channels of the cost embedding in each of the three stages, multiples of ``heads``.
+        decoder_kernel: kernel size of the decoder's depthwise convolutions, odd.
         guidance_dim: channels of the visual guidance of each stage.
-        logit_scale, logit_bias: first values of the output layer's slope (> 0) and offset.
-        recompute: whether the backward pass computes the decoder's stages again, for less memory.
-        early_rejection: at inference only those names are decoded that are among so many best of some location; 0
-            decodes all. The others score nothing, and those that are left do not see them: nearly the same result.
-
-    Raises:
-        InputError: not three decoder widths, widths that the heads do not divide, or a negative number of names.
+        logit_scale, logit_bias: initial slope (> 0) and offset of the output layer.
+        recompute: whether to use gradient checkpointing for each decoder stage.
+        early_rejection: at inference, decode only the class names that are among this many best ones at some location;
+            0 decodes all. The result is approximate: the others get a very low score, and class attention does not see
+            them.
     """
 
     @configurable
@@ -85,12 +84,6 @@ class CostVolumeHead(nn.Module):
         early_rejection: int = 0,
     ) -> None:
         super().__init__()
-        if early_rejection < 0:
-            raise InputError("TEST.EARLY_REJECTION: give a number of names >= 0; 0 decodes all")
-        if len(decoder_dims) != len(STAGE_LEVELS) or any(dim % heads for dim in (*decoder_dims, hidden_dim)):
-            raise InputError(
-                f"MODEL.SGOVSS.DECODER_DIMS: give three widths, each (and HIDDEN_DIM) a multiple of HEADS ({heads})"
-            )
         joint = input_shape["dense"].channels
         self.refinement = (
             BiasGuidedRefinement(input_shape=input_shape, dim=hidden_dim, heads=heads, tokens=bias_tokens)
@@ -100,10 +93,10 @@ class CostVolumeHead(nn.Module):
         self.text_share = text_share
         self.guides = nn.ModuleDict()
         for i, level in enumerate(STAGE_LEVELS if decoder and visual_guidance else ()):
-            # Stage i works at 2**i times the dense grid; a level that is coarser than that is enlarged.
+            # Stage i has 2**i times the resolution of the dense map; coarser feature maps are enlarged to it.
             factor = max(1, round(2**i * input_shape[level].stride / input_shape["dense"].stride))
             self.guides[level] = _LevelGuide(input_shape[level].channels, guidance_dim, factor)
-        self.decoder = None
+        self.decoder: MultiscaleDecoder | None = None
         if decoder:
             self.decoder = MultiscaleDecoder(
                 guidance=guidance_dim if visual_guidance else 0,
@@ -141,14 +134,14 @@ class CostVolumeHead(nn.Module):
         }
 
     def forward(self, levels: Mapping[str, torch.Tensor], text: torch.Tensor) -> torch.Tensor:
-        """Score every location for every name.
+        """Logits of every class name at every location.
 
         Args:
-            levels: the encoder's maps (B, C, h, w) by name.
-            text: (T, D) L2-normalised embeddings of the names.
+            levels: the encoder's feature maps (B, C, h, w) by name.
+            text: (T, D) L2-normalised embeddings of the class names.
 
         Returns:
-            logits (B, T, 8h, 8w), where (h, w) is the dense map's grid; without a decoder (B, T, h, w).
+            (B, T, 8h, 8w), where (h, w) is the grid of the dense map; without a decoder (B, T, h, w).
         """
         cost, refined_text, refined = self.cost_map(levels, text)
         calibrated = self.log_scale.exp() * cost + self.logit_bias
@@ -158,21 +151,24 @@ class CostVolumeHead(nn.Module):
             guide(refined[level], _times(cost.shape[-2:], 2**i)) for i, (level, guide) in enumerate(self.guides.items())
         ] or [None] * len(STAGE_LEVELS)
         if self.early_rejection and not self.training:
-            return self._decode_best(calibrated, guidance, refined_text)
+            return self._decode_best(self.decoder, calibrated, guidance, refined_text)
         return self.decoder(calibrated, guidance, refined_text)
 
     def _decode_best(
-        self, cost: torch.Tensor, guidance: Sequence[torch.Tensor | None], text: torch.Tensor
+        self,
+        decoder: MultiscaleDecoder,
+        cost: torch.Tensor,
+        guidance: Sequence[torch.Tensor | None],
+        text: torch.Tensor,
     ) -> torch.Tensor:
-        """As the decoder, for the names that are among the best of some location of their own image."""
+        """As the decoder, for the class names that are among the best ones at some location of the same image."""
         count = min(self.early_rejection, cost.shape[1])
         decoded = []
         for image in range(len(cost)):
             one = slice(image, image + 1)
             kept = cost[image].topk(count, dim=0).indices.unique()
             visual = [None if each is None else each[one] for each in guidance]
-            logits = self.decoder(cost[one, kept], visual, text[one, kept])
-            # Not infinitely little, of which no average can be taken.
+            logits = decoder(cost[one, kept], visual, text[one, kept])
             every = logits.new_full((1, cost.shape[1], *logits.shape[-2:]), _REJECTED)
             decoded.append(every.index_copy_(1, kept, logits))
         return torch.cat(decoded)
@@ -180,7 +176,7 @@ class CostVolumeHead(nn.Module):
     def cost_map(
         self, levels: Mapping[str, torch.Tensor], text: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, Mapping[str, torch.Tensor]]:
-        """The cost map (B, T, h, w), the refined text (B, T, D), and the refined maps (B, C, h, w) by level."""
+        """Cost map (B, T, h, w), refined text (B, T, D) and refined feature maps (B, C, h, w) by name."""
         if self.refinement is None:
             text = text.expand(levels["dense"].shape[0], -1, -1)
             return correlate(levels["dense"], text), text, levels
@@ -190,9 +186,9 @@ class CostVolumeHead(nn.Module):
 
 
 class _LevelGuide(nn.Module):
-    """Brings a level to its stage's resolution and to few channels.
+    """Project a feature map to few channels at the resolution of a decoder stage.
 
-    A ViT's levels are coarser than the stages want; the missing ``factor`` is learned as sub-pixels.
+    Feature maps of a ViT are coarser than some stages; they are enlarged by ``factor`` with a learned pixel shuffle.
     """
 
     def __init__(self, channels: int, guidance: int, factor: int) -> None:
@@ -202,7 +198,7 @@ class _LevelGuide(nn.Module):
         self.shuffle = nn.PixelShuffle(factor)
 
     def forward(self, features: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        """(B, C, h, w) -> (B, guidance, *size)."""
+        """Feature map (B, C, h, w) -> visual guidance (B, guidance, *size)."""
         features = self.project(self.norm(features.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
         features = F.gelu(self.shuffle(features))
         if tuple(features.shape[-2:]) != size:

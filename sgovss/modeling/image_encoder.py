@@ -1,4 +1,4 @@
-"""CLIP image encoders that give maps instead of one vector (figure 2, left)."""
+"""CLIP image encoders that return feature maps instead of one vector (the paper's figure 2, left)."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
 from torch import nn
 
+from sgovss.config_rules import check_value
 from sgovss.errors import InputError
 from sgovss.modeling.conv_tower import ConvTower
 from sgovss.modeling.vit_tower import ViTTower
 
-TUNING = ("full", "attention", "none")
-
 
 class CLIPImageEncoder(Backbone):
-    """The image side of a CLIP model, returning raw tower maps and nothing learned anew.
+    """The image encoder of a CLIP model, which returns feature maps and has no new parameters.
 
-    Output maps, for a batch (B, 3, H, W) of normalised images:
+    Feature maps for normalised images (B, 3, H, W):
 
     ======  ======================  =========================================
-    name    shape                   what
+    name    shape                   stride or content
     ======  ======================  =========================================
     res3    (B, C3, H/s3, W/s3)     convolutional: stride 8; ViT: patch size
     res4    (B, C4, H/s4, W/s4)     convolutional: stride 16; ViT: patch size
@@ -31,17 +30,16 @@ class CLIPImageEncoder(Backbone):
     dense   (B, D, H/s5, W/s5)      joint image-text space, not normalised
     ======  ======================  =========================================
 
-    Drop-out, stochastic depth and norm statistics stay as at inference even while training, so
-    that at step 0 the tuned encoder equals its frozen twin exactly.
+    Drop-out, stochastic depth and norm statistics stay in inference mode during training, so that at step 0 the outputs
+    of the tuned and the frozen encoder are exactly equal.
 
     Args:
         visual: open_clip's image tower, a TimmModel or a VisionTransformer.
-        tuning: which parameters learn: ``full``; ``attention``, the query and value projections
-            of a ViT; or ``none``.
-        recompute: whether the backward pass computes the tower's blocks again, for less memory.
+        tuning: trainable parameters: ``full`` (all), ``attention`` (query and value projections of a ViT) or ``none``.
+        recompute: whether to use gradient checkpointing for each block.
 
     Raises:
-        InputError: an unknown tuning, or a tower without maps in the joint space.
+        InputError: an unknown tuning, or an image tower without a dense map in the joint space.
     """
 
     @configurable
@@ -56,11 +54,11 @@ class CLIPImageEncoder(Backbone):
         return {"visual": visual, "tuning": cfg.MODEL.CLIP.TUNING, "recompute": cfg.MODEL.CLIP.RECOMPUTE}
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """(B, 3, H, W) normalised images, H and W multiples of ``size_divisibility``."""
+        """Normalised images (B, 3, H, W), H and W multiples of ``size_divisibility`` -> feature maps; see the class."""
         return self.tower(images)
 
     def train(self, mode: bool = True) -> CLIPImageEncoder:
-        """Stay in inference mode whatever is asked; see the class."""
+        """Keep inference mode; see the class."""
         return super().train(False)
 
     def output_shape(self) -> dict[str, ShapeSpec]:
@@ -71,12 +69,11 @@ class CLIPImageEncoder(Backbone):
         return self.tower.shapes["dense"].stride
 
     def _tune(self, tuning: str) -> None:
-        if tuning not in TUNING:
-            raise InputError(f"MODEL.CLIP.TUNING: '{tuning}' is not one of {', '.join(TUNING)}")
+        check_value("MODEL.CLIP.TUNING", tuning)
         self.requires_grad_(tuning == "full")
         if tuning == "attention":
             if not isinstance(self.tower, ViTTower):
-                raise InputError("MODEL.CLIP.TUNING: 'attention' needs a ViT tower; use 'full' for a convolutional one")
+                raise InputError("MODEL.CLIP.TUNING: 'attention' needs a ViT; use 'full' for a convolutional encoder")
             for parameter in self.tower.query_value_parameters():
                 parameter.requires_grad_(True)
 
@@ -87,6 +84,6 @@ def _dense_tower(visual: nn.Module, recompute: bool) -> ConvTower | ViTTower:
     if isinstance(visual, VisionTransformer):
         return ViTTower(visual, recompute)
     raise InputError(
-        f"MODEL.CLIP.NAME: no dense maps can be taken from a {type(visual).__name__}; "
-        "use a convolutional timm tower (such as convnext_large_d_320) or a ViT (such as ViT-B-16)"
+        f"MODEL.CLIP.NAME: a {type(visual).__name__} has no dense map; "
+        "use a convolutional timm model (such as convnext_large_d_320) or a ViT (such as ViT-B-16)"
     )

@@ -1,4 +1,4 @@
-"""What is known of a CLIP weights file beyond its tensors: above all, the activation it was trained with."""
+"""Metadata of published CLIP weights files, such as the activation that they were trained with."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 KNOWN = Path(__file__).resolve().parent.parent / "assets" / "known_weights.yaml"
 
 Activation = Literal["gelu", "quick_gelu"]
+_ACTIVATIONS: tuple[Activation, ...] = ("gelu", "quick_gelu")
 
 
 class _Model(BaseModel):
@@ -20,13 +21,14 @@ class _Model(BaseModel):
 
 
 class KnownFile(_Model):
-    """One published file, or several of one kind.
+    """One published file, or several with the same entry.
 
     Attributes:
-        files: patterns for the end of its path.
-        model: open_clip's name of its architecture.
-        certainty: whether the authors say so or it is inferred.
-        why: from what the activation is known.
+        files: patterns for the end of the path.
+        model: open_clip's name of the architecture.
+        activation: activation that the weights were trained with.
+        certainty: whether the authors state the activation or it is inferred.
+        why: source of the activation.
     """
 
     files: tuple[str, ...]
@@ -37,7 +39,13 @@ class KnownFile(_Model):
 
 
 class KnownFamily(_Model):
-    """The files of one publication; ``layout`` says how they hold the weights."""
+    """The files of one publication.
+
+    Attributes:
+        where: address of the files.
+        layout: their format.
+        entries: the files.
+    """
 
     where: str
     layout: str
@@ -45,7 +53,7 @@ class KnownFamily(_Model):
 
 
 class StatedActivation(NamedTuple):
-    """An activation and what says so, in a few words."""
+    """An activation and the source that states it."""
 
     activation: Activation
     reason: str
@@ -53,32 +61,33 @@ class StatedActivation(NamedTuple):
 
 @functools.cache
 def known_families() -> dict[str, KnownFamily]:
-    """All of ``known_weights.yaml``, by family."""
+    """The content of ``known_weights.yaml``, by family."""
     return TypeAdapter(dict[str, KnownFamily]).validate_python(yaml.safe_load(KNOWN.read_text(encoding="utf-8")))
 
 
 def find_known(path: Path) -> KnownFile | None:
-    """What is known of a file by its name, and its folder's where that is needed."""
+    """The entry of a file in ``known_weights.yaml``, by its name or the end of its path; None if there is none."""
     entries = (entry for family in known_families().values() for entry in family.entries)
     return next((entry for entry in entries if any(path.match(pattern) for pattern in entry.files)), None)
 
 
 def weights_metadata(path: Path) -> dict[str, str]:
-    """What a safetensors file says of itself; nothing for other files and for those that cannot be read."""
+    """The metadata of a safetensors file; empty for other files and files that cannot be read."""
     if path.suffix != ".safetensors":
         return {}
     try:
         with safe_open(path, "pt") as file:
             return file.metadata() or {}
-    except (OSError, SafetensorError):  # whoever loads the weights reports it
+    except (OSError, SafetensorError):  # loading the weights raises it again, with a message
         return {}
 
 
 def stated_activation(path: Path) -> StatedActivation | None:
-    """The activation that a weights file states in its metadata, or that a file of its name is known for."""
+    """The activation in the metadata of a weights file or in ``known_weights.yaml``; None if it is in neither."""
     metadata = weights_metadata(path)
-    if metadata.get("activation") in ("gelu", "quick_gelu"):
-        return StatedActivation(metadata["activation"], metadata.get("activation_reason", "its metadata"))
+    for activation in _ACTIVATIONS:
+        if metadata.get("activation") == activation:
+            return StatedActivation(activation, metadata.get("activation_reason", "its metadata"))
     if known := find_known(path):
         return StatedActivation(known.activation, f"{known.certainty}: {known.why}")
     return None

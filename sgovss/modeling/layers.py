@@ -1,4 +1,4 @@
-"""Small layers that several parts share."""
+"""Layers that several parts use."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch import nn
 
 
 class ZeroGate(nn.Module):
-    """A per-channel factor that starts at zero, so that the residual behind it starts as nothing.
+    """Multiply each channel by a learned factor that is initialised to zero.
 
     Args:
-        channels: size of the gated axis.
-        axis: which axis of the input it gates.
+        channels: number of channels.
+        axis: the channel axis of the input.
     """
 
     def __init__(self, channels: int, axis: int = -1) -> None:
@@ -21,17 +21,17 @@ class ZeroGate(nn.Module):
         self.scale = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Any shape with ``channels`` entries along ``axis``; same shape out."""
+        """A tensor with ``channels`` entries along ``axis`` -> the same shape."""
         shape = [1] * x.dim()
         shape[self.axis] = -1
         return x * self.scale.view(shape)
 
 
 class Attention(nn.Module):
-    """Multi-head attention in which a query may also attend to nothing.
+    """Multi-head attention with an additional key and value of zeros.
 
-    The extra key with a zero value makes how much is taken depend on the query even when there is
-    a single key, as with one bias token.
+    The additional key lets the weight of the others depend on the query even if there is only one other key, as with a
+    single bias token.
 
     Args:
         dim: width of queries, keys, values and output.
@@ -46,11 +46,11 @@ class Attention(nn.Module):
         self.output = nn.Linear(dim, dim)
 
     def forward(self, x: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        """(B, N, dim) attends to (B, M, dim), giving (B, N, dim)."""
+        """Queries (B, N, dim) and keys (B, M, dim) -> (B, N, dim)."""
         q = self._split(self.query(x))
         k, v = (self._split(part) for part in self.key_value(context).chunk(2, dim=-1))
-        nothing = (0, 0, 0, 1)
-        attended = F.scaled_dot_product_attention(q, F.pad(k, nothing), F.pad(v, nothing))
+        zero_key = (0, 0, 0, 1)
+        attended = F.scaled_dot_product_attention(q, F.pad(k, zero_key), F.pad(v, zero_key))
         return self.output(attended.transpose(1, 2).flatten(2))
 
     def _split(self, x: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The meta-architecture: the data flow of the paper's figure 2."""
+"""Detectron2 meta-architecture with the data flow of the paper's figure 2."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ from sgovss.modeling.views import View, build_view
 from sgovss.precision import autocast, cast_weights
 from sgovss.vocabulary import Vocabulary
 
-_TWIN = "frozen_encoder."
+_FROZEN = "frozen_encoder."
 
 
 class EncodedImages(NamedTuple):
-    """Images after the encoder, to be classified into any number of vocabularies.
+    """Output of the image encoder, which can be classified with any vocabulary.
 
-    levels: name to (B, C, h, w) map.
-    padded_size: (height, width) in pixels that the encoder saw.
-    size: (height, width) of the images.
+    Attributes:
+        levels: feature maps (B, C, h, w) by name.
+        padded_size: (height, width) of the padded images in pixels.
+        size: (height, width) of the images in pixels.
     """
 
     levels: dict[str, torch.Tensor]
@@ -45,31 +46,34 @@ class SGOVSS(nn.Module):
     ::
 
         image ─► tuned CLIP image encoder ──► res3, res4, res5, dense ─┐
-           └───► frozen twin ─► res3, res4, res5, dense (training only) │
+           └───► frozen encoder ─► res3, res4, res5, dense (training) ──┤
                       └── generalization compensation ◄────────────────┤
         class names ─► frozen CLIP text encoder ─► text ─► head ◄───────┘
-                                                            └─► logits, one layer per name
+                                                            └─► logits, one map per class name
 
-    The frozen twin is a copy of the encoder as it is built, before any fine-tuned weights are
-    loaded. It is never part of ``state_dict()``.
+    The frozen encoder is a copy of the image encoder at construction, before fine-tuned weights are loaded. It is not
+    part of ``state_dict()``.
 
     Args:
-        image_encoder: gives the maps; see :class:`CLIPImageEncoder`.
-        text_embedder: embeds vocabularies.
-        head: maps and text to logits; see :class:`CostVolumeHead`.
+        image_encoder: images to feature maps.
+        text_embedder: vocabularies to text embeddings.
+        head: feature maps and text embeddings to logits; see :class:`CostVolumeHead`.
         objective: pixel loss.
-        compensation: soft guidance while training, or None for plain fine-tuning.
-        view: how an image is looked at when testing.
+        compensation: losses against the frozen encoder, or None for plain fine-tuning.
+        view: how an image is cut or scaled at inference.
         pixel_mean, pixel_std: of the RGB input in 0..255.
-        precision: what inference computes in, ``float32`` or ``bfloat16``; training has its own way to say it.
-        twin_precision: what the frozen twin computes in.
+        precision: precision of inference, ``float32`` or ``bfloat16``; the trainer sets the one of training.
+        frozen_precision: precision of the frozen encoder, ``float32`` or ``bfloat16``.
     """
+
+    pixel_mean: torch.Tensor
+    pixel_std: torch.Tensor
 
     @configurable
     def __init__(
         self,
         *,
-        image_encoder: nn.Module,
+        image_encoder: CLIPImageEncoder,
         text_embedder: TextEmbedder,
         head: nn.Module,
         objective: PixelObjective,
@@ -78,7 +82,7 @@ class SGOVSS(nn.Module):
         pixel_mean: Sequence[float],
         pixel_std: Sequence[float],
         precision: str = "float32",
-        twin_precision: str = "float32",
+        frozen_precision: str = "float32",
     ) -> None:
         super().__init__()
         self.image_encoder = image_encoder
@@ -86,19 +90,19 @@ class SGOVSS(nn.Module):
         self.head = head
         self.objective = objective
         self.compensation = compensation
-        self.frozen_encoder = None
+        self.frozen_encoder: nn.Module | None = None
         if compensation is not None:
             self.frozen_encoder = copy.deepcopy(image_encoder).requires_grad_(False)
-            cast_weights(self.frozen_encoder, twin_precision)
-        self.twin_precision = twin_precision
+            cast_weights(self.frozen_encoder, frozen_precision)
+        self.frozen_precision = frozen_precision
         self.view = view
         self.precision = precision
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
-        # Convolutions are faster so, and their results inherit the order.
+        # Convolutions are faster in this memory format, and their results inherit it.
         self.to(memory_format=torch.channels_last)
-        self.register_state_dict_post_hook(_drop_twin)
-        self.register_load_state_dict_post_hook(_expect_no_twin)
+        self.register_state_dict_post_hook(_drop_frozen_encoder)
+        self.register_load_state_dict_post_hook(_ignore_frozen_encoder)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -115,7 +119,7 @@ class SGOVSS(nn.Module):
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "precision": cfg.TEST.PRECISION,
-            "twin_precision": node.COMPENSATION.TWIN_PRECISION,
+            "frozen_precision": node.COMPENSATION.TWIN_PRECISION,
         }
 
     @property
@@ -123,23 +127,23 @@ class SGOVSS(nn.Module):
         return self.pixel_mean.device
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> dict[str, torch.Tensor] | list[dict[str, torch.Tensor]]:
-        """Train on a batch or segment it.
+        """Losses of a batch in training mode, else its segmentation.
 
         Args:
-            batched_inputs: one dict per image, with ``image`` (3, H, W) in 0..255 RGB and
-                ``vocabulary``; in training also ``sem_seg`` (H, W) int64 and one size and
-                vocabulary for all; at inference optionally ``height`` and ``width`` of the output.
+            batched_inputs: one dict per image, with ``image`` (3, H, W) RGB in 0..255 and ``vocabulary``. In training
+                also ``sem_seg`` (H, W) int64; all images have the same size and vocabulary. At inference optionally
+                ``height`` and ``width`` of the output.
 
         Returns:
-            in training the losses; else one ``{"sem_seg": (T, height, width)}`` per image, float32
-            scores in 0..1, T following the image's vocabulary.
+            in training the scalar losses by name; at inference one ``{"sem_seg": (T, height, width)}`` per image, with
+            float32 scores in 0..1 of the T classes of the image's vocabulary.
         """
         if self.training:
             return self.losses(batched_inputs)
         return [self.segment(entry) for entry in batched_inputs]
 
     def losses(self, batched_inputs: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """``loss_pixel`` and the compensation's losses; see :meth:`forward`."""
+        """``loss_pixel`` and the losses of the compensation; see :meth:`forward`."""
         images = torch.stack([entry["image"].to(self.device) for entry in batched_inputs])
         labels = torch.stack([entry["sem_seg"].to(self.device) for entry in batched_inputs])
         images = self._prepare(images)
@@ -148,14 +152,15 @@ class SGOVSS(nn.Module):
         logits = self.head(levels, _one_word_each(text))
         losses = {"loss_pixel": self.objective(_crop(logits, images.shape, labels.shape), labels)}
         if self.compensation is not None:
-            with torch.no_grad(), autocast(self.twin_precision, self.device):
+            assert self.frozen_encoder is not None
+            with torch.no_grad(), autocast(self.frozen_precision, self.device):
                 frozen = self.frozen_encoder(images)
             labelled = labels != self.objective.ignore_label
             losses.update(self.compensation(levels, frozen, labelled))
         return losses
 
     def segment(self, entry: dict[str, Any]) -> dict[str, torch.Tensor]:
-        """One image at inference; see :meth:`forward`. Its result does not depend on other images."""
+        """Segment one image; see :meth:`forward`."""
         image = entry["image"].to(self.device)
         scores = self.score_image(image, entry["vocabulary"])
         size = entry.get("height", image.shape[-2]), entry.get("width", image.shape[-1])
@@ -167,18 +172,19 @@ class SGOVSS(nn.Module):
         return self.view(lambda images: self.scores(images, vocabulary), image)
 
     def scores(self, images: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
-        """Images (B, 3, H, W) in 0..255 -> scores (B, T, H, W) in 0..1, the best word of each class."""
+        """Images (B, 3, H, W) in 0..255 -> scores (B, T, H, W) in 0..1; see :meth:`classify`."""
         return self.classify(self.encode(images), vocabulary)
 
     def encode(self, images: torch.Tensor) -> EncodedImages:
-        """What the image encoder makes of images (B, 3, H, W) in 0..255, whatever the words will be."""
+        """Encode images (B, 3, H, W) in 0..255; the result does not depend on a vocabulary."""
         padded = self._prepare(images)
         with autocast(self.precision, self.device):
             levels = self.image_encoder(padded)
-        return EncodedImages(levels, tuple(padded.shape[-2:]), tuple(images.shape[-2:]))
+        padded_size, size = ((x.shape[-2], x.shape[-1]) for x in (padded, images))
+        return EncodedImages(levels, padded_size, size)
 
     def classify(self, encoded: EncodedImages, vocabulary: Vocabulary) -> torch.Tensor:
-        """Encoded images -> scores (B, T, H, W) in 0..1, the best word of each class."""
+        """Encoded images -> scores (B, T, H, W) in 0..1: the maximum over the names and synonyms of each class."""
         text = self.text_embedder(vocabulary)
         with autocast(self.precision, self.device):
             logits = self.head(encoded.levels, text.embeddings)
@@ -187,16 +193,16 @@ class SGOVSS(nn.Module):
         return scores_of(logits, encoded)
 
     def _prepare(self, images: torch.Tensor) -> torch.Tensor:
-        """Normalise, and pad right and below to what the encoder divides by, repeating the border."""
+        """Normalise, and pad right and bottom to multiples of the encoder's stride by repeating the border."""
         images = (images.float() - self.pixel_mean) / self.pixel_std
         divisor = self.image_encoder.size_divisibility
-        # Written so that torch.export sees a multiple of the divisor in the sum of side and padding.
+        # In this form torch.export can tell that the sum of side and padding is a multiple of the divisor.
         missing = [(side + divisor - 1) // divisor * divisor - side for side in images.shape[-2:]]
         return F.pad(images, (0, missing[1], 0, missing[0]), mode="replicate")
 
 
 def _one_word_each(text: TextEmbeddings) -> torch.Tensor:
-    """One word per class, drawn at random: (N, D) -> (T, D)."""
+    """Draw the embedding of one name or synonym per class at random: (N, D) -> (T, D)."""
     order = torch.rand(len(text.owners), device=text.owners.device).argsort()
     order = order[text.owners[order].argsort(stable=True)]
     first = text.owners.unique_consecutive(return_counts=True)[1].cumsum(0).roll(1)
@@ -205,28 +211,37 @@ def _one_word_each(text: TextEmbeddings) -> torch.Tensor:
 
 
 def best_word(logits: torch.Tensor, owners: torch.Tensor, classes: int) -> torch.Tensor:
-    """Maximum over the words of each class, whose numbers the owners (N,) are: (B, N, h, w) -> (B, T, h, w)."""
+    """Maximum over the names and synonyms of each class.
+
+    Args:
+        logits: (B, N, h, w).
+        owners: (N,) int64, the class of each name or synonym.
+        classes: number of classes T.
+
+    Returns:
+        (B, T, h, w).
+    """
     index = owners.view(1, -1, 1, 1).expand_as(logits)
     lowest = logits.new_full((logits.shape[0], classes, *logits.shape[-2:]), float("-inf"))
     return lowest.scatter_reduce(1, index, logits, reduce="amax")
 
 
 def scores_of(logits: torch.Tensor, encoded: EncodedImages) -> torch.Tensor:
-    """Logits (B, T, h, w) of the padded images -> scores (B, T, H, W) in 0..1 of the images."""
+    """Logits (B, T, h, w) of the padded images -> scores (B, T, H, W) in 0..1, without the padding."""
     logits = F.interpolate(logits.float(), size=encoded.padded_size, mode="bilinear", align_corners=False)
     return logits.sigmoid_()[..., : encoded.size[0], : encoded.size[1]]
 
 
 def _crop(logits: torch.Tensor, padded: torch.Size, labels: torch.Size) -> torch.Tensor:
-    """Cut the part of the logits that stems from padding, to the nearest logit cell."""
+    """Cut off the logits of the padding, to the nearest cell."""
     height, width = (round(logits.shape[axis] * labels[axis] / padded[axis]) for axis in (-2, -1))
     return logits[..., :height, :width]
 
 
-def _drop_twin(module: nn.Module, state_dict: dict[str, Any], prefix: str, metadata: dict) -> None:
-    for key in [key for key in state_dict if key.startswith(prefix + _TWIN)]:
+def _drop_frozen_encoder(module: nn.Module, state_dict: dict[str, Any], prefix: str, metadata: dict) -> None:
+    for key in [key for key in state_dict if key.startswith(prefix + _FROZEN)]:
         del state_dict[key]
 
 
-def _expect_no_twin(module: nn.Module, incompatible: Any) -> None:
-    incompatible.missing_keys[:] = [key for key in incompatible.missing_keys if _TWIN not in key]
+def _ignore_frozen_encoder(module: nn.Module, incompatible: Any) -> None:
+    incompatible.missing_keys[:] = [key for key in incompatible.missing_keys if _FROZEN not in key]

@@ -1,4 +1,4 @@
-"""The pixel objective: per-class sigmoid cross-entropy."""
+"""Pixel loss: sigmoid cross-entropy of each class."""
 
 from __future__ import annotations
 
@@ -8,34 +8,35 @@ import torch.nn.functional as F
 from detectron2.utils import comm
 from torch import nn
 
-from sgovss.errors import InputError
-
-IGNORED_PIXELS = ("MASK", "NEGATIVE")
+from sgovss.config_rules import check_value
 
 
 class PixelObjective(nn.Module):
-    """Every class answers yes or no for every pixel.
+    """Binary cross-entropy of every class at every pixel.
 
     Args:
-        ignored: what ignored pixels do. ``MASK``: nothing. ``NEGATIVE``: they count as none of the
-            classes, as in CAT-Seg and its descendants; with iSAID's background this teaches rejection.
+        ignored: treatment of ignored pixels. ``MASK``: they are left out. ``NEGATIVE``: they are negatives of all
+            classes, as in CAT-Seg and methods based on it; with iSAID this teaches the model to reject background.
         ignore_label: the label value of ignored pixels.
 
     Raises:
-        InputError: an unknown way to treat ignored pixels.
+        InputError: ``ignored`` is something else.
     """
 
     def __init__(self, ignored: str, ignore_label: int) -> None:
         super().__init__()
-        if ignored not in IGNORED_PIXELS:
-            raise InputError(f"MODEL.SGOVSS.IGNORED_PIXELS: '{ignored}' is not one of {', '.join(IGNORED_PIXELS)}")
+        check_value("MODEL.SGOVSS.IGNORED_PIXELS", ignored)
         self.ignored = ignored
         self.ignore_label = ignore_label
 
     def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Mean over pixels and classes of logits (B, T, h, w) against labels (B, H, W) int64.
+        """Mean loss over pixels and classes.
 
-        The mean of it over processes is what one process would give for all their images together.
+        Averaged over processes, it equals the loss of one process with the images of all.
+
+        Args:
+            logits: (B, T, h, w); resized to the labels.
+            labels: (B, H, W) int64.
         """
         logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=False)
         valid = labels != self.ignore_label
@@ -47,5 +48,5 @@ class PixelObjective(nn.Module):
         count, processes = valid.sum(), comm.get_world_size()
         if processes > 1:
             dist.all_reduce(count)
-        # With nothing labelled in the whole batch the sum is 0, and so is the loss.
+        # Without a labelled pixel in the batch the sum is 0, and so is the loss.
         return processes * (loss * valid[:, None]).sum() / (count.clamp_min(1) * logits.shape[1])

@@ -1,13 +1,11 @@
-"""Named sets of prompt templates; `{}` stands for a class name."""
+"""Named sets of prompt templates; ``{}`` stands for a class name."""
 
 from __future__ import annotations
 
 from open_clip import OPENAI_IMAGENET_TEMPLATES
 
-from sgovss.errors import InputError
-
 TEMPLATES: dict[str, tuple[str, ...]] = {
-    # The prompt drawn in the paper's figure 2.
+    # The prompt in the paper's figure 2.
     "paper": ("a RS photo of {}",),
     "plain": ("{}",),
     "single": ("a photo of a {} in the scene",),
@@ -18,14 +16,4 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
     ),
     "imagenet": tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES),
 }
-
-
-def template_set(name: str) -> tuple[str, ...]:
-    """The templates of a named set.
-
-    Raises:
-        InputError: no set of this name.
-    """
-    if name not in TEMPLATES:
-        raise InputError(f"MODEL.CLIP.TEMPLATES: no set '{name}'; use one of {', '.join(TEMPLATES)}")
-    return TEMPLATES[name]
+"""The values of MODEL.CLIP.TEMPLATES."""

@@ -1,4 +1,4 @@
-"""Text embeddings kept on disk: a vocabulary is encoded once on a machine, not once a run."""
+"""Cache of text embeddings on disk, so that later runs do not encode the same vocabulary again."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ _KEY = "embeddings"
 class TextCache:
     """One file of embeddings for each text encoder and list of prompts.
 
-    A file's name is a digest of all that the embeddings depend on, so nothing in the folder can be out of date, and it
-    may be emptied at any time. What cannot be read is encoded again; what cannot be written is only not kept.
+    The name of a file is a digest of everything that the embeddings depend on, so files are never out of date, and the
+    folder may be emptied at any time. Files that cannot be read or written cause a warning, not an error.
 
     Args:
-        folder: where the files lie; created when there is something to keep.
-        clip: the text encoder, with the weights it will have.
+        folder: the folder of the files; created with the first one.
+        clip: the text encoder with its final weights.
     """
 
     def __init__(self, folder: Path, clip: nn.Module) -> None:
         self.folder = folder
-        # Layers without weights, as the activation, stand in the print-out alone.
+        # Layers without weights, such as the activation, only occur in the string.
         self.encoder = f"{clip} {fingerprint(clip)}"
 
     @classmethod
     def default(cls, clip: nn.Module) -> TextCache:
-        """The cache in the user's folder for such files."""
+        """The cache below the user's cache folder."""
         return cls(cache_folder() / "text", clip)
 
     def load(self, tokens: torch.Tensor) -> torch.Tensor | None:
-        """Embeddings (N, D) float32 of what was kept under these tokens (int64, any shape); None if nothing was."""
+        """Embeddings (N, D) float32 of tokens (int64, any shape), or None if they are not in the cache."""
         path = self._path(tokens)
         try:
             return load_file(path)[_KEY] if path.is_file() else None
         except (SafetensorError, KeyError, OSError) as error:
-            logger.warning("%s: cannot be read (%s); the words are encoded again", path, error)
+            logger.warning("%s: cannot be read (%s); the class names are encoded again", path, error)
             return None
 
     def save(self, tokens: torch.Tensor, embeddings: torch.Tensor) -> None:
-        """Keep embeddings (N, D) under these tokens."""
+        """Write embeddings (N, D) of tokens (int64, any shape)."""
         try:
             with atomic_path(self._path(tokens)) as temporary:
                 save_file({_KEY: embeddings.cpu().contiguous()}, temporary)
@@ -61,5 +61,5 @@ class TextCache:
 
     def _path(self, tokens: torch.Tensor) -> Path:
         digest = hashlib.sha256(f"{self.encoder} {tuple(tokens.shape)}".encode())
-        digest.update(tokens.cpu().contiguous().numpy())
+        digest.update(tokens.cpu().contiguous().numpy().tobytes())
         return self.folder / f"{digest.hexdigest()}.safetensors"

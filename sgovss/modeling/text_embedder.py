@@ -1,4 +1,4 @@
-"""The frozen CLIP text encoder, run once per vocabulary."""
+"""Text embeddings of vocabularies from the frozen CLIP text encoder."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from detectron2.config import CfgNode, configurable
 from torch import nn
 
 from sgovss.errors import InputError
-from sgovss.modeling.clip_models import Tokenizer, create_tokenizer
-from sgovss.modeling.templates import template_set
+from sgovss.modeling.clip_models import ClipModel, Tokenizer, create_tokenizer
+from sgovss.modeling.templates import TEMPLATES
 from sgovss.modeling.text_cache import TextCache
 from sgovss.vocabulary import Vocabulary
 
 _BATCH = 256
-_UNKNOWN = "\U00013000"  # a hieroglyph: tokenizers that work with words know none, those that work with bytes know all
+_UNKNOWN = "\U00013000"  # a hieroglyph: only tokenizers that work with bytes know it
 
 
 class TextEmbeddings(NamedTuple):
-    """What a vocabulary becomes.
+    """Text embeddings of a vocabulary.
 
-    embeddings: (N, D) float32, L2-normalised; one row per word, synonyms included.
-    owners: (N,) int64; the class each word stands for, ascending.
+    Attributes:
+        embeddings: (N, D) float32, L2-normalised; one for each class name and each synonym.
+        owners: (N,) int64, the class of each of them, ascending.
     """
 
     embeddings: torch.Tensor
@@ -32,21 +33,21 @@ class TextEmbeddings(NamedTuple):
 
 
 class TextEmbedder(nn.Module):
-    """Embeds class names with prompt templates, averaged per name.
+    """Embed class names and synonyms as the average over prompt templates.
 
     Args:
-        clip: an open_clip model; its image tower is dropped here.
+        clip: an open_clip model; its image tower is removed in place.
         tokenizer: its tokenizer.
         templates: prompts with ``{}`` for the name.
-        remembered: how many vocabularies to keep in memory.
-        keep: whether to keep embeddings on disk too, for the next run.
+        remembered: number of vocabularies whose embeddings are kept in memory.
+        keep: whether to cache embeddings on disk too.
     """
 
     @configurable
     def __init__(
         self,
         *,
-        clip: nn.Module,
+        clip: ClipModel,
         tokenizer: Tokenizer,
         templates: tuple[str, ...],
         remembered: int = 16,
@@ -63,23 +64,23 @@ class TextEmbedder(nn.Module):
         self._cache: OrderedDict[Vocabulary, TextEmbeddings] = OrderedDict()
 
     @classmethod
-    def from_config(cls, cfg: CfgNode, clip: nn.Module) -> dict:
+    def from_config(cls, cfg: CfgNode, clip: ClipModel) -> dict:
         return {
             "clip": clip,
             "tokenizer": create_tokenizer(cfg.MODEL.CLIP.NAME),
-            "templates": template_set(cfg.MODEL.CLIP.TEMPLATES),
+            "templates": TEMPLATES[cfg.MODEL.CLIP.TEMPLATES],
             "keep": cfg.MODEL.CLIP.KEEP_TEXT,
         }
 
     def train(self, mode: bool = True) -> TextEmbedder:
-        """Frozen: stays in inference mode whatever is asked."""
+        """Keep inference mode, since the text encoder is frozen."""
         return super().train(False)
 
     def forward(self, vocabulary: Vocabulary) -> TextEmbeddings:
-        """Embeddings of every word of the vocabulary; encoded once, then remembered.
+        """Embeddings of every class name and synonym of a vocabulary; they are kept for the next call.
 
         Raises:
-            InputError: a word that the tokenizer does not know, cuts off, or takes for one of another class.
+            InputError: a name is unknown to the tokenizer, too long, or has the same tokens as one of another class.
         """
         if vocabulary not in self._cache:
             self._cache[vocabulary] = self._embed(vocabulary)
@@ -90,17 +91,17 @@ class TextEmbedder(nn.Module):
 
     @torch.no_grad()
     def _embed(self, vocabulary: Vocabulary) -> TextEmbeddings:
-        words = [word for entry in vocabulary for word in entry.names]
+        names = [name for entry in vocabulary for name in entry.names]
         owners = [index for index, entry in enumerate(vocabulary) for _ in entry.names]
-        self._check(words, owners)
-        tokens = self.tokenizer([template.format(word) for word in words for template in self.templates])
-        tokens = tokens.unflatten(0, (len(words), len(self.templates)))
+        self._check(names, owners)
+        tokens = self.tokenizer([template.format(name) for name in names for template in self.templates])
+        tokens = tokens.unflatten(0, (len(names), len(self.templates)))
         device = next(self.clip.parameters()).device
         embeddings = self._kept(tokens) if self.keep else self._encode(tokens)
         return TextEmbeddings(embeddings.to(device), torch.tensor(owners, device=device))
 
     def _kept(self, tokens: torch.Tensor) -> torch.Tensor:
-        """As :meth:`_encode`, from an earlier run if there was one."""
+        """As :meth:`_encode`, with the cache on disk."""
         if self._on_disk is None:
             self._on_disk = TextCache.default(self.clip)
         embeddings = self._on_disk.load(tokens)
@@ -110,7 +111,7 @@ class TextEmbedder(nn.Module):
         return embeddings
 
     def _encode(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Prompts of each word, (N, templates, context length) -> (N, D), the mean over templates, normalised."""
+        """Tokens (N, templates, context length) -> embeddings (N, D): the mean over templates, normalised."""
         device = next(self.clip.parameters()).device
         with torch.autocast(device.type, enabled=False):
             parts = [
@@ -118,23 +119,25 @@ class TextEmbedder(nn.Module):
             ]
         return F.normalize(torch.cat(parts).float().unflatten(0, tokens.shape[:2]).mean(dim=1), dim=-1)
 
-    def _check(self, words: list[str], owners: list[int]) -> None:
-        """What the tokenizer loses of a word, nobody would see in the result."""
-        asked = [self.templates[0].format(word) for word in (*words, _UNKNOWN, "")]
+    def _check(self, names: list[str], owners: list[int]) -> None:
+        """Refuse names that the tokenizer would change without an error."""
+        asked = [self.templates[0].format(name) for name in (*names, _UNKNOWN, "")]
         *rows, unknown, empty = map(tuple, self.tokenizer(asked).tolist())
         owner_of = {unknown: -1}
-        for row, word, owner in zip(rows, words, owners, strict=True):
+        for row, name, owner in zip(rows, names, owners, strict=True):
             if row[-1] != empty[-1]:
-                raise InputError(f"'{word[:40]}…' is too long for the text encoder, which reads {len(row)} tokens")
+                raise InputError(
+                    f"'{name[:40]}…' is too long for the text encoder, which reads {len(row)} tokens; shorten it"
+                )
             other = owner_of.setdefault(row, owner)
             if other == -1:
-                raise InputError(f"'{word}' is unknown to the text encoder; say it in other words")
+                raise InputError(f"'{name}' is unknown to the text encoder; use another name")
             if other != owner:
-                same = words[owners.index(other)]
-                raise InputError(f"'{word}' and '{same}' are the same to the text encoder; say one in other words")
+                same = names[owners.index(other)]
+                raise InputError(f"'{name}' and '{same}' are the same to the text encoder; rename one of them")
 
     def _apply(self, fn, recurse: bool = True):
-        """Moving the module moves its weights; remembered embeddings would stay behind, so forget them."""
+        """Drop the embeddings in memory when the weights are moved, since they would stay on the old device."""
         self._forget()
         return super()._apply(fn, recurse)
 

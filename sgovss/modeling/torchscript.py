@@ -1,6 +1,6 @@
-"""The weights in a TorchScript archive, as OpenAI publishes CLIP, without the program around them.
+"""Reading of the weights in a TorchScript archive, the format of OpenAI's CLIP models, without running its code.
 
-``torch.jit.load`` runs parts of that program while it loads, and those may write to any file.
+``torch.jit.load`` runs code of the archive, which may write to any file.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ _DTYPES = {
 
 
 def read_torchscript(path: Path) -> dict[str, torch.Tensor]:
-    """Every tensor of the archive's modules, on the CPU, by the names that ``state_dict`` gives them.
+    """Read all tensors of an archive's modules, on the CPU, by their names in ``state_dict()``.
 
     Raises:
-        pickle.UnpicklingError: there is more in it than modules with tensors and plain values.
-        Exception: it is damaged; which one depends on where.
+        pickle.UnpicklingError: the archive has more than modules with tensors and plain values.
+        Exception: the archive is damaged; the type depends on the damage.
     """
     with zipfile.ZipFile(path) as archive:
         folder = next(name for name in archive.namelist() if name.endswith("/data.pkl")).removesuffix("data.pkl")
         with archive.open(f"{folder}data.pkl") as file:
             content = _Reader(file, archive, folder).load()
     if not isinstance(content, _Part):
-        raise pickle.UnpicklingError("no module in it")
+        raise pickle.UnpicklingError("there is no module in it")
     return dict(_tensors(content))
 
 
 class _Part:
-    """Stands for a module of any class of the program: its attributes, none of its methods."""
+    """The attributes of a module of any class, without its methods."""
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, dict):
-            raise pickle.UnpicklingError("a module that restores itself by a program of its own")
+            raise pickle.UnpicklingError("a module has its own code to restore it")
         vars(self).update(state)
 
 
 class _Reader(pickle.Unpickler):
-    """Makes nothing but :class:`_Part`, tensors and plain values."""
+    """Unpickles only modules, as :class:`_Part`, tensors and plain values."""
 
     def __init__(self, file: Any, archive: zipfile.ZipFile, folder: str) -> None:
         super().__init__(file)
@@ -67,14 +67,14 @@ class _Reader(pickle.Unpickler):
             return _DTYPES[name]
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return _tensor
-        if module == "torch.jit._pickle":  # says of which type a list or an empty value is
+        if module == "torch.jit._pickle":  # functions that restore the types of lists and empty values
             return _value
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is no weight")
+        raise pickle.UnpicklingError(f"it contains a {module}.{name}, which is not a weight")
 
     def persistent_load(self, pid: Any) -> torch.Tensor:
-        """The (N,) tensor of a storage."""
+        """The content of a storage as a tensor (N,)."""
         _, dtype, key, _, _ = pid
         content = self._archive.read(f"{self._folder}data/{key}")
         return torch.frombuffer(bytearray(content), dtype=dtype) if content else torch.empty(0, dtype=dtype)

@@ -1,4 +1,4 @@
-"""Dense maps from a CLIP vision transformer: the value path of the last block, as in MaskCLIP."""
+"""Feature maps of a CLIP vision transformer, with the dense map of MaskCLIP."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch.utils.checkpoint import checkpoint
 from sgovss.errors import InputError
 
 _ROWS = 16
-"""In half precision products of so many rows, or multiples, are faster by a quarter than of one row more."""
+"""In half precision tokens are padded to a multiple of this number, which makes matrix products a quarter faster."""
 
 
 class SplitAttention(nn.Module):
-    """Self-attention with separate query, key and value projections, so that each can be tuned alone.
+    """Self-attention with separate query, key and value projections, so that each can be tuned on its own.
 
     Args:
-        attention: CLIP's own attention, whose fused weights are taken over.
+        attention: CLIP's attention, whose fused weights are copied.
     """
 
     def __init__(self, attention: nn.MultiheadAttention) -> None:
@@ -32,7 +32,7 @@ class SplitAttention(nn.Module):
         self.output = attention.out_proj
 
     def forward(self, x: torch.Tensor, count: int) -> torch.Tensor:
-        """(B, N, C) -> (B, N, C); nothing attends to the tokens after the first ``count``."""
+        """(B, N, C) -> (B, N, C); the tokens after the first ``count`` are padding, which is not attended to."""
         q, k, v = (
             layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
         )
@@ -55,10 +55,10 @@ class Block(nn.Module):
 
 
 class ValuePath(nn.Module):
-    """What the last block keeps per location: norm, value and output projection.
+    """Norm, value projection and output projection of the last block, applied to each location (MaskCLIP).
 
-    Queries, keys, the residual and the MLP of that block gather context for the class token; for
-    single locations they blur or shift the joint space (MaskCLIP), so they are left out.
+    The attention weights, the residual and the MLP of that block are left out: they collect context for the class
+    token, and would blur the dense map or shift it in the joint space.
     """
 
     def __init__(self, block: ResidualAttentionBlock) -> None:
@@ -76,21 +76,24 @@ class ValuePath(nn.Module):
 class ViTTower(nn.Module):
     """Token maps after a third, two thirds and all but one of the blocks, and the dense map.
 
-    All four lie on the patch grid. Positional embeddings are interpolated to it.
+    All have the resolution of the patch grid, to which the positional embeddings are interpolated.
 
     Args:
         visual: open_clip's vision transformer with a class token.
-        recompute: whether the backward pass computes each block again instead of finding it in memory.
+        recompute: whether to use gradient checkpointing for each block.
 
     Raises:
-        InputError: a variant that pools by attention or over tokens.
+        InputError: the transformer does not pool by its class token.
     """
 
     def __init__(self, visual: VisionTransformer, recompute: bool = False) -> None:
         super().__init__()
         self.recompute = recompute
         if visual.attn_pool is not None or visual.pool_type != "tok" or visual.proj is None:
-            raise InputError("MODEL.CLIP.NAME: this ViT does not pool by its class token, so it has no dense map")
+            raise InputError(
+                "MODEL.CLIP.NAME: this ViT does not pool by its class token, which the dense map needs; "
+                "use another one such as ViT-B-16"
+            )
         *blocks, last = visual.transformer.resblocks
         self.patch_embedding = visual.conv1
         self.class_embedding = visual.class_embedding
@@ -128,8 +131,9 @@ class ViTTower(nn.Module):
         return maps
 
     def query_value_parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters of every query and value projection on the path to the outputs."""
+        """Parameters of the query and value projections that the outputs depend on."""
         for block in self.blocks:
+            assert isinstance(block, Block)
             yield from block.attention.query.parameters()
             yield from block.attention.value.parameters()
         yield from self.value_path.value.parameters()

@@ -150,7 +150,7 @@ def test_positions_of_another_size_are_not_resized_unasked(tmp_path, convert):
 MISTAKES = {
     "wide": (("--model", "wide"), r"mine\.pt is not wide: \d+ tensors of another shape, 0 unknown.* is \(.*--model"),
     "deep": (("--model", "deep"), r"mine\.pt is incomplete: 12 of deep's \d+ tensors are missing, the first transf"),
-    "resnet": (("--model", "RN50"), r"no dense maps can be taken from a ModifiedResNet"),
+    "resnet": (("--model", "RN50"), r"a ModifiedResNet has no dense map"),
     "unnamed": ((), r"mine\.pt: architecture not known by the file's name \(see --list\); give it with --model"),
     "patch": (("--model", "small", "--image-size", "65"), r"--image-size: 65 is not a positive multiple of .* 16"),
     "zero": (("--model", "small", "--image-size", "0"), r"--image-size: 0 is not a positive multiple"),

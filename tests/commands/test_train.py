@@ -209,7 +209,7 @@ def foreign_weights(run_options, tmp_path):
 def no_checkpoint(run_options, tmp_path):
     path = tmp_path / "other.pth"
     torch.save([1, 2], path)
-    return options_of(run_options, MODEL__WEIGHTS=path), "no checkpoint of sgovss"
+    return options_of(run_options, MODEL__WEIGHTS=path), "not a checkpoint of sgovss"
 
 
 def missing_clip_weights(run_options, tmp_path):

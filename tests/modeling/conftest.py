@@ -1,4 +1,4 @@
-"""Small CLIP models with random weights, one per kind of tower."""
+"""Small CLIP models with random weights, one per kind of image encoder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TUNING = {"convnext": "full", "vit": "attention"}
 
 @pytest.fixture(params=sorted(VISION))
 def kind(request) -> str:
-    """Each kind of image tower in turn."""
+    """Each kind of image encoder in turn."""
     return request.param
 
 
@@ -54,7 +54,7 @@ def embedder(clip) -> TextEmbedder:
 
 
 def make_head(input_shape, **changes) -> CostVolumeHead:
-    """A small head; keyword arguments replace single settings."""
+    """A small head; keyword arguments replace single arguments."""
     settings = {
         "bias_guidance": True,
         "decoder": True,

@@ -1,4 +1,4 @@
-"""Weights files as others publish them, generated: exact in their keys and nesting, random in their values."""
+"""Generated weights files in published layouts: exact keys and nesting, random values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def small_clip(seed: int = 0, quick_gelu: bool = False, **vision) -> nn.Module:
 
 
 def openai_archive(path: Path, **vision) -> nn.Module:
-    """A program with its weights in half precision and its settings among them, as OpenAI publishes CLIP."""
+    """A TorchScript archive in half precision with settings among the weights, OpenAI's format."""
     source = small_clip(seed=1, **vision)
     source.register_buffer("input_resolution", torch.tensor(64))
     texts = torch.zeros(1, TEXT["context_length"], dtype=torch.long)
@@ -39,10 +39,10 @@ def bare(clip: nn.Module, path: Path) -> None:
 
 @torch.enable_grad()
 def training_checkpoint(clip: nn.Module, path: Path) -> None:
-    """SkyCLIP: what open_clip's training writes after an epoch on several GPUs."""
-    twin = small_clip()
-    optimizer = torch.optim.AdamW(twin.parameters(), lr=1e-3)
-    twin.encode_image(torch.zeros(1, 3, 64, 64)).sum().backward()
+    """SkyCLIP: a checkpoint of open_clip's training on several GPUs."""
+    trained = small_clip()
+    optimizer = torch.optim.AdamW(trained.parameters(), lr=1e-3)
+    trained.encode_image(torch.zeros(1, 3, 64, 64)).sum().backward()
     optimizer.step()
     content = {
         "epoch": 20,
@@ -55,7 +55,7 @@ def training_checkpoint(clip: nn.Module, path: Path) -> None:
 
 
 def itra(clip: nn.Module, path: Path) -> None:
-    """What GeoRSCLIP's convert_weight.py reads."""
+    """The layout that GeoRSCLIP's convert_weight.py reads."""
     state = {
         key.replace("visual.", "image_backbone.") if key.startswith("visual.") else f"text_backbone.{key}": value
         for key, value in clip.state_dict().items()

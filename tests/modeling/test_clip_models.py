@@ -1,8 +1,11 @@
-"""Loading CLIP: embedded weights, files, tags, and what goes wrong with them."""
+"""Loading of CLIP models: embedded weights, files, tags, and their errors."""
 
 from __future__ import annotations
 
 import json
+import logging
+import subprocess
+import sys
 
 import open_clip
 import pytest
@@ -136,5 +139,35 @@ def test_a_converted_file_says_its_activation(tmp_path, activation):
 
 
 def test_an_unknown_activation_is_one_line():
-    with pytest.raises(InputError, match=r"ACTIVATION: 'relu' is not one of auto, gelu, quick_gelu"):
+    with pytest.raises(InputError, match=r"ACTIVATION: 'relu' will not do; use auto, gelu or quick_gelu"):
         load_clip("tiny", "random", "relu")
+
+
+def test_loading_the_embedded_model_reports_no_unused_weights():
+    code = "from sgovss.modeling.clip_models import load_clip; load_clip('tiny', 'embedded')"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "UNEXPECTED" not in process.stdout + process.stderr
+    assert "LOAD REPORT" not in process.stdout + process.stderr
+
+
+@pytest.mark.parametrize(
+    ("rows", "silent"),
+    [
+        (["pooler.dense.bias | UNEXPECTED |", "pooler.dense.weight | UNEXPECTED |"], True),
+        (["pooler.dense.bias | UNEXPECTED |", "encoder.weight | MISSING |"], False),
+        (["pooler.dense.bias | MISSING |"], False),
+        (["encoder.weight | UNEXPECTED |"], False),
+        ([], False),
+    ],
+)
+def test_every_other_report_on_loaded_weights_is_shown(rows, silent):
+    report = "\n".join(["BertModel LOAD REPORT", "Key | Status |", "---+---+-", *rows, "", "Notes:"])
+    record = logging.LogRecord("transformers.modeling_utils", logging.WARNING, "", 0, report, None, None)
+    assert clip_models._is_not_pooler_report(record) is not silent
+
+
+def test_the_filter_of_reports_is_gone_after_building_a_model():
+    logger = logging.getLogger("transformers.modeling_utils")
+    before = list(logger.filters)
+    create_model("ViT-B-32")
+    assert logger.filters == before

@@ -1,4 +1,4 @@
-"""Compensation is soft: zero for equal maps, positive otherwise, blind to fine detail."""
+"""Generalization compensation: zero for equal maps, positive otherwise, insensitive to fine detail."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
+from sgovss.config import load_config
 from sgovss.errors import InputError
 from sgovss.modeling.compensation import GeneralizationCompensation
 
@@ -65,8 +66,8 @@ def test_the_loss_is_the_mean_of_one_minus_cosine_over_the_cells_of_the_coarse_g
         assert cells.shape == (2, *grid)
         torch.testing.assert_close(soft(tuned, frozen)["loss_gc4"], 0.25 * cells.mean(), atol=1e-6, rtol=1e-5)
         half = torch.arange(64)[None, :, None].expand(2, 64, 64) < 32
-        share = F.adaptive_avg_pool2d(half[:, None].float(), grid)[:, 0]
-        expected = (cells * (0.25 * share + 1 - share)).mean()
+        fraction = F.adaptive_avg_pool2d(half[:, None].float(), grid)[:, 0]
+        expected = (cells * (0.25 * fraction + 1 - fraction)).mean()
         torch.testing.assert_close(soft(tuned, frozen, half)["loss_gc4"], expected, atol=1e-6, rtol=1e-5)
 
 
@@ -85,7 +86,7 @@ def test_weights():
         torch.testing.assert_close(doubled[name], 2 * loss)
 
 
-def test_guidance_can_be_left_to_where_no_label_speaks():
+def test_guidance_can_be_limited_to_pixels_without_labels():
     frozen = {name: torch.ones(2, 6, side, side) for name, side in SIDES.items()}
     tuned = {name: x.clone() for name, x in frozen.items()}
     for x in tuned.values():
@@ -105,3 +106,7 @@ def test_guidance_can_be_left_to_where_no_label_speaks():
 def test_wrong_settings_are_named(wrong):
     with pytest.raises(InputError, match="COMPENSATION"):
         compensation(**wrong)
+    ((name, value),) = wrong.items()
+    value = list(value) if isinstance(value, tuple) else value
+    with pytest.raises(InputError, match=f"COMPENSATION.{name.upper()}: .* will not do"):
+        load_config("sgovss_tiny.yaml", [f"MODEL.SGOVSS.COMPENSATION.{name.upper()}", str(value)])

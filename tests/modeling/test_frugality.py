@@ -1,4 +1,4 @@
-"""What saves time or memory gives what the plain path gives, or is known to differ by how much."""
+"""Options that save time or memory give equal results, or results with a known difference."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import sgovss
+from sgovss.config import load_config
 from sgovss.errors import InputError
 from sgovss.modeling import SGOVSS, CLIPImageEncoder
 from sgovss.modeling.compensation import GeneralizationCompensation
@@ -55,9 +56,9 @@ def rebuilt(model, **changes):
     return SGOVSS(image_encoder=encoder, compensation=guidance, **{**settings, **changes}).train()
 
 
-def test_a_twin_in_half_precision_errs_by_little(model, vocabulary):
+def test_a_frozen_encoder_in_half_precision_errs_by_little(model, vocabulary):
     batch = make_batch(vocabulary)
-    half = rebuilt(model, twin_precision="bfloat16")
+    half = rebuilt(model, frozen_precision="bfloat16")
     levels = ("loss_gc3", "loss_gc4", "loss_gc5", "loss_gcd")
     first = half(batch)
     assert all(0 < first[name] < 2e-4 for name in levels)  # 0 exactly in full precision
@@ -110,9 +111,9 @@ def test_early_rejection_decodes_the_best_of_each_image_and_leaves_nothing_to_th
     assert (head(levels, text) > -50).all()  # training sees every name
 
 
-def test_a_negative_number_of_names_is_refused(encoder):
+def test_a_negative_number_of_names_is_refused():
     with pytest.raises(InputError, match="EARLY_REJECTION"):
-        make_head(encoder.output_shape(), early_rejection=-1)
+        load_config("sgovss_tiny.yaml", ["TEST.EARLY_REJECTION", "-1"])
 
 
 def test_early_rejection_keeps_the_labels_of_the_embedded_model():

@@ -1,4 +1,4 @@
-"""At step 0 the model is plain CLIP, and everything that should learn can."""
+"""At step 0 the model equals CLIP, and every trainable parameter gets a gradient."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_zeroing_the_bias_changes_text_and_visual_maps_after_training(model, voc
 
 
 @torch.no_grad()
-def test_after_training_the_correlation_uses_a_share_of_the_texts_refinement(model, vocabulary):
+def test_at_inference_the_correlation_interpolates_between_text_and_refined_text(model, vocabulary):
     with torch.enable_grad():
         train_steps(model, make_batch(vocabulary), steps=6, rate=0.01)
     head = model.head

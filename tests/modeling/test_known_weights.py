@@ -1,4 +1,4 @@
-"""What is known of published files by their names."""
+"""Entries of published weights files, found by their names."""
 
 from __future__ import annotations
 

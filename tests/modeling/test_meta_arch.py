@@ -1,4 +1,4 @@
-"""Outputs follow the vocabulary and the image, whatever they are."""
+"""Outputs for vocabularies and images of any size."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_permuting_the_classes_permutes_the_scores(trained, vocabulary):
 
 
 def test_nothing_in_the_weights_is_tied_to_the_vocabulary(encoder, embedder, vocabulary, model):
-    # Eleven classes of thirteen words in training: no parameter or buffer may have or get such a dimension.
+    # Training with 11 classes and 13 names: no parameter or buffer may have such a dimension.
     shapes = {name: value.shape for name, value in [*model.named_parameters(), *model.named_buffers()]}
     odd = Vocabulary.from_string("a|b|c, d, e, f, g, h, i, j, k, l, m")
     train_steps(model, make_batch(odd), steps=2)

@@ -8,11 +8,12 @@ import open_clip
 import pytest
 import torch
 
+from sgovss.config import load_config
 from sgovss.errors import InputError
-from sgovss.modeling import CLIPImageEncoder, decoder
+from sgovss.modeling import CLIPImageEncoder, chunks
 from sgovss.modeling.decoder import ClassAttention, MultiscaleDecoder
 from sgovss.modeling.layers import Attention, ZeroGate
-from sgovss.modeling.templates import TEMPLATES, template_set
+from sgovss.modeling.templates import TEMPLATES
 from tests.modeling.conftest import TEXT, VISION, make_head
 
 
@@ -113,7 +114,7 @@ def test_class_attention_is_the_formula():
     ],
 )
 def test_classes_a_few_at_a_time_give_what_all_give(monkeypatch, images, names, at_once):
-    """Where gradients are asked for, all classes are worked on together; without, as many as memory should hold."""
+    """With gradients all classes are processed together; without, in chunks."""
     torch.manual_seed(0)
     model = MultiscaleDecoder(guidance=4, text=6, dims=(8, 8, 4), heads=2, kernel=3, text_guidance=True)
     for parameter in model.parameters():
@@ -121,7 +122,7 @@ def test_classes_a_few_at_a_time_give_what_all_give(monkeypatch, images, names, 
     cost, text = torch.randn(images, names, 3, 5), torch.randn(images, names, 6)
     guidance = [torch.randn(images, 4, 3 * 2**i, 5 * 2**i) for i in range(3)]
     together = model(cost, guidance, text)
-    monkeypatch.setattr(decoder, "_AT_ONCE", at_once)
+    monkeypatch.setitem(chunks._MOST_ELEMENTS, "cpu", at_once)
     with torch.no_grad():
         torch.testing.assert_close(model(cost, guidance, text), together)
 
@@ -153,17 +154,20 @@ def test_each_part_can_be_switched_off(encoder, embedder, vocabulary, off, gone)
     assert logits.shape == (1, len(text), *(factor * side for side in levels["dense"].shape[-2:]))
 
 
-def test_wrong_decoder_widths_are_named(encoder):
+def test_wrong_decoder_widths_are_named():
     with pytest.raises(InputError, match="DECODER_DIMS"):
-        make_head(encoder.output_shape(), decoder_dims=(16, 15, 8))
+        load_config("sgovss_tiny.yaml", ["MODEL.SGOVSS.HEADS", "2", "MODEL.SGOVSS.DECODER_DIMS", "[16,15,8]"])
 
 
 def test_template_sets():
     assert len(TEMPLATES["imagenet"]) == 80
-    assert template_set("paper") == ("a RS photo of {}",)
+    assert TEMPLATES["paper"] == ("a RS photo of {}",)
     assert all(template.count("{}") == 1 for templates in TEMPLATES.values() for template in templates)
-    with pytest.raises(InputError, match="imagenet"):
-        template_set("none")
+    for name in TEMPLATES:
+        cfg = load_config("sgovss_tiny.yaml", ["MODEL.CLIP.TEMPLATES", name])
+        assert name == cfg.MODEL.CLIP.TEMPLATES
+    with pytest.raises(InputError, match=r"MODEL\.CLIP\.TEMPLATES: 'none' will not do; .*imagenet"):
+        load_config("sgovss_tiny.yaml", ["MODEL.CLIP.TEMPLATES", "'none'"])
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Text embeddings on disk: the same numbers, encoded once, and never anything else's."""
+"""Cache of text embeddings on disk: equal numbers, encoded once, no mix-up between encoders or prompts."""
 
 import copy
 import logging
@@ -12,12 +12,12 @@ from sgovss.vocabulary import Vocabulary
 
 @pytest.fixture
 def kind():
-    return "vit"  # the image tower plays no part
+    return "vit"  # the image encoder is not used
 
 
 @pytest.fixture
 def build(clip, embedder, monkeypatch, tmp_path):
-    """Builds embedders that keep what they encode below ``tmp_path``, and counts their batches in ``build.calls``."""
+    """Builds embedders with a cache below ``tmp_path``, and counts their batches in ``build.calls``."""
     monkeypatch.setenv("SGOVSS_CACHE", str(tmp_path / "cache"))
 
     def make(templates=("a RS photo of {}", "an aerial view of {}"), change=None, keep=True):

@@ -1,4 +1,4 @@
-"""Words that a tokenizer loses are refused; those of another alphabet are not, where it knows them."""
+"""Class names that the tokenizer would lose are refused; names in other alphabets that it knows are not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sgovss.vocabulary import Vocabulary
 
 @pytest.fixture(scope="module")
 def tiny() -> TextEmbedder:
-    """The embedded model's, whose tokenizer knows words and parts of words."""
+    """The embedded model's text embedder, whose tokenizer knows words and parts of words."""
     return TextEmbedder(clip=load_clip("tiny", "random"), tokenizer=create_tokenizer("tiny"), templates=("a {} here",))
 
 

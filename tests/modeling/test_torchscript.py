@@ -1,4 +1,4 @@
-"""Weights out of a program's archive; the program never runs."""
+"""Reading of the weights in a TorchScript archive without running its code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning", "igno
 
 
 class Several(torch.nn.Module):
-    """Tensors of several types, shared, transposed and empty, and what is no tensor."""
+    """Tensors of several types, shared, transposed and empty, and attributes that are not tensors."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ def test_tensors_are_those_of_the_state_dict(tmp_path):
 
 
 class Sly(torch.nn.Module):
-    """A program that writes to a file while it is loaded."""
+    """A module whose code writes to a file when it is loaded."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()

@@ -27,7 +27,7 @@ def no_trace(folder: Path) -> None:
     assert not (folder / "trace").exists()
 
 
-_NO_CONFIG = "…/mine.yaml: no config, nor does its _BASE_ name one; expected keys with values, such as 'SEED: 1'"
+_NO_CONFIG = "…/mine.yaml: not a config, or its _BASE_ is not one; expected keys with values, such as 'SEED: 1'"
 
 CASES: list[Case] = [
     refused(
@@ -59,7 +59,7 @@ CASES: list[Case] = [
         "config that names itself as `_BASE_`",
         "train_net",
         config("_BASE_: mine.yaml\n"),
-        "…/mine.yaml: nested without end; does its _BASE_ lead back to itself?",
+        "…/mine.yaml: nested without end; check that its _BASE_ does not lead back to it",
     ),
     refused(
         "config whose `_BASE_` does not exist",
@@ -71,7 +71,7 @@ CASES: list[Case] = [
         "config of 3,000 nested lists",
         "train_net",
         config("[" * 3000),
-        "…/mine.yaml: nested without end; does its _BASE_ lead back to itself?",
+        "…/mine.yaml: nested without end; check that its _BASE_ does not lead back to it",
     ),
     refused(
         "config with a YAML tag that would run a program (it does not run)",

@@ -81,7 +81,8 @@ CASES: list[Case] = [
         "class name of 500 tokens",
         "demo",
         names("very " * 499 + "long, water"),
-        "'very very very very very very very very …' is too long for the text encoder, which reads 64 tokens",
+        "'very very very very very very very very …' is too long for the text encoder, which reads 64 tokens; "
+        "shorten it",
     ),
     works(
         "class names with emoji",
@@ -94,13 +95,13 @@ CASES: list[Case] = [
         "class names of emoji only, which the embedded model's text encoder does not support (CLIP's do)",
         "demo",
         names("🌳, 🏠"),
-        "'🌳' is unknown to the text encoder; say it in other words",
+        "'🌳' is unknown to the text encoder; use another name",
     ),
     refused(
         "class names that are the same to the text encoder",
         "demo",
         names("naïve art, naive art"),
-        "'naive art' and 'naïve art' are the same to the text encoder; say one in other words",
+        "'naive art' and 'naïve art' are the same to the text encoder; rename one of them",
     ),
     works("10,000 class names", "demo", ten_thousand(), "a label map, as 16-bit PNG", of_many),
     refused(

@@ -70,7 +70,7 @@ CASES: list[Case] = [
         "checkpoint that does not exist",
         "train_net",
         fine_tuned(lambda place: place.folder / "none.pth"),
-        "MODEL.WEIGHTS: no file …/none.pth; give a checkpoint written by 'sgovss train'",
+        "MODEL.WEIGHTS: no file …/none.pth; give a checkpoint of 'sgovss train'",
     ),
     refused(
         "empty checkpoint file",
@@ -88,7 +88,7 @@ CASES: list[Case] = [
         "checkpoint of another program",
         "train_net",
         fine_tuned(lambda place: checkpoint(place, kind="other")),
-        "MODEL.WEIGHTS: …/mine.pth is no checkpoint of sgovss; CLIP weights go to MODEL.CLIP.WEIGHTS",
+        "MODEL.WEIGHTS: …/mine.pth is not a checkpoint of sgovss; set MODEL.CLIP.WEIGHTS for CLIP weights",
     ),
     refused(
         "checkpoint of another architecture",
@@ -101,9 +101,8 @@ CASES: list[Case] = [
         "checkpoint with a pickled object that would run a program (it does not run)",
         "train_net",
         fine_tuned(lambda place: checkpoint(place, hook=Shell(place.folder / "trace"))),
-        f"MODEL.WEIGHTS: …/mine.pth is {_PICKLED} and plain values, which could run any program when read and is "
-        "not; copy "
-        "it again, or train anew",
+        f"MODEL.WEIGHTS: …/mine.pth is {_PICKLED} and plain values, which is not read because it can run "
+        "code; copy it again, or train again",
         proves=no_trace,
     ),
     refused(
@@ -135,16 +134,16 @@ CASES: list[Case] = [
         "CLIP weights with a pickled object that would run a program (it does not run)",
         "train_net",
         clip(lambda place: clip_file(place, hook=Shell(place.folder / "trace"))),
-        f"MODEL.CLIP.WEIGHTS: …/clip.pt is {_PICKLED}, which could run any program when read and is not; copy it "
-        "again, or see 'sgovss convert --trust-pickle'",
+        f"MODEL.CLIP.WEIGHTS: …/clip.pt is {_PICKLED}, which is not read because it can run code; copy it again, "
+        "or see 'sgovss convert --trust-pickle'",
         proves=no_trace,
     ),
     refused(
         "CLIP weights in a TorchScript archive with a program that would write to a file (it does not run)",
         "train_net",
         clip(program),
-        f"MODEL.CLIP.WEIGHTS: …/clip.pt is {_PICKLED}, which could run any program when read and is not; copy it "
-        "again, or see 'sgovss convert --trust-pickle'",
+        f"MODEL.CLIP.WEIGHTS: …/clip.pt is {_PICKLED}, which is not read because it can run code; copy it again, "
+        "or see 'sgovss convert --trust-pickle'",
         proves=no_trace,
     ),
 ]

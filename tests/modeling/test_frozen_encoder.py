@@ -1,4 +1,4 @@
-"""The frozen twin guides training and is nowhere else."""
+"""The frozen encoder guides training and is not part of inference or checkpoints."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from tests.modeling.conftest import make_batch, train_steps
 
 
-def test_twin_gets_no_gradient_and_does_not_change(model, vocabulary):
+def test_frozen_encoder_gets_no_gradient_and_does_not_change(model, vocabulary):
     before = {name: value.clone() for name, value in model.frozen_encoder.state_dict().items()}
     tuned = {name: value.clone() for name, value in model.image_encoder.state_dict().items()}
     train_steps(model, make_batch(vocabulary), steps=3)
@@ -17,12 +17,12 @@ def test_twin_gets_no_gradient_and_does_not_change(model, vocabulary):
     assert any(not torch.equal(tuned[name], value) for name, value in model.image_encoder.state_dict().items())
 
 
-def test_twin_is_absent_from_the_state_dict(model):
+def test_frozen_encoder_is_absent_from_the_state_dict(model):
     assert not [key for key in model.state_dict() if "frozen" in key]
     model.load_state_dict(model.state_dict(), strict=True)
 
 
-def test_twin_does_not_run_at_inference(model, vocabulary):
+def test_frozen_encoder_does_not_run_at_inference(model, vocabulary):
     def modules_that_ran() -> set[str]:
         ran = set()
         handles = [
@@ -41,7 +41,7 @@ def test_twin_does_not_run_at_inference(model, vocabulary):
     assert len(segmented) < len(trained)
 
 
-def test_a_model_without_compensation_has_no_twin(encoder, embedder, model):
+def test_a_model_without_compensation_has_no_frozen_encoder(encoder, embedder, model):
     plain = type(model)(
         image_encoder=encoder,
         text_embedder=embedder,
