@@ -1,4 +1,4 @@
-"""The result of segmenting an image, whatever segmented it."""
+"""The result of segmenting an image."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Segmentation:
         scores: (H, W) float32 in 0..1 of the best class, also where that was rejected; a function is called at every
             access. None if they were not kept.
         image: (H, W, 3) uint8 RGB; None if it is not known.
-        preview: reads what overlays show, where the image is too large for a picture.
+        preview: reads a smaller image and its labels for overlays; for images that are too large for a picture.
         shares: fraction of the pixels of each class; by default computed from the labels.
         areas: square metres of each class; None if the image has no georeference.
         georeference: None if the image has none.
         source: the image file; None if there is none.
         files: the files that hold the result already, by kind, such as ``labels`` and ``overlay``.
-        facts: what else a report says of the image, such as its size and the time taken.
+        facts: further facts for a report, such as the size of the image and the time taken.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Segmentation:
 
         Args:
             folder: created if it does not exist.
-            name: what the names of the files begin with.
+            name: beginning of the names of the files.
 
         Returns:
             kind of file (``overlay``, ``labels``, ``shares``, ...) -> its path.

@@ -87,14 +87,14 @@ class WindowBlender:
     def _scores(self, corners: Sequence[Corner]) -> torch.Tensor:
         """(B, T, height, width) scores of windows at the resolution of the scene."""
         height, width = self.grid.shape
-        seen = max(1, round(height * self.scale)), max(1, round(width * self.scale))
+        size = max(1, round(height * self.scale)), max(1, round(width * self.scale))
 
         def read(asked: Sequence[Corner]) -> torch.Tensor:
-            images = [self.source.read(Window(left, top, width, height), seen) for top, left in asked]
+            images = [self.source.read(Window(left, top, width, height), size) for top, left in asked]
             return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
         scores = self.score(corners, read).float().cpu()
-        if seen == (height, width):
+        if size == (height, width):
             return scores
         return F.interpolate(scores, size=(height, width), mode="bilinear", align_corners=False)
 

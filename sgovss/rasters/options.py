@@ -44,13 +44,13 @@ class SceneOptions:
     bands: tuple[int, ...] | None = None
     stretch: tuple[float, ...] | None = None
     gsd: float = 0.0
-    aoi: Path | None = None
+    aoi: str | Path | None = None
     min_area: float = 0.0
     min_area_in_pixels: bool = False
     confidence: bool = False
     probabilities: bool = False
     polygons: bool = False
-    cache: Path | None = None
+    cache: str | Path | None = None
     resume: bool = False
     rejection: Rejection = field(default_factory=Rejection)
 

@@ -66,7 +66,7 @@ class RasterSegmenter:
         self.legend = self.options.rejection.legend(vocabulary)
         self.classes = len(vocabulary)
 
-    def __call__(self, path: Path, target: Path) -> Segmentation:
+    def __call__(self, path: str | Path, target: str | Path) -> Segmentation:
         """Segment one raster.
 
         Writes ``<target>_labels.tif`` with ``<target>_labels.qml``, ``<target>_overlay.png`` and
@@ -86,21 +86,21 @@ class RasterSegmenter:
         started = time.monotonic()
         try:
             with gdal_environment(), RasterSource(path, self.options.bands, self.options.stretch) as source:
-                return self._segment(source, target, started)
+                return self._segment(source, Path(target), started)
         except rasterio.errors.RasterioError as error:
             raise InputError(
-                f"{path}: {' '.join(str(error).split())}; what is finished is kept for --resume"
+                f"{path}: {' '.join(str(error).split())}; finished parts are kept, continue with --resume"
             ) from error
         except OSError as error:
             raise InputError(
-                f"{target}: cannot write ({error.strerror or error}); what is finished is kept, go on with --resume"
+                f"{target}: cannot write ({error.strerror or error}); finished parts are kept, continue with --resume"
             ) from error
 
     def _segment(self, source: RasterSource, target: Path, started: float) -> Segmentation:
         gsd = ground_sample_distance(source.crs, source.transform, source.height, source.width)
         scale = self._scale(source, gsd)
         grid = self._grid(source, scale)
-        area = AreaOfInterest(self.options.aoi, source) if self.options.aoi else None
+        area = AreaOfInterest(Path(self.options.aoi), source) if self.options.aoi else None
         smallest = self._smallest(source, gsd)
         view = self._view_settings(source, grid, scale)
         settings = self._settings(view)
@@ -199,7 +199,7 @@ class RasterSegmenter:
 
     def _settings(self, view: Mapping[str, Any]) -> dict[str, Any]:
         """Everything that the finished chunks depend on."""
-        aoi = self.options.aoi
+        aoi = None if self.options.aoi is None else Path(self.options.aoi)
         return {
             **view,
             "words": [entry.names for entry in self.scored],
@@ -216,7 +216,7 @@ class RasterSegmenter:
         if self.options.cache is None:
             return lambda corners, read: model.scores(read(corners).to(model.device), self.scored)
         assert isinstance(model, SGOVSS)
-        return _cached(model, FeatureCache(self.options.cache, view), self.scored)
+        return _cached(model, FeatureCache(Path(self.options.cache), view), self.scored)
 
     @torch.no_grad()
     def _fill(self, store: ChunkStore, blender: WindowBlender, path: Path) -> None:

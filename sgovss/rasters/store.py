@@ -68,7 +68,7 @@ class ChunkStore:
                 return content[name]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             path.unlink(missing_ok=True)
-            raise InputError(f"{path}: was damaged and is removed; go on with --resume") from error
+            raise InputError(f"{path}: was damaged and is removed; continue with --resume") from error
 
     def remove(self) -> None:
         """Remove the folder."""

@@ -44,7 +44,7 @@ class ClassSums:
 
 @dataclass(frozen=True)
 class LabelRaster:
-    """The label raster of a scene, and what is needed to read it back as a :class:`Segmentation`.
+    """The label raster of a scene, which can be read back as a :class:`Segmentation`.
 
     Args:
         path: of the scene.

@@ -91,6 +91,6 @@ def test_the_result_is_read_from_the_files(small, write_raster, scene_pixels, tm
 
 
 def test_scores_that_were_not_kept_are_none(small, write_raster, scene_pixels, tmp_path):
-    segmentation = RasterSegmenter(small, WORDS)(write_raster(scene_pixels), tmp_path / "out" / "scene")
+    segmentation = RasterSegmenter(small, WORDS)(str(write_raster(scene_pixels)), f"{tmp_path}/out/scene")
     assert segmentation.scores is None
     assert segmentation.areas is None and segmentation.georeference is None

@@ -69,7 +69,7 @@ def test_other_settings_are_not_resumed(demo, write_raster, scene_pixels, monkey
     )
     status, out, errors = demo(path)
     assert status == 1
-    assert "cannot write (No space left on device); what is finished is kept, go on with --resume" in errors
+    assert "cannot write (No space left on device); finished parts are kept, continue with --resume" in errors
     status, _, errors = demo(path, "--resume", words="car, tree")
     assert status == 1
     assert "--resume: " in errors and "was begun with other settings (legend)" in errors
@@ -92,7 +92,7 @@ def test_a_damaged_part_is_removed_and_computed_again(demo, write_raster, scene_
 
     monkeypatch.setattr(scene_module.ChunkStore, "save", damaging)
     status, _, errors = demo(path)
-    assert status == 1 and "was damaged and is removed; go on with --resume" in errors
+    assert status == 1 and "was damaged and is removed; continue with --resume" in errors
     monkeypatch.setattr(scene_module.ChunkStore, "save", save)
     assert demo(path, "--resume")[0] == 0
 
