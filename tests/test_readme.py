@@ -20,7 +20,7 @@ import yaml
 from PIL import Image
 
 from sgovss.config import load_config
-from sgovss.data.specification import SplitSpecification
+from sgovss.data.specification_fields import SplitSpecification
 from sgovss.data.specification_file import find_specification, load_specification
 from sgovss.engine.checkpoint import save_inference_checkpoint
 from sgovss.modeling import build_model
