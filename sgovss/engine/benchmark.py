@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from sgovss.allocator import keep_freed_memory
+from sgovss.allocator import SETTINGS
 from sgovss.engine.workloads import Case, Workload, bare_inference, inference, training
 from sgovss.errors import InputError, command
 from sgovss.resources import peak_megabytes
@@ -62,7 +62,8 @@ def machine(device: torch.device) -> str:
 
 def _in_another_process(task: str, case: Case) -> Any:
     argv = [sys.executable, "-m", "sgovss.engine.benchmark", task, json.dumps(asdict(case))]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    # The same settings of the allocator as for a training run, see sgovss.allocator.
+    done = subprocess.run(argv, env={**os.environ, **SETTINGS}, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no output"])[-1].removeprefix("error: ")
         raise InputError(f"{task} of {case.config_file}: {last}")
@@ -116,5 +117,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    keep_freed_memory()
     sys.exit(main(sys.argv[1:]))
