@@ -20,6 +20,7 @@ import yaml
 from PIL import Image
 
 from sgovss.config import load_config
+from sgovss.data.listing import dataset_folder
 from sgovss.data.specification_fields import SplitSpecification
 from sgovss.data.specification_file import find_specification, load_specification
 from sgovss.engine.checkpoint import save_inference_checkpoint
@@ -74,7 +75,6 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_county(folder)
     write_model(folder / CHECKPOINT, "sgovss_tiny.yaml", ON_CPU)
     write_model(folder / "model_final.pth", "protocols/ovrs_dlrsd.yaml", [*TINY_MODEL, *ON_CPU])
-    write_model(folder / "output/dubai_tiny/model_final.pth", "dubai_tiny.yaml", [*TINY_MODEL, *ON_CPU])
     torch.manual_seed(0)
     write_remoteclip(folder / "RemoteCLIP-ViT-B-32.pt")
     write_fields(folder)
@@ -145,7 +145,7 @@ def write_published(folder: Path) -> None:
     shipped = (find_specification(name) for name in ("dubai_mbrsc", "dronedeploy_sample", "dlrsd"))
     for spec in (load_specification(folder / "my.yaml"), *shipped):
         for split in spec.splits.values():
-            write_pairs(folder / "datasets" / spec.name, split, spec.values)
+            write_pairs(dataset_folder(spec, folder / "datasets"), split, spec.values)
 
 
 def write_pairs(folder: Path, split: SplitSpecification, values: Sequence[Sequence[int]]) -> None:
@@ -177,7 +177,7 @@ def adapted(line: str) -> str:
     """The command with options that fit a small machine; everything that README shows stays."""
     line = line.replace("DETECTRON2_DATASETS=/data ", "")
     if " train " in line:
-        options = TINY_MODEL if "--eval-only" in line or "convnext" in line else []
+        options = TINY_MODEL if "protocols/" in line or "convnext" in line else []
         return f"{line} {shlex.join([*options, *SHORT_TRAINING, *ON_CPU])}"
     if " app " in line:
         return f"{line} --port 0"
