@@ -194,25 +194,6 @@ def test_setup_falls_back_to_headless_opencv(
     assert steps[1].endswith("--force-reinstall opencv-python-headless==5.0.0")
 
 
-def test_installed_wheel_segments_with_the_embedded_model(wheel: Path, tmp_path: Path) -> None:
-    target = tmp_path / "site"
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target, wheel], check=True
-    )
-    program = (
-        "import numpy, sgovss\n"
-        "predict = sgovss.Predictor('sgovss_tiny.yaml')\n"
-        "found = predict(numpy.zeros((64, 80, 3), numpy.uint8), 'road, water')\n"
-        "print(sgovss.__file__, found.labels.shape, found.legend.names)\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(target), "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
-    assert result.stdout.split("\n")[-2] == f"{target / 'sgovss' / '__init__.py'} (64, 80) ['road', 'water']"
-
-
 @pytest.mark.parametrize("lines", [0, 2])
 def test_setup_shows_that_pip_is_working(
     load_script: LoadScript,

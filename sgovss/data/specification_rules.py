@@ -8,6 +8,7 @@ from typing import Any
 
 from sgovss.data.specification_fields import DatasetFields, GeneratorSpecification, PreparationSpecification
 from sgovss.errors import InputError
+from sgovss.synthetic.seeds import overlapping_splits
 
 Location = tuple[str | int, ...]
 
@@ -97,11 +98,5 @@ def _generator_problems(spec: DatasetFields, generator: GeneratorSpecification) 
     """Check that the generator fills exactly the splits, and that no two splits share a seed."""
     if set(generator.splits) != set(spec.splits):
         yield ("generator", "splits"), f"these must be the dataset's splits: {', '.join(spec.splits)}"
-    taken: dict[str, range] = {}
-    for name, (first, count) in generator.splits.items():
-        seeds = range(first, first + count)
-        for other, others in taken.items():
-            if max(seeds.start, others.start) < min(seeds.stop, others.stop):
-                shared = max(seeds.start, others.start)
-                yield ("generator", "splits", name), f"seed {shared} is also used by '{other}'"
-        taken[name] = seeds
+    for other, name, shared in overlapping_splits(generator.splits):
+        yield ("generator", "splits", name), f"seed {shared} is also used by '{other}'"

@@ -166,8 +166,6 @@ class RasterSegmenter:
 
     def _grid(self, source: RasterSource, scale: float) -> WindowGrid:
         node = self.predictor.cfg.TEST.SCENE
-        if not 0 < node.STRIDE <= node.WINDOW:
-            raise InputError(f"TEST.SCENE: the stride ({node.STRIDE}) must be from 1 to the window ({node.WINDOW})")
         # Windows of a scene that is finer than the model's view have many pixels; their scores must fit into memory.
         largest = math.isqrt(_WINDOW_FRACTION * node.MEMORY * 2**20 // (4 * len(self.scored)))
         enlarged = min(1 / scale, max(1.0, largest / node.WINDOW))
