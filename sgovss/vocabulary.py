@@ -96,7 +96,7 @@ class Vocabulary(Sequence[ClassEntry]):
                     raise InputError(f"{source}: an empty class name; remove the extra separator")
                 if _key(name) in seen:
                     raise InputError(
-                        f"{source}: '{name}' appears twice (in '{seen[_key(name)]}' and '{entry.name}'); keep one"
+                        f"{source}: '{name}' stands twice (in '{seen[_key(name)]}' and '{entry.name}'); keep one"
                     )
                 seen[_key(name)] = entry.name
 

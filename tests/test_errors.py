@@ -14,7 +14,7 @@ from sgovss.errors import InputError, command
 
 @given(st.text(st.characters()))
 def test_whatever_is_quoted_the_message_is_one_line_that_shows(quoted):
-    message = str(InputError(f"words.txt: '{quoted}' appears twice; keep one"))
+    message = str(InputError(f"words.txt: '{quoted}' stands twice; keep one"))
     assert message.isprintable() and len(message.splitlines()) == 1
     assert quoted in message or not quoted.isprintable()
 

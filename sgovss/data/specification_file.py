@@ -166,7 +166,7 @@ def _refuse_repeated_keys(path: Path, top: yaml.Node) -> None:
         for key, value in node.value:
             # str, because a key may be an unhashable list; the loader refuses such a key later.
             if str(key.value) in seen:
-                raise InputError(f"{path}:{key.start_mark.line + 1}: key '{key.value}' appears twice; keep one")
+                raise InputError(f"{path}:{key.start_mark.line + 1}: key '{key.value}' stands twice; keep one")
             seen.add(str(key.value))
             waiting.append(value)
 

@@ -109,12 +109,12 @@ def test_rejection(client):
     ("changes", "message"),
     [
         ({"words": ""}, "no class names"),
-        ({"words": "road, Road"}, "appears twice"),
+        ({"words": "road, Road"}, "stands twice"),
         ({"words": 5}, "the request has no words"),
         ({"image": "nowhere"}, "no longer in memory"),
         ({"threshold": "much"}, "threshold: 'much' is not a number"),
         ({"threshold": 2}, "is not from 0 to 1"),
-        ({"background": "road"}, "appears twice"),
+        ({"background": "road"}, "stands twice"),
     ],
 )
 def test_wrong_requests_are_reported_in_one_line(client, changes, message):
@@ -207,7 +207,7 @@ def test_the_page_in_a_browser(address, tmp_path):
         assert labels.shape == (512, 512) and set(np.unique(labels)) <= {0, 1}
         page.fill("#words", "road, road")
         page.click("#segment")
-        page.get_by_text("appears twice").wait_for()
+        page.get_by_text("stands twice").wait_for()
         assert page.locator("#message").get_attribute("class") == "error"
         browser.close()
     assert problems == []

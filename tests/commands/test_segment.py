@@ -79,7 +79,7 @@ def test_an_unreadable_image_is_reported_and_the_others_are_segmented(demo, fold
     [
         ({"--input": "nowhere"}, "nowhere: no such file or folder"),
         ({"--vocabulary": ""}, "no class names"),
-        ({"--vocabulary": "road, Road"}, "appears twice"),
+        ({"--vocabulary": "road, Road"}, "stands twice"),
         ({"--vocabulary": "words.txt"}, "words.txt"),
         ({"--config-file": "none.yaml"}, "none.yaml"),
     ],

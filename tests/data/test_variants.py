@@ -126,7 +126,7 @@ WRONG = [
     ({"rename": {"bus": "car"}}, 4, "rename.bus: 'bus' is no class of streets"),
     ({"ignore": ["tree"], "rename": {"tree": "wood"}}, 6, "rename.tree: class 'tree' is also in 'ignore'; keep one"),
     ({"merge": {"x": ["tree"], "y": ["tree"]}}, 7, "merge.y[0]: class 'tree' is also in 'merge'; keep one"),
-    ({"rename": {"tree": "ground"}}, 1, "'ground' appears twice"),
+    ({"rename": {"tree": "ground"}}, 1, "'ground' stands twice"),
     ({"ignore": ["ground", "static car", "tree", "moving car"]}, 1, "'classes' is empty; give at least one"),
     ({"ignore": []}, 3, "'ignore' is empty"),
     ({"splits": ["val"]}, 4, "splits[0]: streets has no split 'val'; there are train, all"),
@@ -154,7 +154,7 @@ def test_an_error_in_the_base_names_the_file_of_the_base(write):
     path = write()
     base = path.with_name("streets.yaml")
     base.write_text(base.read_text().replace("name: tree", "name: ground"))
-    with pytest.raises(InputError, match=r"streets\.yaml:\d+: classes: streets: 'ground' appears twice"):
+    with pytest.raises(InputError, match=r"streets\.yaml:\d+: classes: streets: 'ground' stands twice"):
         load_specification(path)
 
 

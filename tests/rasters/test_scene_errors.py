@@ -16,7 +16,7 @@ from .conftest import UTM
         (["--min-area", "some"], "--min-area: 'some' is neither square metres"),
         (["--threshold", "30"], "--threshold: 30 is not from 0 to 1"),
         (["--aoi", "nowhere.gpkg"], "--aoi nowhere.gpkg: no such file"),
-        (["--background", "road"], "'road' appears twice"),
+        (["--background", "road"], "'road' stands twice"),
         (["--gsd", "100"], "that is too far apart, give another --gsd"),
         (["--gsd", "-1"], "--gsd: -1 is not a distance"),
     ],

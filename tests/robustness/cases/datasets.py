@@ -194,7 +194,7 @@ CASES: list[Case] = [
         "dataset file with two classes of the same name",
         "check",
         edited("name: hedge", "name: FIELD"),
-        "…/fields.yaml:…: classes: fields: 'FIELD' appears twice (in 'field' and 'FIELD'); keep one",
+        "…/fields.yaml:…: classes: fields: 'FIELD' stands twice (in 'field' and 'FIELD'); keep one",
     ),
     refused(
         "dataset file with an output folder outside its root",

@@ -57,13 +57,13 @@ CASES: list[Case] = [
         "class name given twice, with other case and hyphen",
         "demo",
         names("bare soil, Bare-Soil"),
-        "vocabulary: 'Bare-Soil' appears twice (in 'bare soil' and 'Bare-Soil'); keep one",
+        "vocabulary: 'Bare-Soil' stands twice (in 'bare soil' and 'Bare-Soil'); keep one",
     ),
     refused(
         "class name given twice, in two Unicode forms",
         "demo",
         names("café, cafe\u0301"),
-        "vocabulary: 'cafe\u0301' appears twice (in 'café' and 'cafe\u0301'); keep one",
+        "vocabulary: 'cafe\u0301' stands twice (in 'café' and 'cafe\u0301'); keep one",
     ),
     refused(
         "class name of invisible characters",
@@ -105,16 +105,16 @@ CASES: list[Case] = [
     ),
     works("10,000 class names", "demo", ten_thousand(), "a label map, as 16-bit PNG", of_many),
     refused(
-        "10,000 words of which the last appears twice",
+        "10,000 words of which the last is given twice",
         "demo",
         ten_thousand("Thing Number 1"),
-        "…/words.txt: 'Thing Number 1' appears twice (in 'thing number 1' and 'Thing Number 1'); keep one",
+        "…/words.txt: 'Thing Number 1' stands twice (in 'thing number 1' and 'Thing Number 1'); keep one",
     ),
     refused(
         "background name that is also a class",
         "demo",
         lambda place: place.demo(None, "road, ground", "--background", "ground"),
-        "--background: 'ground' appears twice (in 'ground' and 'ground'); keep one",
+        "--background: 'ground' stands twice (in 'ground' and 'ground'); keep one",
     ),
     refused(
         "vocabulary file that does not exist",
