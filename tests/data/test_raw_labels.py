@@ -173,7 +173,7 @@ def test_interpolated_colour_masks_are_recognised(method, factor):
     mask = np.array([[0, 255, 0], [0, 0, 255], [255, 0, 0]], np.uint8)[blocks(0, 1, 2)]
     resized = Image.fromarray(mask).resize([round(side * factor) for side in mask.shape[:2]], method)
     with pytest.raises(
-        InputError, match=r"pixels with a colour of no class. This mask looks as if it had been resized"
+        InputError, match=r"pixels have a colour that belongs to no class. This mask looks as if it had been resized"
     ):
         RawLabels(specification("colors")).read(content(resized), "mask.png")
 
