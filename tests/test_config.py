@@ -95,7 +95,7 @@ def test_every_own_key_is_read_and_has_a_comment(checkout):
         ),
         (["TEST.SCENE.STRIDE", "0"], r"TEST.SCENE: the stride \(0\) must be from 1 to the window \(512\)"),
         (["MODEL.DEVICE", "gpu"], "MODEL.DEVICE: 'gpu' is not a device of PyTorch"),
-        (["MODEL.DEVICE", "cuda:99"], "MODEL.DEVICE: 'cuda:99' is not there"),
+        (["MODEL.DEVICE", "cuda:99"], "MODEL.DEVICE: this machine has no device 'cuda:99'"),
     ],
 )
 def test_wrong_options_are_named(options, message):
