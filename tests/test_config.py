@@ -72,7 +72,10 @@ def test_every_own_key_is_read_and_has_a_comment(checkout):
             ["MODEL.CLIP.TUNING", "everything"],
             "MODEL.CLIP.TUNING: 'everything' is not allowed; use full, attention or none",
         ),
-        (["MODEL.CLIP.ACTIVATION", "relu"], "MODEL.CLIP.ACTIVATION: 'relu' is not allowed; use auto, gelu or quick_gelu"),
+        (
+            ["MODEL.CLIP.ACTIVATION", "relu"],
+            "MODEL.CLIP.ACTIVATION: 'relu' is not allowed; use auto, gelu or quick_gelu",
+        ),
         (["MODEL.SGOVSS.IGNORED_PIXELS", "SKIP"], "IGNORED_PIXELS: 'SKIP' is not allowed; use MASK or NEGATIVE"),
         (["MODEL.SGOVSS.HIDDEN_DIM", "130"], r"DECODER_DIMS: .* \(and HIDDEN_DIM\) a multiple of HEADS \(4\)"),
         (["MODEL.SGOVSS.DECODER_DIMS", "[8,8]"], "DECODER_DIMS: give three widths"),
@@ -80,7 +83,10 @@ def test_every_own_key_is_read_and_has_a_comment(checkout):
             ["DATALOADER.SAMPLER_TRAIN", "RandomSampler"],
             "SAMPLER_TRAIN: 'RandomSampler' is not allowed; use TrainingSampler",
         ),
-        (["SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "value"], "CLIP_GRADIENTS.CLIP_TYPE: 'value' is not allowed; use full_model"),
+        (
+            ["SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "value"],
+            "CLIP_GRADIENTS.CLIP_TYPE: 'value' is not allowed; use full_model",
+        ),
         (
             ["DATASETS.UNLABELLED", "['photos']", "DATASETS.UNLABELLED_SHARE", "1.0"],
             "UNLABELLED_SHARE: 1.0 is not allowed; give a number above 0 and below 1",

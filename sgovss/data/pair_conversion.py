@@ -166,9 +166,7 @@ def _read_bands(content: bytes, source: str, bands: Sequence[int]) -> np.ndarray
     try:
         with rasterio.MemoryFile(content) as file, file.open() as dataset:
             if max(bands) > dataset.count:
-                raise InputError(
-                    f"{source}: has {dataset.count} bands, band {max(bands)} is asked for"
-                )
+                raise InputError(f"{source}: has {dataset.count} bands, band {max(bands)} is asked for")
             pixels = dataset.read(list(bands))
     except rasterio.errors.RasterioError as error:
         raise InputError(f"{source}: cannot read this image ({error})") from error

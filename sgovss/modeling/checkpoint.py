@@ -24,7 +24,7 @@ class DamagedCheckpointError(Exception):
     """A file that torch cannot read.
 
     Args:
-        what: the problem, as it continues a message that begins with the file's name and "is".
+        what: the problem, worded to follow the file's name and "is".
         remedy: how to solve it.
     """
 

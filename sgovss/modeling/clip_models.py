@@ -126,7 +126,7 @@ def activation_of(name: str, weights: str) -> str:
     """The activation that weights were trained with: ``quick_gelu``, ``gelu``, or ``auto`` if it is not known.
 
     It is known for the pretrained tags of open_clip, files of ``sgovss convert``, archives of OpenAI, and published
-    files with their original names. For other files use the activation of the model configuration.
+    files with their original names. Other files use the activation of the model configuration.
 
     Args:
         name, weights: as :func:`load_clip` takes them.

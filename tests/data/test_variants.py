@@ -121,7 +121,11 @@ def test_a_base_beside_the_file_comes_first_and_keeps_its_root(write):
 
 
 WRONG = [
-    ({"ignore": ["grass"]}, 4, "ignore[0]: 'grass' is not a class of streets; its classes are ground, static car, tree"),
+    (
+        {"ignore": ["grass"]},
+        4,
+        "ignore[0]: 'grass' is not a class of streets; its classes are ground, static car, tree",
+    ),
     ({"merge": {"car": ["tree", "bus"]}}, 6, "merge.car[1]: 'bus' is not a class of streets"),
     ({"rename": {"bus": "car"}}, 4, "rename.bus: 'bus' is not a class of streets"),
     ({"ignore": ["tree"], "rename": {"tree": "wood"}}, 6, "rename.tree: class 'tree' is also in 'ignore'; keep one"),
