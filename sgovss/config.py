@@ -71,7 +71,8 @@ def _add_head(cfg: CfgNode) -> None:
     node = cfg.MODEL.SGOVSS = CfgNode()
     # Bias-guided refinement of text and visual features.
     node.BIAS_GUIDANCE = True
-    # Multiscale decoder; without it the logits are scaled and shifted cosines on the grid of the dense map.
+    # Multiscale decoder. Without it the logits are scaled and shifted cosines, at the resolution of the image encoder's
+    # dense map.
     node.DECODER = True
     # Guide the decoder with the image encoder's feature maps.
     node.VISUAL_GUIDANCE = True
@@ -174,7 +175,7 @@ def _add_test(cfg: CfgNode) -> None:
     scene.STRIDE = 384
     # Number of windows in a batch.
     scene.BATCH = 1
-    # Megabytes for the scores of unfinished windows; a lower value makes narrower strips, 0 the narrowest ones.
+    # Memory in MB for the scores of unfinished windows. A lower value gives narrower strips; 0 gives the narrowest.
     scene.MEMORY = 256
 
 

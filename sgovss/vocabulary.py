@@ -161,9 +161,10 @@ class Vocabulary(Sequence[ClassEntry]):
     def from_file(cls, path: str | Path) -> Vocabulary:
         """Read a vocabulary file.
 
-        A .txt file has one class per line. A .json or .yaml file has a list, at the top level or under ``classes``,
-        whose items are strings or ``{name, synonyms, color}``. In a line or string, bars or commas separate synonyms;
-        the class lists of CAT-Seg and related projects (JSON) and of SegEarth-OV (text) have this form.
+        A .txt file has one class per line; empty lines and lines that start with # are skipped. A .json or .yaml file
+        has a list, at the top level or under ``classes``, whose items are strings or ``{name, synonyms, color}``. In a
+        line or string, bars or commas separate synonyms. The class lists of CAT-Seg and related projects (JSON) and of
+        SegEarth-OV (text) have this form.
 
         Raises:
             InputError: the file is missing, cannot be parsed, or its classes are wrong.

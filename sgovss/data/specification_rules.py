@@ -88,7 +88,10 @@ def _preparation_problems(spec: DatasetFields, preparation: PreparationSpecifica
         ignored = ("ignore", "raw_values"), spec.raw_ignored
         yield from _repeated("raw value", spec.raw_values, spec, "raw_value", *ignored)
     if preparation.labels == "threshold" and sorted(sum(spec.raw_values, ())) != [0, 1]:
-        yield ("preparation", "labels"), "a threshold gives the raw values 0 and 1; give each to a class"
+        yield (
+            ("preparation", "labels"),
+            "labels of form 'threshold' have the raw values 0 and 1; each must belong to one class",
+        )
     if (spec.raw_ignored or spec.ignore.colors) and not spec.ignore.values:
         yield ("ignore", "values"), "give the value, such as 255, of ignored pixels in prepared labels"
     if by_color and not all(spec.mask_colors):

@@ -126,7 +126,9 @@ BINARY = {
 
 
 def test_a_threshold_needs_a_class_on_each_side():
-    with pytest.raises(ValidationError, match="a threshold gives the raw values 0 and 1; give each to a class"):
+    with pytest.raises(
+        ValidationError, match="labels of form 'threshold' have the raw values 0 and 1; each must belong to one class"
+    ):
         specification("threshold")
 
 
