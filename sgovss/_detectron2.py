@@ -23,7 +23,7 @@ with warnings.catch_warnings():
 
 
 def _needs_traceback(record: logging.LogRecord) -> bool:
-    """Whether to log a record: the trainer's traceback of an InputError is left out, the command prints one line."""
+    """Whether to log a record. Tracebacks of an InputError are not logged, because the command prints the error."""
     return not (record.exc_info and isinstance(record.exc_info[1], InputError))
 
 

@@ -13,7 +13,7 @@ once, and the page faults of allocating them again take up to half of a training
 def keep_freed_memory() -> None:
     """Restart this Python process with :data:`SETTINGS`, unless they are set already or the system is not Linux.
 
-    glibc reads them only when a process starts. Call this before anything that must not happen twice.
+    glibc reads them only when a process starts. Call this first, because the process then begins again.
     """
     if sys.platform == "linux" and not SETTINGS.keys() <= os.environ.keys():
         os.execve(sys.executable, sys.orig_argv, {**os.environ, **SETTINGS})

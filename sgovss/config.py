@@ -52,8 +52,8 @@ def _add_clip(cfg: CfgNode) -> None:
     clip.NAME = "tiny"
     # "embedded" (of the tiny model), "random", a pretrained tag of open_clip, or the path of a weights file.
     clip.WEIGHTS = "embedded"
-    # "gelu", "quick_gelu" (OpenAI's), or "auto": as stated by the tag, the file or assets/known_weights.yaml, and the
-    # default of the architecture where none of them states it.
+    # "gelu", "quick_gelu" (as in OpenAI's models), or "auto": the activation that is known for the tag or the file (by
+    # its metadata or assets/known_weights.yaml), else the default of the architecture.
     clip.ACTIVATION = "auto"
     # Trainable parameters of the image encoder: "full" (all), "attention" (queries and values of a ViT) or "none".
     clip.TUNING = "full"
@@ -71,7 +71,8 @@ def _add_head(cfg: CfgNode) -> None:
     node = cfg.MODEL.SGOVSS = CfgNode()
     # Bias-guided refinement of text and visual features.
     node.BIAS_GUIDANCE = True
-    # Multiscale decoder; without it the logits are scaled and shifted cosines on the grid of the dense map.
+    # Multiscale decoder. Without it the logits are scaled and shifted cosines, at the resolution of the image encoder's
+    # dense map.
     node.DECODER = True
     # Guide the decoder with the image encoder's feature maps.
     node.VISUAL_GUIDANCE = True
@@ -80,8 +81,8 @@ def _add_head(cfg: CfgNode) -> None:
     # Width of the refinement, and attention heads of refinement and decoder.
     node.HIDDEN_DIM = 256
     node.HEADS = 4
-    # Inference correlates the image with CLIP's text embedding (0), the refined one (1) or an interpolation. The
-    # refinement is learned on seen classes only, and 1 lowers the accuracy on unseen ones.
+    # At inference the cost map uses CLIP's text embedding (0), the refined one (1) or an interpolation of the two. The
+    # refinement is learned from seen classes only, and 1 lowers the accuracy on unseen ones.
     node.TEXT_SHARE = 0.25
     # Number of RS-Bias tokens per image.
     node.BIAS_TOKENS = 1
@@ -105,10 +106,10 @@ def _add_head(cfg: CfgNode) -> None:
     compensation.WEIGHTS = [0.0, 0.0, 0.0, 1.0]
     # Precision of the frozen encoder: "float32" (the losses start at exactly 0) or "bfloat16".
     compensation.TWIN_PRECISION = "float32"
-    # Side of the pooling cells in cells of the dense map.
+    # Side of the square that is averaged before the comparison, in locations of the dense map.
     compensation.POOL = 2
     # Factor of the losses on labelled pixels; on other pixels it is 1. With 0 the losses only apply to pixels without a
-    # label, with 1 they work against the labels.
+    # label. With 1 they apply to all pixels alike and counteract what the labels teach.
     compensation.LABELLED = 0.1
 
 
@@ -117,8 +118,9 @@ def _add_input(cfg: CfgNode) -> None:
     cfg.DATASETS.SPECIFICATIONS = []
     # Names of training classes to hold out as unseen: training ignores their pixels.
     cfg.DATASETS.UNSEEN = []
-    # Images for the generalization compensation alone: folders, as given or below $DETECTRON2_DATASETS, and registered
-    # datasets, whose labels are not read. UNLABELLED_SHARE is their fraction of all training images.
+    # Images without labels, used by the generalization compensation only: folders (a path, or a folder below
+    # $DETECTRON2_DATASETS) or names of registered datasets, whose labels are not read. UNLABELLED_SHARE is their
+    # fraction of all training images.
     cfg.DATASETS.UNLABELLED = []
     cfg.DATASETS.UNLABELLED_SHARE = 0.25
     # Number of label files per dataset to check before the run starts; 0 for none.
@@ -146,8 +148,8 @@ def _add_solver(cfg: CfgNode) -> None:
 def _add_test(cfg: CfgNode) -> None:
     # Precision of inference: "float32" or "bfloat16".
     cfg.TEST.PRECISION = "float32"
-    # At inference, decode only the class names that are among this many best ones at some location; 0 decodes all.
-    # Faster with many class names; the result is approximate.
+    # At inference, decode a class name only if it is among this many best-scoring names at one location or more; 0
+    # decodes all names. Faster with many class names; the result is approximate.
     cfg.TEST.EARLY_REJECTION = 0
     # Leave out test sets that are not on disk and print how to get them; if off, they are an error.
     cfg.TEST.SKIP_ABSENT = False
@@ -173,7 +175,7 @@ def _add_test(cfg: CfgNode) -> None:
     scene.STRIDE = 384
     # Number of windows in a batch.
     scene.BATCH = 1
-    # Megabytes for the scores of unfinished windows; a lower value makes narrower strips, 0 the narrowest ones.
+    # Memory in MB for the scores of unfinished windows. A lower value gives narrower strips; 0 gives the narrowest.
     scene.MEMORY = 256
 
 
@@ -183,8 +185,11 @@ def config_path(path: str | Path) -> Path:
     Args:
         path: a file, or the name of a config of sgovss, such as ``sgovss_tiny.yaml``.
 
+    Returns:
+        The path of the file.
+
     Raises:
-        InputError: there is neither.
+        InputError: there is no such file, and no config of sgovss with this name.
     """
     return Path(path) if Path(path).is_file() else config_file(str(path))
 
@@ -195,6 +200,9 @@ def load_config(path: str | Path, options: Sequence[str] = ()) -> CfgNode:
     Args:
         path: a file, or the name of a config of sgovss, such as ``sgovss_tiny.yaml``.
         options: alternating keys and values, as on the command line.
+
+    Returns:
+        The config, with the keys of Detectron2 and sgovss.
 
     Raises:
         InputError: the file does not exist or is not YAML, a key is unknown, or a value is wrong.
@@ -226,13 +234,16 @@ def add_options(cfg: CfgNode, options: Sequence[str]) -> None:
 
 
 def config_from_dump(dump: str, source: str | Path) -> CfgNode:
-    """Read a config that ``cfg.dump()`` wrote, and set MODEL.DEVICE for this machine.
+    """Read a config from the text of ``cfg.dump()``, and set MODEL.DEVICE for this machine.
 
-    Keys that were removed since are left out with a warning.
+    Keys that sgovss no longer has are left out, with a warning.
 
     Args:
         dump: YAML text.
         source: the file that it comes from, for messages.
+
+    Returns:
+        The config.
 
     Raises:
         InputError: it has other unknown keys, or values of another type.
@@ -246,7 +257,7 @@ def config_from_dump(dump: str, source: str | Path) -> CfgNode:
     try:
         cfg.merge_from_other_cfg(CfgNode(saved))
     except (KeyError, ValueError) as error:
-        raise InputError(f"{source}: its config is of another version of sgovss ({error})") from error
+        raise InputError(f"{source}: its config belongs to another version of sgovss ({error})") from error
     return cfg
 
 

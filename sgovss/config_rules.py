@@ -1,6 +1,6 @@
 """Checks of config values beyond their types, made before a run starts.
 
-Rules of single keys stand in ``_RULES``, rules between keys in the functions below it.
+``_RULES`` has the rules for single keys. The functions below it check keys that depend on each other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ REMOVED_KEYS = {
     "MODEL.BACKBONE.NAME": "MODEL.CLIP.NAME chooses the image encoder",
     "SOLVER.OPTIMIZER": "AdamW is the only optimizer",
 }
-"""Config keys of earlier versions, and why there is no need for them."""
+"""Config keys of earlier versions, and the reason for the removal of each."""
 
 
 class _Rule(NamedTuple):
@@ -95,13 +95,14 @@ def check_values(cfg: CfgNode, defaults: CfgNode) -> None:
     """Check all values of a config.
 
     Args:
-        defaults: the same keys with their defaults.
+        cfg: the config.
+        defaults: a config with the same keys and their defaults.
 
     Raises:
         InputError: for the first wrong value; the message starts with its key.
     """
     for key in REMOVED_KEYS:
-        if _has(defaults, key) and _get(cfg, key) != _get(defaults, key):  # Detectron2 has the key too
+        if _has(defaults, key) and _get(cfg, key) != _get(defaults, key):  # a key that Detectron2 has too
             raise InputError(removed_key_message(key))
     for key in _keys_without_value(cfg, defaults):
         raise InputError(f"{key}: has no value; give one, or leave the key out")
@@ -118,23 +119,24 @@ def check_values(cfg: CfgNode, defaults: CfgNode) -> None:
 def check_value(key: str, value: Any) -> None:
     """Check one value against the rule of its key.
 
-    Constructors call it for arguments with which they would otherwise give a wrong result without an error.
+    Constructors call it for arguments that would otherwise cause a wrong result without an error.
 
     Args:
         key: a key that has a rule, such as ``MODEL.CLIP.TUNING``.
+        value: the value.
 
     Raises:
         InputError: the value breaks the rule; the message starts with the key.
     """
     rule = _RULES[key]
     if not rule.holds(value):
-        raise InputError(f"{key}: {value!r} will not do; {rule.remedy}")
+        raise InputError(f"{key}: {value!r} is not allowed; {rule.remedy}")
 
 
 def check_amp(cfg: CfgNode) -> None:
     """Check that MODEL.DEVICE can train in SOLVER.AMP.DTYPE.
 
-    Not part of :func:`check_values`, since a CPU may use a checkpoint that a GPU trained in float16.
+    It is not part of :func:`check_values`, because a CPU can use a checkpoint that was trained in float16 on a GPU.
 
     Raises:
         InputError: float16 without CUDA.
@@ -175,7 +177,7 @@ def _check_decoder(cfg: CfgNode) -> None:
 def _check_training(cfg: CfgNode) -> None:
     clipping = cfg.SOLVER.CLIP_GRADIENTS
     if clipping.ENABLED and clipping.CLIP_TYPE != "full_model":
-        raise InputError(f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE: {clipping.CLIP_TYPE!r} will not do; use full_model")
+        raise InputError(f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE: {clipping.CLIP_TYPE!r} is not allowed; use full_model")
     if not (cfg.DATASETS.UNLABELLED and cfg.MODEL.SGOVSS.COMPENSATION.ENABLED):
         return
     if cfg.MODEL.SGOVSS.IGNORED_PIXELS != "MASK":
@@ -185,16 +187,16 @@ def _check_training(cfg: CfgNode) -> None:
         )
     fraction = cfg.DATASETS.UNLABELLED_SHARE
     if not 0 < fraction < 1:
-        raise InputError(f"DATASETS.UNLABELLED_SHARE: {fraction!r} will not do; give a number above 0 and below 1")
+        raise InputError(f"DATASETS.UNLABELLED_SHARE: {fraction!r} is not allowed; give a number above 0 and below 1")
 
 
 def _check_device(name: str) -> None:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise InputError(f"MODEL.DEVICE: '{name}' is no device of torch; use cpu or cuda") from error
+        raise InputError(f"MODEL.DEVICE: '{name}' is not a device of PyTorch; use cpu or cuda") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"MODEL.DEVICE: '{name}' is not there; use cpu, or another of this machine's devices")
+        raise InputError(f"MODEL.DEVICE: this machine has no device '{name}'; use cpu, or a device that it has")
 
 
 def _keys_without_value(cfg: CfgNode, defaults: CfgNode, prefix: str = "") -> Iterator[str]:

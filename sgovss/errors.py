@@ -27,9 +27,10 @@ class InputError(ValueError):
 
 
 def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
-    """Decorate a command's ``main(argv)``: an :class:`InputError` or a full disk is printed as one line.
+    """Decorate a command's ``main(argv)`` so that it prints errors that the user can fix as one line.
 
-    The exit status is 2 then. Other exceptions keep their traceback, because they are bugs.
+    These are an :class:`InputError` and a full disk. The exit status is then 2. Other exceptions keep their traceback,
+    because they are bugs.
     """
 
     @functools.wraps(main)

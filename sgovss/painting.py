@@ -98,14 +98,15 @@ def save_label_png(path: str | Path, labels: np.ndarray, vocabulary: Vocabulary)
 def label_png(labels: np.ndarray, vocabulary: Vocabulary) -> bytes:
     """Encode class ids as a PNG file whose pixel values are the ids.
 
-    Up to 255 classes are 8-bit with a palette of the class colours (255, no class, is black); more are 16-bit grey.
+    With up to 255 classes, the file is 8-bit with a palette of the class colours, and pixels without a class (255) are
+    black. With more classes, it is 16-bit grey.
 
     Args:
         labels: (H, W) integer class ids; :func:`no_class_id` for pixels without a class.
         vocabulary: the classes.
 
     Returns:
-        the content of the file.
+        The content of the file.
 
     Raises:
         InputError: an id is not in the vocabulary.
@@ -132,7 +133,7 @@ class _Entry:
 
 
 def _checked(labels: np.ndarray, vocabulary: Vocabulary, ignore: int) -> np.ndarray:
-    """The ids as uint16, with T for pixels to ignore; an InputError if an id is not in the vocabulary."""
+    """The ids as uint16, with T for ignored pixels; raises an InputError if an id is not in the vocabulary."""
     count = len(vocabulary)
     without = labels == ignore
     stray = labels[~without & ((labels < 0) | (labels >= count))]

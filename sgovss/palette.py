@@ -26,15 +26,18 @@ _WHITE = np.array([0.95047, 1.0, 1.08883])  # D65
 def distinct_colors(count: int, taken: Sequence[Color] = ()) -> list[Color]:
     """Colours that differ as much as possible from each other and from those already taken.
 
-    Each colour is the candidate that is farthest, by CIEDE2000, from all taken and all previous colours. A longer list
-    therefore begins with the shorter one. There are about 840 candidates; a longer list repeats them from the start.
+    Each colour is the candidate that is farthest, by CIEDE2000, from all taken and all previous colours. So a longer
+    list begins with the shorter one. There are about 840 candidates; a longer list repeats them from the start.
 
     With the familiar colours of :mod:`sgovss.vocabulary` taken, any two of these and of the first 64 chosen colours
     differ by at least :data:`LEAST_DIFFERENCE`.
 
     Args:
         count: number of colours.
-        taken: RGB colours in 0..255 to keep away from.
+        taken: RGB colours in 0..255 that the new colours must differ from.
+
+    Returns:
+        ``count`` RGB colours in 0..255.
     """
     # Computed for a multiple of 32, so that vocabularies of similar size share the result.
     return list(_distinct_colors(-(-count // 32) * 32, tuple(taken))[:count])

@@ -27,7 +27,7 @@ def config_file(name: str) -> Path:
         name: path relative to the configs folder, such as ``"sgovss_tiny.yaml"``.
 
     Raises:
-        InputError: there is no such config; the message lists the existing ones.
+        InputError: there is no such config; the message lists those that exist.
     """
     folder = _folder("configs")
     path, files = folder / name, _files(folder)

@@ -27,7 +27,7 @@ def check_precision(precision: str, device: torch.device) -> None:
 
 
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
-    """Autocast context for a precision: ``float32``, ``bfloat16`` or ``float16``; none for float32.
+    """Autocast context for ``bfloat16`` or ``float16``; a context without effect for ``float32``.
 
     Raises:
         InputError: see :func:`check_precision`.
@@ -55,7 +55,7 @@ def fast_precision(device: torch.device) -> str:
 def cast_weights(module: nn.Module, precision: str) -> None:
     """Cast the weights that autocast would cast at every call, in place; the results are bit-identical.
 
-    For inference only, since the cast loses digits of the weights.
+    For inference only: training needs the digits that the weights lose.
     """
     for each in module.modules():
         if isinstance(each, nn.Linear | nn.Conv2d):

@@ -13,7 +13,7 @@ import cv2
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_AHEAD = 8  # items in progress per process, so that results do not pile up
+_AHEAD = 8  # items in progress per process; a limit, so that finished results do not fill the memory
 
 
 def map_in_processes(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:

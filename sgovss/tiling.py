@@ -8,15 +8,19 @@ import numpy as np
 
 
 def starts(length: int, window: int, stride: int) -> list[int]:
-    """The first pixels of the windows along a side of ``length`` pixels, one every ``stride`` pixels. The last window
-    ends at the end of the side."""
+    """The first pixel of each window along a side of ``length`` pixels.
+
+    Windows are ``stride`` pixels apart. The last one is moved to end at the end of the side.
+    """
     last = max(0, length - window)
     return [*range(0, last, stride), last]
 
 
 def windows(height: int, width: int, window: int, stride: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield (top, bottom, left, right) of each window in pixels, row by row. If the image is smaller than a window, so
-    is the window."""
+    """Yield (top, bottom, left, right) of each window in pixels, row by row.
+
+    If the image is smaller than a window, the window has the size of the image.
+    """
     for top in starts(height, window, stride):
         for left in starts(width, window, stride):
             yield top, min(top + window, height), left, min(left + window, width)
@@ -26,9 +30,9 @@ def total_weights(length: int, firsts: Sequence[int], weights: np.ndarray) -> np
     """Sum the weights of all windows along a side.
 
     Args:
-        length: of the side in pixels.
+        length: length of the side in pixels.
         firsts: the first pixels of the windows; see :func:`starts`.
-        weights: (window,) float32, of the pixels of a window.
+        weights: (window,) float32, the weight of each pixel of a window.
 
     Returns:
         (length,) float32.

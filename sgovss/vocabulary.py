@@ -138,8 +138,9 @@ class Vocabulary(Sequence[ClassEntry]):
     def colors(self) -> np.ndarray:
         """(T, 3) uint8 RGB colours of the classes.
 
-        A class has its own colour if it states one; else the conventional colour of its name, unless an earlier class
-        has it; else a colour of the palette, which keeps away from stated and conventional colours.
+        A class has its own ``color`` if one is given. Otherwise it has the conventional colour of its name, unless an
+        earlier class has that one. Otherwise it has a colour of the palette that differs from all given and
+        conventional colours.
         """
         rows: list[Color | None] = []
         for entry in self.classes:
@@ -160,9 +161,10 @@ class Vocabulary(Sequence[ClassEntry]):
     def from_file(cls, path: str | Path) -> Vocabulary:
         """Read a vocabulary file.
 
-        A .txt file has one class per line. A .json or .yaml file has a list, at the top level or under ``classes``,
-        whose items are strings or ``{name, synonyms, color}``. In a line or string, bars or commas separate synonyms;
-        the class lists of CAT-Seg and related projects (JSON) and of SegEarth-OV (text) have this form.
+        A .txt file has one class per line; empty lines and lines that start with # are skipped. A .json or .yaml file
+        has a list, at the top level or under ``classes``, whose items are strings or ``{name, synonyms, color}``. In a
+        line or string, bars or commas separate synonyms. The class lists of CAT-Seg and related projects (JSON) and of
+        SegEarth-OV (text) have this form.
 
         Raises:
             InputError: the file is missing, cannot be parsed, or its classes are wrong.
@@ -174,7 +176,7 @@ class Vocabulary(Sequence[ClassEntry]):
         except OSError as error:
             raise InputError(f"{path}: cannot read this vocabulary file ({error.strerror})") from error
         except UnicodeDecodeError as error:
-            raise InputError(f"{path}: this vocabulary file is no UTF-8 text; save it as such") from error
+            raise InputError(f"{path}: this vocabulary file is not UTF-8 text; save it as UTF-8") from error
         if path.suffix == ".txt":
             lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
             return cls([_entry_from_item(line, source) for line in lines], source)
@@ -186,7 +188,7 @@ class Vocabulary(Sequence[ClassEntry]):
         if isinstance(content, dict):
             content = content.get("classes")
         if not isinstance(content, list):
-            raise InputError(f"{path}: expected a list of class names, at the top or under 'classes'")
+            raise InputError(f"{path}: expected a list of class names, at the top level or under 'classes'")
         return cls([_entry_from_item(item, source) for item in content], source)
 
     @classmethod
@@ -198,7 +200,7 @@ class Vocabulary(Sequence[ClassEntry]):
 
 
 def _short(item: object) -> str:
-    """A shortened ``repr``: with YAML aliases, a small file can hold a list whose full text would fill the memory."""
+    """A shortened ``repr``. With YAML aliases, the full text of a list from a small file could fill the memory."""
     shortened = reprlib.Repr()
     shortened.maxlevel = 2
     return shortened.repr(item)
@@ -227,7 +229,7 @@ def _entry_from_item(item: object, source: str) -> ClassEntry:
         synonyms = item.get("synonyms") or ()
         synonyms = [synonyms] if isinstance(synonyms, str) else synonyms
         if not isinstance(synonyms, list | tuple) or not all(isinstance(word, str) for word in synonyms):
-            raise InputError(f"{source}: synonyms of '{item['name']}' must be words, not {_short(synonyms)}")
+            raise InputError(f"{source}: synonyms of '{item['name']}' must be strings, not {_short(synonyms)}")
         entry = _entry_from_names([item["name"], *synonyms], source)
         return ClassEntry(entry.name, entry.synonyms, tuple(color) if color is not None else None)
     raise InputError(f"{source}: a class is a name or {{name, synonyms, color}}, not {_short(item)}")

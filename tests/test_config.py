@@ -59,8 +59,8 @@ def test_every_own_key_is_read_and_has_a_comment(checkout):
         (["MODEL.SGOVSS.HEADS", "four"], "HEADS"),
         (["MODEL.SGOVSS.HEADS"], "no value"),
         (["MODEL.SGOVSS.HEADS", "None"], "MODEL.SGOVSS.HEADS: has no value"),
-        (["MODEL.SGOVSS.HEADS", "0"], "MODEL.SGOVSS.HEADS: 0 will not do; give a number above 0"),
-        (["TEST.PRECISION", "float8"], "TEST.PRECISION: 'float8' will not do; use float32 or bfloat16"),
+        (["MODEL.SGOVSS.HEADS", "0"], "MODEL.SGOVSS.HEADS: 0 is not allowed; give a number above 0"),
+        (["TEST.PRECISION", "float8"], "TEST.PRECISION: 'float8' is not allowed; use float32 or bfloat16"),
         (["MODEL.PIXEL_STD", "[1.0,0.0,1.0]"], "MODEL.PIXEL_STD: .* give three numbers"),
         (
             ["MODEL.BACKBONE.NAME", "ResNet"],
@@ -70,20 +70,26 @@ def test_every_own_key_is_read_and_has_a_comment(checkout):
         (["SOLVER.OPTIMIZERS", "ADAMW"], "Non-existent key: SOLVER.OPTIMIZERS"),
         (
             ["MODEL.CLIP.TUNING", "everything"],
-            "MODEL.CLIP.TUNING: 'everything' will not do; use full, attention or none",
+            "MODEL.CLIP.TUNING: 'everything' is not allowed; use full, attention or none",
         ),
-        (["MODEL.CLIP.ACTIVATION", "relu"], "MODEL.CLIP.ACTIVATION: 'relu' will not do; use auto, gelu or quick_gelu"),
-        (["MODEL.SGOVSS.IGNORED_PIXELS", "SKIP"], "IGNORED_PIXELS: 'SKIP' will not do; use MASK or NEGATIVE"),
+        (
+            ["MODEL.CLIP.ACTIVATION", "relu"],
+            "MODEL.CLIP.ACTIVATION: 'relu' is not allowed; use auto, gelu or quick_gelu",
+        ),
+        (["MODEL.SGOVSS.IGNORED_PIXELS", "SKIP"], "IGNORED_PIXELS: 'SKIP' is not allowed; use MASK or NEGATIVE"),
         (["MODEL.SGOVSS.HIDDEN_DIM", "130"], r"DECODER_DIMS: .* \(and HIDDEN_DIM\) a multiple of HEADS \(4\)"),
         (["MODEL.SGOVSS.DECODER_DIMS", "[8,8]"], "DECODER_DIMS: give three widths"),
         (
             ["DATALOADER.SAMPLER_TRAIN", "RandomSampler"],
-            "SAMPLER_TRAIN: 'RandomSampler' will not do; use TrainingSampler",
+            "SAMPLER_TRAIN: 'RandomSampler' is not allowed; use TrainingSampler",
         ),
-        (["SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "value"], "CLIP_GRADIENTS.CLIP_TYPE: 'value' will not do; use full_model"),
+        (
+            ["SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "value"],
+            "CLIP_GRADIENTS.CLIP_TYPE: 'value' is not allowed; use full_model",
+        ),
         (
             ["DATASETS.UNLABELLED", "['photos']", "DATASETS.UNLABELLED_SHARE", "1.0"],
-            "UNLABELLED_SHARE: 1.0 will not do; give a number above 0 and below 1",
+            "UNLABELLED_SHARE: 1.0 is not allowed; give a number above 0 and below 1",
         ),
         (
             ["DATASETS.UNLABELLED", "['photos']", "MODEL.SGOVSS.IGNORED_PIXELS", "NEGATIVE"],
@@ -94,8 +100,8 @@ def test_every_own_key_is_read_and_has_a_comment(checkout):
             r"TEST.SLIDING_WINDOW: the stride \(400\) must be from 1 to the window \(384\)",
         ),
         (["TEST.SCENE.STRIDE", "0"], r"TEST.SCENE: the stride \(0\) must be from 1 to the window \(512\)"),
-        (["MODEL.DEVICE", "gpu"], "MODEL.DEVICE: 'gpu' is no device of torch"),
-        (["MODEL.DEVICE", "cuda:99"], "MODEL.DEVICE: 'cuda:99' is not there"),
+        (["MODEL.DEVICE", "gpu"], "MODEL.DEVICE: 'gpu' is not a device of PyTorch"),
+        (["MODEL.DEVICE", "cuda:99"], "MODEL.DEVICE: this machine has no device 'cuda:99'"),
     ],
 )
 def test_wrong_options_are_named(options, message):

@@ -77,7 +77,7 @@ def test_files(tmp_path, name, content):
         ("words.yaml", "- 5", "a class is a name"),
         ("words.yaml", "- {name: a, color: [1, 2]}", "three numbers"),
         ("words.yaml", "- {name: a, color: 5}", "three numbers"),
-        ("words.yaml", "- {name: a, synonyms: {b: c}}", "must be words"),
+        ("words.yaml", "- {name: a, synonyms: {b: c}}", "must be strings"),
         ("words.yaml", "- {name: a, color: [1, 2, 256]}", "three numbers"),
         ("words.yaml", "- !!python/object/apply:os.getcwd []", "could not determine a constructor"),
         ("words.json", "[" * 100_000, "not a valid json file .maximum recursion depth"),
@@ -107,7 +107,7 @@ def test_missing_and_foreign_files_are_named(tmp_path):
     with pytest.raises(InputError, match=r"none\.txt: cannot read .*No such file"):
         Vocabulary.parse("none.txt")
     (tmp_path / "words.txt").write_bytes("road".encode("utf-16"))
-    with pytest.raises(InputError, match=r"words\.txt: this vocabulary file is no UTF-8 text"):
+    with pytest.raises(InputError, match=r"words\.txt: this vocabulary file is not UTF-8 text"):
         Vocabulary.parse(str(tmp_path / "words.txt"))
 
 

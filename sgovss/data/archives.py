@@ -41,12 +41,13 @@ class RawFile(NamedTuple):
         """Read the content.
 
         Raises:
-            InputError: the file cannot be read or is too large; for a member of a zip archive, or its checksum is
-                wrong.
+            InputError: the file cannot be read or is too large, or the checksum of a member of a zip archive is wrong.
         """
         try:
             if self._size() > _LARGEST:
-                raise InputError(f"{self}: larger than {_LARGEST:,} bytes, which no image of a dataset is; remove it")
+                raise InputError(
+                    f"{self}: larger than {_LARGEST:,} bytes, too large for an image of a dataset; remove it"
+                )
             if self.extent is not None:
                 return self.extent.read()
             if self.member is None:
@@ -58,7 +59,7 @@ class RawFile(NamedTuple):
             ) from error
 
     def _size(self) -> int:
-        """Bytes of the content. For a member of an archive this is also the most that :meth:`read` reads."""
+        """Size of the content in bytes. :meth:`read` never reads more from an archive."""
         if self.extent is not None:
             return self.extent.size
         if self.member is None:
@@ -76,15 +77,15 @@ class RawFile(NamedTuple):
 
 
 class RawFiles:
-    """The files below a folder. Archives (.zip, .tar, .tar.gz, .tgz) count as folders of their content.
+    """The files below a folder. An archive (.zip, .tar, .tar.gz, .tgz) is treated as a folder with its content.
 
-    A pattern names files by their path, as in a shell: ``*`` for any part of a name, ``?`` for one character. It may
-    start at any folder of the path, so an additional folder around the data does not matter. The part in braces is
-    the file's name as one of a pair: ``Train/{*}/images_png/{*}.png`` matches ``LoveDA/Train/Rural/images_png/7.png``
-    and names it ``Rural_7``.
+    A pattern selects files by their path, as in a shell: ``*`` matches any part of a name, ``?`` one character. It may
+    start at any folder of the path, so an additional folder around the data does not matter. The parts in braces are
+    joined to a name, which pairs an image with its label: ``Train/{*}/images_png/{*}.png`` matches
+    ``LoveDA/Train/Rural/images_png/7.png`` and gives it the name ``Rural_7``.
 
-    Hidden files are left out, and so are links inside tar archives. The temporary files of compressed tar archives
-    are deleted together with this object, so keep it as long as its files are read.
+    Hidden files and links inside tar archives are left out. The temporary files of compressed tar archives are deleted
+    together with this object, so keep the object while its files are read.
 
     Args:
         source: a folder, or one archive.
@@ -99,10 +100,13 @@ class RawFiles:
         self._files = dict(self._list())
 
     def find(self, patterns: Sequence[str], without: Sequence[str] = ()) -> dict[str, RawFile]:
-        """Name to file of all files that match one of ``patterns`` and none of ``without``.
+        """Find all files that match one of ``patterns`` and none of ``without``.
+
+        Returns:
+            Name -> file.
 
         Raises:
-            InputError: two files have the same name; says which.
+            InputError: two files have the same name; the message gives both.
         """
         wanted, unwanted = [list(map(_expression, some)) for some in (patterns, without)]
         found: dict[str, RawFile] = {}
@@ -117,7 +121,7 @@ class RawFiles:
         return found
 
     def _list(self) -> Iterator[tuple[str, RawFile]]:
-        """Pairs of the path that patterns are compared with, and the file."""
+        """Yield each file with the path that patterns are matched against."""
         source = self.source
         if not source.exists():
             raise InputError(
@@ -142,28 +146,28 @@ class RawFiles:
 
 @lru_cache(maxsize=4)
 def _archive(path: str, process: int) -> zipfile.ZipFile:
-    """An open archive; kept open, because reading its directory anew for each member is slow.
+    """An open archive. It stays open, because reading the archive's directory again for each member is slow.
 
-    One for each process: a handle inherited from a parent process shares its position.
+    Each process opens its own, because a handle inherited from the parent process shares the parent's file position.
     """
     return zipfile.ZipFile(path)
 
 
 def pattern_problem(pattern: str) -> str | None:
-    """What is wrong with a pattern, in one line; None if nothing is."""
+    """Check a pattern. Returns one line that describes the problem, or None if the pattern is correct."""
     if not _BRACES.search(pattern):
         return f"'{pattern}' has no {{braces}} around the part that pairs images with labels, as in 'images/{{*}}.png'"
     if set(_BRACES.sub("", pattern)) & set("{}"):
         return f"'{pattern}': braces are not closed"
     if "/" in "".join(_BRACES.findall(pattern)):
-        return f"'{pattern}': braces hold one folder or file name; use a pair for each"
+        return f"'{pattern}': braces may contain one folder or file name; use separate braces for each"
     return None
 
 
 def _expression(pattern: str) -> re.Pattern[str]:
     parts = re.split(r"([{}*?])", pattern)
-    words = {"{": "(", "}": ")", **_WILDCARDS}
-    return re.compile(r"(?:^|/)" + "".join(words.get(part, re.escape(part)) for part in parts) + "$")
+    regex = {"{": "(", "}": ")", **_WILDCARDS}
+    return re.compile(r"(?:^|/)" + "".join(regex.get(part, re.escape(part)) for part in parts) + "$")
 
 
 def _inside(archive: Path, name: str) -> str:
@@ -172,7 +176,7 @@ def _inside(archive: Path, name: str) -> str:
 
 
 def _is_hidden(path: Path) -> bool:
-    # Archives made on a Mac hold a hidden companion of each file.
+    # Archives made on a Mac contain a hidden file with metadata for each file.
     return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
 
 
@@ -180,8 +184,8 @@ def _zip_members(path: Path) -> list[str]:
     first_part = next(path.parent.glob(f"{path.stem}.z01"), None)
     if first_part is not None:
         raise InputError(
-            f"{path}: one archive in several parts; join them (zip -s 0 '{path.name}' --out whole.zip), then move the "
-            "parts away"
+            f"{path}: this archive is split into several files; join them "
+            f"(zip -s 0 '{path.name}' --out whole.zip), then move the parts away"
         )
     try:
         with zipfile.ZipFile(path) as archive:

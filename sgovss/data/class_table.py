@@ -15,6 +15,9 @@ def class_table(spec: DatasetSpecification, pixels: np.ndarray, images: np.ndarr
         spec: the dataset, with T classes.
         pixels: (T + 1,) number of pixels of each class; ignored pixels last.
         images: (T + 1,) number of images with at least one such pixel.
+
+    Returns:
+        The table as text.
     """
     names = [*(entry.name for entry in spec.classes), "ignored"]
     total = max(1, pixels.sum())

@@ -18,8 +18,8 @@ def ensure_generated(spec: DatasetSpecification, root: str | Path | None = None)
         root: the folder that holds the dataset's folder; default as in :func:`dataset_folder`.
 
     Raises:
-        InputError: the specification has no generator, the folder cannot be written to, or it has images of other
-            settings.
+        InputError: the specification has no generator, or the folder cannot be written to or holds images that were
+            drawn with other settings.
     """
     if spec.generator is None:
         raise InputError(f"dataset '{spec.name}' has no 'generator' in its file, so it cannot be drawn")

@@ -1,4 +1,4 @@
-"""Complete check of a dataset on disk: every file is read once, every problem is one line."""
+"""Complete check of a dataset on disk: reads every file once and reports each problem in one line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sgovss.data.specification import DatasetSpecification
 from sgovss.errors import InputError
 from sgovss.processes import map_in_processes
 
-_FEW = 32  # up to this many pairs, starting other processes takes longer than checking
+_FEW = 32  # up to this many pairs, starting worker processes takes longer than the check
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class FileReport:
     """Result for one pair.
 
     Attributes:
-        digest: digest of the image file; empty if it cannot be read.
-        pixels: pixels of each class, and of ignored pixels last.
+        digest: BLAKE2b digest of the image file in hexadecimal; empty if the file cannot be read.
+        pixels: number of pixels of each class; ignored pixels last.
         problems: one line for each problem.
     """
 
@@ -43,11 +43,11 @@ class SplitReport:
 
     Attributes:
         records: pairs as Detectron2 records.
-        digests: image path to the digest of its bytes.
-        pixels: (T + 1,) pixels of each class; ignored pixels last.
+        digests: image path -> digest of the file; see :class:`FileReport`.
+        pixels: (T + 1,) number of pixels of each class; ignored pixels last.
         images: (T + 1,) number of images with at least one such pixel.
         problems: errors to correct, one line each, with the file.
-        notes: unusual properties that are no errors.
+        notes: unusual properties that are not errors.
     """
 
     records: list[dict[str, str]]
@@ -109,10 +109,13 @@ def inspect_pair(record: dict[str, str], labels: LabelMap) -> FileReport:
 
 
 def duplicates(spec: DatasetSpecification, reports: dict[str, SplitReport]) -> Iterator[str]:
-    """One line for each image that two splits have as different files with the same bytes.
+    """Find images that are in two splits as separate files with the same bytes.
 
-    Splits of which one includes the other are not compared. The same file in two splits is no duplicate, because the
-    dataset file says so.
+    If one of the splits includes the other by design, they are not compared. One file that is in both splits is not a
+    duplicate, because the dataset file puts it there.
+
+    Yields:
+        One line for each duplicate.
     """
     for first, second in combinations(reports, 2):
         if first in spec.splits[second].includes or second in spec.splits[first].includes:
@@ -124,7 +127,7 @@ def duplicates(spec: DatasetSpecification, reports: dict[str, SplitReport]) -> I
 
 
 def _is_plain(path: str) -> bool:
-    """Whether an image has only one colour, like tiles outside the covered area; such tiles are equal by chance."""
+    """Whether an image has only one colour. Such images, for example tiles without data, are not duplicates."""
     return bool(np.ptp(read_rgb(path), axis=(0, 1)).max() == 0)
 
 
@@ -137,7 +140,7 @@ def _notes(spec: DatasetSpecification, split: str, pairs: int, pixels: np.ndarra
     if empty:
         yield f"{spec.name}_{split}: no pixel of {', '.join(empty)}"
     if without_class:
-        yield f"{spec.name}_{split}: {without_class} labels in which every pixel is ignored"
+        yield f"{spec.name}_{split}: {without_class} labels have only ignored pixels"
 
 
 def _digest(path: str) -> str:

@@ -21,7 +21,7 @@ from sgovss.label_ids import no_class_id
 OUTSIDE = -1
 LABEL_MODES = ("1", "L", "P", "I", "I;16", "I;16L", "I;16B")
 DEEP_MODES = (*LABEL_MODES[3:], "F")
-# Other decoders of Pillow are rarely used, so untrusted files cannot reach them.
+# Only these decoders of Pillow are used, because rarely used ones are a risk with untrusted files.
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "JPEG2000")
 EXIF_ORIENTATION = 0x0112
 _TURNS = {
@@ -41,8 +41,8 @@ class LabelMap:
     """A lookup table from label values to class ids.
 
     Attributes:
-        table: (largest known value + 2,) int32. Entry v is the class id of label value v, ``ignore_label``, or -1 for a
-            value outside the specification. The last entry is for all larger values.
+        table: (largest known value + 2,) int32. Entry v is the class id of label value v, or ``ignore_label``, or -1 if
+            v is not in the specification. The last entry is -1; it is used for all larger values.
         ignore_label: 255, or 65535 if there are more than 255 classes.
         num_classes: number of classes; ids are 0 to ``num_classes - 1``.
     """
@@ -53,12 +53,12 @@ class LabelMap:
 
     @classmethod
     def from_specification(cls, spec: DatasetSpecification) -> LabelMap:
-        """The map for the labels that training reads."""
+        """Build the map for the labels that training reads."""
         return cls.from_values(spec.values, spec.ignore.values)
 
     @classmethod
     def from_values(cls, values: Sequence[Sequence[int]], ignored: Sequence[int]) -> LabelMap:
-        """The map for these values of each class, in id order, and these ignored values."""
+        """Build the map from the label values of each class, in id order, and the ignored label values."""
         ignore_label = no_class_id(len(values))
         largest = max((*(value for of_class in values for value in of_class), *ignored))
         table = np.full(largest + 2, OUTSIDE, np.int32)
@@ -73,7 +73,7 @@ class LabelMap:
         return np.uint8 if self.ignore_label == 255 else np.float32
 
     def without(self, held_out: Collection[int]) -> LabelMap:
-        """The map without these classes: their pixels are ignored, the other ids are renumbered without gaps."""
+        """A copy of the map that ignores the pixels of these classes and renumbers the other ids without gaps."""
         kept = [index for index in range(self.num_classes) if index not in held_out]
         new_ids = np.full(self.num_classes, self.ignore_label, np.int32)
         new_ids[kept] = np.arange(len(kept))
@@ -96,7 +96,7 @@ class LabelMap:
             source: the file that error messages name.
 
         Raises:
-            InputError: a value is outside the specification; names the source, the value and its number of pixels.
+            InputError: a value is not in the specification; the message gives the value and its number of pixels.
         """
         ids = self.lookup(raw)
         outside = ids == OUTSIDE

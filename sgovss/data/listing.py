@@ -19,8 +19,9 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 def dataset_folder(spec: DatasetSpecification, root: str | Path | None = None) -> Path:
     """The folder of a dataset, which may not exist yet.
 
-    Its parent is the first that is given of: ``root``; the specification's ``root``; for generated datasets
-    ``$SGOVSS_CACHE`` (default ``~/.cache/sgovss``); ``$DETECTRON2_DATASETS`` (default ``datasets``, as in Detectron2).
+    Its parent folder is ``root`` if given, else the specification's ``root`` if given. Otherwise it is
+    ``$SGOVSS_CACHE`` (default ``~/.cache/sgovss``) for generated datasets, and ``$DETECTRON2_DATASETS`` (default
+    ``datasets``, as in Detectron2) for others.
     """
     if root is None:
         root = spec.root
@@ -114,10 +115,10 @@ def _files(
 
 
 def _walk(top: Path) -> Iterator[Path]:
-    """Files below a folder and its linked folders, without hidden files (such as remains of archives)."""
+    """Yield the files below a folder and its linked folders, without hidden ones."""
     for parent, folders, names in os.walk(top, followlinks=True):
         here = Path(parent).resolve()
-        # Skip a link to a folder around it, which would list every file dozens of times.
+        # Skip links to a parent folder, which would list every file dozens of times.
         around = {here, *here.parents}
         folders[:] = [
             name for name in folders if not name.startswith(".") and Path(parent, name).resolve() not in around

@@ -31,9 +31,9 @@ class SegmentationMapper:
     - ``file_name``, ``dataset``, and ``height``, ``width``: size in pixels of the image file.
 
     Args:
-        vocabularies: dataset name to its vocabulary.
+        vocabularies: dataset name -> vocabulary.
         augmentations: the result of :func:`training_augmentations` or :func:`inference_augmentations`.
-        label_maps: dataset name to its label map; None for inference, where no label is read.
+        label_maps: dataset name -> label map; None for inference, where no label is read.
         held_out: ids of the held-out classes, in the class order of the datasets. Their pixels are ignored, and the
             remaining classes are renumbered.
     """
@@ -48,7 +48,7 @@ class SegmentationMapper:
         held_out: Sequence[int] = (),
     ) -> None:
         self.augmentations = T.AugmentationList(list(augmentations))
-        # Stored here, because Detectron2's catalogs are empty in spawned data loader workers.
+        # Kept here, because Detectron2's catalogs are empty in spawned data loader workers.
         self.vocabularies = dict(vocabularies)
         self.label_maps = None
         if label_maps is not None:
@@ -56,10 +56,12 @@ class SegmentationMapper:
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
-        """Arguments from a config: ``INPUT.*``, and ``DATASETS.TRAIN`` and ``UNSEEN``, or ``DATASETS.TEST``.
+        """Take the constructor's arguments from a config.
+
+        The keys are ``INPUT.*``, and for training ``DATASETS.TRAIN`` and ``UNSEEN``, for inference ``DATASETS.TEST``.
 
         Raises:
-            InputError: as :func:`sgovss.data.registration.training_vocabulary`, or for a wrong crop size.
+            InputError: the crop size is wrong; or see :func:`sgovss.data.registration.training_vocabulary`.
         """
         if not is_train:
             return {
@@ -149,7 +151,7 @@ def training_augmentations(
         ignore_label: label of padded pixels; not counted for ``max_category_area``.
 
     Raises:
-        InputError: the sizes do not fit ``size_sampling``.
+        InputError: ``size_sampling`` is unknown, or needs another number of ``min_sizes``.
     """
     if size_sampling not in ("choice", "range") or (size_sampling == "range" and len(min_sizes) != 2):
         raise InputError(
@@ -170,7 +172,12 @@ def training_augmentations(
 
 
 def inference_augmentations(min_size: int, max_size: int) -> list[T.Augmentation]:
-    """Resize the shorter edge to ``min_size`` pixels (0: original scale), the longer edge to at most ``max_size``."""
+    """Augmentations for inference: resize the image.
+
+    Args:
+        min_size: length of the shorter edge in pixels; 0 keeps the original scale.
+        max_size: largest length of the longer edge in pixels, after resizing.
+    """
     return [T.ResizeShortestEdge(min_size, max_size)] if min_size > 0 else []
 
 

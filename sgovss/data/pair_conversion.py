@@ -43,8 +43,9 @@ class Prepared:
         name: name of the pair.
         size: (height, width) in pixels.
         tiles: number of image-label pairs written.
-        pixels: pixels of each class, and of ignored pixels last; each pixel of the published label counts once.
-        stamp: stamp of the pair.
+        pixels: number of pixels of each class, ignored pixels last; each pixel of the published label counts once, even
+            if tiles overlap.
+        stamp: :attr:`Pair.stamp` of the converted files.
     """
 
     name: str
@@ -85,7 +86,7 @@ class PairConverter:
         if size != ids.shape:
             raise InputError(
                 f"{pair.label}: label is {ids.shape[1]}x{ids.shape[0]} pixels, its image {pair.image} is "
-                f"{size[1]}x{size[0]}; they must be of one size"
+                f"{size[1]}x{size[0]}; they must have the same size"
             )
         written = self._labels.written(ids)
         pixels = np.bincount(ids.reshape(-1), minlength=self._labels.num_classes + 1)
@@ -106,7 +107,7 @@ class PairConverter:
 
         Yields:
             The name ``<name>_<top>_<bottom>_<left>_<right>`` and the window (top, bottom, left, right) of each tile;
-            if images stay whole, the plain name and the whole window.
+            if images are not cut into tiles, the plain name and the whole image.
         """
         if self._tile is None or self._stride is None:
             yield name, (0, size[0], 0, size[1])
@@ -175,7 +176,7 @@ def _read_bands(content: bytes, source: str, bands: Sequence[int]) -> np.ndarray
 
 
 def _refuse_turned(image: Image.Image, source: str) -> None:
-    """Refuse images with an EXIF orientation: it is not known whether their label was drawn on the rotated image."""
+    """Refuse images with an EXIF orientation, because their label may have been drawn on the rotated image or not."""
     if orientation(image) != 1:
         raise InputError(
             f"{source}: has EXIF orientation {orientation(image)}, so it is shown rotated; rotate its pixels to match "
@@ -184,7 +185,7 @@ def _refuse_turned(image: Image.Image, source: str) -> None:
 
 
 def _size(content: bytes, source: str) -> tuple[int, int]:
-    """(height, width) in pixels of an image that is copied unchanged; it is decoded, to find damage."""
+    """(height, width) in pixels of an image that is copied unchanged. The image is decoded to detect damage."""
     with open_image(io.BytesIO(content), source) as image:
         _refuse_turned(image, source)
         refuse_deep(image, source)

@@ -28,13 +28,13 @@ JOURNALS = ".prepared"
 
 
 class Totals:
-    """Running totals of a split; memory does not grow with the number of images.
+    """Running totals of a split.
 
     Attributes:
         pairs: number of published pairs.
-        tiles: number of image-label pairs made of them.
-        pixels: (T + 1,) pixels of each class in the published labels; ignored pixels last.
-        images: (T + 1,) published labels with at least one such pixel.
+        tiles: number of image-label pairs made from them.
+        pixels: (T + 1,) number of pixels of each class in the published labels; ignored pixels last.
+        images: (T + 1,) number of published labels with at least one such pixel.
     """
 
     def __init__(self, classes: int) -> None:
@@ -51,8 +51,8 @@ class Totals:
 class SplitPreparation:
     """Prepares one split; after an interruption, another run continues.
 
-    A journal beside the data has one line for each finished pair. A second run with the same settings has nothing left
-    to do; other settings are refused, because old and new files would mix.
+    A journal beside the data has one line for each finished pair. Another run skips the finished pairs. A run with
+    other settings is refused, because old and new files would be mixed.
 
     Args:
         spec: a specification with ``preparation``; for a variant, its base is prepared.
@@ -61,13 +61,13 @@ class SplitPreparation:
         root: the folder that holds the dataset's folder; default as in :func:`dataset_folder`.
 
     Raises:
-        InputError: a label has no image, or the target is inside the source.
+        InputError: a label has no image, or the target folder is inside the source or contains it.
     """
 
     def __init__(self, spec: DatasetSpecification, split: str, source: RawFiles, root: str | Path | None) -> None:
         # A variant reads the files of its base, so those are the files to prepare.
         self.spec, self.split = (spec := spec.prepared_by), split
-        self._source = source  # holds the unpacked archives
+        self._source = source  # keeps the temporary files of compressed archives
         self.folder = dataset_folder(spec, root)
         self.pairs, self.unlabelled = _pairs(spec, split, source)
         self.converter = PairConverter(spec, split, self.folder)
@@ -90,7 +90,8 @@ class SplitPreparation:
             The totals of all prepared pairs, and one line for each pair that could not be prepared.
 
         Raises:
-            InputError: the target cannot be written to, was prepared with other settings, or another run prepares it.
+            InputError: the target cannot be written to or was prepared with other settings, or another run is writing
+                to it.
         """
         with sole_run(self._journal.parent, f".{self._journal.stem}.lock"):
             return self._run(workers)
@@ -129,7 +130,7 @@ class SplitPreparation:
         """Add the pairs of earlier runs to ``totals`` and return their names; create the journal if there is none."""
         settings, done = _settings(self.spec, self.split), set()
         stamps = {pair.name: pair.stamp for pair in self.pairs}
-        # The journal is rewritten without a line that a crash cut off, and without pairs whose files are gone.
+        # Rewrite the journal without a line that a crash cut off, and without pairs whose files no longer exist.
         with atomic_path(self._journal) as partial_journal, partial_journal.open("w", encoding="utf-8") as file:
             file.write(json.dumps(settings) + "\n")
             for number, entry in enumerate(_entries(self._journal)):
@@ -141,7 +142,7 @@ class SplitPreparation:
                 if number == 0:
                     continue
                 found = Prepared(**{key: _frozen(value) for key, value in entry.items()})
-                # A pair that is not in this source came from another part of the download; keep it.
+                # A pair that is not in this source comes from another part of the download: keep it.
                 same = stamps.get(found.name, found.stamp) == found.stamp
                 if same and self.converter.is_there(found):
                     file.write(json.dumps(entry) + "\n")
@@ -196,7 +197,7 @@ def _entries(journal: Path) -> Iterator[Any]:
             try:
                 yield json.loads(line)
             except ValueError:
-                logger.warning("%s: skipping an incomplete line, which a crash left", journal)
+                logger.warning("%s: skipping an incomplete line, left by a crash", journal)
 
 
 def _settings(spec: DatasetSpecification, split: str) -> dict[str, Any]:

@@ -29,7 +29,8 @@ def check_dataset(name: str, sample: int = 200) -> int:
         The number of image-label pairs.
 
     Raises:
-        InputError: the first problem found; names the file, and for label values the value and its number of pixels.
+        InputError: the first problem that is found; the message gives the file, and for a wrong label value the value
+            and its number of pixels.
     """
     metadata = dataset_metadata(name)
     records = DatasetCatalog.get(name)

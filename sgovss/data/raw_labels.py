@@ -15,13 +15,14 @@ from sgovss.errors import InputError
 from sgovss.label_ids import no_class_id
 
 _THRESHOLD = 128
-# Interpolation mixes the classes on the two sides of a border. A mask counts as interpolated if at least this fraction
-# of its unknown pixels have two classes within a window of _BORDER pixels, and if there are enough unknown values.
+# Interpolation mixes the values of the classes on the two sides of a border. A mask counts as interpolated if it has at
+# least _FEWEST_MIXTURES unknown values, and if at least _BORDER_FRACTION of the unknown pixels have two known classes
+# within a window of _BORDER x _BORDER pixels.
 _BORDER = 13
 _BORDER_FRACTION = 0.9
 _FEWEST_MIXTURES = 3
-# A map counts as interpolated if at least this fraction of its steps has a value in between; with fewer steps than
-# _FEWEST_STEPS there is no decision.
+# A label map counts as interpolated if at least _MONOTONE_FRACTION of its steps have a value in between. A map with
+# fewer than _FEWEST_STEPS steps never does.
 _FEWEST_STEPS = 50
 _MONOTONE_FRACTION = 0.25
 
@@ -61,8 +62,9 @@ class RawLabels:
             (H, W) int32 class ids; ``num_classes`` for ignored pixels.
 
         Raises:
-            InputError: the file cannot be read or is of another kind, or has a colour or value outside the
-                specification; says which, how often, and whether the mask looks interpolated.
+            InputError: the file cannot be read or is of another kind, or has a colour or value that is not in the
+                specification. The message gives the value, its number of pixels, and whether the mask looks
+                interpolated.
         """
         ids = self._read(content, source)
         ids[ids == self._map.ignore_label] = self.num_classes
@@ -123,7 +125,7 @@ _INTERPOLATED = (
 
 
 def _palette(spec: DatasetSpecification) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) sorted colour codes, and (N,) class ids; the ignore label for ignored colours."""
+    """(N,) sorted colour codes (red << 16 | green << 8 | blue), and their (N,) class ids or the ignore label."""
     ignore_label = no_class_id(len(spec.classes))
     pairs = [(color, index) for index, colors in enumerate(spec.mask_colors) for color in colors]
     pairs += [(color, ignore_label) for color in spec.ignore.colors]
@@ -160,7 +162,7 @@ def _refuse_outside(ids: np.ndarray, raw: np.ndarray, source: str, what: str, sh
         return
     found, counts = np.unique(raw[outside], return_counts=True)
     if len(found) >= _FEWEST_MIXTURES and _fraction_on_borders(ids, outside) >= _BORDER_FRACTION:
-        raise InputError(f"{source}: {outside.sum()} pixels with a {what} of no class. {_INTERPOLATED}")
+        raise InputError(f"{source}: {outside.sum()} pixels have a {what} that belongs to no class. {_INTERPOLATED}")
     order = np.argsort(-counts)[:3]
     shown = ", ".join(f"{show(int(found[i]))} ({counts[i]} pixels)" for i in order)
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""

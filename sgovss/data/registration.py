@@ -58,7 +58,7 @@ def register_datasets(files: Iterable[str | Path] = ()) -> list[str]:
     """Register the datasets that come with sgovss, those of ``files``, and those in ``$SGOVSS_DATASETS``.
 
     Args:
-        files: paths of dataset files. The variable has paths too, separated by ``os.pathsep``.
+        files: paths of dataset files. ``$SGOVSS_DATASETS`` also has paths, separated by ``os.pathsep``.
 
     Returns:
         The registered names.
@@ -114,8 +114,8 @@ def training_vocabulary(dataset_names: Sequence[str], unseen: Sequence[str] = ()
         unseen: names or synonyms of the classes held out of training (``DATASETS.UNSEEN``).
 
     Raises:
-        InputError: there is no training set, the sets have different classes, an unseen name is no class, or no class
-            is left.
+        InputError: there is no training set, the sets have different classes, a name in ``unseen`` is not a class, or
+            no class is left.
     """
     held_out = held_out_ids(dataset_names, unseen)
     kept = [entry for i, entry in enumerate(_common_vocabulary(dataset_names)) if i not in held_out]
@@ -131,11 +131,11 @@ def held_out_ids(dataset_names: Sequence[str], unseen: Sequence[str]) -> tuple[i
     """
     vocabulary = _common_vocabulary(dataset_names)
     ids = []
-    for word in unseen:
-        matches = [i for i, entry in enumerate(vocabulary) if Vocabulary([entry]).knows(ClassEntry(word))]
+    for name in unseen:
+        matches = [i for i, entry in enumerate(vocabulary) if Vocabulary([entry]).knows(ClassEntry(name))]
         if not matches:
             names = ", ".join(vocabulary.names)
-            raise InputError(f"DATASETS.UNSEEN: '{word}' is no class of {dataset_names[0]}; its classes are {names}")
+            raise InputError(f"DATASETS.UNSEEN: '{name}' is not a class of {dataset_names[0]}; its classes are {names}")
         ids += matches
     return tuple(sorted(set(ids)))
 
@@ -146,7 +146,7 @@ def _common_vocabulary(dataset_names: Sequence[str]) -> Vocabulary:
     first, *others = dataset_names
     vocabulary: Vocabulary = dataset_metadata(first).vocabulary
     for name in others:
-        # If only one set had a class, training would treat it as absent in the images of the other.
+        # If a class were in one set only, training would treat it as absent from the images of the others.
         if dataset_metadata(name).vocabulary != vocabulary:
             raise InputError(
                 f"DATASETS.TRAIN: {first} and {name} have different classes; train on datasets with the same classes"

@@ -1,4 +1,4 @@
-"""The complete, checked description of a dataset: classes, label values, colours, splits, provenance.
+"""Dataset specification: classes, label values, colours, splits and source of a dataset, with all checks.
 
 A specification is one YAML file (:func:`sgovss.data.specification_file.load_specification`); adding a dataset needs no
 code. Folder names are relative to the dataset's own folder below the datasets root.
@@ -14,9 +14,10 @@ from sgovss.data.specification_rules import problems
 
 
 class DatasetSpecification(DatasetFields):
-    """A dataset; the fields are those of :class:`DatasetFields`, and consistent with each other.
+    """A dataset. The fields are those of :class:`DatasetFields`; this class also checks that they fit each other.
 
-    Wrong content raises ``pydantic.ValidationError``, or InputError if it is read from a file.
+    Raises:
+        pydantic.ValidationError: the content is wrong. When a file is read, this becomes an InputError.
     """
 
     _base: DatasetSpecification | None = PrivateAttr(None)

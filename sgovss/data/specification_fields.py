@@ -1,4 +1,4 @@
-"""The parts of a dataset specification; each field is checked by itself.
+"""Fields of a dataset specification, with the checks of single fields.
 
 :class:`DatasetFields` collects them. The checks across fields are in :mod:`sgovss.data.specification_rules`, and
 :class:`sgovss.data.specification.DatasetSpecification` applies them.
@@ -18,7 +18,7 @@ MAX_VALUE = 65535  # labels are 8-bit or 16-bit images
 
 
 def _as_list(value: Any) -> Any:
-    """Let a single item stand for a list of one."""
+    """Convert a single item to a list of one."""
     return [value] if isinstance(value, str | int) else value
 
 
@@ -97,7 +97,7 @@ class SplitSpecification(Model):
         image_suffix, label_suffix: ending of the file names, with the dot.
         select: patterns of the keys.
         count: number of pairs in the published dataset; None if no source states it.
-        includes: other splits whose images this split holds as well, by design.
+        includes: other splits whose images are also in this split, by design.
     """
 
     images: Folders
@@ -110,11 +110,11 @@ class SplitSpecification(Model):
 
 
 class RawSplitSpecification(Model):
-    """Where the published data has the images and labels of one split.
+    """The files of one split in the published data.
 
     Attributes:
         images, labels: patterns of :class:`sgovss.data.archives.RawFiles`, such as ``Train/{*}/images/{*}.png``.
-            The parts in braces pair an image with its label, and give the pair its name in the prepared set.
+            The parts in braces pair an image with its label, and are the name of the pair in the prepared dataset.
         select: patterns (``fnmatch``) of the names to take.
         count: number of pairs in the published split, before tiling; None if no source states it.
     """
@@ -130,12 +130,12 @@ class PreparationSpecification(Model):
 
     Attributes:
         labels: form of the published labels: ``colors`` (RGB masks), ``pure_colors`` (RGB masks whose channels are
-            first rounded to 0 or 255), ``values`` (one channel of raw values), or ``threshold`` (one channel; 128 and
-            above is raw value 1, below is 0; for masks stored as JPEG).
+            first rounded to 0 or 255), ``values`` (one channel of raw values), or ``threshold`` (one channel, as in
+            masks stored as JPEG: values of 128 and above become raw value 1, others 0).
         tile, stride: edge of the square tiles that images are cut into, and the step between tiles, in pixels.
             None leaves images whole. The last tile of a row or column is moved inwards to end at the border.
         bands: 1-based numbers of the bands to use as red, green and blue; None if images have three bands.
-        splits: split name to its raw files. A split that consists of other splits' folders is not listed here.
+        splits: split name to its raw files. A split whose folders are those of other splits is not listed here.
     """
 
     labels: Literal["colors", "pure_colors", "values", "threshold"]
@@ -177,8 +177,8 @@ class DatasetFields(Model):
         classes: the classes in id order.
         ignore: label values to ignore; default: none.
         splits: split name to its files.
-        preparation: how the published data becomes the folders of ``splits``; None if it needs no change, or if no
-            source states its layout (``notes`` say which).
+        preparation: how ``sgovss prepare`` makes the folders of ``splits`` from the published data. None if the data
+            needs no change, or if no source states its layout; ``notes`` tells which of the two.
         generator: set for datasets that are drawn, not downloaded.
     """
 
@@ -208,10 +208,10 @@ class DatasetFields(Model):
 
     @property
     def required_preparation(self) -> PreparationSpecification:
-        """``preparation``, for callers that cannot do without.
+        """``preparation``, for callers that need it.
 
         Raises:
-            InputError: it is None.
+            InputError: ``preparation`` is None.
         """
         if self.preparation is None:
             raise InputError(

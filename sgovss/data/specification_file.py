@@ -23,7 +23,7 @@ from sgovss.data.specification_fields import (
 from sgovss.data.variants import VariantSpecification, resolve_variant, variant_problems
 from sgovss.errors import InputError
 
-# The C loader where PyYAML has it: every command reads all dataset files when it starts.
+# The C loader, if PyYAML has it, because every command reads all dataset files when it starts.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _DEEPEST = 50
@@ -49,7 +49,7 @@ def load_specification(path: str | Path) -> DatasetSpecification:
     ``variant_of`` is resolved with the file of its base.
 
     Raises:
-        InputError: the file cannot be read, is not YAML, or its content is wrong; names the line of the key.
+        InputError: the file cannot be read, is not YAML, or its content is wrong; the message gives the line.
     """
     path = Path(path)
     node, content = _read(path)
@@ -111,17 +111,17 @@ def find_specification(name: str | Path) -> DatasetSpecification:
 
 
 def _read(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
-    """The file as YAML nodes, which know their lines, and as plain values.
+    """Read the file as YAML nodes, which record their lines, and as plain values.
 
     Raises:
-        InputError: as :func:`load_specification`, if the file is no YAML mapping, or a key is repeated.
+        InputError: the file cannot be read or is not a YAML mapping, or a key is repeated.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot read this dataset file ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: this dataset file is no UTF-8 text; save it as such") from error
+        raise InputError(f"{path}: this dataset file is not UTF-8 text; save it as UTF-8") from error
     try:
         _refuse_nesting(path, text)
         node, content = yaml.compose(text, Loader=_LOADER), yaml.load(text, Loader=_LOADER)
@@ -130,7 +130,7 @@ def _read(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
         line = f":{mark.line + 1}" if mark is not None else ""
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
         if "nesting depth" in reason:
-            # The C reader of PyYAML 6.0.4 and later has a limit of its own.
+            # The C loader of PyYAML 6.0.4 and later has its own limit.
             raise InputError(f"{path}{line}: {_TOO_DEEP}") from error
         raise InputError(f"{path}{line}: not valid YAML ({reason})") from error
     if not isinstance(content, dict):
@@ -141,7 +141,7 @@ def _read(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
 
 
 def _refuse_nesting(path: Path, text: str) -> None:
-    """Refuse deep nesting before the content is built: older C readers crash at some ten thousand levels."""
+    """Refuse deep nesting before the content is built, because older C loaders crash at some ten thousand levels."""
     depth = 0
     for event in yaml.parse(text, Loader=_LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -173,7 +173,7 @@ def _refuse_repeated_keys(path: Path, top: yaml.Node) -> None:
 
 def _message(path: Path, node: yaml.Node, error: ValidationError) -> str:
     """The first problem in one line, with the number of further problems."""
-    # A misspelt required key is also a missing key; the misspelling is the more useful message.
+    # A misspelt required key is also reported as missing; the message about the misspelling is more useful.
     first, *others = sorted(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
     where = tuple(first.get("ctx", {}).get("path", first["loc"]))
     more = f" (and {len(others)} more)" if others else ""
@@ -192,7 +192,7 @@ def _reason(error: Any, where: Sequence[str | int]) -> str:
         close = difflib.get_close_matches(key, _KNOWN_KEYS, n=1)
         return f"unknown key '{key}'; " + (f"did you mean '{close[0]}'?" if close else "remove it")
     if error["type"] == "missing":
-        hint = "; list the label values that are no class, [] if there is none" if key == "values" else ""
+        hint = "; list the label values without a class, or [] if there are none" if key == "values" else ""
         return f"missing key '{key}'{hint}"
     if error["type"] == "too_short":
         return f"'{key}' is empty; give at least one"

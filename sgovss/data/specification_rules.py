@@ -14,7 +14,7 @@ Location = tuple[str | int, ...]
 
 
 def problems(spec: DatasetFields) -> Iterator[tuple[Location, str]]:
-    """Contradictions between fields, as pairs of the path of the offending key and a one-line message."""
+    """Find contradictions between fields. Yields the path of the wrong key and a one-line message for each."""
     for index, entry in enumerate(spec.classes):
         if entry.id is not None and entry.id != index:
             yield (
@@ -26,7 +26,7 @@ def problems(spec: DatasetFields) -> Iterator[tuple[Location, str]]:
     except InputError as error:
         yield ("classes",), str(error)
     if spec.folder is not None and _leads_out(spec.folder):
-        yield ("folder",), f"'{spec.folder}' must lie below the root; give the place of the root in 'root'"
+        yield ("folder",), f"'{spec.folder}' must lie below the root; give the path of the root in 'root'"
     yield from _repeated("value", spec.values, spec, "value", ("ignore", "values"), spec.ignore.values)
     yield from _repeated("colour", spec.mask_colors, spec, "color", ("ignore", "colors"), spec.ignore.colors)
     for name, split in spec.splits.items():
@@ -54,7 +54,7 @@ def _repeated(
     ignore_path: Location,
     ignored: Iterable[Any],
 ) -> Iterator[tuple[Location, str]]:
-    """Values or colours that belong to two classes, or to a class and to 'ignore'."""
+    """Find values or colours that are used twice: by two classes, or by a class and 'ignore'."""
     owner: dict[Any, str] = {}
     uses: list[tuple[Location, str, Any]] = []
     uses += [(("classes", i, key), spec.classes[i].name, item) for i, items in enumerate(of_classes) for item in items]
@@ -67,7 +67,7 @@ def _repeated(
 
 
 def _preparation_problems(spec: DatasetFields, preparation: PreparationSpecification) -> Iterator[tuple[Location, str]]:
-    """Check that every prepared split has one target folder, and that its labels can be told apart."""
+    """Check tiles and target folders, and that no two classes have the same colour or raw value in the labels."""
     if (preparation.tile is None) != (preparation.stride is None):
         yield ("preparation",), "give both tile and stride, or neither"
     elif preparation.tile is not None and preparation.stride is not None and preparation.stride > preparation.tile:
@@ -80,13 +80,19 @@ def _preparation_problems(spec: DatasetFields, preparation: PreparationSpecifica
         else:
             for key, (folder,) in (("images", spec.splits[name].images), ("labels", spec.splits[name].labels)):
                 if _leads_out(folder):
-                    yield ("splits", name, key), f"'{folder}' must lie below the dataset's folder, as it is written to"
+                    yield (
+                        ("splits", name, key),
+                        f"'{folder}' must lie below the dataset's folder, because files are written there",
+                    )
     by_color = preparation.labels in ("colors", "pure_colors")
     if not by_color:
         ignored = ("ignore", "raw_values"), spec.raw_ignored
         yield from _repeated("raw value", spec.raw_values, spec, "raw_value", *ignored)
     if preparation.labels == "threshold" and sorted(sum(spec.raw_values, ())) != [0, 1]:
-        yield ("preparation", "labels"), "a threshold gives the raw values 0 and 1; give each to a class"
+        yield (
+            ("preparation", "labels"),
+            "labels of form 'threshold' have the raw values 0 and 1; each must belong to one class",
+        )
     if (spec.raw_ignored or spec.ignore.colors) and not spec.ignore.values:
         yield ("ignore", "values"), "give the value, such as 255, of ignored pixels in prepared labels"
     if by_color and not all(spec.mask_colors):

@@ -1,7 +1,7 @@
-"""Tar archives: an index of their members, and an uncompressed copy where they are compressed.
+"""Index of the members of tar archives; compressed archives are first decompressed to a temporary file.
 
-A tar archive has no directory, and a compressed one cannot be read from the middle: reading its members one by one
-would decompress it once for each. So a compressed archive is decompressed once, to a temporary file that is as large as
+A tar archive has no directory, and a compressed one can only be read from its start: each access to a member would
+decompress everything before it. So a compressed archive is decompressed once, to a temporary file that is as large as
 its content. Then each member is a range of bytes in one file, which any process can read.
 """
 
@@ -23,7 +23,7 @@ from sgovss.paths import cache_folder
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 _PIECE = 2**23  # bytes decompressed at a time
-_RESERVE = 2**30  # bytes of the disk that decompressing leaves free
+_RESERVE = 2**30  # bytes that must stay free on the disk
 _BLOCK = 512  # bytes; a tar archive ends with blocks of zeros
 
 
@@ -53,7 +53,8 @@ class TarIndex:
     """The regular files in a tar archive.
 
     Attributes:
-        members: name to bytes of each file; of files with the same name, the last one, as in unpacking.
+        members: name -> position of the file's bytes. If several files have the same name, the last one counts, as when
+            an archive is unpacked.
 
     Args:
         path: the archive. One that ends with .gz or .tgz is decompressed to a temporary file below
@@ -111,7 +112,7 @@ def _decompressed(path: Path, folder: Path) -> Path:
 
 
 def _members(path: Path, plain: Path) -> dict[str, Extent]:
-    """Name to bytes of each regular file in ``plain``, the uncompressed content of the archive ``path``."""
+    """Name -> bytes of each regular file in ``plain``, which is the uncompressed content of the archive ``path``."""
     members = {}
     try:
         with tarfile.open(plain, "r:") as archive:
@@ -120,7 +121,7 @@ def _members(path: Path, plain: Path) -> dict[str, Extent]:
                 if member.isreg() and not member.issparse():
                     members[member.name] = Extent(str(plain), member.offset_data, member.size)
             end = archive.offset
-        # tarfile takes a damaged header for the end of the archive, without an error.
+        # tarfile mistakes a damaged header for the end of the archive and raises no error.
         if set(Extent(str(plain), end, _BLOCK).read()) != {0}:
             raise tarfile.ReadError("damaged after its first files")
     except (OSError, EOFError, tarfile.TarError, ValueError, OverflowError) as error:

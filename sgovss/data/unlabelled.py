@@ -1,4 +1,4 @@
-"""Images without labels, which train only the loss against the frozen encoder."""
+"""Images without labels, which are used for the losses against the frozen encoder only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ def list_unlabelled(sources: Sequence[str], dataset: str) -> list[dict[str, str]
     Args:
         sources: names of registered datasets, whose labels are not used, and folders of images, as absolute paths,
             relative to the current folder, or relative to ``$DETECTRON2_DATASETS``.
-        dataset: the registered training set whose vocabulary the images get.
+        dataset: name of the registered training set whose vocabulary the images get.
+
+    Returns:
+        One record with ``file_name`` and ``dataset`` for each image.
 
     Raises:
         InputError: a source is neither a dataset nor a folder, or a folder has no images.
@@ -34,7 +37,7 @@ def list_unlabelled(sources: Sequence[str], dataset: str) -> list[dict[str, str]
 
 
 def repeat_factors(labelled: int, unlabelled: int, share: float) -> torch.Tensor:
-    """Repeat factors with which a given fraction of the sampled records has no labels.
+    """Compute repeat factors so that a given fraction of the sampled records has no labels.
 
     Args:
         labelled, unlabelled: numbers of records; the labelled ones come first.

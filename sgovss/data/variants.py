@@ -43,17 +43,17 @@ class IgnoredClass(Model):
 
 
 class VariantSpecification(Model):
-    """The content of a variant's file. Everything it does not state is as in the base.
+    """The content of a variant's file. All other properties are those of the base.
 
     Attributes:
         name, title, notes: as in a dataset file.
-        variant_of: name of the base: a file of that name beside the variant's file, or a dataset of sgovss.
-        references: sources of what this file states, in addition to those of the base.
-        ignored_as: makes the ignored pixels of the base the first class of the variant.
+        variant_of: name of the base, which is a dataset file in the variant's folder, or a dataset of sgovss.
+        references: sources of the statements in this file, in addition to those of the base.
+        ignored_as: a class for the pixels that the base ignores; it becomes the first class of the variant.
         ignore: classes of the base whose pixels are ignored.
-        merge: name of a new class to the classes of the base that it consists of. The new class stands where the
-            first of them stood, and has the colour of that one and the synonyms of all.
-        rename: class of the base to its new name.
+        merge: name of a new class -> the classes of the base that it consists of. The new class has the position and
+            the colour of the first of them, and the synonyms of all of them.
+        rename: name of a class of the base -> its new name.
         splits: the splits of the base to take; default: all.
     """
 
@@ -70,7 +70,7 @@ class VariantSpecification(Model):
 
 
 def variant_problems(variant: VariantSpecification, base: DatasetSpecification) -> Iterator[tuple[Location, str]]:
-    """What in a variant does not fit its base, as pairs of the path of the offending key and a one-line message."""
+    """Find keys of a variant that do not fit its base. Yields the path of each key and a one-line message."""
     names = [entry.name for entry in base.classes]
     used: dict[str, Location] = {}
     mentions: list[tuple[Location, str]] = [(("ignore", i), name) for i, name in enumerate(variant.ignore or ())]
@@ -79,7 +79,7 @@ def variant_problems(variant: VariantSpecification, base: DatasetSpecification) 
     mentions += [(("rename", name), name) for name in variant.rename]
     for path, name in mentions:
         if name not in names:
-            yield path, f"'{name}' is no class of {base.name}; its classes are {', '.join(names)}"
+            yield path, f"'{name}' is not a class of {base.name}; its classes are {', '.join(names)}"
         elif name in used:
             yield path, f"class '{name}' is also in '{used[name][0]}'; keep one"
         used[name] = path
@@ -98,7 +98,7 @@ def resolve_variant(variant: VariantSpecification, base: DatasetSpecification) -
         base: the dataset named by ``variant.variant_of``.
 
     Raises:
-        pydantic.ValidationError: the result is inconsistent, for example has two classes of one name, or no class.
+        pydantic.ValidationError: the result is inconsistent: for example, two classes have the same name.
     """
     taken = set(variant.splits if variant.splits is not None else base.splits)
     splits = {
@@ -149,7 +149,7 @@ def _classes(variant: VariantSpecification, base: DatasetSpecification) -> list[
 
 
 def _class(base: DatasetSpecification, parts: list[int]) -> dict[str, Any]:
-    """Content of one class made of these classes of the base, given by their ids; named after the first."""
+    """Content of one class that merges the classes of the base with these ids; its name is that of the first."""
     first = base.classes[parts[0]]
     colors = tuple(color for i in parts for color in base.mask_colors[i])
     return {
@@ -167,7 +167,7 @@ def _new_name(rename: Mapping[str, NewName], name: str) -> dict[str, Any]:
 
 
 def _ignored(variant: VariantSpecification, base: DatasetSpecification) -> dict[str, Any]:
-    """Content of the variant's ``ignore``: what the base ignores, unless it is a class now, and the ignored classes."""
+    """Content of the variant's ``ignore``: that of the base (unless ``ignored_as`` is set) and the ignored classes."""
     ids = [i for i, entry in enumerate(base.classes) if entry.name in (variant.ignore or ())]
     kept = variant.ignored_as is None
     return {

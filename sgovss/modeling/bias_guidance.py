@@ -12,7 +12,7 @@ from torch import nn
 from sgovss.modeling.layers import Attention, ZeroGate
 
 _BIAS_GRID = 4
-"""Side of the grid that each feature map is averaged onto for the bias tokens, in cells."""
+"""Rows and columns of the grid that each feature map is averaged onto before the bias tokens attend to it."""
 
 
 class RSBias(nn.Module):
@@ -51,10 +51,10 @@ class BiasGuidedRefinement(nn.Module):
     1. Self-attention across the text embeddings.
     2. First cross-attention: the text attends to the bias, and the bias to the text.
     3. Second cross-attention: every location of every feature map attends to the refined text and bias.
-    4. Element-wise product (figure 1): the refined bias becomes a factor per channel of the joint space (B, D, 1, 1),
-       which multiplies the dense map (B, D, h, w).
+    4. Element-wise product (figure 1): a factor per channel (B, D, 1, 1), computed from the refined bias, multiplies
+       the dense map (B, D, h, w).
 
-    The results are residuals scaled by a :class:`ZeroGate`: at initialisation CLIP's features do not change.
+    Each refinement is a residual scaled by a :class:`ZeroGate`, so at initialisation CLIP's features are unchanged.
 
     Args:
         input_shape: channels of ``res3``, ``res4``, ``res5`` and ``dense``.
@@ -87,7 +87,8 @@ class BiasGuidedRefinement(nn.Module):
             levels: feature maps (B, C, h, w) by name.
 
         Returns:
-            refined text (B, T, D), refined feature maps in their shapes, and the refined bias (B, tokens, dim).
+            The refined text (B, T, D), the refined feature maps with unchanged shapes, and the refined bias
+            (B, tokens, dim).
         """
         bias = self.bias(levels)
         # Entries of unit vectors are about D ** -0.5; the scaling makes them about 1.

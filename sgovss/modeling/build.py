@@ -25,7 +25,7 @@ def check_registered(cfg: CfgNode) -> None:
 
 
 def build_model(cfg: CfgNode) -> nn.Module:
-    """Build the model of a config on MODEL.DEVICE, in training mode.
+    """Build the model of a config on MODEL.DEVICE, in training mode, with its initial weights.
 
     Raises:
         InputError: see :func:`check_registered` and :func:`sgovss.modeling.clip_models.load_clip`.

@@ -24,7 +24,7 @@ class DamagedCheckpointError(Exception):
     """A file that torch cannot read.
 
     Args:
-        what: the problem; in a message it follows the file's name and "is".
+        what: the problem, worded to follow the file's name and "is".
         remedy: how to solve it.
     """
 
@@ -34,7 +34,7 @@ class DamagedCheckpointError(Exception):
 
 
 def base_fingerprint(model: nn.Module) -> str:
-    """SHA-256 digest of the CLIP weights in a model, of image and text encoder."""
+    """SHA-256 digest of the CLIP weights in a model (image and text encoder), as a hexadecimal string."""
     return fingerprint(model.get_submodule("image_encoder"), model.get_submodule("text_embedder"))
 
 
@@ -64,7 +64,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def expect_own_weights(cfg: CfgNode, content: dict[str, Any]) -> None:
-    """Change a config so that its model is built without CLIP's weights if a checkpoint has all weights.
+    """If a checkpoint has all weights, change the config so that the model is built without loading CLIP's weights.
 
     Args:
         cfg: changed in place.
@@ -99,7 +99,7 @@ def apply_weights(model: nn.Module, content: dict[str, Any], path: str | Path, b
         base: :func:`base_fingerprint` of the model with its initial weights; only used for kind :data:`TRAINING`.
 
     Raises:
-        InputError: tensors are missing, left over or of another shape, or the base weights differ.
+        InputError: tensors are missing, unknown or of another shape, or the base weights differ.
     """
     warn_of_removed_keys(content.get("config", ""), path)
     expected = {key: value.shape for key, value in model.state_dict().items()}

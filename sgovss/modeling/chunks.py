@@ -1,4 +1,4 @@
-"""Run a function over chunks of classes, so that the memory between its layers does not grow with their number.
+"""Run a function over chunks of classes, so that the memory for intermediate results does not grow with their number.
 
 In all functions the classes lie along axis 1, and the result for a class does not depend on the other classes.
 """
@@ -26,8 +26,8 @@ def chunk_size(count: int, elements: int, device: torch.device) -> int:
         device: where it runs.
 
     Returns:
-        1 to ``count``. It is ``count`` when gradients are recorded, which keeps every tensor anyway, and when the model
-        is compiled or exported, since the program would then hold the number of chunks as a constant.
+        1 to ``count``. It is ``count`` while gradients are recorded, because all tensors are kept then, and while the
+        model is compiled or exported, because the program would contain the number of chunks as a constant.
     """
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return count
@@ -61,7 +61,8 @@ def map_chunks(function: Callable[..., _Results], size: int, *inputs: torch.Tens
         inputs: tensors (B, T, ...) or None, which is passed on.
 
     Returns:
-        the results with all T classes. Every chunk is copied into its place at once, so no result is held twice.
+        The results for all T classes. Each chunk is copied to its place as soon as it is computed, so memory holds no
+        result twice.
     """
     count = next(x.shape[1] for x in inputs if x is not None)
     if size == count:
@@ -78,7 +79,7 @@ def map_chunks(function: Callable[..., _Results], size: int, *inputs: torch.Tens
 
 
 def _with_classes(x: torch.Tensor, count: int) -> torch.Tensor:
-    """An empty tensor like (B, t, ...) with ``count`` classes and the same memory format, which convolutions keep."""
+    """An uninitialised tensor like x (B, t, ...), but with ``count`` classes, in the memory format of x."""
     images, _, *shape = x.shape
     channels_last = x.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
     memory_format = torch.channels_last if channels_last else torch.contiguous_format

@@ -1,9 +1,9 @@
 """Reading of published CLIP weights files; converts their layouts to the state dict of open_clip.
 
-- ``open_clip``: a state dict with the keys of :class:`open_clip.CLIP`, bare or under ``state_dict`` in a training
-  checkpoint, and then often with ``module.`` before every key.
-- ``openai``: OpenAI's archives: TorchScript, half precision, with settings in the state dict.
-- ``transformers``: Hugging Face's ``CLIPModel``: separate queries, keys and values, transposed projections.
+- ``open_clip``: a state dict with the keys of :class:`open_clip.CLIP`. In a training checkpoint it is under
+  ``state_dict``, often with ``module.`` before every key.
+- ``openai``: OpenAI's TorchScript archives, in half precision, with settings in the state dict.
+- ``transformers``: Hugging Face's ``CLIPModel``, with separate query, key and value weights and transposed projections.
 - ``itra``: ``image_backbone.`` and ``text_backbone.`` before the keys, as saved by the training code of GeoRSCLIP and
   RemoteCLIP (om-ai-lab/RS5M, inference/convert_weight.py).
 """
@@ -51,7 +51,7 @@ class Weights(NamedTuple):
     Attributes:
         state: state dict with open_clip's keys, floating-point tensors in float32.
         layout: one of the layouts of this module.
-        dtype: dtype of the floating-point tensors in the file, such as ``float16``; several are joined by "and".
+        dtype: dtype of the floating-point tensors in the file, such as ``float16``; several dtypes are joined by "and".
         left_out: keys of the file's other content, such as an optimizer's state.
     """
 

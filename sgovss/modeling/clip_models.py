@@ -71,7 +71,7 @@ def model_configuration(name: str) -> dict[str, Any]:
 
 
 def create_model(name: str, activation: str = "auto", **changes: Any) -> ClipModel:
-    """Build an open_clip model with random weights; the embedded model's text encoder has its pretrained ones.
+    """Build an open_clip model with random weights. Only the embedded model's text encoder has pretrained weights.
 
     Args:
         name: ``tiny`` or a model name of open_clip.
@@ -79,7 +79,7 @@ def create_model(name: str, activation: str = "auto", **changes: Any) -> ClipMod
         changes: keys of open_clip's model configuration to replace.
 
     Raises:
-        InputError: no such model or activation.
+        InputError: there is no such model or activation.
     """
     check_value("MODEL.CLIP.ACTIVATION", activation)
     configuration = {**model_configuration(name), **changes}
@@ -93,7 +93,7 @@ def create_model(name: str, activation: str = "auto", **changes: Any) -> ClipMod
 
 @contextlib.contextmanager
 def _without_pooler_report() -> Iterator[None]:
-    """Silence the report of transformers on a text encoder's weights if it only lists the pooler, which is not used."""
+    """Silence the report of transformers on unexpected weights if it only lists the pooler, which is not used."""
     logger = logging.getLogger("transformers.modeling_utils")
     logger.addFilter(_is_not_pooler_report)
     try:
@@ -126,7 +126,7 @@ def activation_of(name: str, weights: str) -> str:
     """The activation that weights were trained with: ``quick_gelu``, ``gelu``, or ``auto`` if it is not known.
 
     It is known for the pretrained tags of open_clip, files of ``sgovss convert``, archives of OpenAI, and published
-    files with their original names. For other files the model configuration decides.
+    files with their original names. Other files use the activation of the model configuration.
 
     Args:
         name, weights: as :func:`load_clip` takes them.
@@ -153,7 +153,8 @@ def load_clip(name: str, weights: str, activation: str = "auto") -> ClipModel:
         activation: ``gelu``, ``quick_gelu``, or ``auto`` for the one that :func:`activation_of` finds.
 
     Raises:
-        InputError: no such model, tag, file or activation; the file is damaged, or belongs to another architecture.
+        InputError: there is no such model, tag, file or activation, or the file is damaged or belongs to another
+            architecture.
     """
     tag = None if weights in ("embedded", "random") or _is_file(weights) else _find_tag(name, weights)
     model = create_model(name, activation_of(name, weights) if activation == "auto" else activation)
@@ -249,7 +250,7 @@ def _mismatch(error: Exception) -> str:
     if not lines:
         return f"cannot be read as weights ({_first_line(error)}); it may be cut short: copy it again"
     shown = "; ".join(line if len(line) < 160 else f"{line[:157]}..." for line in lines[:3])
-    return f"these weights are another architecture's; set MODEL.CLIP.NAME to the one they belong to ({shown})"
+    return f"these weights belong to another architecture; set MODEL.CLIP.NAME to that one ({shown})"
 
 
 def _first_line(error: Exception) -> str:

@@ -17,18 +17,18 @@ LEVELS = {"res3": "gc3", "res4": "gc4", "res5": "gc5", "dense": "gcd"}
 class GeneralizationCompensation(nn.Module):
     """Losses on the difference between the feature maps of the tuned and the frozen encoder at low frequencies.
 
-    Both maps go through a fixed binomial low-pass filter and average pooling onto a coarse grid, and are compared by
-    their cosine distance, which is exactly 0 for equal maps. The guidance is soft: finer detail is free to change.
+    Both maps are low-pass filtered with a fixed binomial kernel and averaged onto a coarse grid. The loss is the cosine
+    distance of the results, which is exactly 0 for equal maps. The guidance is soft: finer detail is not restrained.
 
     The paper does not state its filter, distance and weights; these are choices of this implementation.
 
     Args:
         weights: factors of the losses on res3, res4, res5 and dense; 0 leaves a loss out.
-        pool: side of the coarse grid's cells, in cells of the dense map.
+        pool: side of a cell of the coarse grid, in locations of the dense map.
         labelled: factor of the losses on labelled pixels; on other pixels it is 1.
 
     Raises:
-        InputError: not four weights, a cell below 1, or a negative factor.
+        InputError: there are not four weights, ``pool`` is below 1, or a factor is negative.
     """
 
     low_pass: torch.Tensor
@@ -64,10 +64,10 @@ class GeneralizationCompensation(nn.Module):
 
         Args:
             tuned, frozen: feature maps (B, C, h, w) by name, as :class:`CLIPImageEncoder` returns them.
-            labelled: (B, H, W) bool, which pixels of the images have a label; None for all.
+            labelled: (B, H, W) bool, True for pixels that have a label; None if all have one.
 
         Returns:
-            the weighted scalar losses ``loss_gc3``, ``loss_gc4``, ``loss_gc5`` and ``loss_gcd``.
+            The weighted scalar losses ``loss_gc3``, ``loss_gc4``, ``loss_gc5`` and ``loss_gcd``.
         """
         height, width = tuned["dense"].shape[-2:]
         grid = max(1, height // self.pool), max(1, width // self.pool)
@@ -93,6 +93,6 @@ class GeneralizationCompensation(nn.Module):
 
 def _distances(tuned: torch.Tensor, frozen: torch.Tensor) -> torch.Tensor:
     """Cosine distance of each cell: (B, C, h, w) twice -> (B, h, w)."""
-    # For unit vectors it is half the squared Euclidean distance, which is exactly 0 for equal ones.
+    # Half the squared Euclidean distance of unit vectors; unlike 1 - cosine, it is exactly 0 for equal vectors.
     difference = F.normalize(tuned, dim=1) - F.normalize(frozen, dim=1)
     return 0.5 * difference.square().sum(dim=1)

@@ -13,7 +13,7 @@ LEVEL_STRIDES = {"res3": 8, "res4": 16, "res5": 32}
 
 
 class ConvTower(nn.Module):
-    """Feature maps at strides 8, 16 and 32, and a dense map: CLIP's head applied at every location of the last one.
+    """Feature maps at strides 8, 16 and 32, and a dense map: CLIP's head applied to each location of the last one.
 
     Args:
         visual: open_clip's image tower with a timm trunk and average pooling.

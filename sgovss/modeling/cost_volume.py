@@ -42,7 +42,7 @@ class CostVolumeHead(nn.Module):
 
     Args:
         input_shape: channels and strides of ``res3``, ``res4``, ``res5`` and ``dense``.
-        bias_guidance: whether to refine text and visual features under the RS-Bias.
+        bias_guidance: whether to refine text and visual features, guided by the RS-Bias.
         decoder: whether to decode the cost map; if not, the logits have its resolution.
         visual_guidance: whether feature maps guide the decoder.
         text_guidance: whether to use class attention in the decoder.
@@ -57,9 +57,9 @@ class CostVolumeHead(nn.Module):
         guidance_dim: channels of the visual guidance of each stage.
         logit_scale, logit_bias: initial slope (> 0) and offset of the output layer.
         recompute: whether to use gradient checkpointing for each decoder stage.
-        early_rejection: at inference, decode only the class names that are among this many best ones at some location;
-            0 decodes all. The result is approximate: the others get a very low score, and class attention does not see
-            them.
+        early_rejection: at inference, decode a class name only if it is among this many best-scoring names at one
+            location or more; 0 decodes all. The result is approximate: other names get a very low score and do not take
+            part in class attention.
     """
 
     @configurable
@@ -134,7 +134,7 @@ class CostVolumeHead(nn.Module):
         }
 
     def forward(self, levels: Mapping[str, torch.Tensor], text: torch.Tensor) -> torch.Tensor:
-        """Logits of every class name at every location.
+        """Compute the logits of every class name at every location.
 
         Args:
             levels: the encoder's feature maps (B, C, h, w) by name.
@@ -161,7 +161,7 @@ class CostVolumeHead(nn.Module):
         guidance: Sequence[torch.Tensor | None],
         text: torch.Tensor,
     ) -> torch.Tensor:
-        """As the decoder, for the class names that are among the best ones at some location of the same image."""
+        """Run the decoder, for each image, on the class names that are among the best at one location or more."""
         count = min(self.early_rejection, cost.shape[1])
         decoded = []
         for image in range(len(cost)):
@@ -188,7 +188,7 @@ class CostVolumeHead(nn.Module):
 class _LevelGuide(nn.Module):
     """Project a feature map to few channels at the resolution of a decoder stage.
 
-    Feature maps of a ViT are coarser than some stages; they are enlarged by ``factor`` with a learned pixel shuffle.
+    Feature maps of a ViT are coarser than some stages. A learned pixel shuffle enlarges them by ``factor``.
     """
 
     def __init__(self, channels: int, guidance: int, factor: int) -> None:

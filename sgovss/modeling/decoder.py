@@ -37,7 +37,7 @@ class SpatialRefinement(nn.Module):
         self.contract = nn.Conv2d(2 * dim, dim, 1)
 
     def guided(self, guidance: torch.Tensor | None) -> torch.Tensor | None:
-        """Visual map (B, G, h, w) or None -> addition to the hidden layer (B, 2 * dim, h, w), None without guidance."""
+        """Visual map (B, G, h, w) -> term to add to the hidden layer (B, 2 * dim, h, w); None without guidance."""
         return None if self.guide is None else self.guide(guidance)
 
     def forward(self, x: torch.Tensor, guided: torch.Tensor | None) -> torch.Tensor:
@@ -49,7 +49,7 @@ class SpatialRefinement(nn.Module):
 
 
 class ClassAttention(nn.Module):
-    """Linear attention across classes at each cell, guided by the text; its cost is linear in the number of classes.
+    """Linear attention across classes at each location, guided by the text; linear in the number of classes.
 
     It works on the grid of the dense map in every stage, so that all stages have the same cost.
 
@@ -79,17 +79,17 @@ class ClassAttention(nn.Module):
             (B, T, dim, h, w).
         """
         guide = self.text(F.normalize(text, dim=-1) * text.shape[-1] ** 0.5)
-        # The layer's input is cell and text concatenated; the product with the text is the same at every cell.
+        # The layer's input is the concatenation of cell and text. The part for the text is the same at every cell.
         of_cells, of_text = self.query_key.weight.chunk(2, dim=1)
         guide = F.linear(guide, of_text, self.query_key.bias)[:, None, None]
         cells = cells.permute(0, 3, 4, 1, 2)
-        # Classes depend on each other here, but cells do not: chunks are rows of cells instead of classes.
+        # Here classes depend on each other, but cells do not, so the chunks are rows of cells instead of classes.
         size = chunk_size(cells.shape[1], cells[:, :1].numel() * 4, cells.device)
         (change,) = map_chunks(lambda rows: (self._attend_rows(self.norm(rows), of_cells, guide),), size, cells)
         return change.permute(0, 3, 4, 1, 2)
 
     def _attend_rows(self, cells: torch.Tensor, of_cells: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
-        """Attention across classes in some rows of cells (B, rows, w, T, dim), which keep their shape."""
+        """Attention across classes in some rows of cells: (B, rows, w, T, dim) -> the same shape."""
         q, k = (F.linear(cells, of_cells) + guide).chunk(2, dim=-1)
         return self.output(self._attend(F.elu(q) + 1, F.elu(k) + 1, self.value(cells)))
 
@@ -155,11 +155,11 @@ class DecoderStage(nn.Module):
             grid: height and width of the dense map.
 
         Returns:
-            the embedding (B, T, next_dim, 2h, 2w), None after the last stage, and the cost map (B, T, 2h, 2w).
+            The embedding (B, T, next_dim, 2h, 2w), or None in the last stage, and the cost map (B, T, 2h, 2w).
         """
         guided = self.spatial.guided(guidance)
-        # The largest tensors per class have about four times the embedding's elements: the hidden layer of the spatial
-        # block has twice as many, the enlarged embedding four times.
+        # The largest tensor per class is the enlarged embedding, with about four times the elements of x. The hidden
+        # layer of the spatial block has twice as many as x.
         size = chunk_size(x.shape[1], x[:, :1].numel() * 4, x.device)
         x = update_chunks(lambda part: self._refine(part, guided), x, size)
         change = None if self.classes is None else self.classes(_pool(x, grid), text)
@@ -178,7 +178,7 @@ class DecoderStage(nn.Module):
             change: result of the class attention (B, t, dim, *grid), or None.
 
         Returns:
-            the embedding (B, t, next_dim, 2h, 2w), None in the last stage, and the addition to the cost map
+            The embedding (B, t, next_dim, 2h, 2w), or None in the last stage, and the correction of the cost map
             (B, t, 2h, 2w).
         """
         shape, x = x.shape[:2], x.flatten(0, 1)

@@ -17,7 +17,7 @@ from sgovss.modeling.vit_tower import ViTTower
 
 
 class CLIPImageEncoder(Backbone):
-    """The image encoder of a CLIP model, which returns feature maps and has no new parameters.
+    """The image encoder of a CLIP model, changed to return feature maps. It adds no parameters.
 
     Feature maps for normalised images (B, 3, H, W):
 
@@ -39,7 +39,7 @@ class CLIPImageEncoder(Backbone):
         recompute: whether to use gradient checkpointing for each block.
 
     Raises:
-        InputError: an unknown tuning, or an image tower without a dense map in the joint space.
+        InputError: ``tuning`` is unknown, or the image tower has no dense map in the joint space.
     """
 
     @configurable

@@ -1,4 +1,4 @@
-"""Layers that several parts use."""
+"""Layers that several parts of the model use: a gate that is initialised to zero, and attention."""
 
 from __future__ import annotations
 
@@ -30,8 +30,7 @@ class ZeroGate(nn.Module):
 class Attention(nn.Module):
     """Multi-head attention with an additional key and value of zeros.
 
-    The additional key lets the weight of the others depend on the query even if there is only one other key, as with a
-    single bias token.
+    Without them, the weight of a single key, such as that of a single bias token, would be 1 for every query.
 
     Args:
         dim: width of queries, keys, values and output.

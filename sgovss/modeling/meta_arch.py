@@ -60,9 +60,9 @@ class SGOVSS(nn.Module):
         head: feature maps and text embeddings to logits; see :class:`CostVolumeHead`.
         objective: pixel loss.
         compensation: losses against the frozen encoder, or None for plain fine-tuning.
-        view: how an image is cut or scaled at inference.
-        pixel_mean, pixel_std: of the RGB input in 0..255.
-        precision: precision of inference, ``float32`` or ``bfloat16``; the trainer sets the one of training.
+        view: how an image is scored at inference: as a whole, in windows, or at several scales.
+        pixel_mean, pixel_std: mean and standard deviation of the RGB input in 0..255.
+        precision: precision of inference, ``float32`` or ``bfloat16``; the trainer sets that of training.
         frozen_precision: precision of the frozen encoder, ``float32`` or ``bfloat16``.
     """
 
@@ -135,7 +135,7 @@ class SGOVSS(nn.Module):
                 ``height`` and ``width`` of the output.
 
         Returns:
-            in training the scalar losses by name; at inference one ``{"sem_seg": (T, height, width)}`` per image, with
+            In training, the scalar losses by name. At inference, one ``{"sem_seg": (T, height, width)}`` per image with
             float32 scores in 0..1 of the T classes of the image's vocabulary.
         """
         if self.training:
@@ -168,7 +168,7 @@ class SGOVSS(nn.Module):
 
     @torch.no_grad()
     def score_image(self, image: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
-        """One image (3, H, W) in 0..255 -> scores (T, H, W) in 0..1, computed through the view for testing."""
+        """One image (3, H, W) in 0..255 -> scores (T, H, W) in 0..1, computed with ``view``."""
         return self.view(lambda images: self.scores(images, vocabulary), image)
 
     def scores(self, images: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
@@ -196,7 +196,7 @@ class SGOVSS(nn.Module):
         """Normalise, and pad right and bottom to multiples of the encoder's stride by repeating the border."""
         images = (images.float() - self.pixel_mean) / self.pixel_std
         divisor = self.image_encoder.size_divisibility
-        # In this form torch.export can tell that the sum of side and padding is a multiple of the divisor.
+        # torch.export needs this form to prove that the sum of side and padding is a multiple of the divisor.
         missing = [(side + divisor - 1) // divisor * divisor - side for side in images.shape[-2:]]
         return F.pad(images, (0, missing[1], 0, missing[0]), mode="replicate")
 
@@ -233,7 +233,7 @@ def scores_of(logits: torch.Tensor, encoded: EncodedImages) -> torch.Tensor:
 
 
 def _crop(logits: torch.Tensor, padded: torch.Size, labels: torch.Size) -> torch.Tensor:
-    """Cut off the logits of the padding, to the nearest cell."""
+    """Cut off the logits of the padding, rounded to whole locations."""
     height, width = (round(logits.shape[axis] * labels[axis] / padded[axis]) for axis in (-2, -1))
     return logits[..., :height, :width]
 

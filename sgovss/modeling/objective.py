@@ -20,7 +20,7 @@ class PixelObjective(nn.Module):
         ignore_label: the label value of ignored pixels.
 
     Raises:
-        InputError: ``ignored`` is something else.
+        InputError: ``ignored`` has another value.
     """
 
     def __init__(self, ignored: str, ignore_label: int) -> None:

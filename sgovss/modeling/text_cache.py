@@ -24,7 +24,7 @@ _KEY = "embeddings"
 class TextCache:
     """One file of embeddings for each text encoder and list of prompts.
 
-    The name of a file is a digest of everything that the embeddings depend on, so files are never out of date, and the
+    The name of a file is a digest of everything that the embeddings depend on, so a file is never out of date. The
     folder may be emptied at any time. Files that cannot be read or written cause a warning, not an error.
 
     Args:

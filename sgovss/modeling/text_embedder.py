@@ -25,7 +25,7 @@ class TextEmbeddings(NamedTuple):
 
     Attributes:
         embeddings: (N, D) float32, L2-normalised; one for each class name and each synonym.
-        owners: (N,) int64, the class of each of them, ascending.
+        owners: (N,) int64, the index of the class of each embedding, ascending.
     """
 
     embeddings: torch.Tensor
@@ -39,7 +39,7 @@ class TextEmbedder(nn.Module):
         clip: an open_clip model; its image tower is removed in place.
         tokenizer: its tokenizer.
         templates: prompts with ``{}`` for the name.
-        remembered: number of vocabularies whose embeddings are kept in memory.
+        remembered: number of vocabularies whose embeddings stay in memory.
         keep: whether to cache embeddings on disk too.
     """
 
@@ -101,7 +101,7 @@ class TextEmbedder(nn.Module):
         return TextEmbeddings(embeddings.to(device), torch.tensor(owners, device=device))
 
     def _kept(self, tokens: torch.Tensor) -> torch.Tensor:
-        """As :meth:`_encode`, with the cache on disk."""
+        """As :meth:`_encode`, but read from the cache on disk, or write to it."""
         if self._on_disk is None:
             self._on_disk = TextCache.default(self.clip)
         embeddings = self._on_disk.load(tokens)
@@ -120,7 +120,7 @@ class TextEmbedder(nn.Module):
         return F.normalize(torch.cat(parts).float().unflatten(0, tokens.shape[:2]).mean(dim=1), dim=-1)
 
     def _check(self, names: list[str], owners: list[int]) -> None:
-        """Refuse names that the tokenizer would change without an error."""
+        """Refuse names that the tokenizer would cut off, replace by its unknown token, or encode like another class."""
         asked = [self.templates[0].format(name) for name in (*names, _UNKNOWN, "")]
         *rows, unknown, empty = map(tuple, self.tokenizer(asked).tolist())
         owner_of = {unknown: -1}

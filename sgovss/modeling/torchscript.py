@@ -1,6 +1,6 @@
 """Reading of the weights in a TorchScript archive, the format of OpenAI's CLIP models, without running its code.
 
-``torch.jit.load`` runs code of the archive, which may write to any file.
+``torch.jit.load`` would run the code in the archive, which could write to any file.
 """
 
 from __future__ import annotations
@@ -29,10 +29,13 @@ _DTYPES = {
 
 
 def read_torchscript(path: Path) -> dict[str, torch.Tensor]:
-    """Read all tensors of an archive's modules, on the CPU, by their names in ``state_dict()``.
+    """Read the tensors of all modules in an archive.
+
+    Returns:
+        Name in ``state_dict()`` -> tensor on the CPU.
 
     Raises:
-        pickle.UnpicklingError: the archive has more than modules with tensors and plain values.
+        pickle.UnpicklingError: the archive holds other objects than modules with tensors and plain values.
         Exception: the archive is damaged; the type depends on the damage.
     """
     with zipfile.ZipFile(path) as archive:

@@ -1,4 +1,4 @@
-"""Views for testing: the whole image, sliding windows, mirror images and scales."""
+"""Ways to score an image at inference: as a whole, in sliding windows, mirrored, at several scales."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SlidingWindow:
 
     Args:
         window: side of the windows in pixels.
-        stride: pixels from one window to the next, at most ``window``.
+        stride: distance between the starts of neighbouring windows in pixels, at most ``window``.
         working_size: side of the square to which the image is resized first; 0 keeps its size.
         global_view: side of the square to which the image is resized for the global view; 0 for none.
         batch: windows scored at once.
@@ -83,10 +83,10 @@ class SlidingWindow:
 
 @dataclass(frozen=True)
 class Augmented:
-    """The mean of a view over scales and mirror images.
+    """The mean of the scores at several scales, with and without mirroring.
 
     Args:
-        view: the view.
+        view: how each scaled image is scored.
         sizes: lengths of the shorter side in pixels; empty keeps the size.
         flip: whether to add the mirror image at each scale.
     """
@@ -129,9 +129,9 @@ def add_window(
 
     Args:
         sums: (T, H, W).
-        scores: (T, h, w) of the window. Columns that lie outside of the sums are left out.
+        scores: (T, h, w), those of the window. Columns outside the sums are left out.
         top, left: position of the window in the sums; ``left`` may be negative.
-        weights: (h,) and (w,) of the window's rows and columns; None for 1.
+        weights: (h,) weights of the window's rows and (w,) of its columns; None for equal weights of 1.
     """
     width = scores.shape[-1]
     begin, end = max(left, 0), min(left + width, sums.shape[-1])

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from sgovss.errors import InputError
 
 _ROWS = 16
-"""In half precision tokens are padded to a multiple of this number, which makes matrix products a quarter faster."""
+"""In half precision, the number of tokens is padded to a multiple of this, which makes matrix products 25 % faster."""
 
 
 class SplitAttention(nn.Module):
@@ -57,8 +57,8 @@ class Block(nn.Module):
 class ValuePath(nn.Module):
     """Norm, value projection and output projection of the last block, applied to each location (MaskCLIP).
 
-    The attention weights, the residual and the MLP of that block are left out: they collect context for the class
-    token, and would blur the dense map or shift it in the joint space.
+    The attention weights, the residual connection and the MLP of that block are left out. They gather context for the
+    class token, and would blur the dense map or move it away from the joint space.
     """
 
     def __init__(self, block: ResidualAttentionBlock) -> None:
@@ -74,7 +74,7 @@ class ValuePath(nn.Module):
 
 
 class ViTTower(nn.Module):
-    """Token maps after a third, two thirds and all but one of the blocks, and the dense map.
+    """A ViT that returns its tokens after 1/3, 2/3 and all but one of its blocks as maps, and a dense map.
 
     All have the resolution of the patch grid, to which the positional embeddings are interpolated.
 
@@ -131,7 +131,7 @@ class ViTTower(nn.Module):
         return maps
 
     def query_value_parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters of the query and value projections that the outputs depend on."""
+        """Yield the parameters of all query and value projections that affect the outputs."""
         for block in self.blocks:
             assert isinstance(block, Block)
             yield from block.attention.query.parameters()

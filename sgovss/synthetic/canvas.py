@@ -21,7 +21,7 @@ class Window:
     """A rectangular part of the canvas, with coordinates relative to an object.
 
     Attributes:
-        rows, columns: of the canvas.
+        rows, columns: the rows and columns of the canvas that it covers.
         u, v: (h, w) float32, metres from the object's centre along and across the object.
     """
 
@@ -36,7 +36,7 @@ class Window:
 
 
 class Canvas:
-    """A square piece of ground seen from above.
+    """A square area of ground, seen from above, on which objects and surfaces are drawn.
 
     World coordinates are metres from the centre, rotated by ``angle`` (radians) relative to the image.
 
@@ -71,12 +71,12 @@ class Canvas:
         self._things = 0
 
     def pick(self, palette: np.ndarray, jitter: float = 0.06) -> np.ndarray:
-        """Draw a colour of a palette and vary its brightness and hue slightly; (3,) float32."""
+        """Choose a random colour of a palette and vary its brightness and hue slightly: (3,) float32 RGB."""
         color = palette[self.rng.integers(len(palette))]
         return (color * self.rng.uniform(1 - jitter, 1 + jitter) + self.rng.normal(0, jitter / 8, 3)).astype(np.float32)
 
     def random_point(self, extent: float) -> tuple[float, float]:
-        """Draw a world point whose coordinates lie within ``extent`` times the reach of the canvas."""
+        """A random world point (x, y) whose coordinates are at most ``extent`` times the reach of the canvas."""
         x, y = self.rng.uniform(-extent, extent, 2) * self.reach
         return x, y
 
@@ -135,12 +135,13 @@ class Canvas:
         """Set class, colour and height of the points of a mask.
 
         Args:
-            window, mask: where; the mask is (h, w) bool.
-            label: class.
-            albedo: (h, w, 3) or (3,) colour.
+            window: the part of the canvas to draw on.
+            mask: (h, w) bool, the points to change.
+            label: class id.
+            albedo: (h, w, 3) or (3,) RGB in 0..1.
             height: metres above ground.
             base: height of the walls in metres.
-            thing: the points are one object.
+            thing: whether the points are one object; if not, they are a surface.
         """
         if not mask.any():
             return
@@ -153,7 +154,7 @@ class Canvas:
         np.copyto(self.instances[window.index], self._things if thing else 0, where=mask)
 
     def tint(self, window: Window, coverage: np.ndarray, color: np.ndarray) -> None:
-        """Blend in a colour by an (h, w) coverage in 0..1. Class and height stay."""
+        """Blend in a colour by an (h, w) coverage in 0..1. Class and height do not change."""
         row, column = np.nonzero(coverage > 0.004)
         place = row + window.rows.start, column + window.columns.start
         opacity = coverage[row, column][:, None].astype(np.float32)
@@ -202,7 +203,7 @@ def stripe(offset: np.ndarray, width: float, pixel: float) -> np.ndarray:
 
     Args:
         offset: signed distance of each point from the middle of the line, metres.
-        width: of the line, metres.
+        width: width of the line, metres.
         pixel: side of a sub-pixel, metres.
     """
     half = pixel / 2

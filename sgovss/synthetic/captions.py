@@ -55,6 +55,9 @@ def write_captions(
         instances: (H, W) object numbers, 0 for surfaces.
         kind: the kind of place.
         smallest: objects with fewer pixels are not counted.
+
+    Returns:
+        The five sentences.
     """
     fractions = np.bincount(labels.ravel(), minlength=len(Id)) / labels.size
     counts = {Id(c): _count(instances[labels == c], smallest) for c in COUNTABLE}
@@ -62,13 +65,13 @@ def write_captions(
     greens = [Id.TREE] if counts[Id.TREE] and fractions[Id.TREE] > SMALLEST_FRACTION else []
     surfaces = [Id(c) for c in np.argsort(-fractions) if c in _SURFACES and fractions[c] > SMALLEST_FRACTION]
     rare = sorted(things, key=lambda c: (c in (Id.BUILDING, Id.CAR), rng.random()))
-    teller = _Teller(rng, labels, counts, kind)
+    build = _Sentences(rng, labels, counts, kind)
     subjects = [*rare, *greens] or surfaces
     ordered = [*subjects[:1], *[subjects[i] for i in rng.permutation(len(subjects))]]
-    sentences = [teller.place(ordered + surfaces)]
-    sentences += [teller.relation(subject, surfaces) for subject in ordered[:2]]
-    sentences.append(teller.listing(ordered[1:] + surfaces))
-    sentences.append(teller.coverage(int(np.argmax(fractions)), float(fractions.max())))
+    sentences = [build.place(ordered + surfaces)]
+    sentences += [build.relation(subject, surfaces) for subject in ordered[:2]]
+    sentences.append(build.listing(ordered[1:] + surfaces))
+    sentences.append(build.coverage(int(np.argmax(fractions)), float(fractions.max())))
     return [sentence + " ." for sentence in sentences]
 
 
@@ -77,8 +80,8 @@ def _count(numbers: np.ndarray, smallest: int) -> int:
     return int((sizes >= smallest).sum())
 
 
-class _Teller:
-    """Chooses the words of the sentences about one image."""
+class _Sentences:
+    """Builds sentences about one image with randomly chosen words."""
 
     def __init__(self, rng: np.random.Generator, labels: np.ndarray, counts: dict[Id, int], kind: str) -> None:
         self._rng = rng

@@ -23,7 +23,7 @@ SMALLEST_SIZE = 64
 """Smallest side of an image in pixels; smaller images would show too few objects."""
 
 GENERATOR_VERSION = 3
-"""Increased whenever a seed gives another image than before."""
+"""Increased whenever the image of a seed changes."""
 
 _LAYOUTS: dict[str, tuple[Callable[[Canvas], None], float, float]] = {
     "residential": (residential, 0.18, 0.42),
@@ -59,7 +59,7 @@ class SyntheticImage:
 
 
 def generate_image(seed: int, size: int = 256, style: str = "a") -> SyntheticImage:
-    """Draw the image of a seed. The same arguments give the same bits.
+    """Draw the image of a seed. The same arguments always give exactly the same image.
 
     Args:
         seed: 0 or more. Consecutive seeds go through the kinds of the style in shuffled rounds.

@@ -19,7 +19,7 @@ _POOL_WATER = rgb("4fb8c8", "5cc4d8", "3fa0c0", "6fd0d0", "48b0a8")
 def add_trees(
     canvas: Canvas, points: np.ndarray, allowed: Collection[int] = (Id.GRASS, Id.SOIL), scale: float = 1.0
 ) -> None:
-    """Plant trees at world points (N, 2) on allowed ground. :func:`draw_trees` draws them later."""
+    """Add trees at world points (N, 2) on allowed ground. :func:`draw_trees` draws them later."""
     for x, y in points:
         radius = scale * canvas.rng.uniform(*canvas.style.crown_radius)
         label = canvas.label_at(x, y)
@@ -28,7 +28,7 @@ def add_trees(
 
 
 def scatter(canvas: Canvas, count: float, spread: float | None = None, x: float = 0.0, y: float = 0.0) -> np.ndarray:
-    """Draw about ``count`` points, (N, 2): over the whole image, or in a clump of ``spread`` metres around (x, y)."""
+    """About ``count`` random points (N, 2): over the whole image, or in a clump of ``spread`` metres around (x, y)."""
     number = int(canvas.rng.poisson(count))
     if spread is None:
         return canvas.rng.uniform(-canvas.reach, canvas.reach, (number, 2))

@@ -16,7 +16,7 @@ _QUARTER = np.pi / 2
 
 
 def steps(canvas: Canvas, first: float, spacing: float) -> np.ndarray:
-    """Positions ``spacing`` metres apart, one of them ``first``, that cover the image."""
+    """Positions (N,) in metres that cover the image: ``first`` and every ``spacing`` metres before and after it."""
     reach = canvas.reach + spacing
     return first + spacing * np.arange(np.floor((-reach - first) / spacing), np.ceil((reach - first) / spacing) + 1)
 

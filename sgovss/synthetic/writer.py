@@ -40,24 +40,25 @@ def write_images(
     style: str = "a",
     workers: int = 2,
 ) -> Path:
-    """Write a folder of synthetic images, or find it complete.
+    """Write a folder of synthetic images, unless it exists already.
 
     Layout of ``<root>/<name>``: ``images/<split>_0000.png`` (RGB), ``labels_id/<split>_0000.png`` (8-bit class ids),
-    ``captions.jsonl`` (one JSON a line with ``file``, ``split``, ``captions``,
-    ``gsd`` and ``kind``) and ``manifest.json``.
-    The folder gets its name when it is complete.
+    ``captions.jsonl`` (one JSON object per line with ``file``, ``split``, ``captions``, ``gsd`` and ``kind``) and
+    ``manifest.json``. Files are written to a temporary folder, which is renamed when it is complete.
 
     Args:
+        root: parent of the folder.
+        name: name of the folder.
         splits: split name -> (first seed, number of images); the seeds of two splits may not overlap.
         size: side in pixels.
         style: a name in ``STYLES``.
-        workers: processes; 1 draws in this process.
+        workers: number of processes; with 1, images are drawn in this process.
 
     Returns:
         The folder.
 
     Raises:
-        InputError: splits, size or style are wrong, or the folder holds other files.
+        InputError: splits, size or style are wrong, or the folder cannot be written to or holds other files.
     """
     _check_splits(splits)
     for first, _ in splits.values():
@@ -100,7 +101,7 @@ def _check_splits(splits: Mapping[str, tuple[int, int]]) -> None:
 
 
 def _is_there(folder: Path, wanted: dict) -> bool:
-    """Whether the folder is complete; an error if it holds other images."""
+    """Whether the folder exists; raises an InputError if it holds other images."""
     if not folder.exists():
         return False
     manifest = folder / MANIFEST

@@ -100,7 +100,7 @@ def test_a_pair_name_leads_nowhere_else(tmp_path, name):
 def test_an_archive_in_parts(tmp_path):
     for name in ("images.zip", "images.z01"):
         (tmp_path / name).write_bytes(b"PK")
-    with pytest.raises(InputError, match=r"several parts; join them \(zip -s 0 'images.zip' --out whole.zip\)"):
+    with pytest.raises(InputError, match=r"several files; join them \(zip -s 0 'images.zip' --out whole.zip\)"):
         RawFiles(tmp_path)
 
 

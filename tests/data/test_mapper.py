@@ -204,7 +204,7 @@ def test_from_config(cfg, records):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("DATASETS.UNSEEN", ("lake",), "'lake' is no class"),
+        ("DATASETS.UNSEEN", ("lake",), "'lake' is not a class"),
         ("DATASETS.TRAIN", (), "names no training set"),
         ("INPUT.CROP.TYPE", "relative", "give TYPE 'absolute'"),
         ("INPUT.CROP.SIZE", [0.5, 0.5], "give TYPE 'absolute'"),

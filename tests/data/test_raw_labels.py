@@ -126,7 +126,9 @@ BINARY = {
 
 
 def test_a_threshold_needs_a_class_on_each_side():
-    with pytest.raises(ValidationError, match="a threshold gives the raw values 0 and 1; give each to a class"):
+    with pytest.raises(
+        ValidationError, match="labels of form 'threshold' have the raw values 0 and 1; each must belong to one class"
+    ):
         specification("threshold")
 
 
@@ -173,7 +175,7 @@ def test_interpolated_colour_masks_are_recognised(method, factor):
     mask = np.array([[0, 255, 0], [0, 0, 255], [255, 0, 0]], np.uint8)[blocks(0, 1, 2)]
     resized = Image.fromarray(mask).resize([round(side * factor) for side in mask.shape[:2]], method)
     with pytest.raises(
-        InputError, match=r"pixels with a colour of no class. This mask looks as if it had been resized"
+        InputError, match=r"pixels have a colour that belongs to no class. This mask looks as if it had been resized"
     ):
         RawLabels(specification("colors")).read(content(resized), "mask.png")
 

@@ -149,7 +149,7 @@ def test_wrong_training_vocabularies(fields):
     register_dataset(fields.model_validate(other))
     for names, unseen, message in [
         ([], [], "DATASETS.TRAIN names no training set"),
-        (["fields_train"], ["lake"], "'lake' is no class of fields_train; its classes are field, river, hedge"),
+        (["fields_train"], ["lake"], "'lake' is not a class of fields_train; its classes are field, river, hedge"),
         (["fields_train"], ["field", "river", "hedge"], "holds out every class"),
         (["fields_train", "others_train"], [], "fields_train and others_train have different classes"),
         (["fields_trian"], [], "there are fields_train"),

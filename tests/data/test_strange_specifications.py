@@ -38,7 +38,7 @@ def doubled(times: int) -> str:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\xff\xfe", "no UTF-8 text; save it as such"),
+        (b"\xff\xfe", "not UTF-8 text; save it as UTF-8"),
         (b"[" * 300_000 + b"]" * 300_000, ":1: nested deeper than any dataset file needs to be"),
         (GOOD + "notes: &a [*a]", ":12: notes: input should be a valid string"),
         (GOOD + "? [a, b]\n: c", "not valid YAML .found unhashable key"),

@@ -121,9 +121,13 @@ def test_a_base_beside_the_file_comes_first_and_keeps_its_root(write):
 
 
 WRONG = [
-    ({"ignore": ["grass"]}, 4, "ignore[0]: 'grass' is no class of streets; its classes are ground, static car, tree"),
-    ({"merge": {"car": ["tree", "bus"]}}, 6, "merge.car[1]: 'bus' is no class of streets"),
-    ({"rename": {"bus": "car"}}, 4, "rename.bus: 'bus' is no class of streets"),
+    (
+        {"ignore": ["grass"]},
+        4,
+        "ignore[0]: 'grass' is not a class of streets; its classes are ground, static car, tree",
+    ),
+    ({"merge": {"car": ["tree", "bus"]}}, 6, "merge.car[1]: 'bus' is not a class of streets"),
+    ({"rename": {"bus": "car"}}, 4, "rename.bus: 'bus' is not a class of streets"),
     ({"ignore": ["tree"], "rename": {"tree": "wood"}}, 6, "rename.tree: class 'tree' is also in 'ignore'; keep one"),
     ({"merge": {"x": ["tree"], "y": ["tree"]}}, 7, "merge.y[0]: class 'tree' is also in 'merge'; keep one"),
     ({"rename": {"tree": "ground"}}, 1, "'ground' stands twice"),
@@ -136,7 +140,7 @@ WRONG = [
     ({"variant_of": "../x"}, 2, "variant_of: string should match pattern"),
     ({"variant_of": "variant"}, 2, "variant_of: no dataset file 'variant.yaml'"),
     ({"variant_of": "uavid_merged_cars"}, 2, "variant_of: 'uavid_merged_cars' is a variant itself"),
-    ({"variant_of": "udd6", "ignored_as": {"name": "no data"}, "ignore": ["x"]}, 6, "'x' is no class of udd6"),
+    ({"variant_of": "udd6", "ignored_as": {"name": "no data"}, "ignore": ["x"]}, 6, "'x' is not a class of udd6"),
     ({"variant_of": "dronedeploy_sample", "ignored_as": {"name": "x"}}, 3, "ignored_as: dronedeploy_sample ignores no"),
 ]
 

@@ -125,7 +125,7 @@ def test_another_text_encoder_is_refused(refusal, write_model, predictor: sgovss
 def test_a_config_of_another_version_is_refused(refusal, write_model, predictor: sgovss.Predictor):
     metadata = metadata_of(predictor.model, predictor.cfg)
     config = metadata["config"].replace("BIAS_TOKENS", "FUTURE_TOKENS")
-    assert "its config is of another version of sgovss" in refusal(write_model(**{**metadata, "config": config}))
+    assert "its config belongs to another version of sgovss" in refusal(write_model(**{**metadata, "config": config}))
 
 
 def test_a_file_holds_metadata_of_the_model(write_model, predictor: sgovss.Predictor):

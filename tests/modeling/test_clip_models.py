@@ -56,14 +56,14 @@ def test_an_archive_of_openai_gives_equal_weights(tmp_path):
 @pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
 def test_an_archive_of_another_architecture_is_named_with_its_tensors(tmp_path):
     openai_archive(tmp_path / "clip.pt", width=32)
-    with pytest.raises(InputError, match=r"clip\.pt: these weights are another architecture's.*visual\."):
+    with pytest.raises(InputError, match=r"clip\.pt: these weights belong to another architecture.*visual\."):
         load_weights_file(small_clip(), tmp_path / "clip.pt")
 
 
 def test_another_architecture_is_named_with_its_tensors(tmp_path):
     other = open_clip.CLIP(32, {**VISION["vit"], "width": 32}, TEXT)
     torch.save(other.state_dict(), tmp_path / "clip.pt")
-    with pytest.raises(InputError, match=r"clip\.pt: these weights are another architecture's.*visual\.") as caught:
+    with pytest.raises(InputError, match=r"clip\.pt: these weights belong to another architecture.*visual\.") as caught:
         load_weights_file(small_clip(), tmp_path / "clip.pt")
     assert "\n" not in str(caught.value)
 
@@ -139,7 +139,7 @@ def test_a_converted_file_says_its_activation(tmp_path, activation):
 
 
 def test_an_unknown_activation_is_one_line():
-    with pytest.raises(InputError, match=r"ACTIVATION: 'relu' will not do; use auto, gelu or quick_gelu"):
+    with pytest.raises(InputError, match=r"ACTIVATION: 'relu' is not allowed; use auto, gelu or quick_gelu"):
         load_clip("tiny", "random", "relu")
 
 

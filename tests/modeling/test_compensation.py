@@ -108,5 +108,5 @@ def test_wrong_settings_are_named(wrong):
         compensation(**wrong)
     ((name, value),) = wrong.items()
     value = list(value) if isinstance(value, tuple) else value
-    with pytest.raises(InputError, match=f"COMPENSATION.{name.upper()}: .* will not do"):
+    with pytest.raises(InputError, match=f"COMPENSATION.{name.upper()}: .* is not allowed"):
         load_config("sgovss_tiny.yaml", [f"MODEL.SGOVSS.COMPENSATION.{name.upper()}", str(value)])

@@ -49,5 +49,5 @@ def test_a_batch_without_labels_costs_nothing():
 
 
 def test_unknown_treatment_is_named():
-    with pytest.raises(InputError, match="IGNORED_PIXELS: 'SKIP' will not do; use MASK or NEGATIVE"):
+    with pytest.raises(InputError, match="IGNORED_PIXELS: 'SKIP' is not allowed; use MASK or NEGATIVE"):
         PixelObjective("SKIP", 255)

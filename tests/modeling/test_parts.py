@@ -166,7 +166,7 @@ def test_template_sets():
     for name in TEMPLATES:
         cfg = load_config("sgovss_tiny.yaml", ["MODEL.CLIP.TEMPLATES", name])
         assert name == cfg.MODEL.CLIP.TEMPLATES
-    with pytest.raises(InputError, match=r"MODEL\.CLIP\.TEMPLATES: 'none' will not do; .*imagenet"):
+    with pytest.raises(InputError, match=r"MODEL\.CLIP\.TEMPLATES: 'none' is not allowed; .*imagenet"):
         load_config("sgovss_tiny.yaml", ["MODEL.CLIP.TEMPLATES", "'none'"])
 
 

@@ -111,19 +111,19 @@ CASES: list[Case] = [
         "training with 0 steps",
         "train_net",
         option("SOLVER.MAX_ITER", "0"),
-        "SOLVER.MAX_ITER: 0 will not do; give a number above 0",
+        "SOLVER.MAX_ITER: 0 is not allowed; give a number above 0",
     ),
     refused(
         "unknown precision of the evaluation, found before training starts",
         "train_net",
         option("TEST.PRECISION", "float8"),
-        "TEST.PRECISION: 'float8' will not do; use float32 or bfloat16",
+        "TEST.PRECISION: 'float8' is not allowed; use float32 or bfloat16",
     ),
     refused(
         "device that does not exist",
         "train_net",
         option("MODEL.DEVICE", "cuda:99"),
-        "MODEL.DEVICE: 'cuda:99' is not there; use cpu, or another of this machine's devices",
+        "MODEL.DEVICE: this machine has no device 'cuda:99'; use cpu, or a device that it has",
     ),
     refused(
         "model that open_clip does not have",
@@ -142,6 +142,6 @@ CASES: list[Case] = [
         "held-out class that the dataset does not have",
         "train_net",
         option("DATASETS.UNSEEN", "('street',)"),
-        "DATASETS.UNSEEN: 'street' is no class of fields_train; its classes are field, river, hedge",
+        "DATASETS.UNSEEN: 'street' is not a class of fields_train; its classes are field, river, hedge",
     ),
 ]

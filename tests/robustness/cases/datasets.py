@@ -162,7 +162,7 @@ CASES: list[Case] = [
         "dataset file with bytes that are not text",
         "check",
         file(b"\xff\xfe\x00"),
-        "…/fields.yaml: this dataset file is no UTF-8 text; save it as such",
+        "…/fields.yaml: this dataset file is not UTF-8 text; save it as UTF-8",
     ),
     refused(
         "dataset file of 30,000 nested lists",
@@ -202,8 +202,8 @@ CASES: list[Case] = [
         lambda place: place.prepare(
             place.shore(splits={"train": {"images": "../../../elsewhere", "labels": "labels"}})
         ),
-        "…/shore.yaml:…: splits.train.images: '../../../elsewhere' must lie below the dataset's folder, as it is "
-        "written to",
+        "…/shore.yaml:…: splits.train.images: '../../../elsewhere' must lie below the dataset's folder, because "
+        "files are written there",
     ),
     refused(
         "split that the dataset does not have",
@@ -256,7 +256,7 @@ CASES: list[Case] = [
         "archive of a few hundred bytes with a member of 3 GB",
         "prepare",
         swollen,
-        "…/data.zip!p/0.png: larger than 2,147,483,648 bytes, which no image of a dataset is; remove it",
+        "…/data.zip!p/0.png: larger than 2,147,483,648 bytes, too large for an image of a dataset; remove it",
         status=1,
     ),
     refused(

@@ -176,7 +176,7 @@ CASES: list[Case] = [
         "mask resized with interpolation",
         "prepare",
         mask(interpolated()),
-        "…/m/0.png: … pixels with a colour of no class. This mask looks as if it had been resized with "
+        "…/m/0.png: … pixels have a colour that belongs to no class. This mask looks as if it had been resized with "
         "interpolation, …",
         status=1,
     ),

@@ -132,7 +132,7 @@ CASES: list[Case] = [
         "vocabulary file that is not UTF-8",
         "demo",
         file("words.txt", "Straße".encode("latin-1")),
-        "…/words.txt: this vocabulary file is no UTF-8 text; save it as such",
+        "…/words.txt: this vocabulary file is not UTF-8 text; save it as UTF-8",
     ),
     refused(
         "truncated JSON vocabulary",

@@ -127,8 +127,8 @@ CASES: list[Case] = [
         "CLIP weights of another architecture",
         "train_net",
         clip(clip_file),
-        "MODEL.CLIP.WEIGHTS: …/clip.pt: these weights are another architecture's; set MODEL.CLIP.NAME to the one they "
-        "belong to (…)",
+        "MODEL.CLIP.WEIGHTS: …/clip.pt: these weights belong to another architecture; set MODEL.CLIP.NAME to "
+        "that one (…)",
     ),
     refused(
         "CLIP weights with a pickled object that would run a program (it does not run)",
