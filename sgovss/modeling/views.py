@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode
 
-from sgovss.errors import InputError
+from sgovss.config_rules import check_stride
 from sgovss.tiling import starts, total_weights
 
 Score = Callable[[torch.Tensor], torch.Tensor]
@@ -52,10 +52,7 @@ class SlidingWindow:
     batch: int = 4
 
     def __post_init__(self) -> None:
-        if not 0 < self.stride <= self.window:
-            raise InputError(
-                f"TEST.SLIDING_WINDOW: the stride ({self.stride}) must be from 1 to the window ({self.window})"
-            )
+        check_stride("TEST.SLIDING_WINDOW", self.window, self.stride)
 
     def __call__(self, score: Score, image: torch.Tensor) -> torch.Tensor:
         size = image.shape[-2:]

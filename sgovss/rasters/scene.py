@@ -14,6 +14,7 @@ import rasterio
 import torch
 from tqdm import tqdm
 
+from sgovss.config_rules import check_stride
 from sgovss.errors import InputError
 from sgovss.inference.memory import window_at_once
 from sgovss.inference.predictor import ImagePredictor
@@ -166,8 +167,7 @@ class RasterSegmenter:
 
     def _grid(self, source: RasterSource, scale: float) -> WindowGrid:
         node = self.predictor.cfg.TEST.SCENE
-        if not 0 < node.STRIDE <= node.WINDOW:
-            raise InputError(f"TEST.SCENE: the stride ({node.STRIDE}) must be from 1 to the window ({node.WINDOW})")
+        check_stride("TEST.SCENE", node.WINDOW, node.STRIDE)
         # Windows of a scene that is finer than the model's view have many pixels; their scores must fit into memory.
         largest = math.isqrt(_WINDOW_FRACTION * node.MEMORY * 2**20 // (4 * len(self.scored)))
         enlarged = min(1 / scale, max(1.0, largest / node.WINDOW))
