@@ -264,6 +264,12 @@ def damaged_unlabelled_image(run_options, tmp_path):
     return options_of(run_options, DATASETS__UNLABELLED=f"['{tmp_path / 'photos'}']"), r"cut\.png: cannot read"
 
 
+def float16_without_cuda(run_options, tmp_path):
+    return options_of(
+        run_options, SOLVER__AMP__ENABLED=True, SOLVER__AMP__DTYPE="float16"
+    ), "DTYPE: float16 needs a CUDA"
+
+
 def output_is_a_file(run_options, tmp_path):
     (tmp_path / "file").write_text("")
     return options_of(run_options, OUTPUT_DIR=tmp_path / "file"), "cannot write"
@@ -290,6 +296,7 @@ def output_is_a_file(run_options, tmp_path):
         no_unlabelled_images,
         unlabelled_as_negatives,
         damaged_unlabelled_image,
+        float16_without_cuda,
         output_is_a_file,
     ],
     ids=lambda case: case.__name__,

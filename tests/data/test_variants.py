@@ -81,6 +81,18 @@ def test_merged_classes(write):
     assert spec.vocabulary[1].color == (1, 1, 1)
 
 
+def test_the_colours_of_ignored_classes_are_ignored_in_masks(write):
+    path = write(ignore=["static car"], merge={"other": ["ground", "tree"]})
+    masks = {"ground": [5, 5, 5], "static car": [1, 1, 1], "tree": [3, 3, 3], "moving car": [2, 2, 2]}
+    classes = [{"name": name, "color": color} for name, color in masks.items()]
+    preparation = BASE["preparation"] | {"labels": "colors"}
+    base = BASE | {"classes": classes, "ignore": {"values": [255], "colors": [[0, 0, 0]]}, "preparation": preparation}
+    path.with_name("streets.yaml").write_text(yaml.safe_dump(base, sort_keys=False))
+    spec = load_specification(path)
+    assert spec.mask_colors == (((5, 5, 5), (3, 3, 3)), ((2, 2, 2),))
+    assert spec.ignore.colors == ((0, 0, 0), (1, 1, 1))
+
+
 def test_renamed_classes(write):
     spec = load_specification(write(rename={"tree": {"name": "wood", "synonyms": ["trees"]}, "ground": "soil"}))
     assert [entry.names for entry in spec.vocabulary][::2] == [("soil", "background"), ("wood", "trees")]
