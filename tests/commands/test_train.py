@@ -264,12 +264,6 @@ def damaged_unlabelled_image(run_options, tmp_path):
     return options_of(run_options, DATASETS__UNLABELLED=f"['{tmp_path / 'photos'}']"), r"cut\.png: cannot read"
 
 
-def float16_without_cuda(run_options, tmp_path):
-    return options_of(
-        run_options, SOLVER__AMP__ENABLED=True, SOLVER__AMP__DTYPE="float16"
-    ), "DTYPE: float16 needs a CUDA"
-
-
 def output_is_a_file(run_options, tmp_path):
     (tmp_path / "file").write_text("")
     return options_of(run_options, OUTPUT_DIR=tmp_path / "file"), "cannot write"
@@ -296,7 +290,6 @@ def output_is_a_file(run_options, tmp_path):
         no_unlabelled_images,
         unlabelled_as_negatives,
         damaged_unlabelled_image,
-        float16_without_cuda,
         output_is_a_file,
     ],
     ids=lambda case: case.__name__,
@@ -309,6 +302,14 @@ def test_wrong_input_ends_in_one_clear_line(run_options, tmp_path, monkeypatch, 
     assert error.startswith("error: ")
     assert re.search(message, error), error
     assert not list(output_of(run_options).glob("*.pth"))
+
+
+def test_float16_without_cuda_is_refused_before_anything_is_written(run_options, tmp_path, capsys):
+    output = tmp_path / "not_written"
+    options = {"SOLVER__AMP__ENABLED": True, "SOLVER__AMP__DTYPE": "float16", "OUTPUT_DIR": output}
+    assert train_net.main([*CONFIG, *options_of(run_options, **options)]) == 2
+    assert "SOLVER.AMP.DTYPE: float16 needs a CUDA device" in capsys.readouterr().err
+    assert not output.exists()
 
 
 def test_no_config_and_wrong_config_file(tmp_path, capsys):
