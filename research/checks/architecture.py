@@ -1,5 +1,7 @@
 #!/usr/bin/env python
-"""Write docs/architecture.md and its picture from the package: python -m research.checks.architecture
+"""Write docs/architecture.md and its picture from the package.
+
+    python -m research.checks.architecture
 
 The layers come from the import contract in pyproject.toml, the line of each module from its docstring. A test checks
 that the page is up to date.
@@ -7,9 +9,12 @@ that the page is up to date.
 
 from __future__ import annotations
 
+import argparse
 import ast
+import re
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -74,7 +79,7 @@ def layers() -> list[list[str]]:
     content = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     contracts = content["tool"]["importlinter"]["contracts"]
     contract = next(each for each in contracts if each["type"] == "layers")
-    return [[name.strip() for name in layer.split(":")] for layer in contract["layers"]]
+    return [[name.strip() for name in re.split("[:|]", layer)] for layer in contract["layers"]]
 
 
 def summary(path: Path) -> str:
@@ -135,6 +140,17 @@ def draw(path: Path) -> None:
     figure.savefig(path, format="png")
 
 
-if __name__ == "__main__":
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    argparse.ArgumentParser(
+        prog="python -m research.checks.architecture",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args(argv)
     PAGE.write_text(page(), encoding="utf-8")
     draw(PICTURE)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

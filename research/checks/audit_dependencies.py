@@ -9,11 +9,13 @@ reported as not audited. The exit status is 1 if a vulnerability is found.
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import json
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -67,8 +69,13 @@ def report(audits: list[Audit]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
+    argparse.ArgumentParser(
+        prog="python -m research.checks.audit_dependencies",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args(argv)
     with ThreadPoolExecutor(4) as pool:
         audits = list(pool.map(lambda each: audit(*each), installed()))
     print(report(audits))

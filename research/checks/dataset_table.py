@@ -1,9 +1,16 @@
 #!/usr/bin/env python
-"""Write datasets/README.md from the dataset files: python -m research.checks.dataset_table"""
+"""Write datasets/README.md from the dataset files.
+
+    python -m research.checks.dataset_table
+
+A test checks that the page is up to date.
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tabulate import tabulate
@@ -120,6 +127,16 @@ def _command(spec: DatasetSpecification) -> str:
     return f"`sgovss prepare {spec.name} --source DOWNLOAD`" if spec.preparation else "used as it is"
 
 
-if __name__ == "__main__":
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    argparse.ArgumentParser(
+        prog="python -m research.checks.dataset_table",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args(argv)
     README.write_text(page(), encoding="utf-8")
-    sys.exit(0)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -43,7 +43,11 @@ Row = dict[str, Any]
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run all checks; returns 1 if a result on the device is wrong or a row failed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m research.checks.gpu_check",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--json", type=Path, required=True, help="file for the results")
     parser.add_argument("--seconds", type=float, default=420, help="time for the speed rows; default 420")
     args = parser.parse_args(argv)

@@ -1,9 +1,16 @@
 #!/usr/bin/env python
-"""Write docs/robustness.md from the test cases: python -m research.checks.robustness_table"""
+"""Write docs/robustness.md from the test cases.
+
+    python -m research.checks.robustness_table
+
+A test checks that the page is up to date.
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tabulate import tabulate
@@ -102,6 +109,16 @@ def _seen(case: Case) -> str:
     return f"`{case.marker}{case.sees}`".replace("|", "¦")
 
 
-if __name__ == "__main__":
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    argparse.ArgumentParser(
+        prog="python -m research.checks.robustness_table",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args(argv)
     PAGE.write_text(page(), encoding="utf-8")
-    sys.exit(0)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,6 +1,7 @@
 """Serve a local web page: drop an image, type class names, see the label map.
 
-    sgovss app --config-file sgovss_tiny.yaml --opts MODEL.WEIGHTS output/sgovss_tiny/model_inference.pth
+example:
+  sgovss app --config-file sgovss_tiny.yaml --opts MODEL.WEIGHTS output/sgovss_tiny/model_inference.pth
 
 The page encodes an image once, so that changing the class names is fast. It writes nothing to disk and sends nothing
 to other machines. Needs the extra app.

@@ -1,8 +1,9 @@
 """Measure how fast a config's model is on this machine, and how much memory it takes.
 
-    sgovss benchmark --config-file configs/sgovss_tiny.yaml
-    sgovss benchmark --config-file configs/sgovss_vitb16_384.yaml --tasks inference --size 512 --classes 17 150
-    sgovss benchmark --config-file mine.yaml --tasks training --batch 4 --opts MODEL.DEVICE cuda
+examples:
+  sgovss benchmark --config-file sgovss_tiny.yaml
+  sgovss benchmark --config-file sgovss_vitb16_384.yaml --tasks inference --size 512 --classes 17 150
+  sgovss benchmark --config-file mine.yaml --tasks training --batch 4 --opts MODEL.DEVICE cuda
 
 Times are medians. A second column gives each time as a multiple of the bare open_clip image encoder, per image; the
 encoder runs in turns with the model in the same process, so this ratio depends little on how busy the machine is.

@@ -1,12 +1,11 @@
 """Segment photographs, and rasters of any size, into classes of your choice.
 
-    sgovss segment --config-file sgovss_tiny.yaml --input photo.jpg photos/ --output output/mine \\
-        --vocabulary "building, road, tree|forest, water" --opts MODEL.WEIGHTS output/sgovss_tiny/model_inference.pth
-
-    sgovss segment --config-file sgovss_tiny.yaml --input county.tif --output output/county \\
-        --vocabulary classes.txt --bands 4,3,2 --threshold 0.3 --polygons
-
-    sgovss segment --onnx model.onnx --input photos/ --output output/mine --vocabulary classes.txt
+examples:
+  sgovss segment --config-file sgovss_tiny.yaml --input photo.jpg photos/ --output output/mine \\
+      --vocabulary "building, road, tree|forest, water" --opts MODEL.WEIGHTS output/sgovss_tiny/model_inference.pth
+  sgovss segment --config-file sgovss_tiny.yaml --input county.tif --output output/county \\
+      --vocabulary classes.txt --bands 4,3,2 --threshold 0.3 --polygons
+  sgovss segment --onnx model.onnx --input photos/ --output output/mine --vocabulary classes.txt
 
 Each photograph gets an overlay with a legend, a PNG of class ids and a JSON file of the classes' shares of the pixels.
 Rasters (.tif, .vrt, .jp2, .img; extra geo) are segmented window by window into GeoTIFFs with the same georeference.

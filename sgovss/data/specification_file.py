@@ -88,6 +88,8 @@ def _base_file(path: Path, node: yaml.Node, name: str) -> Path:
     for candidate in (path.with_name(f"{name}.yaml"), path.with_name(f"{name}.yml"), shipped.get(name)):
         if candidate is not None and candidate.is_file() and candidate.resolve() != path.resolve():
             return candidate
+    if name == path.stem:
+        raise InputError(_located(path, node, ("variant_of",), f"'{name}' is this file itself; name another dataset"))
     close = difflib.get_close_matches(name, shipped, n=3) or sorted(shipped)
     problem = f"no dataset file '{name}.yaml' beside this file, nor in sgovss, which has {', '.join(close)}"
     raise InputError(_located(path, node, ("variant_of",), problem))
@@ -189,6 +191,8 @@ def _located(path: Path, node: yaml.Node, where: Sequence[str | int], problem: s
 def _reason(error: Any, where: Sequence[str | int]) -> str:
     key = str(where[-1]) if where else ""
     if error["type"] == "extra_forbidden":
+        if key in _KNOWN_KEYS:
+            return f"key '{key}' does not belong here; remove it"
         close = difflib.get_close_matches(key, _KNOWN_KEYS, n=1)
         return f"unknown key '{key}'; " + (f"did you mean '{close[0]}'?" if close else "remove it")
     if error["type"] == "missing":

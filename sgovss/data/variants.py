@@ -83,6 +83,15 @@ def variant_problems(variant: VariantSpecification, base: DatasetSpecification) 
         elif name in used:
             yield path, f"class '{name}' is also in '{used[name][0]}'; keep one"
         used[name] = path
+    if set(variant.ignore or ()) >= set(names) and variant.ignored_as is None:
+        yield ("ignore",), "no class is left; ignore fewer"
+    dropped = {*(variant.ignore or ()), *variant.rename, *(name for parts in variant.merge.values() for name in parts)}
+    taken = {name for name in names if name not in dropped}
+    renamed = [(("rename", old), new.name) for old, new in variant.rename.items()]
+    for path, name in [*((("merge", name), name) for name in variant.merge), *renamed]:
+        if name in taken:
+            yield path, f"there is a class '{name}' already; give another name"
+        taken.add(name)
     for i, split in enumerate(variant.splits or ()):
         if split not in base.splits:
             yield ("splits", i), f"{base.name} has no split '{split}'; there are {', '.join(base.splits)}"

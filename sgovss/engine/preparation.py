@@ -60,7 +60,7 @@ def prepare_config(args: argparse.Namespace) -> CfgNode:
 
 def _read_config(args: argparse.Namespace) -> CfgNode:
     if not args.config_file:
-        raise InputError("--config-file: give a config, such as configs/sgovss_tiny.yaml")
+        raise InputError("--config-file: give a config, such as sgovss_tiny.yaml")
     args.config_file = str(config_path(args.config_file))
     cfg = load_config(args.config_file, args.opts)
     check_registered(cfg)

@@ -13,6 +13,7 @@ import torch
 from detectron2.config import CfgNode
 
 from sgovss.config import add_options, config_from_dump, load_config
+from sgovss.config_rules import check_value
 from sgovss.errors import InputError
 from sgovss.fingerprint import fingerprint
 from sgovss.inference.rejection import NOTHING_REJECTED, Rejection
@@ -99,6 +100,7 @@ class Predictor:
         cfg = _own_config(config, options)
         if precision is not None:
             cfg.TEST.PRECISION = fast_precision(torch.device(cfg.MODEL.DEVICE)) if precision == AUTO else precision
+            check_value("TEST.PRECISION", cfg.TEST.PRECISION)
         # The frozen encoder is used in training only.
         cfg.MODEL.SGOVSS.COMPENSATION.ENABLED = False
         weights = weights or cfg.MODEL.WEIGHTS
@@ -143,9 +145,13 @@ def segment_image(
         rejection: which pixels become "other", a class that the legend then has after the others.
 
     Raises:
-        InputError: the image has another shape or type, or a class name is wrong.
+        InputError: the image has another shape or type or no pixel, or a class name is wrong.
     """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+    if not isinstance(image, np.ndarray):
+        raise InputError(
+            f"image: expected an array (H, W, 3) uint8 RGB, not {type(image).__name__}; read the file first"
+        )
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise InputError(f"image: expected (H, W, 3) uint8 RGB, not {image.shape} {image.dtype}")
     if isinstance(vocabulary, str):
         vocabulary = Vocabulary.parse(vocabulary)

@@ -304,6 +304,14 @@ def test_wrong_input_ends_in_one_clear_line(run_options, tmp_path, monkeypatch, 
     assert not list(output_of(run_options).glob("*.pth"))
 
 
+def test_float16_without_cuda_is_refused_before_anything_is_written(run_options, tmp_path, capsys):
+    output = tmp_path / "not_written"
+    options = {"SOLVER__AMP__ENABLED": True, "SOLVER__AMP__DTYPE": "float16", "OUTPUT_DIR": output}
+    assert train_net.main([*CONFIG, *options_of(run_options, **options)]) == 2
+    assert "SOLVER.AMP.DTYPE: float16 needs a CUDA device" in capsys.readouterr().err
+    assert not output.exists()
+
+
 def test_no_config_and_wrong_config_file(tmp_path, capsys):
     assert train_net.main([]) == 2
     assert "--config-file" in capsys.readouterr().err

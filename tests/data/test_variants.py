@@ -81,6 +81,18 @@ def test_merged_classes(write):
     assert spec.vocabulary[1].color == (1, 1, 1)
 
 
+def test_the_colours_of_ignored_classes_are_ignored_in_masks(write):
+    path = write(ignore=["static car"], merge={"other": ["ground", "tree"]})
+    masks = {"ground": [5, 5, 5], "static car": [1, 1, 1], "tree": [3, 3, 3], "moving car": [2, 2, 2]}
+    classes = [{"name": name, "color": color} for name, color in masks.items()]
+    preparation = BASE["preparation"] | {"labels": "colors"}
+    base = BASE | {"classes": classes, "ignore": {"values": [255], "colors": [[0, 0, 0]]}, "preparation": preparation}
+    path.with_name("streets.yaml").write_text(yaml.safe_dump(base, sort_keys=False))
+    spec = load_specification(path)
+    assert spec.mask_colors == (((5, 5, 5), (3, 3, 3)), ((2, 2, 2),))
+    assert spec.ignore.colors == ((0, 0, 0), (1, 1, 1))
+
+
 def test_renamed_classes(write):
     spec = load_specification(write(rename={"tree": {"name": "wood", "synonyms": ["trees"]}, "ground": "soil"}))
     assert [entry.names for entry in spec.vocabulary][::2] == [("soil", "background"), ("wood", "trees")]
@@ -130,15 +142,19 @@ WRONG = [
     ({"rename": {"bus": "car"}}, 4, "rename.bus: 'bus' is not a class of streets"),
     ({"ignore": ["tree"], "rename": {"tree": "wood"}}, 6, "rename.tree: class 'tree' is also in 'ignore'; keep one"),
     ({"merge": {"x": ["tree"], "y": ["tree"]}}, 7, "merge.y[0]: class 'tree' is also in 'merge'; keep one"),
-    ({"rename": {"tree": "ground"}}, 1, "'ground' stands twice"),
-    ({"ignore": ["ground", "static car", "tree", "moving car"]}, 1, "'classes' is empty; give at least one"),
+    ({"merge": {"x": ["tree", "tree"]}}, 6, "merge.x[1]: class 'tree' is also in 'merge'; keep one"),
+    ({"rename": {"tree": "ground"}}, 4, "rename.tree: there is a class 'ground' already; give another name"),
+    ({"rename": {"tree": "x", "ground": "x"}}, 5, "rename.ground: there is a class 'x' already"),
+    ({"merge": {"tree": ["static car", "moving car"]}}, 4, "merge.tree: there is a class 'tree' already"),
+    ({"rename": {"tree": "parked car"}}, 1, "'parked car' stands twice"),
+    ({"ignore": ["ground", "static car", "tree", "moving car"]}, 3, "ignore: no class is left; ignore fewer"),
     ({"ignore": []}, 3, "'ignore' is empty"),
     ({"splits": ["val"]}, 4, "splits[0]: streets has no split 'val'; there are train, all"),
-    ({"classes": [{"name": "x"}]}, 3, "unknown key 'classes'"),
+    ({"classes": [{"name": "x"}]}, 3, "classes: key 'classes' does not belong here; remove it"),
     ({"ignored_as": "no data"}, 3, "ignored_as: input should be"),
     ({"variant_of": "strets"}, 2, "variant_of: no dataset file 'strets.yaml' beside this file, nor in sgovss"),
     ({"variant_of": "../x"}, 2, "variant_of: string should match pattern"),
-    ({"variant_of": "variant"}, 2, "variant_of: no dataset file 'variant.yaml'"),
+    ({"variant_of": "variant"}, 2, "variant_of: 'variant' is this file itself; name another dataset"),
     ({"variant_of": "uavid_merged_cars"}, 2, "variant_of: 'uavid_merged_cars' is a variant itself"),
     ({"variant_of": "udd6", "ignored_as": {"name": "no data"}, "ignore": ["x"]}, 6, "'x' is not a class of udd6"),
     ({"variant_of": "dronedeploy_sample", "ignored_as": {"name": "x"}}, 3, "ignored_as: dronedeploy_sample ignores no"),

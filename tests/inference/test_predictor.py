@@ -32,10 +32,25 @@ def test_predictor_without_fine_tuning_has_no_frozen_encoder(predictor):
     assert predictor.model.frozen_encoder is None
 
 
-@pytest.mark.parametrize("image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3))])
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((8, 8), np.uint8),
+        np.zeros((8, 8, 4), np.uint8),
+        np.zeros((8, 8, 3)),
+        np.zeros((0, 8, 3), np.uint8),
+        "photo.jpg",
+        torch.zeros(8, 8, 3, dtype=torch.uint8),
+    ],
+)
 def test_wrong_image_is_named(predictor, image):
     with pytest.raises(InputError, match=r"\(H, W, 3\) uint8"):
         predictor(image, WORDS)
+
+
+def test_wrong_precision_is_named():
+    with pytest.raises(InputError, match=r"TEST\.PRECISION: 'float64' will not do; use float32 or bfloat16"):
+        sgovss.Predictor("sgovss_tiny.yaml", precision="float64")
 
 
 def test_the_predictor_gives_the_scores_of_the_model(predictor):

@@ -4,8 +4,12 @@ from importlib import import_module
 
 import pytest
 
+CHECKS = (
+    "architecture", "audit_dependencies", "compatibility", "dataset_table", "gpu_check", "mutation", "robustness_table",
+)  # fmt: skip
 
-@pytest.mark.parametrize("name", ["ablation", "benchmark", "pretraining", "checks.compatibility", "checks.mutation"])
+
+@pytest.mark.parametrize("name", ["ablation", "benchmark", "pretraining", *(f"checks.{each}" for each in CHECKS)])
 def test_help_has_an_example(name, capsys):
     module = import_module(f"research.{name}" if "." in name else f"research.{name}.__main__")
     with pytest.raises(SystemExit) as end:

@@ -34,7 +34,7 @@ def tool(monkeypatch):
 
 def run(tool, monkeypatch, capsys, packages):
     monkeypatch.setattr(tool, "installed", lambda: packages)
-    return tool.main(), capsys.readouterr().out.splitlines()
+    return tool.main([]), capsys.readouterr().out.splitlines()
 
 
 def test_a_vulnerability_of_the_newest_version_is_named(tool, monkeypatch, capsys):

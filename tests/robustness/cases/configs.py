@@ -30,9 +30,7 @@ def no_trace(folder: Path) -> None:
 _NO_CONFIG = "…/mine.yaml: not a config, or its _BASE_ is not one; expected keys with values, such as 'SEED: 1'"
 
 CASES: list[Case] = [
-    refused(
-        "no config given", "train_net", lambda _: [], "--config-file: give a config, such as configs/sgovss_tiny.yaml"
-    ),
+    refused("no config given", "train_net", lambda _: [], "--config-file: give a config, such as sgovss_tiny.yaml"),
     refused(
         "config that does not exist",
         "train_net",
