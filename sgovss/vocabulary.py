@@ -177,14 +177,15 @@ class Vocabulary(Sequence[ClassEntry]):
             raise InputError(f"{path}: cannot read this vocabulary file ({error.strerror})") from error
         except UnicodeDecodeError as error:
             raise InputError(f"{path}: this vocabulary file is not UTF-8 text; save it as UTF-8") from error
-        if path.suffix == ".txt":
+        suffix = path.suffix.lower()
+        if suffix == ".txt":
             lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
             return cls([_entry_from_item(line, source) for line in lines], source)
         try:
-            content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+            content = json.loads(text) if suffix == ".json" else yaml.safe_load(text)
         except (ValueError, RecursionError, yaml.YAMLError) as error:
             reason = str(error).splitlines()[0]
-            raise InputError(f"{path}: not a valid {path.suffix.lstrip('.') or 'YAML'} file ({reason})") from error
+            raise InputError(f"{path}: not a valid {suffix.lstrip('.') or 'YAML'} file ({reason})") from error
         if isinstance(content, dict):
             content = content.get("classes")
         if not isinstance(content, list):
@@ -194,7 +195,7 @@ class Vocabulary(Sequence[ClassEntry]):
     @classmethod
     def parse(cls, text: str) -> Vocabulary:
         """Read a vocabulary from a command line value: the path of a vocabulary file, or the class names themselves."""
-        if text.endswith((".txt", ".json", ".yaml", ".yml")):
+        if text.lower().endswith((".txt", ".json", ".yaml", ".yml")):
             return cls.from_file(text)
         return cls.from_string(text)
 

@@ -210,3 +210,8 @@ def assert_parses_or_is_refused(path):
     else:
         assert all(name.strip() and name.encode() for entry in vocabulary for name in entry.names)
         assert vocabulary.colors().shape == (len(vocabulary), 3)
+
+
+def test_the_suffix_of_a_file_may_be_upper_case(tmp_path):
+    (tmp_path / "WORDS.TXT").write_text("road: paved\nwater\n")
+    assert Vocabulary.parse(str(tmp_path / "WORDS.TXT")).names == ["road: paved", "water"]

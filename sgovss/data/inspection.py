@@ -79,7 +79,9 @@ def inspect_split(spec: DatasetSpecification, split: str, root: str | Path | Non
     counts = np.array([file.pixels for file in files], np.int64).reshape(-1, len(spec.classes) + 1)
     digests = {record["file_name"]: file.digest for record, file in zip(records, files, strict=True)}
     pixels, images = counts.sum(axis=0), (counts > 0).sum(axis=0)
-    notes = list(_notes(spec, split, len(records), pixels, int((counts[:, :-1].sum(axis=1) == 0).sum())))
+    # The counts of a pair that could not be read are all zero.
+    only_ignored = (counts[:, -1] > 0) & (counts[:, :-1].sum(axis=1) == 0)
+    notes = list(_notes(spec, split, len(records), pixels, int(only_ignored.sum())))
     return SplitReport(records, digests, pixels, images, problems, notes)
 
 
@@ -128,7 +130,10 @@ def duplicates(spec: DatasetSpecification, reports: dict[str, SplitReport]) -> I
 
 def _is_plain(path: str) -> bool:
     """Whether an image has only one colour. Such images, for example tiles without data, are not duplicates."""
-    return bool(np.ptp(read_rgb(path), axis=(0, 1)).max() == 0)
+    try:
+        return bool(np.ptp(read_rgb(path), axis=(0, 1)).max() == 0)
+    except InputError:  # a file that cannot be decoded is among the problems already
+        return False
 
 
 def _notes(spec: DatasetSpecification, split: str, pairs: int, pixels: np.ndarray, without_class: int) -> Iterator[str]:
@@ -140,7 +145,7 @@ def _notes(spec: DatasetSpecification, split: str, pairs: int, pixels: np.ndarra
     if empty:
         yield f"{spec.name}_{split}: no pixel of {', '.join(empty)}"
     if without_class:
-        yield f"{spec.name}_{split}: {without_class} labels have only ignored pixels"
+        yield f"{spec.name}_{split}: labels with only ignored pixels: {without_class}"
 
 
 def _digest(path: str) -> str:

@@ -154,3 +154,15 @@ def test_one_file_is_all_a_dataset_needs(load_script, published, write_published
     assert scores["classes"] == [entry.name for entry in load_specification(file).classes]
     assert scores["images"] == 6
     assert sum(row["pixels"] for row in scores["per_class"]) > 0
+
+
+def test_the_same_damaged_image_in_two_splits_is_a_problem_like_others(check, prepared):
+    for split in ("train", "val"):
+        image = min(prepared.glob(f"{split}/images/*.jpg"))
+        image.write_bytes(b"not an image")
+    status, out = check()
+    found = problems(out)
+    assert status == 1
+    assert sum("not an image" in line or "cannot read this image" in line for line in found) == 2
+    assert sum("the same image as" in line for line in found) == 1
+    assert "only ignored pixels" not in out
