@@ -1,4 +1,4 @@
-"""The report of a run: one HTML page with overlays, legends, shares and areas, settings, time and memory."""
+"""The report of a run: one HTML page with overlays, shares and areas of the classes, settings, time and memory."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class ReportEntry:
-    """One image of a run, as a plain record that can cross process boundaries as JSON.
+    """One image of a run, as a record that can be passed between processes as JSON.
 
     Attributes:
         title: path of the image.
@@ -72,11 +72,11 @@ class ReportEntry:
 
 
 def report_entry(path: Path, segmentation: Segmentation, overlay: Path) -> ReportEntry:
-    """The record of a segmented image.
+    """Make the record of a segmented image.
 
     Args:
-        path: of the image.
-        segmentation: its result.
+        path: path of the image.
+        segmentation: result of the image.
         overlay: path of the overlay that was written.
     """
     legend, areas = segmentation.legend, segmentation.areas or {}
@@ -90,12 +90,12 @@ def report_entry(path: Path, segmentation: Segmentation, overlay: Path) -> Repor
 def write_report(
     path: Path, entries: Sequence[ReportEntry], settings: Mapping[str, str], problems: Sequence[str] = ()
 ) -> None:
-    """Write the page, with the pictures inside it, so that it needs no network.
+    """Write the page. The pictures are embedded in it, so that it can be opened offline.
 
     Args:
-        path: of the page.
+        path: path of the page.
         entries: the segmented images.
-        settings: of the run, by name.
+        settings: settings of the run, by name.
         problems: one line for each image that failed.
     """
     heading = f"{len(entries)} image{'s' * (len(entries) != 1)} segmented"
