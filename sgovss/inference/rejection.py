@@ -32,7 +32,7 @@ class Rejection:
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
-            raise InputError(f"--threshold: {self.threshold:g} is not a score; give a number from 0 to 1")
+            raise InputError(f"--threshold: {self.threshold:g} is not from 0 to 1; give a score in this range")
 
     @classmethod
     def parse(cls, threshold: float, background: str | None) -> Rejection:
