@@ -168,7 +168,7 @@ class RasterSegmenter:
         node = self.predictor.cfg.TEST.SCENE
         if not 0 < node.STRIDE <= node.WINDOW:
             raise InputError(f"TEST.SCENE: the stride ({node.STRIDE}) must be from 1 to the window ({node.WINDOW})")
-        # If the scene is shrunk for the model, windows have more pixels in the scene, whose scores must fit into memory.
+        # If the scene is shrunk for the model, a window has more pixels, whose scores must fit into memory.
         largest = math.isqrt(_WINDOW_MULTIPLE * node.MEMORY * 2**20 // (4 * len(self.scored)))
         enlarged = min(1 / scale, max(1.0, largest / node.WINDOW))
         # With thousands of classes the windows are made smaller instead.
