@@ -42,7 +42,7 @@ CORE = [
 ]
 
 ONNX = [
-    "onnxruntime>=1.24; python_version >= '3.11'",  # runs exported models; its versions for Python 3.10 do not support opset 25
+    "onnxruntime>=1.24; python_version >= '3.11'",  # runs exported models; none for Python 3.10 supports opset 25
     "onnxscript>=0.7",  # used by torch.onnx
     "onnx>=1.20",  # the file format
 ]

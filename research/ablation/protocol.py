@@ -127,7 +127,7 @@ class Protocol(_Model):
         return self.curves or tuple(self.variants)
 
     def grid_settings(self, variant: str) -> list[dict[str, str]]:
-        """List the settings of a variant: all combinations of values of the axes that its options contain."""
+        """List the settings of a variant: all combinations of the axes in its options and in the protocol's options."""
         spec = self.variants[variant]
         if spec.source is not None:
             own = self.grid_settings(spec.source)

@@ -34,7 +34,7 @@ def best_step(record: Record, task: Task) -> str:
 
 
 def best_settings(records: Sequence[Record], task: Task, longest: int) -> dict[str, str] | None:
-    """Return the settings of the checkpoint with the best validation score up to ``longest`` steps; None if there is none."""
+    """Return the settings with the best validation score of a checkpoint up to ``longest`` steps; None without one."""
     rated = [
         (max(chosen(record, task, step) for step in record["scores"] if int(step) <= longest), record["settings"])
         for record in records

@@ -109,7 +109,7 @@ def operator_rows(infer: Callable[[], None]) -> list[dict[str, Any]]:
 
 
 def floor_rows(model: nn.Module, size: int, classes: int, precision: str) -> list[tuple[str, str]]:
-    """Count operations and bytes of encoder and head, measure this machine, and return the floors as rows of a table."""
+    """Return rows of a table: operations and bytes of encoder and head, rates of this machine, and the floors."""
     images, text = (
         torch.zeros(1, 3, size, size),
         torch.zeros(classes, model.image_encoder.output_shape()["dense"].channels),

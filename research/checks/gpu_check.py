@@ -127,7 +127,7 @@ def _losses(case: Case, device: str) -> dict[str, float]:
 
 
 def speed_rows(ends: float) -> Iterator[Row]:
-    """Measure time and memory of inference and training; a row for each model and number of classes.
+    """Measure time and memory of inference and training; a row for each model, task and number of classes.
 
     Args:
         ends: value of ``time.monotonic()`` after which no further measurement starts.

@@ -29,9 +29,7 @@ def train(arguments: argparse.Namespace) -> None:
     if len(arguments.manifest) != len(arguments.images):
         raise InputError("--manifest and --images: give them in pairs, one folder for each manifest")
     if arguments.size % 64:
-        raise InputError(
-            f"--size {arguments.size}: give a multiple of 64, so that a tile of a mosaic has whole strides"
-        )
+        raise InputError(f"--size {arguments.size}: give a multiple of 64, twice the stride, because mosaics halve it")
     recipe = Recipe(
         steps=arguments.steps,
         batch=arguments.batch,

@@ -35,10 +35,10 @@ class Crop:
 
 
 def crops_of_image(drawn: SyntheticImage, rng: np.random.Generator) -> list[Crop]:
-    """Cut out at most one crop per class: a square as large as possible (at most 128 pixels) that it covers to 80 %.
+    """Cut out at most one crop per class: a square of which the class covers at least 80 %.
 
-    If a class of objects covers no square of 64 pixels to 80 %, the crop is a square around one object. Its side is 1.5
-    times that of the object and at least 32 pixels.
+    The side is the largest possible of 128, 96 and 64 pixels. If there is no such square and the class has countable
+    objects, the crop is a square around one object. Its side is 1.5 times that of the object and at least 32 pixels.
     """
     found = []
     for label in np.unique(drawn.labels).tolist():

@@ -50,7 +50,7 @@ def test_only_a_model_with_an_encoder_can_fill_a_cache(tmp_path):
     class Exported:
         model = ExportedModel(run=None, text_embedder=None, view=None)
 
-    with pytest.raises(InputError, match="--cache keeps encoded windows"):
+    with pytest.raises(InputError, match="--cache stores encoded windows"):
         RasterSegmenter(Exported(), WORDS, SceneOptions(cache=tmp_path))
 
 

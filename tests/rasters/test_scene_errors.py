@@ -45,7 +45,7 @@ def test_files_that_cannot_be_segmented(demo, write_raster, scene_pixels, tmp_pa
         '{"type":"FeatureCollection","features":[{"type":"Feature","properties":{},"geometry":'
         '{"type":"Polygon","coordinates":[[[80,10],[81,10],[81,11],[80,10]]]}}]}'
     )
-    assert "lies outside of" in demo(good, "--aoi", tmp_path / "far.geojson")[2]
+    assert "does not overlap with" in demo(good, "--aoi", tmp_path / "far.geojson")[2]
     assert "--aoi" in demo(good, "--aoi", tmp_path / "text.tif")[2]
     assert "not georeferenced; give pixels" in demo(write_raster(scene_pixels, name="p.tif"), "--min-area", "50")[2]
     assert [path.name for path in out.glob("*labels*")] == []
