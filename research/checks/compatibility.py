@@ -63,6 +63,7 @@ class Case(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Case:
+        """Parse a case such as ``3.10:lowest``; raise an InputError if it is not one."""
         case = cls(*text.split(":")) if text.count(":") == 1 else None
         if case is None or case.python not in PYTHONS or case.versions not in STRATEGIES:
             raise InputError(

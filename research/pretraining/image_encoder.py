@@ -17,7 +17,7 @@ PIXEL_SCALE = 128.0
 
 
 def normalise(pixels: Tensor) -> Tensor:
-    """Scale RGB in 0..255 to the input range of the encoder, as ``preprocess_cfg`` of the open_clip config says."""
+    """Scale RGB in 0..255 to the input range of the encoder, as in ``preprocess_cfg`` of the open_clip config."""
     return (pixels - PIXEL_MEAN) / PIXEL_SCALE
 
 

@@ -157,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
                         "with sgovss")  # fmt: skip
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; default 127.0.0.1, which "
                         "only this machine can reach")  # fmt: skip
-    parser.add_argument("--port", type=int, default=8501, help="default 8501")
+    parser.add_argument("--port", type=int, default=8501, help="port to listen on; default 8501")
     parser.add_argument("--max-megabytes", type=int, default=64, metavar="MB", help="size of the largest image file "
                         "that is accepted; default 64")  # fmt: skip
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config options; "

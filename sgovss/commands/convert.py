@@ -68,7 +68,7 @@ def decide_activation(path: Path, layout: str, name: str, asked: Activation | No
 
 
 def _activation_in_config(path: Path) -> StatedActivation | None:
-    """Read the activation from the config.json of transformers beside the weights; its default is ``quick_gelu``."""
+    """Read the activation from a config.json of transformers; ``quick_gelu`` if it has none, None without the file."""
     if not path.is_file():
         return None
     try:

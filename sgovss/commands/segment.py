@@ -259,7 +259,9 @@ def _parser() -> argparse.ArgumentParser:
                         "below this becomes 'other'; 0 to 1")  # fmt: skip
     _add_raster_arguments(parser.add_argument_group("rasters"))
     several = parser.add_argument_group("several processes, among which the images are divided")
-    several.add_argument("--processes", type=int, default=1, metavar="N", help="on this machine; one for each GPU")
+    several.add_argument(
+        "--processes", type=int, default=1, metavar="N", help="on this machine; on GPUs give one per GPU"
+    )
     several.add_argument("--num-machines", type=int, default=1, metavar="N", help="number of machines")
     several.add_argument("--machine-rank", type=int, default=0, metavar="I", help="number of this machine, from 0")
     several.add_argument("--dist-url", default="auto", metavar="URL", help="tcp://host:port of the first machine")
@@ -273,8 +275,8 @@ def _add_raster_arguments(rasters: argparse._ArgumentGroup) -> None:
                          "the first three")  # fmt: skip
     rasters.add_argument("--stretch", metavar="LOW,HIGH", help="percentiles of the raster to map to 0 and 255; "
                          "default 2,98 unless the data are 8-bit")  # fmt: skip
-    rasters.add_argument("--gsd", type=float, default=0.0, metavar="METRES", help="ground sample distance at which "
-                         "the model gets the raster; default the one it was trained at, if known")  # fmt: skip
+    rasters.add_argument("--gsd", type=float, default=0.0, metavar="METRES", help="ground sample distance, in metres "
+                         "per pixel, at which the model gets the raster; default that of its training, if known")  # fmt: skip
     rasters.add_argument("--aoi", type=Path, metavar="FILE", help="area of interest: a vector file; only pixels inside "
                          "its polygons are segmented")  # fmt: skip
     rasters.add_argument("--min-area", metavar="M2", help="merge regions below this area into a neighbour: square "
