@@ -276,7 +276,7 @@ def _add_raster_arguments(rasters: argparse._ArgumentGroup) -> None:
     rasters.add_argument("--stretch", metavar="LOW,HIGH", help="percentiles of the raster to map to 0 and 255; "
                          "default 2,98 unless the data are 8-bit")  # fmt: skip
     rasters.add_argument("--gsd", type=float, default=0.0, metavar="METRES", help="ground sample distance, in metres "
-                         "per pixel, at which the model gets the raster; default that of its training, if known")  # fmt: skip
+                         "per pixel, at which the model gets the raster; default as in its training")  # fmt: skip
     rasters.add_argument("--aoi", type=Path, metavar="FILE", help="area of interest: a vector file; only pixels inside "
                          "its polygons are segmented")  # fmt: skip
     rasters.add_argument("--min-area", metavar="M2", help="merge regions below this area into a neighbour: square "
