@@ -6,7 +6,8 @@ PYTHON = python3
 VENV_PYTHON = .venv/bin/python
 READY = .venv/ready
 
-# Results are kept under a checksum of all files they depend on, and made again when one of these changes.
+# The results of demo and test are kept under a checksum of all files they depend on. They are made again when one of
+# these files changes.
 checksum = $(shell { find $(1) -type f ! -path '*/__pycache__/*' | LC_ALL=C sort | xargs cksum; $(2); } \
 	2>/dev/null | cksum | tr ' ' -)
 # Synthetic images are drawn into the checkout, where make clean removes them.
@@ -24,7 +25,7 @@ pytest = { $(3) $(VENV_PYTHON) -m pytest $(2); echo $$? > $(1)/status; } 2>&1 | 
 
 setup: $(READY)
 
-# With PYTHON or SITE_PACKAGES given, the set-up always runs: they may differ from last time.
+# If PYTHON or SITE_PACKAGES is given, the set-up always runs, because the value may differ from the last one.
 $(READY): setup.py pyproject.toml tools/setup_environment.py sgovss/assets/detectron2.txt \
 		$(if $(SITE_PACKAGES)$(filter command,$(origin PYTHON)),force)
 	@$(PYTHON) tools/setup_environment.py --site-packages "$(SITE_PACKAGES)"

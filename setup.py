@@ -17,7 +17,7 @@ CORE = [
     "torch>=2.10,<3",  # tensors, autograd, training; older torch.load is unsafe (CVE-2025-32434, CVE-2026-24747)
     "torchvision>=0.25",  # image operators that timm and open_clip import
     "open_clip_torch>=2.32,<4",  # CLIP models, tokenizers, pre-trained tags
-    "timm>=1.0.16,<2",  # ConvNeXt and EfficientNet image towers
+    "timm>=1.0.16,<2",  # ConvNeXt and EfficientNet image encoders
     "numpy>=1.26",  # arrays: images, labels, confusion matrices
     "opencv-python>=4.11",  # drawing of synthetic images, resizing
     "pillow>=12.3",  # reading and writing images, also in Detectron2; damaged files crash older decoders
@@ -42,7 +42,7 @@ CORE = [
 ]
 
 ONNX = [
-    "onnxruntime>=1.24; python_version >= '3.11'",  # runs exported models; versions for Python 3.10 lack opset 25
+    "onnxruntime>=1.24; python_version >= '3.11'",  # runs exported models; none for Python 3.10 supports opset 25
     "onnxscript>=0.7",  # used by torch.onnx
     "onnx>=1.20",  # the file format
 ]
@@ -61,13 +61,13 @@ EXTRAS = {
     ],
     "app": [
         "flask>=3",  # the local web page
-        "werkzeug>=3.0.6",  # its requests; older ones let forms fill memory (CVE-2024-49767)
+        "werkzeug>=3.0.6",  # its HTTP server; in older versions, forms can exhaust the memory (CVE-2024-49767)
     ],
     "onnx": ONNX,
     "dev": [
         "pytest>=8",  # test runner
         "pytest-xdist>=3.5",  # tests in parallel
-        "pytest-cov>=7",  # lines and branches that the tests reach
+        "pytest-cov>=7",  # coverage of lines and branches
         "coverage>=7.10",  # also in the processes that tests start
         "hypothesis>=6.100",  # property tests
         "playwright>=1.40",  # drives a Chromium through the web page

@@ -1,1 +1,1 @@
-"""What maintainers run: pre-training, ablations, benchmarks and checks. Not part of the wheel."""
+"""Tools for maintainers: pre-training, ablations, benchmarks and checks. Not part of the wheel."""

@@ -25,7 +25,7 @@ _LONGEST_NAME = 32  # letters
 
 
 def class_shares(labels: np.ndarray, vocabulary: Vocabulary) -> dict[str, float]:
-    """The fraction of all pixels that each class has.
+    """Compute the fraction of all pixels that each class has.
 
     Args:
         labels: (H, W) integer class ids; :func:`no_class_id` for pixels without a class.
@@ -50,7 +50,7 @@ def draw_overlay(
     ignore: int | None = None,
     shares: Sequence[float] | None = None,
 ) -> np.ndarray:
-    """Paint classes over an image and add a legend of the classes that are present with their share of the pixels.
+    """Paint classes over an image and add a legend. The legend lists the classes that occur, each with its percentage.
 
     Small images are enlarged 2 to 4 times. The legend is on the right, or below a wide image.
 
@@ -98,8 +98,8 @@ def save_label_png(path: str | Path, labels: np.ndarray, vocabulary: Vocabulary)
 def label_png(labels: np.ndarray, vocabulary: Vocabulary) -> bytes:
     """Encode class ids as a PNG file whose pixel values are the ids.
 
-    With up to 255 classes, the file is 8-bit with a palette of the class colours, and pixels without a class (255) are
-    black. With more classes, it is 16-bit grey.
+    For up to 255 classes the file is 8-bit with a palette of the class colours; id 255 (no class) is black. For more
+    classes it is 16-bit grey.
 
     Args:
         labels: (H, W) integer class ids; :func:`no_class_id` for pixels without a class.
@@ -133,7 +133,7 @@ class _Entry:
 
 
 def _checked(labels: np.ndarray, vocabulary: Vocabulary, ignore: int) -> np.ndarray:
-    """The ids as uint16, with T for ignored pixels; raises an InputError if an id is not in the vocabulary."""
+    """Return the (H, W) ids as uint16, with T for pixels to ignore; raise an InputError for an unknown id."""
     count = len(vocabulary)
     without = labels == ignore
     stray = labels[~without & ((labels < 0) | (labels >= count))]
@@ -174,6 +174,7 @@ def paint(image: np.ndarray, ids: np.ndarray, colors: np.ndarray, alpha: float) 
 
 
 def _with_legend(picture: np.ndarray, entries: list[_Entry]) -> np.ndarray:
+    """Return a larger (H', W', 3) uint8 picture with a legend beside or below the given one."""
     height, width = picture.shape[:2]
     size = max(14, round(max(height, width) / 45))
     font = _font(size)

@@ -231,7 +231,7 @@ def test_setup_names_its_phases(
     assert all(re.match(r"\[ *\d+ s\] ", line) for line in lines)
     assert [line.split("] ")[1] for line in lines] == [
         "updating pip ...",
-        "installing torch and the other requirements (those not there yet) ...",
+        "installing torch and the other requirements (only those that are missing) ...",
         "installing Detectron2 ...",
         "ready: python",
     ]

@@ -43,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     start = time.monotonic()
     args.output.mkdir(parents=True, exist_ok=True)
     before, after = args.output / "zero-shot", args.output / TRAINED
-    train_net(before, "score CLIP as it is", "--eval-only")
-    train_net(after, "fine-tune, then score again")
+    train_net(before, "evaluate CLIP without fine-tuning", "--eval-only")
+    train_net(after, "fine-tune, then evaluate again")
     pictures = segment(args.output, after / "model_inference.pth", args.vocabulary)
     scores = [read_scores(folder) for folder in (before, after)]
     summary = summarise(scores, before, after, pictures, time.monotonic() - start)
@@ -73,23 +73,29 @@ def read_scores(folder: Path) -> dict:
 
 
 def train_net(folder: Path, what: str, *flags: str) -> None:
-    """Run train_net.py with a folder as its output."""
+    """Run train_net.py with an output folder; ``what`` describes the step on the screen."""
     arguments = ["--config-file", str(CONFIG), *flags, "OUTPUT_DIR", str(folder)]
     run(what, folder.with_suffix(".log"), CHECKOUT / "train_net.py", *arguments)
 
 
 def segment(output: Path, weights: Path, vocabulary: str) -> Path:
-    """Draw an image that training has not seen, and segment it with demo.py; returns the overlay's path."""
-    scene = output / "scene.png"
-    Image.fromarray(generate_image(UNUSED_SEED, size=512, style="b").image).save(scene)
-    arguments = ["--config-file", str(CONFIG), "--input", str(scene), "--output", str(output / "segmented")]
+    """Draw an image that is not in the dataset, and segment it with demo.py; returns the path of the overlay."""
+    image = output / "image.png"
+    Image.fromarray(generate_image(UNUSED_SEED, size=512, style="b").image).save(image)
+    arguments = ["--config-file", str(CONFIG), "--input", str(image), "--output", str(output / "segmented")]
     arguments += ["--vocabulary", vocabulary, "--opts", "MODEL.WEIGHTS", str(weights)]
-    run("segment a new scene in words", output / "segment.log", CHECKOUT / "demo" / "demo.py", *arguments)
-    return output / "segmented" / "scene_overlay.png"
+    run("segment a new image", output / "segment.log", CHECKOUT / "demo" / "demo.py", *arguments)
+    return output / "segmented" / "image_overlay.png"
 
 
 def run(what: str, log: Path, script: Path, *arguments: str) -> None:
-    """Run a script of the checkout; its output goes to a log, its progress also to the screen.
+    """Run a script of the checkout. Its output goes to a log; progress and errors are also printed.
+
+    Args:
+        what: description of the step to print.
+        log: file to write.
+        script: the Python file.
+        arguments: arguments of the script.
 
     Raises:
         InputError: the script failed; the message names the log.
@@ -119,7 +125,7 @@ def summarise(scores: list[dict], before: Path, after: Path, picture: Path, seco
     places = [
         f"seen classes: {', '.join(scores[0]['seen'])}",
         f"unseen classes: {', '.join(scores[0]['unseen'])}",
-        f"segmented scene: {picture}",
+        f"segmented image: {picture}",
         f"confusion matrices: {before / 'evaluation'}, {after / 'evaluation'}",
         f"took {seconds / 60:.1f} min",
     ]

@@ -78,9 +78,9 @@ def install(python: Path, has_torch: bool) -> None:
 
     Args:
         python: interpreter of the environment.
-        has_torch: whether the environment sees a torch already; the largest download is left out then.
+        has_torch: whether torch can be imported in the environment; then it is not downloaded.
     """
-    size = "those not there yet" if has_torch else "3.4 GB to download, 6.4 GB on disk"
+    size = "only those that are missing" if has_torch else "3.4 GB to download, 6.4 GB on disk"
     phase("updating pip")
     failed = _pip_install(python, "pip>=23.1")
     if not failed:
@@ -107,7 +107,9 @@ def ensure_opencv(python: Path) -> None:
     headless = f"opencv-python-headless=={version}"
     _run(python, *PIP, "--quiet", "install", "--no-deps", "--force-reinstall", headless)
     if _run(python, "-c", "import cv2"):
-        raise SetupError("neither OpenCV can be imported (reason above); on Debian or Ubuntu: apt install libgl1")
+        raise SetupError(
+            "OpenCV and its headless version cannot be imported (see above); on Debian or Ubuntu: apt install libgl1"
+        )
 
 
 def phase(text: str) -> None:
@@ -118,8 +120,8 @@ def phase(text: str) -> None:
 def _pip_install(python: Path, *arguments: str) -> int:
     """Run ``pip install``; returns its exit status.
 
-    A terminal shows pip's own output. Elsewhere pip is quiet and a line every :data:`HEARTBEAT` seconds shows the size
-    of the environment; pip's temporary files lie in the environment then, so that downloads count.
+    On a terminal, pip prints its own progress. Otherwise pip is quiet, and a line every :data:`HEARTBEAT` seconds gives
+    the size of the environment. pip's temporary files are then put into the environment, so that downloads count.
     """
     command = [str(python), *PIP, "install"]
     if sys.stdout.isatty() and "CI" not in os.environ:
@@ -139,7 +141,7 @@ def _pip_install(python: Path, *arguments: str) -> int:
 
 
 def _size(folder: Path) -> int:
-    """The bytes of all files in a folder, some of which may disappear meanwhile."""
+    """Return the bytes of all files in a folder. Files may be removed while they are counted."""
     total = 0
     for path, _, names in os.walk(str(folder)):
         for name in names:

@@ -1,1 +1,1 @@
-"""Ablations: a protocol of variants, its runs through train_net.py, and tables and pictures of the results."""
+"""Ablations: a protocol of variants, their training with train_net.py, and tables and pictures of the results."""

@@ -4,11 +4,12 @@
     DETECTRON2_DATASETS=DATA python -m research.ablation run --tasks generated --variants zero_shot plain --screen
     python -m research.ablation run --variants full --settings encoder_lr=0.3 weight=1.0   # without screening
     python -m research.ablation report                                      # tables and curves of the records
-    python -m research.ablation overlays --tasks generated --image 3        # one test image by every variant
+    python -m research.ablation overlays --tasks generated --image 3        # predictions of every variant on one image
 
-Screening tries all settings of a variant's grid with the first seed and the short budgets. The best settings on
-validation are then trained with all seeds up to the longest budget. Each finished run is one JSON file, and a run that
-was interrupted continues when the command is called again. A report has all tasks and variants with records.
+A budget is a number of training steps. Screening trains all settings of a variant's grid with the first seed and the
+short budgets. The settings with the best validation score are then trained with all seeds up to the longest budget.
+Each finished run is recorded in one JSON file. To continue an interrupted run, call the command again. A report
+contains all tasks and variants that have records.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("action", choices=("run", "report", "overlays"))
     parser.add_argument("--protocol", type=Path, default=EVIDENCE / "protocol.yaml", help="default: the project's own")
-    parser.add_argument("--records", type=Path, default=EVIDENCE / "runs", help="folder of one JSON file per run")
+    parser.add_argument(
+        "--records", type=Path, default=EVIDENCE / "runs", help="folder of the records, one JSON file per run"
+    )
     parser.add_argument("--work", type=Path, default=Path("output/ablation"), help="folder of checkpoints and logs")
     parser.add_argument("--report", type=Path, default=PICTURES, help="folder for tables and pictures")
     parser.add_argument("--tasks", nargs="*", default=(), help="default: all")

@@ -21,7 +21,7 @@ def interpolate_encoder(checkpoint: Path, config: str, options: Mapping[str, str
 
     Args:
         checkpoint: a training checkpoint.
-        config, options: config and options of its training; they name the CLIP weights.
+        config, options: config and options that it was trained with; they name the CLIP weights.
         ratio: 0 gives the frozen encoder, 1 the tuned one.
         output: file to write.
 

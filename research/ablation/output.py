@@ -18,11 +18,11 @@ from sgovss.files import atomic_path
 
 
 def write_overlays(study: Study, folder: Path, image: int) -> None:
-    """Write ``<task>_overlays.png`` for each task whose test images are synthetic; other images may not be shown.
+    """Write ``<task>_overlays.png`` for each task whose test images are synthetic. Other images may not be published.
 
     Args:
-        study: its variants are shown.
-        folder: where to write.
+        study: the tasks, and the variants to show.
+        folder: folder of the pictures.
         image: number of the test image.
     """
     for task in study.tasks:

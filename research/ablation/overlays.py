@@ -27,10 +27,10 @@ def draw_overlays(
     """Write a PNG of one test image, its ground truth and the prediction of each model.
 
     Args:
-        task: its test set has the image; the datasets must be registered.
+        task: the task. The image is taken from the first dataset that it reports; its datasets must be registered.
         cfg: config with the training datasets and the unseen classes.
-        models: title -> config options and checkpoint; None for the model before training.
-        number: of the image in the dataset.
+        models: title -> config options and checkpoint; the checkpoint is None for the model before training.
+        number: number of the image in the dataset.
         path: file to write.
 
     Raises:

@@ -25,12 +25,12 @@ class Task(_Model):
     """Datasets to train and evaluate on.
 
     Attributes:
-        title: in tables.
+        title: title in tables.
         config: config file of train_net.py.
-        options: config options on top of it.
+        options: config options that override the config file.
         choose: settings and checkpoints are chosen by the mean of these ``<dataset>/<metric>``.
         report: columns of the table: heading -> ``<dataset>/<metric>``.
-        aside: columns of a second table, which are never used to choose.
+        aside: columns of a second table, in the same form. They are never used to choose settings or checkpoints.
     """
 
     title: str
@@ -56,7 +56,7 @@ class Variant(_Model):
     """One variant of the method.
 
     Attributes:
-        title: in tables.
+        title: title in tables.
         options: config options; ``{axis}`` is replaced by a value of that axis of the grid.
         trained: false for the model before training.
         interpolates: name of a variant. Its checkpoints are used, with the image encoder interpolated between the
@@ -84,12 +84,13 @@ class Protocol(_Model):
 
     Attributes:
         frozen_at: commit at which synthetic images, splits, embedded model and vocabularies were fixed.
-        steps: training budgets. One run is evaluated at each, because the learning rate is constant after its warm-up.
-        seeds: of the final runs; screening uses the first.
+        steps: training budgets in steps. One run is evaluated at each of them. This is equivalent to several runs,
+            because the learning rate is constant after the warm-up.
+        seeds: seeds of the final runs; screening uses the first.
         screening_steps: longest budget of screening, which tries all settings of the grid.
         grid: values of each axis that the options may contain.
         options: config options of every run.
-        curves: variants in the pictures of curves, which also have every budget in brief tables; empty for all.
+        curves: variants whose curves are drawn, and whose budgets are all listed in brief tables; empty for all.
     """
 
     frozen_at: str
@@ -126,7 +127,7 @@ class Protocol(_Model):
         return self.curves or tuple(self.variants)
 
     def grid_settings(self, variant: str) -> list[dict[str, str]]:
-        """All settings of a variant: every combination of the axes in its options and in those of every run."""
+        """List the settings of a variant: all combinations of the axes in its options and in the protocol's options."""
         spec = self.variants[variant]
         if spec.source is not None:
             own = self.grid_settings(spec.source)
@@ -137,7 +138,7 @@ class Protocol(_Model):
         ]
 
     def run_options(self, task: str, variant: str, settings: Mapping[str, str]) -> Options:
-        """All config options of one run. Those of the variant override the others."""
+        """Return the config options of one run: those of the protocol, overridden by the task's and the variant's."""
         spec = self.variants[variant]
         source = self.variants[spec.source].options if spec.source else {}
         options = {**self.options, **self.tasks[task].options, **source, **spec.options}
@@ -162,5 +163,5 @@ def load_protocol(path: Path) -> Protocol:
 
 
 def _axes(options: Mapping[str, str]) -> set[str]:
-    """Names in braces in the values of options."""
+    """Return the names in braces in the values of options."""
     return {field for value in options.values() for _, field, _, _ in string.Formatter().parse(value) if field}

@@ -17,24 +17,24 @@ _MARKED = re.compile(r"(?P<start><!-- table: (?P<name>.+?) -->\n).*?(?=<!-- end 
 
 
 def score(record: Record, step: int | str, column: str) -> Any:
-    """A ``<dataset>/<metric>`` of a record at a budget, in per cent; None if the record does not have it."""
+    """Return one ``<dataset>/<metric>`` of a record at a budget, in percent; None if the record does not have it."""
     dataset, _, metric = column.partition("/")
     return record.get("scores", {}).get(str(step), {}).get(dataset, {}).get(metric)
 
 
 def chosen(record: Record, task: Task, step: int | str) -> float:
-    """The validation score of a checkpoint: the mean of the task's ``choose`` columns; -1 if one is missing."""
+    """Return the validation score of a checkpoint: the mean of the task's ``choose`` columns; -1 if one is missing."""
     values = [score(record, step, column) for column in task.choose]
     return -1.0 if any(value is None for value in values) else mean(values)
 
 
 def best_step(record: Record, task: Task) -> str:
-    """The budget with the best validation score."""
+    """Return the budget (steps, as text) with the best validation score."""
     return max(record["scores"], key=lambda step: chosen(record, task, step))
 
 
 def best_settings(records: Sequence[Record], task: Task, longest: int) -> dict[str, str] | None:
-    """The settings with the best validation score of any checkpoint up to ``longest`` steps; None without a record."""
+    """Return the settings with the best validation score of a checkpoint up to ``longest`` steps; None without one."""
     rated = [
         (max(chosen(record, task, step) for step in record["scores"] if int(step) <= longest), record["settings"])
         for record in records
@@ -44,11 +44,16 @@ def best_settings(records: Sequence[Record], task: Task, longest: int) -> dict[s
 
 
 def tables(protocol: Protocol, task: str, final: Mapping[str, Sequence[Record]], brief: bool) -> dict[str, str]:
-    """Make the Markdown tables of a task: ``<task>``, and ``<task> aside`` if the task has columns aside.
+    """Make the Markdown tables of a task.
 
     Args:
+        protocol: the protocol of the task.
+        task: name of the task.
         final: the records of each variant with its chosen settings, one per seed.
         brief: show only the longest budget and the best checkpoint of variants without a curve.
+
+    Returns:
+        the tables by name: ``<task>``, and ``<task> aside`` if the task has ``aside`` columns.
     """
     found = {task: _table(protocol, task, final, brief, aside=False)}
     if protocol.tasks[task].aside:
@@ -69,7 +74,7 @@ def refresh_tables(page: str, current: Mapping[str, str]) -> str:
 def _table(protocol: Protocol, task: str, final: Mapping[str, Sequence[Record]], brief: bool, aside: bool) -> str:
     """Make a table with a line for every variant and budget, and one for the best checkpoint of each variant.
 
-    ``aside`` shows the columns aside instead of the others, with their intervals over images.
+    With ``aside``, the columns are the task's ``aside`` columns, with their intervals over images.
     """
     spec = protocol.tasks[task]
     columns = spec.aside if aside else spec.report
@@ -95,7 +100,11 @@ def _table(protocol: Protocol, task: str, final: Mapping[str, Sequence[Record]],
 def curves(
     protocol: Protocol, task: str, final: Mapping[str, Sequence[Record]], variants: Sequence[str], column: str
 ) -> dict[str, dict[int, list[float]]]:
-    """The values of a column for all seeds at every budget, by title; budget 0 is the model before training."""
+    """Collect a column for curves.
+
+    Returns:
+        title of the variant -> budget -> values of all seeds; budget 0 is the model before training.
+    """
     untrained = [record for name in final for record in final[name] if not protocol.variants[name].trained]
     start = {0: _known([score(record, 0, column) for record in untrained])} if untrained else {}
     series = {}
@@ -108,7 +117,7 @@ def curves(
 
 
 def _entries(checkpoints: Sequence[tuple[Record, int | str]], task: Task, aside: bool) -> list[str]:
-    """The columns of a line: mean and standard deviation over the checkpoints of all seeds."""
+    """Format the columns of a line: mean and standard deviation over the checkpoints of all seeds."""
     columns = (task.aside if aside else task.report).values()
     entries = [_spread([score(record, step, column) for record, step in checkpoints]) for column in columns]
     if not aside:
@@ -117,7 +126,7 @@ def _entries(checkpoints: Sequence[tuple[Record, int | str]], task: Task, aside:
 
 
 def _interval(checkpoints: Sequence[tuple[Record, int | str]], column: str) -> str:
-    """The interval of mIoU over the images of a dataset, averaged over seeds; empty if a record does not have it."""
+    """Format the interval of mIoU over a dataset's images, averaged over seeds; empty if a record does not have it."""
     found = [score(record, step, f"{column.partition('/')[0]}/interval") for record, step in checkpoints]
     if not found or not all(found):
         return ""

@@ -39,7 +39,7 @@ class Run:
 
     @property
     def key(self) -> str:
-        """Path below the folder of records, without suffix, and name in the log."""
+        """Path of the record in the folder of records, without suffix. It also names the run in logs."""
         parts = [*(f"{axis}-{value}" for axis, value in self.settings.items()), f"seed-{self.seed}"]
         return f"{self.task}/{self.variant}/{'_'.join(parts)}"
 
@@ -48,9 +48,9 @@ class Runner:
     """Carries out runs, and continues those that were interrupted.
 
     Args:
-        protocol: of the runs.
+        protocol: the protocol of the runs.
         script: path of train_net.py.
-        records: folder of one JSON file per run.
+        records: folder of the records, one JSON file per run.
         work: folder for checkpoints and logs; it may be removed when all runs are done.
         threads: CPU threads of each run.
     """
@@ -84,7 +84,11 @@ class Runner:
         return self._checkpoint(run if variant.source is None else self._source(run), step)
 
     def carry_out(self, run: Run, steps: Sequence[int]) -> bool:
-        """Train a run up to the largest of ``steps`` and evaluate it at each; returns whether anything was missing."""
+        """Train a run up to the largest of ``steps`` and evaluate it at each of them.
+
+        Returns:
+            whether anything had to be done; False if the record was complete.
+        """
         variant = self.protocol.variants[run.variant]
         budgets = sorted(steps) if variant.trained else [0]
         record = self.record(run)
@@ -135,7 +139,7 @@ class Runner:
         return {name: _summary(folder / "evaluation" / f"{name}.json") for name in task.datasets}
 
     def _source(self, run: Run) -> Run:
-        """The run whose checkpoints are used."""
+        """Return the run whose checkpoints are used."""
         source = self.protocol.variants[run.variant].source
         assert source is not None
         return Run(run.task, source, {axis: value for axis, value in run.settings.items() if axis != "ratio"}, run.seed)
@@ -182,7 +186,7 @@ class Runner:
 
 
 def _summary(path: Path) -> dict[str, Any]:
-    """The part of an evaluation that a record keeps: metrics, interval of mIoU and IoU of each class."""
+    """Read the part of an evaluation that a record keeps: metrics, interval of mIoU and IoU of each class."""
     content = json.loads(path.read_text(encoding="utf-8"))
     return {
         **{metric: content[metric] for metric in METRICS},

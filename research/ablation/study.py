@@ -1,4 +1,4 @@
-"""The runs of an ablation: which are needed, in which order, and with which settings."""
+"""Plan of an ablation: which runs are needed, in which order, and with which settings."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Study:
     Args:
         protocol: all tasks and variants.
         runner: carries runs out.
-        tasks, variants: names of those to run or show; empty for all.
-        jobs: runs at a time.
-        given: settings to run instead of those that screening chooses.
+        tasks, variants: names of the tasks and variants to run or show; empty for all.
+        jobs: number of runs at a time.
+        given: settings to use instead of those that screening chooses.
 
     Raises:
         InputError: the protocol has no such task or variant.
@@ -76,16 +76,16 @@ class Study:
         seeds = self.protocol.seeds if spec.trained else self.protocol.seeds[:1]
         runs = [Run(task, variant, settings, seed) for seed in seeds]
         if spec.source is not None:
-            # The variant that has the checkpoints may have chosen other settings for itself.
+            # Screening may have chosen other settings for the variant that provides the checkpoints.
             own = {axis: value for axis, value in settings.items() if axis != "ratio"}
             runs += [Run(task, spec.source, own, seed) for seed in self.protocol.seeds]
         return runs
 
     def settings(self, task: str, variant: str) -> dict[str, str] | None:
-        """The given settings, or those that screening chose; None without a record.
+        """Return the given settings, or those that screening chose; None if there is no record.
 
         Raises:
-            InputError: the given settings are not those that the variant has.
+            InputError: the axes of the given settings are not those of the variant.
         """
         grid = self.protocol.grid_settings(variant)
         if self.given is not None:
@@ -97,7 +97,7 @@ class Study:
         return best_settings(records, self.protocol.tasks[task], self.protocol.screening_steps)
 
     def final(self, task: str) -> dict[str, list[dict[str, Any]]]:
-        """The records of each variant with its chosen settings, one per seed."""
+        """Return the records of each variant with its chosen settings, one per seed."""
         return {variant: list(self._records(task, variant)) for variant in self.variants}
 
     def _records(self, task: str, variant: str) -> Iterator[dict[str, Any]]:
@@ -130,7 +130,11 @@ class Study:
         return f"{run.key}: {scores} (validation by steps; {took})"
 
     def models(self, task: str) -> dict[str, tuple[dict[str, str], Path | None]]:
-        """Title -> options and best checkpoint (first seed, chosen settings) of each variant that has a record."""
+        """Return the best model of each variant that has a record, for the first seed and the chosen settings.
+
+        Returns:
+            title -> config options and checkpoint; the checkpoint is None for the model before training.
+        """
         found: dict[str, tuple[dict[str, str], Path | None]] = {}
         for variant in self.variants:
             settings, spec = self.settings(task, variant), self.protocol.variants[variant]

@@ -4,7 +4,7 @@
     python -m research.benchmark profile --config-file sgovss_vitb16_384.yaml --size 384 --classes 150
 
 ``scenes`` segments georeferenced rasters with ``sgovss segment`` and reports time, throughput and peak memory.
-``profile`` shows which parts and operators of an inference take the time, and the least time that it could take.
+``profile`` shows the time of each part and operator of an inference, and lower bounds (floors) of the whole time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Profile of one inference: time of each part and operator, and the least time that it could take."""
+"""Profile of one inference: time of each part and operator, and lower bounds (floors) of the whole time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sgovss.precision import PRECISIONS, autocast
 _REPEATS = 5
 _OPERATORS = 10
 _MATRIX = 2048
-_COPIED = 2**28  # bytes; more than the caches hold
+_COPIED = 2**28  # bytes; more than fits into the caches of the processor
 
 
 def add_command(commands: Any) -> None:
@@ -38,9 +38,10 @@ def add_command(commands: Any) -> None:
 def profile_inference(args: argparse.Namespace) -> None:
     """Print tables of parts, operators and floors for one inference of a model with random weights on the CPU.
 
-    The class names are encoded before the clock starts. There are two floors. One is the number of operations divided
-    by the rate at which this machine multiplies matrices. The other is the number of bytes that all operators read and
-    write divided by the rate at which it copies memory; data that stays in a cache can go below it.
+    The class names are encoded before the time is measured. A floor is a lower bound of the time. There are two: the
+    number of operations divided by the rate at which this machine multiplies matrices, and the number of bytes that all
+    operators read and write divided by the rate at which it copies memory. The true time can be below the second one if
+    data stay in a cache.
     """
     model, _ = random_model(args.config_file, [*args.opts, "MODEL.DEVICE", "cpu"], args.precision, training=False)
     vocabulary = numbered_classes(args.classes)
@@ -57,7 +58,7 @@ def profile_inference(args: argparse.Namespace) -> None:
 
 
 def part_rows(model: nn.Module, infer: Callable[[], None]) -> list[dict[str, Any]]:
-    """Median milliseconds of each part of the model, and the rest of the total; a row for each."""
+    """Measure the median milliseconds of each part of the model, and the rest; return the rows of a table."""
     decoder = model.head.decoder
     parts = {"image encoder": model.image_encoder, "refinement": model.head.refinement}
     parts |= {f"guide of {level}": guide for level, guide in model.head.guides.items()}
@@ -91,7 +92,7 @@ def _clock(part: nn.Module, times: list[float]) -> list[Any]:
 
 
 def operator_rows(infer: Callable[[], None]) -> list[dict[str, Any]]:
-    """The operators that take most of the time of one inference, from torch's profiler; a row for each."""
+    """List the operators that take most of the time of one inference; return the rows of a table."""
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         infer()
     found = sorted(profiler.key_averages(), key=lambda each: -each.self_cpu_time_total)
@@ -108,7 +109,7 @@ def operator_rows(infer: Callable[[], None]) -> list[dict[str, Any]]:
 
 
 def floor_rows(model: nn.Module, size: int, classes: int, precision: str) -> list[tuple[str, str]]:
-    """Operations and bytes of encoder and head, the rates of this machine, and the resulting floors of the time."""
+    """Return rows of a table: operations and bytes of encoder and head, rates of this machine, and the floors."""
     images, text = (
         torch.zeros(1, 3, size, size),
         torch.zeros(classes, model.image_encoder.output_shape()["dense"].channels),
@@ -135,13 +136,13 @@ def floor_rows(model: nn.Module, size: int, classes: int, precision: str) -> lis
 
 
 def matrix_rate(dtype: torch.dtype) -> float:
-    """Floating-point operations a second in the fastest of several products of large matrices."""
+    """Measure floating-point operations per second, in the fastest of several products of large matrices."""
     left, right = (torch.randn(_MATRIX, _MATRIX).to(dtype) for _ in range(2))
     return 2 * _MATRIX**3 / _shortest(lambda: left @ right)
 
 
 def copy_rate() -> float:
-    """Bytes a second, read and written, in the fastest of several copies of a large block of memory."""
+    """Measure bytes read and written per second, in the fastest of several copies of a large block of memory."""
     source = torch.ones(_COPIED, dtype=torch.uint8)
     target = torch.zeros_like(source)
     return 2 * _COPIED / _shortest(lambda: target.copy_(source))

@@ -23,7 +23,7 @@ from sgovss.files import write_json_atomically
 from sgovss.synthetic import generate_image
 
 _TILE = 512
-_KINDS = 8  # different synthetic images that a raster is laid out of
+_KINDS = 8  # number of different synthetic images in a raster
 _SEGMENT_AND_PRINT_PEAK_MEMORY = """
 import json, sys
 from sgovss.commands.segment import main
@@ -36,10 +36,10 @@ sys.exit(status)
 
 @dataclass(frozen=True)
 class SceneRuns:
-    """Repetitions of one command, its start included.
+    """Repetitions of one command.
 
     Attributes:
-        seconds: of each repetition.
+        seconds: time of each repetition, including the start of the program.
         megabytes: peak memory of each repetition.
     """
 
@@ -94,7 +94,7 @@ def _row(size: int, classes: int, runs: SceneRuns) -> dict[str, Any]:
 
 
 def write_scene(path: Path, size: int) -> None:
-    """Write a georeferenced raster of ``size`` by ``size`` pixels at 0.3 m, laid out of synthetic images."""
+    """Write a georeferenced raster of ``size`` x ``size`` pixels of 0.3 m, composed of synthetic images."""
     import rasterio
     from rasterio.transform import from_origin
     from rasterio.windows import Window

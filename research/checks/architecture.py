@@ -3,8 +3,8 @@
 
     python -m research.checks.architecture
 
-The layers come from the import contract in pyproject.toml, the line of each module from its docstring. A test checks
-that the page is up to date.
+The layers come from the import contract in pyproject.toml. The description of each module comes from its docstring. A
+test checks that the page is up to date.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ INTRODUCTION = """\
 # Architecture
 
 Written by `python -m research.checks.architecture`. The layers come from the import contract in `pyproject.toml`, which
-`make test` checks. The line of each module is the first line of its docstring.
+`make test` checks. The description of each module is the first paragraph of its docstring.
 
 ![The layers of the package, from the commands at the top to the errors at the bottom](pictures/layers.png)
 
@@ -47,7 +47,7 @@ imports `sgovss` and is not part of the wheel. `tests/` mirrors the package.
 |---|---|
 | add a dataset | a YAML file like those in `datasets/`; no code |
 | add a label or archive format to the preparation | `sgovss/data/raw_labels.py`, `sgovss/data/archives.py` |
-| use another image encoder | `MODEL.CLIP.NAME`; for a new kind of tower `sgovss/modeling/image_encoder.py` |
+| use another image encoder | `MODEL.CLIP.NAME`; for a new architecture `sgovss/modeling/image_encoder.py` |
 | read CLIP weights in another layout | `sgovss/modeling/clip_layouts.py`, `sgovss/assets/known_weights.yaml` |
 | change the guidance by the frozen encoder | `sgovss/modeling/compensation.py` |
 | change how text and image refine each other | `sgovss/modeling/bias_guidance.py` |
@@ -75,7 +75,7 @@ DESCRIPTIONS = {
 
 
 def layers() -> list[list[str]]:
-    """The layers of the import contract, top first; each is a list of modules or packages."""
+    """Read the layers of the import contract, top layer first; each is a list of modules or packages."""
     content = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     contracts = content["tool"]["importlinter"]["contracts"]
     contract = next(each for each in contracts if each["type"] == "layers")
@@ -83,13 +83,13 @@ def layers() -> list[list[str]]:
 
 
 def summary(path: Path) -> str:
-    """The first sentence of a module's docstring, on one line."""
+    """Return the first paragraph of a module's docstring, on one line."""
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return " ".join(docstring.split("\n\n")[0].split())
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the text of the page."""
     parts = [INTRODUCTION]
     for layer in layers():
         for name in layer:

@@ -63,6 +63,7 @@ class Case(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Case:
+        """Parse a case such as ``3.10:lowest``; raise an InputError if it is not one."""
         case = cls(*text.split(":")) if text.count(":") == 1 else None
         if case is None or case.python not in PYTHONS or case.versions not in STRATEGIES:
             raise InputError(
@@ -93,7 +94,11 @@ def requirements() -> list[str]:
 
 
 def resolve(uv: str, case: Case) -> tuple[list[str], str]:
-    """Resolve a case: its pinned requirements, or an empty list and the reason."""
+    """Resolve a case.
+
+    Returns:
+        its pinned requirements and an empty text; or an empty list and the reason why it does not resolve.
+    """
     options = ["--python-version", case.python, "--resolution", STRATEGIES[case.versions]]
     wheels = ["--only-binary", ":all:", *(word for name in SOURCE_ONLY for word in ("--no-binary", name))]
     output = ["--quiet", "--no-header", "--no-annotate"]
@@ -127,7 +132,7 @@ def run_suite(uv: str, interpreter: Path, pins: list[str], tests: Sequence[str],
     """Install pinned versions and Detectron2 into a new environment and run tests there.
 
     Returns:
-        the version of the interpreter, the tests, and their outcomes as of :func:`count`.
+        the version of the interpreter, the tests, and the outcomes from :func:`count`.
 
     Raises:
         InputError: the installation failed, or pytest did not start.
@@ -174,7 +179,7 @@ def record(case: Case, pins: list[str], reason: str, before: dict[str, Any]) -> 
 
 
 def outcome(case: dict[str, Any]) -> str:
-    """The outcome of a case, for the table."""
+    """Describe the outcome of a case for the table."""
     if not case["resolved"]:
         return f"does not resolve: {case['reason']}"
     run = case["run"]
@@ -187,7 +192,7 @@ def outcome(case: dict[str, Any]) -> str:
 
 
 def page(results: dict[str, Any]) -> str:
-    """Write the Markdown page of the results."""
+    """Return the Markdown page of the results."""
     cases = results["cases"].values()
     rows = [[case["python"], case["versions"], *(case[name] or "" for name in SHOWN), outcome(case)] for case in cases]
     table = tabulate(rows, headers=["Python", "versions", *SHOWN, "outcome"], tablefmt="github", disable_numparse=True)
@@ -244,7 +249,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--page", type=Path, default=PAGE, help="Markdown file of the table")
     arguments = parser.parse_args(argv)
     wanted = [Case.parse(text) for text in arguments.run]
-    commit = _commit()  # before the results are written, as they may be in this checkout
+    commit = _commit()  # read it before the results are written, because they change this checkout
     results = {
         "date": datetime.date.today().isoformat(),
         "platform": f"{platform.system()} {platform.machine()}",

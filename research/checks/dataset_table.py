@@ -82,7 +82,7 @@ synonyms.
 
 
 def table(specs: list[DatasetSpecification]) -> str:
-    """The table of datasets, one row each."""
+    """Return a Markdown table with one row per dataset."""
     rows = [
         [
             f"[{spec.name}]({spec.name}.yaml)",
@@ -102,7 +102,7 @@ def table(specs: list[DatasetSpecification]) -> str:
 
 
 def page() -> str:
-    """The text of datasets/README.md."""
+    """Return the text of datasets/README.md."""
     specs = [load_specification(path) for path in dataset_files()]
     return f"{INTRODUCTION}{table(specs)}\n"
 
@@ -112,7 +112,7 @@ def _number(count: int | None) -> str:
 
 
 def _gsd(spec: DatasetSpecification) -> str:
-    """Ground sample distance in metres per pixel, or its range."""
+    """Format the ground sample distance in metres per pixel, or its range."""
     gsd = spec.ground_sample_distance
     if gsd is None:
         return "?"

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""Check full-size models on one CUDA device: results against the CPU, speed, memory, and how busy the device is.
+"""Check full-size models on one CUDA device: results compared with the CPU, speed, memory and load of the device.
 
     python -m research.checks.gpu_check --json output/gpu_check.json
 
-All weights are random. Rows that no longer fit into ``--seconds`` are reported as not run.
+All weights are random. Speed measurements that would start after ``--seconds`` are reported as not run.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ Row = dict[str, Any]
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run all checks; returns 1 if a result on the device is wrong or a row failed."""
+    """Run all checks; returns 1 if one of them failed with an error, else 0."""
     parser = argparse.ArgumentParser(
         prog="python -m research.checks.gpu_check",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", type=Path, required=True, help="file for the results")
-    parser.add_argument("--seconds", type=float, default=420, help="time for the speed rows; default 420")
+    parser.add_argument("--seconds", type=float, default=420, help="time for the speed measurements; default 420")
     args = parser.parse_args(argv)
     if not torch.cuda.is_available():
         raise InputError("gpu_check: torch finds no CUDA device; run it on a machine that has one")
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def machine() -> dict[str, str]:
-    """The device, its driver, and the versions that results depend on."""
+    """Return the names of the device and its driver, and the versions that results depend on."""
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     driver = subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip()
     return {
@@ -78,7 +78,7 @@ def machine() -> dict[str, str]:
 
 
 def result_rows() -> Iterator[Row]:
-    """Scores and training losses on the device beside the CPU's, for each model and precision."""
+    """Compare scores and training losses on the device with those on the CPU; a row for each model and precision."""
     for case in CASES:
         yield from _guarded({"config": case.config_file}, lambda case=case: _compare(case))
 
@@ -109,7 +109,7 @@ def _scores(case: Case, device: str) -> torch.Tensor:
 
 
 def _losses(case: Case, device: str) -> dict[str, float]:
-    """Losses of the second of two steps on the same batch, the first with learning rate 1e-4 for all weights."""
+    """Return the losses of the second of two SGD steps on the same batch, with learning rate 1e-4 for all weights."""
     model, _ = random_model(case.config_file, (*OPTIONS, "MODEL.DEVICE", device), "float32", training=True)
     generator = torch.Generator().manual_seed(0)
     size = (case.size, case.size)
@@ -131,7 +131,11 @@ def _losses(case: Case, device: str) -> dict[str, float]:
 
 
 def speed_rows(ends: float) -> Iterator[Row]:
-    """Time and memory of inference and training, as multiples of the bare image encoder in this process."""
+    """Measure time and memory of inference and training; a row for each model, task and number of classes.
+
+    Args:
+        ends: value of ``time.monotonic()`` after which no further measurement starts.
+    """
     for case in CASES:
         case = replace(case, options=OPTIONS)
         bare = _median(bare_inference(case), WARM_UP, REPEATS)
@@ -165,7 +169,7 @@ def _speed(case: Case, row: Row, build: Callable[[Case], Workload], bare: float)
 
 
 def _median(workload: Workload, warm_up: int, repeats: int) -> float:
-    """Seconds of the middle run, the device idle before and after each."""
+    """Return the median seconds of a run. The device is idle before and after each run."""
     times = []
     for turn in range(warm_up + repeats):
         torch.cuda.synchronize()
@@ -178,7 +182,10 @@ def _median(workload: Workload, warm_up: int, repeats: int) -> float:
 
 
 def _busy(workload: Workload) -> tuple[float, int]:
-    """Percent of the time that the device computes, without a profiler's own cost, and kernels of a run."""
+    """Measure the load of the device in percent of the time, and the number of kernels per run.
+
+    The total time is measured without the profiler, because the profiler slows the run down.
+    """
     torch.cuda.synchronize()
     started = time.perf_counter()
     for _ in range(PROFILED):
@@ -195,7 +202,7 @@ def _busy(workload: Workload) -> tuple[float, int]:
 
 
 def _guarded(row: Row, rows: Callable[[], Iterator[Row]]) -> Iterator[Row]:
-    """The rows; in place of what fails a row with the reason, so that the others are still measured."""
+    """Yield ``rows()``. On an error yield ``row`` with the reason instead, so that the checks can go on."""
     try:
         yield from rows()
     except (RuntimeError, TypeError, ValueError, AttributeError) as error:  # out of memory is a RuntimeError

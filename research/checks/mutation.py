@@ -1,11 +1,11 @@
-"""Spot checks of the tests with mutants: small changes of the code, each of which a test should detect.
+"""Spot checks of the tests with mutants, which are small changes of the code that a test should detect.
 
     pip install cosmic-ray
     python -m research.checks.mutation --count 12 --seed 1 --json research/checks/mutants.json
 
-This works on a copy of the checkout. Mutants are drawn at random from all that cosmic-ray makes of a module, except
-those that change only annotations. The module's own tests must fail for each. Mutants that survive are printed as
-diffs.
+This works on a copy of the checkout. Mutants are drawn at random from those that cosmic-ray makes of a module, except
+those that change only annotations. The module's own tests are run on each mutant and should fail. Mutants for which
+they pass (survivors) are printed as diffs.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _check(copy: Path, module: str, count: int, seed: int) -> dict[str, Any]:
-    """Run the tests of one module on its mutants."""
+    """Run the tests of one module on its mutants; return the counts and the survivors."""
     from cosmic_ray.mutating import mutate_and_test
     from cosmic_ray.testing import run_tests
     from cosmic_ray.work_item import TestOutcome
@@ -104,7 +104,7 @@ def _check(copy: Path, module: str, count: int, seed: int) -> dict[str, Any]:
 
 
 def _mutations(path: Path) -> Iterator[Any]:
-    """The mutations of a module that change its behaviour."""
+    """Yield the mutations of a module that change its behaviour."""
     from cosmic_ray.commands import init
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator
@@ -122,7 +122,7 @@ def _mutations(path: Path) -> Iterator[Any]:
 
 
 def _behaviour(source: str) -> str:
-    """The syntax tree without annotations, which are never evaluated; empty if the source is not valid Python."""
+    """Return the syntax tree without annotations, which are never evaluated; empty for source that is not Python."""
     try:
         tree = ast.parse(source)
     except SyntaxError:
@@ -136,7 +136,7 @@ def _behaviour(source: str) -> str:
 
 
 def _changed(diff: str) -> list[str]:
-    """The changed lines of a diff."""
+    """Return the changed lines of a diff."""
     return [line for line in diff.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
 
 

@@ -27,9 +27,9 @@ PAGE = ROOT / "docs" / "robustness.md"
 INTRODUCTION = """\
 # Invalid input
 
-Each row is a test from `tests/robustness/cases/`. The test calls the command's `main(argv)`, and runs the command as a
-process. `python -m research.checks.robustness_table` writes this page from the tests. In the last column, … stands for
-folders, and for text that depends on the machine or on the version of a library.
+Each row is a test from `tests/robustness/cases/`. The test calls the command's `main(argv)` and also runs the command
+as a process. `python -m research.checks.robustness_table` writes this page from the tests. In the last column, … stands
+for folders, and for text that depends on the machine or on the version of a library.
 
 An error is one line on the error stream, `error: …`. The exit status is 2 if nothing could be done, and 1 if some
 images failed and the others were processed. `sgovss check` writes one line `problem: …` per problem of a dataset, and

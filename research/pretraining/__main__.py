@@ -78,12 +78,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_train(commands: Any) -> None:
     parser = commands.add_parser("train", help="train an image encoder", description=train.__doc__)
-    parser.add_argument("--manifest", type=Path, action="append", required=True, help="jsonl file; repeatable")
-    parser.add_argument("--images", type=Path, action="append", required=True, help="its image folder; repeatable")
+    parser.add_argument("--manifest", type=Path, action="append", required=True, help="jsonl file; may be repeated")
     parser.add_argument(
-        "--synthetic", type=Path, nargs="*", default=(), help="folders of synthetic images with masks to train on too"
+        "--images", type=Path, action="append", required=True, help="image folder of the manifest; may be repeated"
     )
-    parser.add_argument("--start", type=Path, help="weights to start from instead of those from ImageNet")
+    parser.add_argument(
+        "--synthetic",
+        type=Path,
+        nargs="*",
+        default=(),
+        help="folders of synthetic images with masks, to train on as well",
+    )
+    parser.add_argument("--start", type=Path, help="weights to start from, instead of ImageNet weights")
     parser.add_argument("--output", type=Path, required=True, help="folder for checkpoint, log and weights")
     parser.add_argument("--steps", type=int, default=600, help="default 600")
     parser.add_argument("--batch", type=int, default=64, help="images per step; default 64")

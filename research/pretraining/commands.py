@@ -1,4 +1,4 @@
-"""The subcommands of ``python -m research.pretraining``; each takes its parsed arguments."""
+"""The subcommands of ``python -m research.pretraining``. Each function takes the parsed arguments."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def train(arguments: argparse.Namespace) -> None:
     if len(arguments.manifest) != len(arguments.images):
         raise InputError("--manifest and --images: give them in pairs, one folder for each manifest")
     if arguments.size % 64:
-        raise InputError(f"--size {arguments.size}: give a multiple of 64; the tiles of a mosaic need whole grid cells")
+        raise InputError(f"--size {arguments.size}: give a multiple of 64, twice the stride, because mosaics halve it")
     recipe = Recipe(
         steps=arguments.steps,
         batch=arguments.batch,

@@ -36,12 +36,12 @@ def sample(images: Tensor, crops: Tensor, size: int, mode: str = "bilinear") -> 
 
 
 def finish(views: Tensor, generator: torch.Generator) -> Tensor:
-    """Turn views (B, 3, H, W) in 0..255 into encoder input: colours jittered, normalised, channels last."""
+    """Jitter the colours of views (B, 3, H, W) in 0..255, normalise them, and make them channels-last."""
     return normalise(_jitter_colours(views, generator)).contiguous(memory_format=torch.channels_last)
 
 
 def mosaics(tiles: Tensor, side: int) -> Tensor:
-    """Join tiles (B * side**2, C, h, w) to mosaics (B, C, side * h, side * w), row by row."""
+    """Join tiles (B * side**2, C, h, w) into mosaics (B, C, side * h, side * w), row by row."""
     rows = tiles.unflatten(0, (-1, side, side)).permute(0, 3, 1, 4, 2, 5)
     return rows.flatten(4, 5).flatten(2, 3).contiguous(memory_format=torch.channels_last)
 

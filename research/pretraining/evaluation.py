@@ -23,7 +23,14 @@ from sgovss.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class DenseSet:
-    """Images with label ids (folders ``images`` and ``labels_id``), and two vocabularies for their classes."""
+    """A dataset for zero-shot segmentation.
+
+    Attributes:
+        title: name to print.
+        folder: holds ``images`` and ``labels_id``.
+        several_names: the classes with several names each.
+        plain_names: the same classes with one name each.
+    """
 
     title: str
     folder: str
@@ -62,18 +69,18 @@ class ZeroShot:
         self.tokenizer = tokenizer
 
     def classes(self, vocabulary: Iterable[Sequence[str]]) -> Tensor:
-        """Embed T classes: the mean over the names of a class and the three evaluation templates, (T, D)."""
+        """Embed T classes: (T, D), the mean over the names of a class and the three evaluation templates."""
         return embed_classes(self.model, self.tokenizer, vocabulary, EVALUATION_TEMPLATES)
 
     @torch.no_grad()
     def name_images(self, images: Tensor, classes: Tensor) -> Tensor:
-        """Classify images (N, 3, H, W) uint8 by their pooled embedding: (N,) class indices."""
+        """Classify images (N, 3, H, W) uint8 by their pooled embeddings; returns (N,) class indices."""
         features = [self.model.visual(normalise(part.float())) for part in images.split(64)]
         return (F.normalize(torch.cat(features), dim=-1) @ classes.T).argmax(dim=1)
 
     @torch.no_grad()
     def segment(self, image: np.ndarray, classes: Tensor, size: tuple[int, int]) -> np.ndarray:
-        """Segment a whole image (H, W, 3) uint8 in one pass: class ids of the given size (h, w)."""
+        """Segment an image (H, W, 3) uint8 in one pass; returns (h, w) class ids, where ``size`` is (h, w)."""
         pixels = normalise(torch.from_numpy(image).permute(2, 0, 1)[None].float())
         dense = F.normalize(dense_map(self.model.visual, pixels), dim=1)
         cosine = torch.einsum("bdhw,td->bthw", dense, classes)
@@ -81,7 +88,7 @@ class ZeroShot:
 
 
 def scene_accuracy(zero_shot: ZeroShot, records: Sequence[Record]) -> float:
-    """Percentage of images whose scene is recognised among the 21 of UC Merced."""
+    """Return the percentage of images that are classified correctly among the 21 scene classes of UC Merced."""
     names = list(UCM_SCENES.values())
     predicted = zero_shot.name_images(load(records), zero_shot.classes([name] for name in names))
     truth = torch.tensor([names.index(record.scene) for record in records])

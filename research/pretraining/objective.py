@@ -9,13 +9,13 @@ from torch.nn import functional as F
 def contrastive_loss(images: Tensor, texts: Tensor, temperature: float) -> Tensor:
     """Symmetric contrastive loss between the images and texts of a batch.
 
-    Many captions of a batch have the same meaning. So the target of an image is not its own text alone but all texts in
-    proportion to their similarity: ``softmax(text . text / temperature)``.
+    Many captions of a batch have the same meaning. The target of an image is therefore a distribution over all texts,
+    weighted by their similarity to its own text: ``softmax(text . text / temperature)``.
 
     Args:
         images: (B, D) image embeddings, not normalised.
         texts: (B, D) L2-normalised embeddings of their texts.
-        temperature: of logits and targets.
+        temperature: temperature of logits and targets.
 
     Returns:
         the mean of the cross-entropies of both directions, a scalar.

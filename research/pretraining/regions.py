@@ -22,7 +22,8 @@ from sgovss.synthetic import SYNTHETIC_VOCABULARY
 
 STRIDE = 32
 SMALLEST_REGION = 1.0
-"""In cells of the dense map. The embedding of a smaller region would depend mostly on its surroundings."""
+"""Area of the smallest region, in pixels of the dense map. Embeddings of smaller ones would depend mostly on their
+surroundings."""
 
 
 class Regions:
@@ -59,7 +60,18 @@ class Regions:
         self._rows = [torch.nonzero(owners == index)[:, 0] for index in range(len(SYNTHETIC_VOCABULARY))]
 
     def loss(self, visual: nn.Module, count: int, size: int, temperature: float, generator: torch.Generator) -> Tensor:
-        """Contrastive loss of all regions of ``count`` images at ``size`` pixels, each with one name of its class."""
+        """Compute the contrastive loss between all regions of random images and one name of the class of each region.
+
+        Args:
+            visual: the image encoder.
+            count: number of images.
+            size: side of the views in pixels.
+            temperature: temperature of the loss.
+            generator: source of randomness.
+
+        Returns:
+            a scalar.
+        """
         views, coverage = self.draw(count, size, generator)
         regions, classes = pool_regions(dense_map(visual, views), coverage)
         picked = [self._rows[index] for index in classes.tolist()]
@@ -67,7 +79,12 @@ class Regions:
         return contrastive_loss(regions, self._texts[torch.cat(rows)], temperature)
 
     def draw(self, count: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw views (B, 3, size, size), and the coverage of their cells by each class (B, T, size / 32, size / 32)."""
+        """Draw random views.
+
+        Returns:
+            views (B, 3, size, size); and (B, T, size / 32, size / 32), the fraction of each pixel of the dense map that
+            each class covers.
+        """
         chosen = torch.randint(len(self.images), (count,), generator=generator)
         crops = draw_crops(count, self.smallest, generator)
         masks = sample(self.masks[chosen], crops, size, mode="nearest")[:, 0].long()
@@ -77,11 +94,11 @@ class Regions:
 
 
 def pool_regions(dense: Tensor, coverage: Tensor) -> tuple[Tensor, Tensor]:
-    """Embed every region that is large enough, as a mean over its cells weighted by the squared coverage.
+    """Embed every region that is large enough: the mean over the dense map, weighted by the squared coverage.
 
     Args:
-        dense: (B, D, h, w).
-        coverage: (B, T, h, w), the fraction of each cell that each class covers.
+        dense: (B, D, h, w) dense map.
+        coverage: (B, T, h, w), the fraction of each pixel of the dense map that each class covers.
 
     Returns:
         (R, D) embeddings and (R,) class indices.

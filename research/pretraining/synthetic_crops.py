@@ -1,4 +1,4 @@
-"""A check of how realistic the synthetic images are: a model trained on real images alone classifies crops of them."""
+"""Test of the realism of synthetic images: a model that was trained on real images only classifies crops of them."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Crop:
 
 
 def crops_of_image(drawn: SyntheticImage, rng: np.random.Generator) -> list[Crop]:
-    """Cut out at most one crop of each class: the largest square of which the class covers at least 80 %.
+    """Cut out at most one crop per class: a square of which the class covers at least 80 %.
 
-    If objects never fill a square of 64 pixels, the crop is a square around one object instead, 1.5 times as large as
-    the object and at least 32 pixels.
+    The side is the largest possible of 128, 96 and 64 pixels. If there is no such square and the class has countable
+    objects, the crop is a square around one object. Its side is 1.5 times that of the object and at least 32 pixels.
     """
     found = []
     for label in np.unique(drawn.labels).tolist():
@@ -53,7 +53,7 @@ def crops_of_image(drawn: SyntheticImage, rng: np.random.Generator) -> list[Crop
 
 
 def _pure_square(mask: np.ndarray, rng: np.random.Generator) -> tuple[int, int, int] | None:
-    """(top, left, side) of a random square of the largest side that has enough of the class."""
+    """Return (top, left, side) of a random square, with the largest side at which the class covers enough of one."""
     sums = cv2.integral(mask.astype(np.uint8))
     for side in (side for side in CROP_SIDES if side <= min(mask.shape)):
         inside = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
@@ -65,7 +65,7 @@ def _pure_square(mask: np.ndarray, rng: np.random.Generator) -> tuple[int, int, 
 
 
 def _object_square(mask: np.ndarray, rng: np.random.Generator) -> tuple[int, int, int] | None:
-    """(top, left, side) of a square around a random object that is large enough and lies within the image."""
+    """Return (top, left, side) of a square around a random object that is large enough; it lies within the image."""
     _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     boxes = []
     for left, top, width, height, _ in stats[1:].tolist():
@@ -78,7 +78,7 @@ def _object_square(mask: np.ndarray, rng: np.random.Generator) -> tuple[int, int
 
 
 def collect_crops(first_seed: int, count: int, size: int, style: str) -> Iterator[Crop]:
-    """The crops of the images of ``count`` consecutive seeds."""
+    """Yield the crops of the images of ``count`` consecutive seeds."""
     for seed in range(first_seed, first_seed + count):
         yield from crops_of_image(generate_image(seed, size, style), np.random.default_rng(seed))
 

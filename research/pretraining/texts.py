@@ -14,7 +14,7 @@ from sgovss.modeling.clip_models import Tokenizer
 EVALUATION_TEMPLATES = ("an aerial photo of {}.", "a satellite image of {}.", "a remote sensing photo of {}.")
 TRAINING_TEMPLATES = (*EVALUATION_TEMPLATES, "{}", "there is {} here.", "an overhead view of {}.", "a RS photo of {}.")
 CAPTION_FRACTION = 0.7
-"""How often an image with a scene name gets a caption. Otherwise it gets the name in a template."""
+"""Probability that an image with a scene name gets a caption. Otherwise it gets the scene name in a template."""
 
 
 @torch.no_grad()
@@ -27,7 +27,7 @@ def embed_texts(model: nn.Module, tokenizer: Tokenizer, texts: Sequence[str], ba
 def embed_classes(
     model: nn.Module, tokenizer: Tokenizer, classes: Iterable[Sequence[str]], templates: Sequence[str]
 ) -> Tensor:
-    """Embed T classes, each a list of names: the mean over names and templates, (T, D), L2-normalised."""
+    """Embed T classes, each a list of names: (T, D), the mean over names and templates, L2-normalised."""
     rows = []
     for names in classes:
         texts = [template.format(name) for name in names for template in templates]
@@ -58,7 +58,15 @@ class TextTable:
         self.embeddings = embed_texts(model, tokenizer, self.texts)
 
     def draw(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw a text for each of the images ``chosen`` (B,): rows of :attr:`embeddings`, (B,) int64."""
+        """Draw one text for each image.
+
+        Args:
+            chosen: (B,) indices of images.
+            generator: source of randomness.
+
+        Returns:
+            (B,) int64 rows of :attr:`embeddings`.
+        """
         rows = []
         for index, say, pick in zip(
             chosen.tolist(), *torch.rand(2, len(chosen), generator=generator).tolist(), strict=True

@@ -27,10 +27,10 @@ class Recipe:
     """Settings of a run. A checkpoint can only be resumed with the same settings.
 
     A step shows ``batch`` single images or, in a fraction ``mosaic_fraction`` of the steps, ``mosaic_batch`` mosaics of
-    2 x 2 images. Each image of a mosaic is compared with its own quarter of the dense map, which keeps the map local.
-    ``smallest`` and ``smallest_tile`` are the smallest sides of crops of single images and of tiles, as fractions of
-    the image's side. ``synthetic`` is the number of synthetic images per step. The learning rates are the peaks of a
-    one-cycle schedule with AdamW.
+    2 x 2 images. The text of each image in a mosaic is compared with the quarter of the dense map that shows the image,
+    so that the dense map stays local. ``smallest`` and ``smallest_tile`` are the smallest sides of crops of single
+    images and of tiles, as fractions of the image's side. ``synthetic`` is the number of synthetic images per step. The
+    learning rates are the peaks of a one-cycle schedule with AdamW.
     """
 
     steps: int
@@ -117,7 +117,7 @@ class Pretraining:
         crops = draw_crops(count, recipe.smallest_tile if in_mosaics else recipe.smallest, generator)
         tiles = finish(sample(self.images[chosen], crops, recipe.size // side), generator)
         dense = dense_map(self.visual, mosaics(tiles, side))
-        # The head is linear, so the mean over the cells of a tile is the embedding of the tile.
+        # The head is linear, so the mean over the dense map of a tile is the embedding of the tile.
         embedded = F.avg_pool2d(dense, recipe.size // side // STRIDE).permute(0, 2, 3, 1).flatten(0, 2)
         return contrastive_loss(embedded, texts, recipe.temperature)
 

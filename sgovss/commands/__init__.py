@@ -51,10 +51,10 @@ SUBCOMMANDS = {
 
 
 def entry_point(name: str) -> Callable[..., int]:
-    """Return the ``main(argv=None) -> int`` of a subcommand, which imports its module only when called.
+    """Return the ``main(argv=None) -> int`` of a subcommand. It imports the module of the subcommand when it is called.
 
-    With ``argv=None`` it takes the arguments of the process and is assumed to be the process's only task: a
-    subcommand that keeps freed memory restarts the process.
+    If ``argv`` is None, ``main`` reads the arguments of this process. A subcommand with ``keeps_freed_memory`` then
+    restarts the process, so nothing else should have been done in it before.
 
     Args:
         name: a key of :data:`SUBCOMMANDS`.
@@ -66,7 +66,7 @@ def entry_point(name: str) -> Callable[..., int]:
         if argv is None and subcommand.keeps_freed_memory:
             keep_freed_memory()
         if subcommand.needs_detectron2:
-            importlib.import_module("sgovss._detectron2")  # raises an InputError if there is none
+            importlib.import_module("sgovss._detectron2")  # raises an InputError if it is not installed
         return importlib.import_module(subcommand.module).main(argv)
 
     return main

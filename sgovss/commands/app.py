@@ -33,7 +33,7 @@ from sgovss.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from flask import Flask
 
-_MOST_PIXELS = 64_000_000  # of an image; several images and their results are in memory
+_MOST_PIXELS = 64_000_000  # limit for one image, because several images and their results are kept in memory
 PAGE = Path(__file__).parent.parent / "assets" / "app.html"
 _POLICY = (
     "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -56,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         server = make_server(args.host, args.port, app, threaded=True)
     except (OSError, OverflowError, SystemExit) as error:
-        raise InputError(f"--port {args.port}: cannot listen there at {args.host}; give another") from error
-    print(f"http://{args.host}:{server.port} (Ctrl-C ends it)", flush=True)
+        raise InputError(f"--port {args.port}: cannot listen on this port of {args.host}; give another") from error
+    print(f"http://{args.host}:{server.port} (stop with Ctrl-C)", flush=True)
     try:
         server.serve_forever()
     except KeyboardInterrupt:
@@ -156,8 +156,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config-file", required=True, metavar="FILE", help="a config, or the name of one that comes "
                         "with sgovss")  # fmt: skip
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at; default this machine only")
-    parser.add_argument("--port", type=int, default=8501, help="default 8501")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; default 127.0.0.1, which "
+                        "only this machine can reach")  # fmt: skip
+    parser.add_argument("--port", type=int, default=8501, help="port to listen on; default 8501")
     parser.add_argument("--max-megabytes", type=int, default=64, metavar="MB", help="size of the largest image file "
                         "that is accepted; default 64")  # fmt: skip
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config options; "
@@ -166,8 +167,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _read(file: BinaryIO, name: str) -> np.ndarray:
-    """Read an uploaded image as (H, W, 3) uint8 RGB. The number of pixels is checked first, because a small file may
-    hold more pixels than fit into memory."""
+    """Read an uploaded image as (H, W, 3) uint8 RGB.
+
+    The number of pixels is checked before they are decoded, because a small file may hold more than fit into memory.
+
+    Raises:
+        InputError: the file is not an image, or has too many pixels.
+    """
     height, width = image_size(file, name)
     if height * width > _MOST_PIXELS:
         raise InputError(f"{name}: {width} x {height} pixels are too many for this page; use 'sgovss segment'")
@@ -176,11 +182,12 @@ def _read(file: BinaryIO, name: str) -> np.ndarray:
 
 
 def _segmentation(segmenter: InteractiveSegmenter, asked: Any) -> Segmentation:
-    """The result for a request.
+    """Segment the image that a request names.
 
     Args:
         segmenter: segments the image.
-        asked: JSON of the request: ``image`` and ``words``, optionally ``background`` and ``threshold``.
+        asked: JSON of the request: ``image`` and ``words`` (the class names), optionally ``background`` and
+            ``threshold``.
 
     Raises:
         InputError: the request is wrong.
@@ -191,7 +198,7 @@ def _segmentation(segmenter: InteractiveSegmenter, asked: Any) -> Segmentation:
         if not isinstance(asked.get(key), str):
             raise InputError(f"the request has no {key}")
     rejection = Rejection.parse(_number(asked, "threshold"), str(asked.get("background") or ""))
-    return segmenter.segment(asked["image"], Vocabulary.from_string(asked["words"], "words"), rejection)
+    return segmenter.segment(asked["image"], Vocabulary.from_string(asked["words"], "classes"), rejection)
 
 
 def _alpha(asked: dict[str, Any]) -> float:
@@ -206,7 +213,7 @@ def _number(asked: dict[str, Any], key: str, default: float = 0.0) -> float:
 
 
 def _legend(result: Segmentation) -> list[dict[str, Any]]:
-    """Name, colour, share of the pixels and mean score of each class, the largest first."""
+    """List name, colour, share of the pixels and mean score of each class; the largest class first."""
     labels, scores = result.labels, result.scores
     assert scores is not None
     rows = []

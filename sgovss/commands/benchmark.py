@@ -1,14 +1,14 @@
-"""Measure how fast a config's model is on this machine, and how much memory it takes.
+"""Measure the speed and the memory of a config's model on this machine.
 
 examples:
   sgovss benchmark --config-file sgovss_tiny.yaml
   sgovss benchmark --config-file sgovss_vitb16_384.yaml --tasks inference --size 512 --classes 17 150
   sgovss benchmark --config-file mine.yaml --tasks training --batch 4 --opts MODEL.DEVICE cuda
 
-Times are medians. A second column gives each time as a multiple of the bare open_clip image encoder, per image; the
-encoder runs in turns with the model in the same process, so this ratio depends little on how busy the machine is.
-Peak memory is measured in a process without the bare encoder; on a GPU it is the memory of the device. Weights and
-images are random; no dataset and no checkpoint are read.
+Times are medians. The column "x bare per image" is the time per image divided by the time of open_clip's image encoder
+alone (the bare encoder). The two run alternately in one process, so this ratio depends little on the load of the
+machine. Peak memory is measured in a process without the bare encoder; on a GPU it is the memory of the device. Weights
+and images are random; no dataset and no checkpoint are read.
 """
 
 from __future__ import annotations
@@ -75,7 +75,15 @@ def _show(rows: Sequence[Row]) -> None:
 
 
 def benchmark_model(task: str, args: argparse.Namespace) -> list[Row]:
-    """Measure inference or training step at each size, number of classes and precision; a row for each."""
+    """Measure a task at each image size, number of classes and precision.
+
+    Args:
+        task: ``inference`` or ``training``.
+        args: of the command.
+
+    Returns:
+        one row of the table for each combination.
+    """
     rows = []
     for size, classes, precision in itertools.product(args.size, args.classes, args.precision):
         counts = {"batch": args.batch, "repeats": args.repeats, "warm_up": args.warm_up}
@@ -106,7 +114,7 @@ def _row(task: str, case: Case, times: dict[str, list[float]], megabytes: float)
 
 
 def benchmark_parameters(args: argparse.Namespace) -> list[Row]:
-    """Count the parameters of each part, and the floating-point operations of an inference; a row for each."""
+    """Count the parameters of each part and the floating-point operations of one inference; return rows of a table."""
     options = [*args.opts, "MODEL.DEVICE", "cpu"]
     model, cfg = random_model(args.config_file, options, "float32", training=False)
     rows: list[Row] = []
@@ -137,7 +145,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sgovss benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="a config, or the name of one of sgovss")
+    parser.add_argument("--config-file", required=True, metavar="FILE", help="a config, or the name of one that comes "
+                        "with sgovss")  # fmt: skip
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="default: all of them")
     parser.add_argument(
         "--size", type=int, nargs="+", default=[384], metavar="PIXELS", help="sides of the square images; default 384"
@@ -145,16 +154,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--classes", type=int, nargs="+", default=[17], metavar="N", help="numbers of classes; default 17"
     )
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help="images of an inference or step; default 1")
+    parser.add_argument(
+        "--batch", type=int, default=1, metavar="N", help="images per inference or training step; default 1"
+    )
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["float32"], help="default float32")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="timed repetitions; default 5")
-    parser.add_argument("--warm-up", type=int, default=1, metavar="N", help="repetitions before them; default 1")
+    parser.add_argument(
+        "--warm-up", type=int, default=1, metavar="N", help="repetitions before the timed ones; default 1"
+    )
     parser.add_argument("--compile", action="store_true", help="run image encoder and head through torch.compile")
     parser.add_argument(
         "--synthetic",
         action="store_true",
-        help="inference on synthetic aerial images and names of aerial classes instead of noise; TEST.EARLY_REJECTION "
-        "only saves time on such input",
+        help="use synthetic aerial images and names of aerial classes for inference, instead of noise and numbers; "
+        "TEST.EARLY_REJECTION saves time only on such input",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config options")

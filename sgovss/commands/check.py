@@ -32,11 +32,11 @@ _SHOWN = 50
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``sgovss check``; returns 0, 1 if there are problems, or 2 if the input is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", metavar="NAME_OR_YAML", help="a dataset of sgovss, or a dataset's YAML file")
+    parser.add_argument("dataset", metavar="NAME_OR_YAML", help="a dataset that comes with sgovss, or a YAML file")
     parser.add_argument("--split", help="default: all splits")
     parser.add_argument("--root", type=Path, help="parent of the dataset's folder; default $DETECTRON2_DATASETS")
-    parser.add_argument("--preview", type=int, default=0, metavar="N", help="draw a sheet of N labelled images a split")
-    parser.add_argument("--output", type=Path, default=Path("output/check"), help="folder of the sheets")
+    parser.add_argument("--preview", type=int, default=0, metavar="N", help="draw N labelled images per split")
+    parser.add_argument("--output", type=Path, default=Path("output/check"), help="folder of the drawn images")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes; default: all cores")
     args = parser.parse_args(argv)
     if args.preview < 0:
@@ -73,7 +73,7 @@ def _summary(spec: DatasetSpecification, split: str, report: SplitReport) -> str
 
 
 def _preview(spec: DatasetSpecification, split: str, report: SplitReport, number: int, path: Path) -> None:
-    """Draw labelled images, evenly spread over the split; unreadable ones are skipped, they are reported already."""
+    """Draw labelled images, evenly spread over the split. Unreadable ones were reported before and are skipped."""
     from sgovss.evaluation.pictures import draw_samples  # imports Detectron2, which only previews need
 
     label_map = LabelMap.from_specification(spec)

@@ -6,8 +6,8 @@ examples:
   sgovss convert --list
 
 Reads open_clip's state dicts and training checkpoints (RemoteCLIP, GeoRSCLIP, SkyCLIP), OpenAI's archives and the
-layout of Hugging Face's transformers. The output file holds only the weights. Its metadata holds their source and the
-activation they were trained with; MODEL.CLIP.ACTIVATION 'auto' uses the latter.
+layout of Hugging Face's transformers. The output file holds only the weights. Its metadata names their source and the
+activation they were trained with. MODEL.CLIP.ACTIVATION 'auto' reads the activation from this metadata.
 """
 
 from __future__ import annotations
@@ -45,8 +45,11 @@ def decide_activation(path: Path, layout: str, name: str, asked: Activation | No
         name: open_clip's name of the architecture.
         asked: the activation that the user gave, or None.
 
+    Returns:
+        the activation, and the reason for it.
+
     Raises:
-        InputError: it is not known.
+        InputError: the activation is not known.
     """
     if asked:
         return StatedActivation(asked, "--activation")
@@ -65,7 +68,7 @@ def decide_activation(path: Path, layout: str, name: str, asked: Activation | No
 
 
 def _activation_in_config(path: Path) -> StatedActivation | None:
-    """Read the activation from the config.json of transformers beside the weights; its default is ``quick_gelu``."""
+    """Read the activation from a config.json of transformers; ``quick_gelu`` if it has none, None without the file."""
     if not path.is_file():
         return None
     try:
@@ -79,7 +82,7 @@ def _activation_in_config(path: Path) -> StatedActivation | None:
 
 
 def resize_positions(state: State, model: nn.Module, name: str, size: int | None, path: Path) -> str:
-    """Resize the image tower's positional embedding to the model's grid, in place.
+    """Resize the image encoder's positional embedding to the model's grid, in place.
 
     Args:
         state: the weights.
@@ -92,21 +95,22 @@ def resize_positions(state: State, model: nn.Module, name: str, size: int | None
         A description of the change; empty if none was needed.
 
     Raises:
-        InputError: the grids differ and no size was given, or the tower has no positional embedding.
+        InputError: the grids differ and no size was given, or a size was given and the image encoder has no positional
+            embedding.
     """
     visual: Any = model.visual
     expected = getattr(visual, "positional_embedding", None)
     found = state.get(POSITIONS)
     if expected is None and size:
-        raise InputError(f"--image-size: the image tower of {name} has no positional embedding to resize; leave it out")
+        raise InputError(f"--image-size: {name} has no positional embedding of images to resize; leave it out")
     if expected is None or found is None or found.shape == expected.shape or found.shape[1:] != expected.shape[1:]:
         return ""
     patch = visual.patch_size[0]
     before, after = (patch * math.isqrt(len(table) - 1) for table in (found, expected))
     if not size:
         raise InputError(
-            f"{path}: its positions are for images of {before} px, {name}'s for {after}; give a --model of that size "
-            f"(such as ViT-L-14-336), or --image-size {after} to resize them"
+            f"{path}: the positional embedding is for images of {before} px, that of {name} for {after}; give a "
+            f"--model of that size (such as ViT-L-14-336), or --image-size {after} to resize it"
         )
     resize_pos_embed(state, model)
     return f"positional embedding resized from {before} to {after} px"
@@ -116,7 +120,7 @@ def check(state: State, model: nn.Module, name: str, path: Path) -> None:
     """Compare the tensors' names, shapes and values with the architecture's.
 
     Raises:
-        InputError: the weights are another architecture's, incomplete, or not finite.
+        InputError: the weights belong to another architecture, are incomplete, or are not finite.
     """
     expected = model.state_dict()
     shapes = [
@@ -135,7 +139,7 @@ def check(state: State, model: nn.Module, name: str, path: Path) -> None:
     if missing:
         raise InputError(
             f"{path} is incomplete: {len(missing)} of {name}'s {len(expected)} tensors are missing, the first "
-            f"{missing[0]}; get the whole model's weights, image and text side"
+            f"{missing[0]}; get a file with the weights of the image and the text encoder"
         )
     if broken := [key for key, value in state.items() if not value.isfinite().all()]:
         raise InputError(f"{path} is damaged: {broken[0]} holds infinite or NaN values; copy the file again")
@@ -164,7 +168,7 @@ def convert(arguments: argparse.Namespace) -> str:
     known = find_known(path)
     name = arguments.model or (known and known.model)
     if not name:
-        raise InputError(f"{path}: architecture not known by the file's name (see --list); give it with --model")
+        raise InputError(f"{path}: the file name is not one of a known architecture (see --list); give it with --model")
     activation = decide_activation(path, weights.layout, name, arguments.activation)
     model = build(name, activation.activation, arguments.image_size)
     resized = resize_positions(weights.state, model, name, arguments.image_size, path)
@@ -192,9 +196,12 @@ def build(name: str, activation: str, size: int | None) -> nn.Module:
     """Build the model that the weights are for.
 
     Args:
-        name: open_clip's name of it.
+        name: open_clip's name of the model.
         activation: ``gelu`` or ``quick_gelu``.
         size: side of its images in pixels; None for the default.
+
+    Returns:
+        a CLIP model of open_clip.
 
     Raises:
         InputError: there is no such model, or sgovss cannot take dense feature maps from it.
@@ -225,7 +232,7 @@ def report(weights: Weights, metadata: dict[str, str], output: Path, half: bool)
 
 
 def list_known() -> str:
-    """Return the published files whose architecture and activation are known by name, as text."""
+    """Return a text that lists the published files whose architecture and activation are known by file name."""
     lines = []
     for family, facts in known_families().items():
         lines += [family, *textwrap.wrap(f"{facts.where}: {facts.layout}", initial_indent="  ", subsequent_indent="  ")]
@@ -249,18 +256,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", nargs="?", help="the file to convert (.pt, .pth, .bin, .safetensors)")
     parser.add_argument("--output", help="the file to write (.safetensors)")
-    parser.add_argument("--model", help="open_clip's name of the architecture, if it is not known by the file's name")
+    parser.add_argument("--model", help="open_clip's name of the architecture; default: by the file name, "
+                        "see --list")  # fmt: skip
     parser.add_argument(
-        "--activation", choices=("gelu", "quick_gelu"), help="activation the weights were trained with, if not known"
+        "--activation",
+        choices=("gelu", "quick_gelu"),
+        help="activation the weights were trained with, if it is not known",
     )
-    parser.add_argument("--image-size", type=int, help="resize the positional embedding to square images of this "
-                        "side, for other programs: sgovss resizes it at run time")  # fmt: skip
+    parser.add_argument("--image-size", type=int, metavar="PIXELS", help="resize the positional embedding to square "
+                        "images of this side; only for other programs, sgovss resizes it itself")  # fmt: skip
     parser.add_argument("--half", action="store_true", help="write half precision")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
-    parser.add_argument("--trust-pickle", action="store_true", help="read a file that holds Python objects beside "
-                        "tensors; such a file can run any code, so trust its authors")  # fmt: skip
+    parser.add_argument("--trust-pickle", action="store_true", help="read a file that holds other Python objects than "
+                        "tensors; it can run any code, so use this only if you trust its authors")  # fmt: skip
     parser.add_argument(
-        "--list", action="store_true", help="print the files whose architecture and activation are known by name"
+        "--list", action="store_true", help="print the files whose architecture and activation are known by file name"
     )
     arguments = parser.parse_args(argv)
     if arguments.list:

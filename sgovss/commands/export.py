@@ -81,12 +81,12 @@ def export(predictor: Predictor, kind: str, path: Path, size: int) -> None:
         difference = expect_equal(model, run, size, str(path))
     megabytes = path.stat().st_size / 2**20
     details = f"ONNX, opset {OPSET}" if kind == "onnx" else f"torch.export, for sides above {divisor} pixels"
-    print(f"{path}: {megabytes:.1f} MB, {details}; batch, height, width, words and classes are free")
+    print(f"{path}: {megabytes:.1f} MB, {details}; batch, height, width, class names and classes are free")
     print(f"scores differ from the model's by {difference:.1e} at most (tolerance {TOLERANCE:g})")
 
 
 def _embedded_config(cfg: CfgNode) -> CfgNode:
-    """Return the config to store in the file: without the checkpoint, whose weights the file holds."""
+    """Return the config to store in the file. MODEL.WEIGHTS is empty, because the file itself holds the weights."""
     cfg = cfg.clone()
     if cfg.MODEL.WEIGHTS and cfg.MODEL.CLIP.WEIGHTS == "random":
         # The file does not hold the text encoder, so its weights have to be loaded from their original source.
@@ -97,7 +97,8 @@ def _embedded_config(cfg: CfgNode) -> CfgNode:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="a config, or the name of one of sgovss")
+    parser.add_argument("--config-file", required=True, metavar="FILE", help="a config, or the name of one that comes "
+                        "with sgovss")  # fmt: skip
     parser.add_argument("--format", choices=_SUFFIXES, default="onnx", help="default onnx")
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help=".onnx or, for torch, .pt2")
     parser.add_argument("--size", type=int, default=512, metavar="PIXELS", help="side of the largest images that the "

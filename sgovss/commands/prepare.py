@@ -30,7 +30,7 @@ _SHOWN = 20
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``sgovss prepare``; returns 0, 1 if some images could not be prepared, or 2 if nothing could be done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", metavar="NAME", help="a dataset of sgovss, or the path of a dataset's YAML file")
+    parser.add_argument("dataset", metavar="NAME", help="a dataset that comes with sgovss, or a YAML file")
     parser.add_argument("--source", required=True, type=Path, help="folder or archive with the published data")
     parser.add_argument("--root", type=Path, help="parent of the dataset's folder; default $DETECTRON2_DATASETS")
     parser.add_argument("--splits", nargs="+", help="default: all splits found in the source")
@@ -89,7 +89,7 @@ def _preparations(
 
 
 def summary(preparation: SplitPreparation, totals: Totals) -> str:
-    """The pairs and class pixels of a prepared split, next to the expected numbers."""
+    """Return the counts of pairs and pixels of a prepared split as text, next to the expected counts."""
     spec, split = preparation.spec, preparation.split
     raw, part = spec.required_preparation.splits[split], spec.splits[split]
     lines = [

@@ -50,12 +50,13 @@ from sgovss.rasters.options import SceneOptions, parse_bands, parse_min_area, pa
 from sgovss.vocabulary import Vocabulary
 
 _SUMMARY = "run.json"
-_PATIENCE = timedelta(days=30)  # for which a process that has finished waits for the others
+_PATIENCE = timedelta(days=30)  # how long a finished process waits for the others
 
 logger = logging.getLogger("sgovss.segment")
 
 Segment = Callable[[Path, Path], Segmentation]
-"""An image file, and folder and beginning of the names of its outputs -> its result."""
+"""A function that segments one file. Its arguments are the image file, and the folder and beginning of the names of
+the outputs, such as ``output/photo``."""
 
 
 @command
@@ -108,8 +109,8 @@ def _expect_model(args: argparse.Namespace) -> None:
 def segment_all(args: argparse.Namespace, images: Mapping[Path, Path]) -> None:
     """Segment this process's part of the images. The first process writes the report of the run.
 
-    Process i of N takes every N-th image, from the i-th on. The processes pass their results on as files in
-    ``--output``, because one may finish hours before another. Several machines need the same folder.
+    Process i of N takes every N-th image, from the i-th on. Each process writes its results to a file in ``--output``,
+    because one may finish hours before another. All machines must see the same folder.
 
     Args:
         args: of the command.
@@ -151,11 +152,12 @@ def _report(args: argparse.Namespace, output: Path, processes: int) -> None:
         entries += [ReportEntry.from_json(entry) for entry in content["entries"]]
         problems += content["problems"]
         file.unlink()
-    settings = {"command": args.command, "words": args.vocabulary, "model": str(args.onnx or args.config_file)}
+    command, classes, model = args.command, args.vocabulary, str(args.onnx or args.config_file)
+    settings = {"command": command, "classes": classes, "model": model}
     write_report(output / "report.html", entries, settings, problems)
-    write_json_atomically(
-        output / _SUMMARY, {"images": [entry.title for entry in entries], "failed": problems, **settings}
-    )
+    images = [entry.title for entry in entries]
+    content = {"images": images, "failed": problems, "command": command, "words": classes, "model": model}
+    write_json_atomically(output / _SUMMARY, content)
     print(f"report: {output / 'report.html'}")
 
 
@@ -164,7 +166,7 @@ def _results_file(output: Path, rank: int) -> Path:
 
 
 def _segment(args: argparse.Namespace) -> Segment:
-    """The function that segments one file, photograph or raster."""
+    """Return the function that segments one file, photograph or raster."""
     vocabulary, rejection = Vocabulary.parse(args.vocabulary), _rejection(args)
     scored = rejection.scored(vocabulary)
     predictor = _predictor(args)
@@ -179,8 +181,8 @@ def _segment(args: argparse.Namespace) -> Segment:
             return segment_photograph(predictor, path, vocabulary, target, rejection)
         if segment_raster is None:
             raise InputError(
-                f"{path}: too many pixels to be segmented into {len(scored)} classes at once; to have it segmented "
-                "window by window, pip install 'sgovss[geo]'"
+                f"{path}: too many pixels to be segmented into {len(scored)} classes at once; to segment it "
+                "window by window: pip install 'sgovss[geo]'"
             )
         return segment_raster(path, target)
 
@@ -194,7 +196,7 @@ def _predictor(args: argparse.Namespace) -> ImagePredictor:
 
 
 def _raster_segmenter(args: argparse.Namespace, predictor: ImagePredictor, vocabulary: Vocabulary) -> Segment | None:
-    """The function that segments window by window; None without the libraries for rasters."""
+    """Return the function that segments window by window; None without the libraries for rasters."""
     options = _scene_options(args)
     if options is None:
         return None
@@ -208,7 +210,7 @@ def _rejection(args: argparse.Namespace) -> Rejection:
 
 
 def _scene_options(args: argparse.Namespace) -> SceneOptions | None:
-    """The options for rasters; None without the libraries for rasters, which are then read as photographs."""
+    """Return the options for rasters; None without the libraries for rasters. Rasters are then read as photographs."""
     if importlib.util.find_spec("rasterio") is None:
         if wanted := [f"--{name}" for name in _SCENE_ONLY if getattr(args, name.replace("-", "_"))]:
             raise InputError(f"{wanted[0]} is for rasters, which need further libraries: pip install 'sgovss[geo]'")
@@ -249,14 +251,16 @@ def _parser() -> argparse.ArgumentParser:
                         "synonyms separated by '|'; or a .txt, .json or .yaml file")  # fmt: skip
     parser.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--precision", choices=(AUTO, "float32", "bfloat16"), default=AUTO, help="number format of the "
-                        "computation; default bfloat16 where the processor supports it")  # fmt: skip
+                        "computation; default bfloat16 if the processor supports it, else float32")  # fmt: skip
     parser.add_argument("--background", metavar="NAMES", help="names, separated by '|': a pixel that scores highest "
                         "for one of them becomes 'other'")  # fmt: skip
     parser.add_argument("--threshold", type=float, default=0.0, metavar="SCORE", help="a pixel whose best score is "
                         "below this becomes 'other'; 0 to 1")  # fmt: skip
     _add_raster_arguments(parser.add_argument_group("rasters"))
-    several = parser.add_argument_group("several processes, which share the images")
-    several.add_argument("--processes", type=int, default=1, metavar="N", help="on this machine; one for each GPU")
+    several = parser.add_argument_group("several processes, among which the images are divided")
+    several.add_argument(
+        "--processes", type=int, default=1, metavar="N", help="on this machine; on GPUs give one per GPU"
+    )
     several.add_argument("--num-machines", type=int, default=1, metavar="N", help="number of machines")
     several.add_argument("--machine-rank", type=int, default=0, metavar="I", help="number of this machine, from 0")
     several.add_argument("--dist-url", default="auto", metavar="URL", help="tcp://host:port of the first machine")
@@ -268,17 +272,17 @@ def _parser() -> argparse.ArgumentParser:
 def _add_raster_arguments(rasters: argparse._ArgumentGroup) -> None:
     rasters.add_argument("--bands", metavar="R,G,B", help="numbers of the bands to use as red, green and blue; default "
                          "the first three")  # fmt: skip
-    rasters.add_argument("--stretch", metavar="LOW,HIGH", help="percentiles of the scene to stretch to 8 bits; default "
-                         "2,98 unless the data are 8-bit")  # fmt: skip
-    rasters.add_argument("--gsd", type=float, default=0.0, metavar="METRES", help="ground sample distance at which the "
-                         "model sees the scene; default the one it was trained at, if known")  # fmt: skip
+    rasters.add_argument("--stretch", metavar="LOW,HIGH", help="percentiles of the raster to map to 0 and 255; "
+                         "default 2,98 unless the data are 8-bit")  # fmt: skip
+    rasters.add_argument("--gsd", type=float, default=0.0, metavar="METRES", help="ground sample distance, in metres "
+                         "per pixel, at which the model gets the raster; default as in its training")  # fmt: skip
     rasters.add_argument("--aoi", type=Path, metavar="FILE", help="area of interest: a vector file; only pixels inside "
                          "its polygons are segmented")  # fmt: skip
-    rasters.add_argument("--min-area", metavar="M2", help="merge smaller regions into their neighbours: 100, or 50px; "
-                         "holds the labels of the scene in memory")  # fmt: skip
+    rasters.add_argument("--min-area", metavar="M2", help="merge regions below this area into a neighbour: square "
+                         "metres (100) or pixels (50px); holds the labels of the whole raster in memory")  # fmt: skip
     rasters.add_argument("--confidence", action="store_true", help="write a second band: score of the class in percent")
     rasters.add_argument("--probabilities", action="store_true", help="write a raster of the scores of all classes")
     rasters.add_argument("--polygons", action="store_true", help="write a GeoPackage of regions with class and area")
-    rasters.add_argument("--cache", type=Path, metavar="DIR", help="keep encoded windows here, so that other "
-                         "vocabularies are faster")  # fmt: skip
-    rasters.add_argument("--resume", action="store_true", help="continue scenes that were interrupted")
+    rasters.add_argument("--cache", type=Path, metavar="DIR", help="keep encoded windows here, so that a run with "
+                         "other classes is faster")  # fmt: skip
+    rasters.add_argument("--resume", action="store_true", help="continue an interrupted run")

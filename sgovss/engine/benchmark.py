@@ -26,11 +26,11 @@ WORKLOADS = {"inference": inference, "training": training}
 
 
 def measure_times(name: str, case: Case) -> dict[str, list[float]]:
-    """Time a workload and the bare image encoder in turns, in another process.
+    """Time a workload and the bare image encoder alternately, in another process.
 
     Args:
         name: ``inference`` or ``training``.
-        case: what to measure.
+        case: the model and the input to measure.
 
     Returns:
         seconds of each repetition: ``ours`` for the workload, ``bare`` for one image through the bare encoder.
@@ -42,9 +42,14 @@ def measure_times(name: str, case: Case) -> dict[str, list[float]]:
 
 
 def measure_memory(name: str, case: Case) -> float:
-    """Peak memory of a workload in megabytes, in another process without the bare encoder.
+    """Measure the peak memory of a workload, in another process without the bare encoder.
 
-    On CUDA it is the memory that torch has allocated on the device, otherwise all memory of the process.
+    Args:
+        name: ``inference`` or ``training``.
+        case: the model and the input to measure.
+
+    Returns:
+        megabytes: on CUDA the memory that torch allocated on the device, otherwise all memory of the process.
 
     Raises:
         InputError: the process failed; the message is its last line.
@@ -53,7 +58,7 @@ def measure_memory(name: str, case: Case) -> float:
 
 
 def machine(device: torch.device) -> str:
-    """A line on the hardware and the torch version of this process."""
+    """Describe the hardware and the torch version of this process in one line."""
     hardware = f"{torch.get_num_threads()} of {os.cpu_count()} cores, {platform.machine()}"
     if device.type == "cuda":
         hardware = torch.cuda.get_device_name(device)

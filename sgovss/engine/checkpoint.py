@@ -87,7 +87,7 @@ class SGOVSSCheckpointer(Checkpointer):
         return self._restore(read_checkpoint(path), path, checkpointables) if path else {}
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
-        """Resume from the newest undamaged checkpoint if ``resume`` is set and there is any; else load ``path``.
+        """Resume from the newest undamaged checkpoint if ``resume`` is set and one exists; else load ``path``.
 
         Args:
             path: a checkpoint whose weights training starts from; empty for none.
@@ -136,7 +136,7 @@ class SGOVSSCheckpointer(Checkpointer):
 
 
 def save_inference_checkpoint(model: nn.Module, cfg: CfgNode, path: str | Path) -> None:
-    """Write a self-contained checkpoint for inference: the config and all weights but the frozen encoder's."""
+    """Write a self-contained checkpoint for inference: the config and all weights except the frozen encoder's."""
     content = {"kind": INFERENCE, "model": model.state_dict(), "config": cfg.dump()}
     _write(content, Path(path))
 

@@ -1,4 +1,4 @@
-"""Record of a training run: its seed, and the versions of the software that its numbers may depend on."""
+"""Record of a training run: its seed, and the versions of the software that its results may depend on."""
 
 from __future__ import annotations
 

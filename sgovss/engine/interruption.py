@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-# Signals within so many seconds count as one: terminals, timeout(1) and schedulers send a signal to a process and to
-# its group.
+# Signals that arrive within this time count as one, because terminals, timeout(1) and schedulers send a signal both to
+# a process and to its group.
 _ONE_SIGNAL_SECONDS = 1.0
 
 
@@ -95,7 +95,7 @@ class Interruption(HookBase):
 
 @contextmanager
 def forward_signals() -> Iterator[None]:
-    """Forward SIGINT and SIGTERM to the launched processes, and end with the same status as they.
+    """Forward SIGINT and SIGTERM to the launched processes, and exit with their exit status.
 
     Raises:
         SystemExit: with status 130 or 143, if a signal ended the launched processes.
@@ -116,10 +116,10 @@ def forward_signals() -> Iterator[None]:
 
 
 class UndisturbedMapper:
-    """Dataset mapper that makes its loader worker ignore all signals but SIGTERM from its own parent process.
+    """Dataset mapper that protects its loader worker from SIGINT and SIGTERM, except SIGTERM from its parent process.
 
-    A signal to the whole process group would otherwise end the workers in the middle of the last step. The mapper
-    changes signals on Linux only.
+    A signal to the whole process group would otherwise end the workers in the middle of the last step. This works on
+    Linux only; elsewhere the signals are left as they are.
 
     Args:
         mapper: maps a dataset record to the model's input.
@@ -173,7 +173,7 @@ def _forward(number: int) -> None:
 
 
 def _kill_children(_: int) -> None:
-    # Python handles no signal while a process waits in a collective operation.
+    # A process that waits in a collective operation does not run Python's signal handlers, so SIGTERM would not end it.
     for child in multiprocessing.active_children():
         child.kill()
 

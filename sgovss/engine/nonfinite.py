@@ -1,4 +1,4 @@
-"""Guard against losses and gradients that are not finite: it skips their steps and finally ends training."""
+"""Guard against non-finite losses and gradients: skips such steps, and ends training after too many in a row."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class NonFiniteGuard:
     """Decides whether a step is made or skipped. The decision is the same in all processes.
 
     Args:
-        patience: number of consecutive skipped steps that ends training.
+        patience: training ends after this number of consecutive skipped steps.
 
     Attributes:
         skipped: number of steps skipped so far.

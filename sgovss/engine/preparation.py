@@ -1,4 +1,4 @@
-"""Preparation of a run: command-line arguments, config and data are checked before the first process starts."""
+"""Preparation of a run: checks of the command-line arguments, config and data before the first process starts."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _present(names: Sequence[str]) -> tuple[str, ...]:
     for line in absent.values():
         print(f"left out: {line}")
     if names and len(absent) == len(names):
-        raise InputError(f"DATASETS.TEST: none of the {len(names)} test sets is there; {next(iter(absent.values()))}")
+        raise InputError(f"DATASETS.TEST: none of the {len(names)} test sets is on disk; {next(iter(absent.values()))}")
     return tuple(name for name in names if name not in absent)
 
 
@@ -112,7 +112,10 @@ def _check_batch_size(cfg: CfgNode, processes: int) -> None:
 
 
 def _set_training_gsd(cfg: CfgNode) -> None:
-    """Set INPUT.GROUND_SAMPLE_DISTANCE, if it is 0, to the GSD that all training sets state, after resizing."""
+    """If INPUT.GROUND_SAMPLE_DISTANCE is 0, set it to the GSD of the resized training images, in metres per pixel.
+
+    It stays 0 unless all training sets state the same GSD.
+    """
     stated = {dataset_metadata(name).ground_sample_distance for name in cfg.DATASETS.TRAIN}
     gsd = stated.pop() if len(stated) == 1 else None
     if cfg.INPUT.GROUND_SAMPLE_DISTANCE or not isinstance(gsd, float):

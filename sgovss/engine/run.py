@@ -21,7 +21,8 @@ from sgovss.engine.trainer import Trainer
 from sgovss.evaluation.comparison import write_comparison
 from sgovss.modeling.checkpoint import load_weights, read_checkpoint
 
-# Seconds by which a process that lost its peer delays its error, so that the cause is reported first.
+# Seconds that a process waits before it raises the error of a broken connection. The process that caused the error can
+# then report it first.
 _LOST_PEER_DELAY = 3.0
 
 
@@ -47,7 +48,7 @@ def _set_up(cfg: CfgNode, args: argparse.Namespace) -> None:
         register_datasets(cfg.DATASETS.SPECIFICATIONS)
     adopt_seed(cfg, args.resume and not args.eval_only)
     default_setup(cfg, args)
-    # Detectron2 gives each process its own seed; all must build the same model.
+    # Detectron2 gives each process its own seed, but all processes must build the same model.
     seed_all_rng(cfg.SEED)
     # Detectron2 sets up loggers for itself and fvcore only.
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="sgovss")
@@ -75,7 +76,7 @@ def _train(cfg: CfgNode, resume: bool) -> dict[str, Any]:
         comm.synchronize()
         raise
     except RuntimeError:
-        # Usually the connection to another process broke; the message of that process tells the cause.
+        # Usually the connection to another process broke, and that process reports the cause.
         if comm.get_world_size() > 1:
             time.sleep(_LOST_PEER_DELAY)
         raise

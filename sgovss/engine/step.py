@@ -18,7 +18,7 @@ from sgovss.precision import autocast
 
 
 class StepTrainer(SimpleTrainer):
-    """Detectron2's simple trainer with autocast on any device, gradient accumulation and full-model clipping.
+    """Detectron2's simple trainer with autocast on any device, gradient accumulation, and clipping of the total norm.
 
     The model's random numbers depend only on ``seed`` and the step, and are the same in all processes.
 
@@ -28,8 +28,8 @@ class StepTrainer(SimpleTrainer):
         accumulate: number of batches per step.
         max_norm: upper bound of the gradient norm over all parameters, or None.
         seed: the run's seed.
-        patience: number of consecutive steps with a loss or gradient that is not finite that ends training. Such
-            steps are skipped.
+        patience: steps with a non-finite loss or gradient are skipped; training ends after this number of
+            consecutive skipped steps.
     """
 
     def __init__(

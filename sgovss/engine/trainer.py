@@ -147,7 +147,7 @@ class Trainer(DefaultTrainer):
         )
 
     def build_hooks(self) -> list[HookBase]:
-        """Build the hooks, in an order in which a step's checkpoint is written after everything else of that step."""
+        """Build the hooks, ordered so that the checkpoint of a step is written after all other actions of that step."""
         self.interruption = Interruption(self.checkpointer)
         built = [Evaluation(self.cfg.TEST.EVAL_PERIOD, self._evaluate), hooks.IterationTimer(), hooks.LRScheduler()]
         if comm.is_main_process():

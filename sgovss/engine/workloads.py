@@ -31,14 +31,14 @@ _ADJECTIVES = ("", "wide ", "old ", "red ", "round ")
 
 @dataclass(frozen=True)
 class Case:
-    """One model and input to measure, and how often.
+    """A model and an input to measure, and the number of repetitions.
 
     Attributes:
         config_file, options: the model's config and the options on top of it.
         size: side of the square images in pixels.
         classes: number of classes.
         precision: ``float32``, ``bfloat16`` or, on CUDA, ``float16``.
-        batch: images of an inference or of a training step.
+        batch: images per inference or training step.
         repeats, warm_up: timed repetitions, and repetitions before them.
         compiled: run image encoder and head through torch.compile.
         synthetic: use synthetic aerial images and the class names of aerial datasets instead of noise and numbers.
@@ -61,8 +61,8 @@ class Workload:
     """A computation to measure.
 
     Attributes:
-        run: does it once.
-        device: where it runs.
+        run: runs it once.
+        device: the device it runs on.
     """
 
     run: Callable[[], object]
@@ -100,7 +100,7 @@ def bare_encoder(name: str, size: int) -> nn.Module:
 
 
 def inference(case: Case) -> Workload:
-    """Images to scores. The first run encodes the class names; later runs reuse their embeddings."""
+    """Return the computation from images to scores. Only the first run encodes the class names."""
     model, _ = random_model(case.config_file, case.options, case.precision, training=False)
     images, vocabulary = _synthetic_input(case) if case.synthetic else _noise_input(case)
     _compile(model, case)
@@ -113,7 +113,7 @@ def inference(case: Case) -> Workload:
 
 
 def training(case: Case) -> Workload:
-    """One step of :class:`StepTrainer` on one batch: forward, frozen encoder, backward, clipping, optimizer."""
+    """Return one :class:`StepTrainer` step on one batch: forward, frozen encoder, backward, clipping, optimizer."""
     model, cfg = random_model(case.config_file, case.options, case.precision, training=True)
     _compile(model, case)
     clipping = cfg.SOLVER.CLIP_GRADIENTS
@@ -136,7 +136,7 @@ def training(case: Case) -> Workload:
 
 
 def bare_inference(case: Case) -> Workload:
-    """One image through the bare open_clip image encoder, on the config's device."""
+    """Return the pass of one image through the bare open_clip image encoder, on the config's device."""
     cfg = load_config(case.config_file, case.options)
     device = torch.device(cfg.MODEL.DEVICE)
     encoder = bare_encoder(cfg.MODEL.CLIP.NAME, case.size).to(device)
@@ -156,10 +156,12 @@ def numbered_classes(count: int) -> Vocabulary:
 
 
 def aerial_class_names(count: int) -> list[str]:
-    """The first ``count`` class names of the datasets known to sgovss; when they run out, with adjectives.
+    """Return the first ``count`` class names of the datasets that come with sgovss.
+
+    If there are not enough, adjectives are put before the names ("wide road").
 
     Raises:
-        InputError: there are fewer names.
+        InputError: there are not enough names even so.
     """
     specifications = map(load_specification, dataset_files())
     known = sorted({entry.name.lower() for each in specifications for entry in each.vocabulary})

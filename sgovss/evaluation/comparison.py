@@ -1,4 +1,4 @@
-"""Comparison of a run's results with published results on the same test sets, each quoted with its source."""
+"""Comparison of a run's results with published results on the same test sets. Each published result has a source."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def markdown(table: PublishedTable, ours: Mapping[str, float | None], absent: Se
 
 
 def _about_this_run(results: Mapping[str, dict[str, Any]]) -> list[str]:
-    """Return notes on this run: its model, and the test sets of which only a part was evaluated."""
+    """Return notes on this run: its model, and each test set that was evaluated only in part."""
     settings = next(iter(results.values()))["settings"]
     weights = settings["weights"] or f"not fine-tuned, CLIP weights '{settings['clip_weights']}'"
     lines = [f"this run: {settings['model']}, {weights}, templates '{settings['templates']}'"]

@@ -168,7 +168,7 @@ class OpenVocabularyEvaluator(SemSegEvaluator):
         return self._checked(truth, str(path))
 
     def _checked(self, ids: np.ndarray, source: str) -> np.ndarray:
-        """Replace the ignore label by T, in place; refuse all other values, which would be counted as a wrong class."""
+        """Replace the ignore label by T, in place. Raise an InputError for other values that are no class id."""
         ids[ids == self._ignore_label] = self._num_classes
         stray = ids[(ids < 0) | (ids > self._num_classes)]
         if stray.size:

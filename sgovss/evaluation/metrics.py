@@ -2,9 +2,8 @@
 
 All functions use Detectron2's convention: ``matrix[p, t]`` counts the pixels predicted as class ``p`` whose ground
 truth is class ``t``. A matrix for T classes is (T + 1, T + 1) int64. Its last **row** holds pixels without a predicted
-class (rejected by a threshold); they count as missed pixels of their
-true class. Its last **column** holds pixels whose ground truth is ignored;
-no metric counts them.
+class (rejected by a threshold); they count as missed pixels of their true class. Its last **column** holds pixels whose
+ground truth is ignored; no metric counts them.
 
 All scores are percentages. Where a score is not defined, arrays hold NaN and plain values are None.
 """
@@ -26,7 +25,7 @@ class ClassScores:
         precision: float64, TP / (TP + FP); NaN for a class that was never predicted.
         recall: float64, TP / (TP + FN), which Detectron2 calls the class accuracy (``ACC-<name>``); NaN for a class
             absent from the ground truth.
-        pixels: int64, ground-truth pixels.
+        pixels: int64, number of ground-truth pixels.
         predicted: bool, whether the class was predicted at any pixel that is not ignored.
     """
 
@@ -114,8 +113,8 @@ def bootstrap_intervals(
         level: fraction of the drawn scores within the interval; an equal fraction is cut off at both ends.
 
     Returns:
-        (low, high) in percent for each name that :func:`summarize` returns. None for fewer than two images, and where
-        the score of any drawn set is undefined, because few images show the classes.
+        (low, high) in percent for each name that :func:`summarize` returns. None if there are fewer than two images, or
+        if the score is undefined for any drawn set (which happens if few images show the classes).
     """
     images = len(counts)
     if images < 2:

@@ -1,1 +1,1 @@
-"""Export the image path to ONNX or torch.export, and run ONNX files. Text embeddings are an input of the file."""
+"""Export a model without its text encoder to ONNX or torch.export, and run ONNX files."""

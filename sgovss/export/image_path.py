@@ -1,4 +1,4 @@
-"""The image path of a model as one graph, and a check that an exported file gives the same scores."""
+"""The image path (a model without its text encoder) as one graph, and the comparison of an exported file with it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Run = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """A function with the inputs and the output of :meth:`ImagePath.forward`."""
 
 INPUTS = {"images": {0: "batch", 2: "height", 3: "width"}, "embeddings": {0: "words"}, "starts": {0: "classes"}}
-"""Names of the inputs in order, each with the names of its axes of variable size."""
+"""The inputs in order, each with the names of its axes of variable size. "words" counts class names and synonyms."""
 
 TOLERANCE = 1e-4
 """Largest difference allowed between the scores (0..1) of an exported file and of the model."""
@@ -64,26 +64,35 @@ class ImagePath(nn.Module):
 
 
 def starts_of(owners: torch.Tensor, classes: int) -> torch.Tensor:
-    """Convert the class of each row, (N,) ascending, to the first row of each class, (T,) int64."""
+    """Find the first embedding of each class.
+
+    Args:
+        owners: (N,) int64, the class of each embedding, in ascending order.
+        classes: T.
+
+    Returns:
+        (T,) int64 row numbers.
+    """
     return torch.searchsorted(owners, torch.arange(classes, device=owners.device))
 
 
 def trace(model: SGOVSS) -> ExportedProgram:
     """Trace the image path as a program of torch.export, for any number of images, names and classes and any size.
 
-    ``program.module(check_guards=False)`` runs it. The guards compare memory layouts, which differ between sizes
-    although the results do not. So they are switched off, and :func:`expect_equal` checks the results instead.
+    ``program.module(check_guards=False)`` runs it. The guards reject other memory layouts, which occur at other sizes
+    and do not change the results. They are therefore switched off; :func:`expect_equal` checks the results instead.
     """
     path = ImagePath(model)
     encoder, device = model.image_encoder, model.device
     assert isinstance(encoder, CLIPImageEncoder)
     divisor = encoder.size_divisibility
-    # All sizes differ from each other and from 1, or the trace would treat them as equal or as constants.
+    # All sizes must differ from each other and from 1; the trace would treat them as equal or as constants otherwise.
     images = torch.zeros(2, 3, 7 * divisor - 5, 4 * divisor - 3, device=device)
     embeddings = torch.ones(7, encoder.output_shape()["dense"].channels, device=device)
     starts = torch.arange(5, device=device)
     shapes = {name: dict.fromkeys(axes, Dim.DYNAMIC) for name, axes in INPUTS.items()}
-    # With gradients enabled the decoder computes all classes at once; otherwise the number at a time depends on sizes.
+    # With gradients enabled the decoder computes all classes at once. Otherwise the size of its chunks of classes would
+    # depend on the input.
     with torch.enable_grad():
         return torch.export.export(path, (images, embeddings, starts), dynamic_shapes=shapes)
 
@@ -125,8 +134,8 @@ def expect_equal(model: SGOVSS, run: Run, size: int, source: str) -> float:
 class _PaddedConvolution(nn.Module):
     """A "same" convolution of timm with constant padding, for inputs whose size is a multiple of the stride.
 
-    For these inputs the padding is kernel - stride in total. timm computes it from the size of the input, which would
-    become a longer formula of the image's size with every layer of the trace.
+    For these inputs the total padding is kernel size minus stride. timm computes the padding from the input size. In a
+    trace, that would be a formula of the image size which grows with every layer.
     """
 
     def __init__(self, layer: Conv2dSame) -> None:

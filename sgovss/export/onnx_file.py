@@ -1,4 +1,4 @@
-"""ONNX files of the image path. A file holds everything needed to run it except the weights of the text encoder."""
+"""ONNX files of the image path. A file holds everything that inference needs except the weights of the text encoder."""
 
 from __future__ import annotations
 
@@ -27,15 +27,18 @@ _PREFIX = "sgovss."
 def expect_packages(*names: str) -> None:
     """Raise an InputError if one of these packages is not installed."""
     if missing := [name for name in names if importlib.util.find_spec(name) is None]:
-        raise InputError(f"ONNX needs Python 3.11 and the package {missing[0]}: pip install 'sgovss[onnx]'")
+        raise InputError(f"ONNX needs Python 3.11 or newer and the package {missing[0]}: pip install 'sgovss[onnx]'")
 
 
 def metadata_of(model: SGOVSS, cfg: CfgNode) -> dict[str, str]:
-    """The metadata of an exported file.
+    """Make the metadata of an exported file.
 
     Args:
         model: the exported model.
         cfg: its config, which names the weights of the text encoder.
+
+    Returns:
+        version, CLIP model, templates, hash of the text encoder, size divisibility and config, as texts by name.
     """
     return {
         "version": __version__,
@@ -77,11 +80,12 @@ class OnnxImagePath:
         path: written by :func:`write_onnx`.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         metadata: see :func:`metadata_of`.
 
     Raises:
-        InputError: the file does not exist, is not an ONNX model, or is not of sgovss; onnxruntime is not installed.
+        InputError: the file does not exist, is not an ONNX model, or was not written by sgovss; or onnxruntime is not
+            installed.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -92,7 +96,6 @@ class OnnxImagePath:
         if not self.path.is_file():
             raise InputError(f"{path}: no such file; 'sgovss export' writes ONNX files")
         options = onnxruntime.SessionOptions()
-        # As many threads as torch.
         options.intra_op_num_threads = torch.get_num_threads()
         available = onnxruntime.get_available_providers()
         providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
@@ -114,7 +117,7 @@ class OnnxImagePath:
 
 
 def _adaptive_average(maps, size):
-    """F.adaptive_avg_pool2d as two matrix products, because ONNX has no operator for it.
+    """Compute F.adaptive_avg_pool2d as two matrix products, because ONNX has no operator for it.
 
     Args:
         maps: ONNX value (B, C, H, W).
@@ -130,7 +133,7 @@ def _adaptive_average(maps, size):
         count, pixels = op.Reshape(count, axes), op.Shape(maps, start=axis, end=axis + 1)
         cell = op.Range(zero, op.Squeeze(count), one)
         pixel = op.Unsqueeze(op.Range(zero, op.Squeeze(pixels), one), axes)
-        # A cell covers the pixels from its start, rounded down, to its end, rounded up.
+        # An output cell averages the pixels from its start, rounded down, to its end, rounded up.
         begin = op.Div(op.Mul(cell, pixels), count)
         end = op.Div(op.Sub(op.Add(op.Mul(op.Add(cell, one), pixels), count), one), count)
         inside = op.And(op.GreaterOrEqual(pixel, begin), op.Less(pixel, end))

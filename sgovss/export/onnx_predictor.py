@@ -1,4 +1,4 @@
-"""Segment with an ONNX file: onnxruntime runs the image path, torch the text encoder."""
+"""Segment with an ONNX file: onnxruntime runs the image path, torch runs the text encoder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sgovss.modeling.views import View, build_view
 from sgovss.vocabulary import Vocabulary
 
 _FREE_KEYS = ("MODEL.CLIP.WEIGHTS", "MODEL.CLIP.TEMPLATES", "MODEL.CLIP.KEEP_TEXT")
-"""Keys of MODEL that may be changed: those of the text encoder."""
+"""Keys of the text encoder. No other key of MODEL may be changed, because the file is fixed."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class OnnxPredictor:
         options: alternating config keys and values that override the config in the file.
 
     Raises:
-        InputError: the file is wrong, an option would change a part that is fixed in it, or the weights of the text
-            encoder are missing or differ from those at export.
+        InputError: the file cannot be used, an option would change a part that is fixed in it, or the weights of the
+            text encoder are missing or differ from those at export.
     """
 
     def __init__(self, path: str | Path, options: tuple[str, ...] = ()) -> None:
@@ -86,7 +86,7 @@ class OnnxPredictor:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """A digest of file and config: predictors of equal fingerprint give equal scores."""
+        """A digest of file and config: predictors with equal fingerprints give equal scores."""
         return hashlib.sha256(self.path.read_bytes() + self.cfg.MODEL.dump().encode()).hexdigest()
 
     def __call__(
@@ -97,7 +97,11 @@ class OnnxPredictor:
 
 
 def onnx_config(run: OnnxImagePath, options: Sequence[str]) -> CfgNode:
-    """The config in an ONNX file, overridden by options.
+    """Read the config in an ONNX file and override it by options.
+
+    Args:
+        run: the ONNX file.
+        options: alternating config keys and values.
 
     Raises:
         InputError: an option is wrong, or would change a part that is fixed in the file.

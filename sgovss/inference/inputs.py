@@ -48,7 +48,7 @@ def _below(file: Path, folder: str | Path | None) -> bool:
 
 
 def _is_text(path: Path) -> bool:
-    """Whether a path is valid UTF-8, as a report must be; file systems accept any bytes."""
+    """Whether a path is valid UTF-8. File systems accept any bytes, but a report must be UTF-8."""
     try:
         str(path).encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Segment one image into changing classes: the image is encoded once, new classes need the head only."""
+"""Segment one image into different sets of classes. The image is encoded once; new classes need only the head."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class KeptImage:
 
     Attributes:
         pixels: (H, W, 3) uint8 RGB, as given.
-        encoded: of the image, which is shrunk first if it is large.
+        encoded: encoding of the image, which is shrunk before if it is large.
     """
 
     pixels: np.ndarray
@@ -34,7 +34,9 @@ class KeptImage:
 
 
 class InteractiveSegmenter:
-    """Keeps the encodings of the last images. Several threads may call it; the model runs for one at a time.
+    """Segments images interactively: it keeps the encodings of the last images.
+
+    Several threads may call it. A lock lets only one of them use the model at a time.
 
     Args:
         predictor: the model.
@@ -70,7 +72,7 @@ class InteractiveSegmenter:
         return name
 
     def image(self, name: str) -> np.ndarray:
-        """The pixels of a kept image, (H, W, 3) uint8 RGB.
+        """Return the pixels of a kept image, (H, W, 3) uint8 RGB.
 
         Raises:
             InputError: the image is no longer kept.
@@ -79,7 +81,15 @@ class InteractiveSegmenter:
 
     @torch.no_grad()
     def segment(self, name: str, vocabulary: Vocabulary, rejection: Rejection) -> Segmentation:
-        """Segment a kept image; labels and scores have the size of the image as given.
+        """Segment a kept image.
+
+        Args:
+            name: returned by :meth:`add`.
+            vocabulary: the classes.
+            rejection: rule for labelling pixels as "other".
+
+        Returns:
+            labels and scores of the size of the image as given.
 
         Raises:
             InputError: the image is no longer kept, or the classes are wrong or too many.
@@ -87,7 +97,7 @@ class InteractiveSegmenter:
         kept = self._find(name)
         scored, legend = rejection.scored(vocabulary), rejection.legend(vocabulary)
         if len(scored) > (most := classes_at_once(kept.encoded.size)):
-            raise InputError(f"words: {len(scored)} classes are too many for this page; give at most {most}")
+            raise InputError(f"classes: {len(scored)} are too many for this page; give at most {most}")
         with self._lock:
             scores = self._model.classify(kept.encoded, scored)[0]
         labels, best = (part.cpu().numpy() for part in rejection(scores, len(vocabulary)))

@@ -15,14 +15,20 @@ _FEWEST_CLASSES = 16  # up to this number of classes the encoder needs more memo
 
 
 def classes_at_once(size: tuple[int, int]) -> int:
-    """The most classes into which an image of (height, width) pixels can be segmented in one piece; 0 if the image is
-    too large for any."""
+    """Return the largest number of classes that an image can be segmented into in one piece.
+
+    Args:
+        size: (height, width) of the image in pixels.
+
+    Returns:
+        the number of classes; 0 if the image is too large for any number.
+    """
     fitting = _MAX_SCORES // (size[0] * size[1])
     return fitting if fitting >= _FEWEST_CLASSES else 0
 
 
 def window_at_once(classes: int) -> int:
-    """The side in pixels of the largest square that can be segmented into this number of classes in one piece."""
+    """Return the side in pixels of the largest square that can be segmented into so many classes in one piece."""
     return math.isqrt(_MAX_SCORES // max(classes, _FEWEST_CLASSES))
 
 

@@ -23,7 +23,10 @@ def segment_photograph(
         path: the image file.
         vocabulary: the classes.
         target: folder and beginning of the names of the outputs, such as ``output/photo``.
-        rejection: which pixels become "other".
+        rejection: rule for labelling pixels as "other".
+
+    Returns:
+        the result; its ``facts`` are the size of the image and the time taken.
 
     Raises:
         InputError: the image cannot be read, or the outputs cannot be written.

@@ -74,7 +74,7 @@ class Predictor:
         weights: a checkpoint of ``sgovss train``; None takes MODEL.WEIGHTS of the config. If that is empty too, the
             model is CLIP without fine-tuning.
         options: alternating config keys and values that override the config.
-        precision: ``float32``, ``bfloat16``, or ``auto`` for bfloat16 where the device computes in it; by default
+        precision: ``float32``, ``bfloat16``, or ``auto`` for bfloat16 if the device supports it; by default
             TEST.PRECISION of the config.
 
     Raises:
@@ -142,7 +142,10 @@ def segment_image(
         model: in inference mode.
         image: (H, W, 3) uint8 RGB.
         vocabulary: the classes, or a text for :meth:`Vocabulary.parse`.
-        rejection: which pixels become "other", a class that the legend then has after the others.
+        rejection: rule for labelling pixels as "other", which is then the last class of the legend.
+
+    Returns:
+        labels and scores of the size of the image.
 
     Raises:
         InputError: the image has another shape or type or no pixel, or a class name is wrong.
@@ -162,7 +165,8 @@ def segment_image(
 
 
 def _build(cfg: CfgNode) -> SGOVSS:
-    # Parts without loaded weights are initialised alike in every process, so that processes can share and resume work.
+    # Parts without loaded weights get the same initial values in every process, so that a run can be resumed or divided
+    # among processes.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = build_model(cfg).eval()
@@ -171,9 +175,9 @@ def _build(cfg: CfgNode) -> SGOVSS:
 
 
 def _own_config(config: CfgNode | str | Path | None, options: tuple[str, ...]) -> CfgNode:
-    """A copy of the config that may be changed."""
+    """Return a copy of the config, with the options applied, that may be changed."""
     if config is None:
-        raise InputError("Predictor: give a config, such as 'sgovss_tiny.yaml', or weights that carry one")
+        raise InputError("Predictor: give a config, such as 'sgovss_tiny.yaml', or weights, whose file holds one")
     if not isinstance(config, CfgNode):
         return load_config(config, options)
     cfg = config.clone()

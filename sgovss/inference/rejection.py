@@ -15,13 +15,12 @@ _GREY = (150, 150, 150)
 
 @dataclass(frozen=True)
 class Rejection:
-    """Which pixels become the class "other".
+    """Rule for labelling pixels as "other".
 
-    A pixel is rejected if it scores below a threshold for every class, or higher for a background name than for every
-    class.
+    A pixel is rejected if its best score is below the threshold, or if a background name has its best score.
 
     Args:
-        threshold: in 0..1; 0 rejects nothing.
+        threshold: score in 0..1; 0 rejects nothing.
         background: names for the background, such as ``("background", "ground")``.
 
     Raises:
@@ -33,7 +32,7 @@ class Rejection:
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
-            raise InputError(f"--threshold: {self.threshold:g} is not from 0 to 1, as scores are")
+            raise InputError(f"--threshold: {self.threshold:g} is not from 0 to 1; give a score in this range")
 
     @classmethod
     def parse(cls, threshold: float, background: str | None) -> Rejection:
@@ -46,7 +45,7 @@ class Rejection:
         return bool(self.threshold or self.background)
 
     def scored(self, vocabulary: Vocabulary) -> Vocabulary:
-        """The classes to score: the user's, followed by one class of all background names.
+        """Return the classes to score: the user's, followed by one class of all background names.
 
         Raises:
             InputError: a background name is one of the user's.
@@ -56,7 +55,7 @@ class Rejection:
         return Vocabulary([*vocabulary, ClassEntry(self.background[0], self.background[1:])], "--background")
 
     def legend(self, vocabulary: Vocabulary) -> Vocabulary:
-        """The classes of the result: the user's, followed by "other" if pixels can be rejected.
+        """Return the classes of the result: the user's, followed by "other" if pixels can be rejected.
 
         Raises:
             InputError: the user has a class "other" already.
@@ -73,7 +72,7 @@ class Rejection:
             classes: T, the number of the user's classes.
 
         Returns:
-            (H, W) int64 labels, T for "other"; (H, W) scores of the best class, also where it was rejected.
+            (H, W) int64 labels, T for "other"; (H, W) best score of each pixel, also of rejected ones.
         """
         best, labels = scores.max(dim=0)
         if self.threshold:

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML page with overlays, legends, shares and areas, settings, time and memory."""
+"""The report of a run: one HTML page with overlays, shares and areas of the classes, settings, time and memory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 
 
 @dataclass(frozen=True)
-class ClassRow:
+class ReportRow:
     """One class of an image: its share of the segmented pixels in 0..1, and its area if the image is georeferenced."""
 
     name: str
@@ -46,7 +46,7 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class ReportEntry:
-    """One image of a run, as a plain record that can cross process boundaries as JSON.
+    """One image of a run, as a record that can be passed between processes as JSON.
 
     Attributes:
         title: path of the image.
@@ -57,7 +57,7 @@ class ReportEntry:
 
     title: str
     overlay: Path
-    classes: Sequence[ClassRow]
+    classes: Sequence[ReportRow]
     facts: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
@@ -67,21 +67,21 @@ class ReportEntry:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> ReportEntry:
         """The record that :meth:`as_json` has written."""
-        rows = [ClassRow(**{**row, "color": tuple(row["color"])}) for row in content["classes"]]
+        rows = [ReportRow(**{**row, "color": tuple(row["color"])}) for row in content["classes"]]
         return cls(content["title"], Path(content["overlay"]), rows, content["facts"])
 
 
 def report_entry(path: Path, segmentation: Segmentation, overlay: Path) -> ReportEntry:
-    """The record of a segmented image.
+    """Make the record of a segmented image.
 
     Args:
-        path: of the image.
-        segmentation: its result.
+        path: path of the image.
+        segmentation: result of the image.
         overlay: path of the overlay that was written.
     """
     legend, areas = segmentation.legend, segmentation.areas or {}
     rows = [
-        ClassRow(name, (red, green, blue), segmentation.shares[name], areas.get(name))
+        ReportRow(name, (red, green, blue), segmentation.shares[name], areas.get(name))
         for name, (red, green, blue) in zip(legend.names, legend.colors().tolist(), strict=True)
     ]
     return ReportEntry(str(path), overlay, rows, segmentation.facts)
@@ -90,12 +90,12 @@ def report_entry(path: Path, segmentation: Segmentation, overlay: Path) -> Repor
 def write_report(
     path: Path, entries: Sequence[ReportEntry], settings: Mapping[str, str], problems: Sequence[str] = ()
 ) -> None:
-    """Write the page, with the pictures inside it, so that it needs no network.
+    """Write the page. The pictures are embedded in it, so that it can be opened offline.
 
     Args:
-        path: of the page.
+        path: path of the page.
         entries: the segmented images.
-        settings: of the run, by name.
+        settings: settings of the run, by name.
         problems: one line for each image that failed.
     """
     heading = f"{len(entries)} image{'s' * (len(entries) != 1)} segmented"
@@ -124,14 +124,14 @@ def _entry(entry: ReportEntry, pictured: bool) -> str:
 """
 
 
-def _classes(rows: Sequence[ClassRow]) -> str:
+def _classes(rows: Sequence[ReportRow]) -> str:
     with_area = any(row.square_metres is not None for row in rows)
     head = "<th class=number>m²</th><th class=number>ha</th>" if with_area else ""
     body = "".join(_class(row, with_area) for row in rows)
     return f"<table><tr><th>class</th><th class=number>share</th><th></th>{head}</tr>{body}</table>"
 
 
-def _class(row: ClassRow, with_area: bool) -> str:
+def _class(row: ReportRow, with_area: bool) -> str:
     color = "#{:02x}{:02x}{:02x}".format(*row.color)
     area = ""
     if with_area:

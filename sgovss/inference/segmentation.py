@@ -25,8 +25,9 @@ ReadPreview = Callable[[], tuple[np.ndarray, np.ndarray]]
 class Georeference(NamedTuple):
     """The position of an image on the ground.
 
-    crs: the coordinate reference system as WKT.
-    transform: (a, b, c, d, e, f) with x = a * column + b * row + c and y = d * column + e * row + f.
+    Attributes:
+        crs: the coordinate reference system as WKT.
+        transform: (a, b, c, d, e, f) with x = a * column + b * row + c and y = d * column + e * row + f.
     """
 
     crs: str
@@ -38,17 +39,18 @@ class Segmentation:
 
     Args:
         labels: (H, W) int64 class ids, which are positions in the legend; :func:`no_class_id` for pixels without a
-            class. A function is called at every access, so that the labels of a large raster are not held in memory.
+            class. Or a function that reads them, which is called at every access, so that the labels of a large raster
+            are not held in memory.
         legend: the classes.
-        scores: (H, W) float32 in 0..1 of the best class, also where that was rejected; a function is called at every
-            access. None if they were not kept.
+        scores: (H, W) float32 in 0..1, the best score of each pixel, also of rejected ones. Or a function that reads
+            them. None if they were not kept.
         image: (H, W, 3) uint8 RGB; None if it is not known.
-        preview: reads a smaller image and its labels for overlays; for images that are too large for a picture.
+        preview: reads a smaller image and its labels for the overlay, if the image is too large for a picture.
         shares: fraction of the pixels of each class; by default computed from the labels.
         areas: square metres of each class; None if the image has no georeference.
         georeference: None if the image has none.
         source: the image file; None if there is none.
-        files: the files that hold the result already, by kind, such as ``labels`` and ``overlay``.
+        files: files of the result that are written already, by kind, such as ``labels`` and ``overlay``.
         facts: further facts for a report, such as the size of the image and the time taken.
     """
 
@@ -81,24 +83,27 @@ class Segmentation:
 
     @property
     def labels(self) -> np.ndarray:
-        """(H, W) int64 class ids. Of a raster they are read from the GeoTIFF at every access."""
+        """(H, W) int64 class ids. Those of a raster are read from the GeoTIFF at every access."""
         return self._labels() if callable(self._labels) else self._labels
 
     @property
     def scores(self) -> np.ndarray | None:
-        """(H, W) float32 in 0..1 of the best class, or None. Of a raster they are read at every access: whole percents,
-        NaN where there is no data."""
+        """(H, W) float32 in 0..1, the best score of each pixel, or None.
+
+        Those of a raster are read from the GeoTIFF at every access. They are rounded to percents, and NaN where there
+        is no data.
+        """
         return self._scores() if callable(self._scores) else self._scores
 
     @property
     def shares(self) -> dict[str, float]:
-        """Class name -> fraction of the pixels; of a raster, of the pixels that were segmented."""
+        """Class name -> fraction of the pixels, for a raster of the segmented pixels."""
         if self._shares is None:
             self._shares = class_shares(self.labels, self.legend)
         return self._shares
 
     def overlay(self, alpha: float = 0.5) -> np.ndarray:
-        """Paint the classes over the image, or over white if it is not known, and add a legend.
+        """Paint the classes over the image (over white if there is none) and add a legend.
 
         Args:
             alpha: 0 shows the image with the borders of the classes, 1 the classes only.
@@ -161,7 +166,7 @@ class Segmentation:
 
 
 def output_file(target: Path, ending: str) -> Path:
-    """The path of one of an image's outputs: ``<target>_<ending>``. ``ending`` has no underscore."""
+    """Return the path of one output of an image: ``<target>_<ending>``. ``ending`` must not contain an underscore."""
     return target.with_name(f"{target.name}_{ending}")
 
 

@@ -34,11 +34,14 @@ class Ellipsoid:
 class PixelAreas:
     """Areas of the pixels of a georeferenced raster.
 
-    The sides of a pixel are geodesics on the ellipsoid of WGS 84. So areas are right also for coordinates in degrees
-    and for projections that distort areas, such as EPSG:3857 far from the equator.
+    The sides of a pixel are geodesics on the ellipsoid of WGS 84. Areas are therefore also correct for coordinates in
+    degrees and for projections that distort areas, such as EPSG:3857 far from the equator.
 
     Args:
         crs, transform: as rasterio gives them.
+
+    Raises:
+        pyproj.exceptions.ProjError: see :class:`Ellipsoid`.
     """
 
     def __init__(self, crs: CRS, transform: Affine) -> None:
@@ -46,7 +49,7 @@ class PixelAreas:
         self.ellipsoid = Ellipsoid(crs)
 
     def at(self, row: float, column: float) -> float:
-        """Area in square metres of the pixel at a position in pixels; NaN outside the range of the projection."""
+        """Return the area in square metres of the pixel at a position in pixels; NaN outside the projection's range."""
         corners = [on_ground(self._transform, column + x, row + y) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1))]
         longitudes, latitudes = self.ellipsoid.to_degrees([x for x, _ in corners], [y for _, y in corners])
         if not np.isfinite([*longitudes, *latitudes]).all():
@@ -54,7 +57,7 @@ class PixelAreas:
         return abs(self.ellipsoid.geodesic.polygon_area_perimeter(longitudes, latitudes)[0])
 
     def of_rows(self, first: int, last: int, column: float) -> np.ndarray:
-        """Areas of the pixels of a column in rows ``first`` to ``last - 1``.
+        """Compute the areas of the pixels of a column in rows ``first`` to ``last - 1``.
 
         Returns:
             (last - first,) float64 in square metres: exact in 17 rows, interpolated linearly between them.
@@ -65,7 +68,10 @@ class PixelAreas:
 
 
 def pixel_areas(crs: CRS | None, transform: Affine) -> PixelAreas | None:
-    """The areas of a raster's pixels; None if it has no georeference or local coordinates, as of a building site."""
+    """Return the areas of a raster's pixels; None if the raster is not georeferenced.
+
+    A raster with local coordinates, such as those of a building site, is not georeferenced either.
+    """
     if crs is None or transform.is_identity:
         return None
     try:
@@ -75,13 +81,13 @@ def pixel_areas(crs: CRS | None, transform: Affine) -> PixelAreas | None:
 
 
 def on_ground(transform: Affine, column: float, row: float) -> tuple[float, float]:
-    """The coordinates (x, y) of a position in pixels. Affine's own operator differs between its versions."""
+    """Return the coordinates (x, y) of a position in pixels. Affine's own operator differs between its versions."""
     a, b, c, d, e, f = tuple(transform)[:6]
     return a * column + b * row + c, d * column + e * row + f
 
 
 def ground_sample_distance(crs: CRS | None, transform: Affine, height: int, width: int) -> float | None:
-    """Metres per pixel at the middle of a raster; None if it is not georeferenced."""
+    """Return the metres per pixel at the middle of a raster; None if it is not georeferenced."""
     areas = pixel_areas(crs, transform)
     area = math.nan if areas is None else areas.at(height / 2, width / 2)
     return math.sqrt(area) if area > 0 else None

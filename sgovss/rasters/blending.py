@@ -1,4 +1,4 @@
-"""Scores of a whole scene from those of its windows, chunk by chunk."""
+"""Blend the scores of overlapping windows into the scores of a scene, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class WindowBlender:
         grid: its windows.
         classes: T.
         score: scores windows.
-        scale: pixels that the model sees for one pixel of the scene, along a side.
-        batch: windows scored at once.
+        scale: side of a window in pixels as the model sees it, divided by its side in the scene.
+        batch: number of windows scored at once.
         area: the area of interest; None for the whole scene.
     """
 
@@ -52,11 +52,11 @@ class WindowBlender:
     area: AreaMask | None = None
 
     def run(self, strip: int, first: int = 0) -> Iterator[tuple[Chunk, torch.Tensor, np.ndarray]]:
-        """Blend the chunks of a strip from row ``first`` of its windows on.
+        """Blend the chunks of a strip, starting at its row of windows number ``first``.
 
         Yields:
-            the chunk; its (T, h, w) float32 scores in 0..1, zero where no window was scored; its (h, w) bool mask of
-            the pixels with data inside the area of interest.
+            the chunk; its (T, h, w) float32 scores in 0..1, zero where no window was scored; an (h, w) bool mask, true
+            for pixels that have data and are inside the area of interest.
         """
         chunks = self.grid.chunks(strip)
         height, _ = self.grid.shape
@@ -69,12 +69,12 @@ class WindowBlender:
                 down, across = self.grid.totals
                 totals = down[chunk.top : chunk.bottom], across[chunk.left : chunk.right]
                 yield chunk, weighted_mean(sums[:, :rows], *totals), self._mask(_window(chunk))
-            # The rows that the next windows reach into move up.
+            # Keep the rows that the next windows overlap. They become the first rows.
             kept = sums[:, rows:].clone()
             sums.zero_()[:, : kept.shape[1]] = kept
 
     def _add_row(self, sums: torch.Tensor, chunk: Chunk) -> None:
-        """Add the scores of the row of windows that begins with a chunk."""
+        """Add the scores of the row of windows that begins at the top of a chunk."""
         height, width = self.grid.shape
         wanted = [
             left for left in self.grid.lefts_of(chunk) if self._mask(Window(left, chunk.top, width, height)).any()
@@ -85,7 +85,7 @@ class WindowBlender:
                 add_window(sums, scores, 0, left - chunk.left, self.grid.weights)
 
     def _scores(self, corners: Sequence[Corner]) -> torch.Tensor:
-        """(B, T, height, width) scores of windows at the resolution of the scene."""
+        """Return the (B, T, height, width) scores of windows at the resolution of the scene."""
         height, width = self.grid.shape
         size = max(1, round(height * self.scale)), max(1, round(width * self.scale))
 

@@ -1,4 +1,4 @@
-"""A cache of encoded windows on disk: a scene is encoded once and segmented into several vocabularies."""
+"""A cache of encoded windows on disk. A scene is encoded once and can be segmented with several vocabularies."""
 
 from __future__ import annotations
 
@@ -29,8 +29,15 @@ class FeatureCache:
         self.folder = folder / digest
 
     def get(self, corner: tuple[int, int], encode: Callable[[], EncodedImages]) -> EncodedImages:
-        """The encoded window with this (top, left): read from disk, or encoded now and written. A damaged file is
-        replaced."""
+        """Read the encoding of a window from disk; if there is none or it is damaged, encode the window and write it.
+
+        Args:
+            corner: (top, left) of the window in pixels.
+            encode: encodes the window.
+
+        Returns:
+            the encoded window; on the CPU if it was read from disk.
+        """
         path = self.folder / f"{corner[0]}_{corner[1]}.safetensors"
         if path.is_file():
             try:

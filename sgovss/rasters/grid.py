@@ -16,7 +16,7 @@ _WIDEST = 4096  # pixels of a strip; wider strips save almost nothing, and memor
 
 @dataclass(frozen=True)
 class Chunk:
-    """The part of a strip that is final when one row of windows is done.
+    """The part of a strip whose scores are final when one row of windows has been added.
 
     Attributes:
         strip, row: number of the strip, and of the row of windows.
@@ -41,7 +41,8 @@ class WindowGrid:
     """The windows of a scene, and the order in which they are segmented.
 
     The scene is segmented in vertical strips, each from top to bottom, so that memory holds the scores of one row of
-    windows in one strip only. The width of the strips does not change which windows a pixel is blended from.
+    windows in one strip only. The width of the strips does not change the result: each pixel is blended from the same
+    windows.
 
     Args:
         height, width: of the scene in pixels.
@@ -90,11 +91,11 @@ class WindowGrid:
             yield from self.chunks(strip)
 
     def lefts_of(self, chunk: Chunk) -> list[int]:
-        """First columns of the windows that reach into a chunk's strip."""
+        """First columns of the windows that overlap the strip of a chunk."""
         return [left for left in self.lefts if left < chunk.right and left + self.shape[1] > chunk.left]
 
     def first_row_for(self, row: int) -> int:
-        """The first row of windows that reaches into the chunk of ``row``."""
+        """Number of the first row of windows that overlaps the chunk of ``row``."""
         return next(i for i, top in enumerate(self.tops) if top + self.shape[0] > self.tops[row])
 
     @cached_property
@@ -112,13 +113,15 @@ class WindowGrid:
 
 
 def hann(length: int) -> np.ndarray:
-    """A Hann window (length,) float32. It is above zero everywhere, since pixels at the border of a scene have only one
-    window."""
+    """Return a Hann window (length,) float32.
+
+    It is above zero everywhere, because pixels at the border of a scene are covered by only one window.
+    """
     return np.sin(np.pi * (np.arange(length) + 0.5) / length).astype(np.float32) ** 2
 
 
 def strip_width(classes: int, window: int, megabytes: int, width: int) -> int:
-    """The width in pixels of the widest strip whose scores fit into memory.
+    """Compute the width in pixels of the widest strip whose scores fit into memory.
 
     Args:
         classes: number of classes.

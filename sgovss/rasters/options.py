@@ -1,4 +1,4 @@
-"""Options for segmenting a scene, and how a user types them."""
+"""Options for segmenting a scene, and the parsing of their values on the command line."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class SceneOptions:
     Args:
         bands: 1-based numbers of the bands to use as red, green and blue; None for the first three.
         stretch: lower and upper percentile that are mapped to 0 and 255; None stretches only data that are not 8-bit.
-        gsd: ground sample distance, in metres per pixel, at which the model sees the scene; 0 for the one it was
-            trained at.
+        gsd: ground sample distance, in metres per pixel, at which the model gets the scene; 0 for the one that it was
+            trained at. The outputs have the resolution of the scene.
         aoi: vector file of the area of interest.
         min_area: regions below this area, in square metres, are merged into a neighbour.
         min_area_in_pixels: whether ``min_area`` is in pixels instead.
@@ -35,7 +35,7 @@ class SceneOptions:
         polygons: write the regions as polygons.
         cache: folder for encoded windows.
         resume: continue an interrupted run.
-        rejection: which pixels become "other".
+        rejection: rule for labelling pixels as "other".
 
     Raises:
         InputError: an option is wrong.
@@ -61,7 +61,9 @@ class SceneOptions:
             if len(self.stretch) != 2:
                 raise InputError(f"--stretch: '{_joined(self.stretch)}' is not {_STRETCH}")
             if not 0 <= self.stretch[0] < self.stretch[1] <= 100:
-                raise InputError(f"--stretch: '{_joined(self.stretch)}' must rise, from 0 to 100, as in 2,98")
+                raise InputError(
+                    f"--stretch: '{_joined(self.stretch)}' must be two rising percentiles from 0 to 100, such as 2,98"
+                )
         if not 0 <= self.gsd < math.inf:
             raise InputError(f"--gsd: {self.gsd:g} is not a distance; give metres per pixel, such as 0.3")
         if not self.min_area >= 0:

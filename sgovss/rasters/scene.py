@@ -36,7 +36,7 @@ from sgovss.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
-_WINDOW_FRACTION = 4  # the scores of one window may take 1 / 4 of TEST.SCENE.MEMORY
+_WINDOW_MULTIPLE = 4  # the scores of one window may take at most 4 times TEST.SCENE.MEMORY
 _MAX_SCALE = 16.0  # a scene is shrunk or enlarged at most by this factor
 
 
@@ -46,7 +46,7 @@ class RasterSegmenter:
     Args:
         predictor: the model.
         vocabulary: the classes, or a text for :meth:`Vocabulary.parse`.
-        options: bands, resolution, outputs and so on.
+        options: bands, resolution, outputs and others; None for the defaults.
 
     Raises:
         InputError: the vocabulary is wrong, or an option does not fit the model.
@@ -59,7 +59,7 @@ class RasterSegmenter:
         self.options = options or SceneOptions()
         if self.options.cache and not isinstance(predictor.model, SGOVSS):
             raise InputError(
-                "--cache keeps encoded windows, but --onnx goes from windows to scores; leave one of them out"
+                "--cache stores encoded windows, which an ONNX file does not return; leave out --cache or --onnx"
             )
         self.predictor = predictor
         self.scored = self.options.rejection.scored(vocabulary)
@@ -127,7 +127,7 @@ class RasterSegmenter:
         return result.segmentation(source, sums, files, facts)
 
     def _files(self, target: Path) -> dict[str, Path]:
-        """The outputs of a scene, by kind."""
+        """Return the paths of a scene's outputs, by kind."""
         endings = {"labels": "labels.tif", "style": "labels.qml", "overlay": "overlay.png", "shares": "shares.json"}
         if self.options.probabilities:
             endings["probabilities"] = "probabilities.tif"
@@ -149,7 +149,7 @@ class RasterSegmenter:
         return {"polygons": f"{count:,}"}
 
     def _scale(self, source: RasterSource, gsd: float | None) -> float:
-        """Pixels that the model sees for one pixel of the scene, along a side."""
+        """Return the factor by which the scene is resampled along each side before the model sees it."""
         wanted = self.options.gsd or self.predictor.cfg.INPUT.GROUND_SAMPLE_DISTANCE
         if not wanted or gsd is None:
             why = "it is not georeferenced" if wanted else "the model's ground sample distance is not known (see --gsd)"
@@ -158,16 +158,16 @@ class RasterSegmenter:
         scale = gsd / wanted
         if not 1 / _MAX_SCALE <= scale <= _MAX_SCALE:
             raise InputError(
-                f"{source.path}: has {gsd:.3g} m a pixel, the model is to see {wanted:.3g} m; that is too far apart, "
-                "give another --gsd"
+                f"{source.path}: has {gsd:.3g} m per pixel, and the model is to get {wanted:.3g} m; a factor of more "
+                f"than {_MAX_SCALE:g} is not supported, give another --gsd"
             )
-        # The model tolerates a difference of a tenth, and resampling would blur.
+        # A difference of a tenth changes the result little, and resampling would blur the scene.
         return 1.0 if 0.9 <= scale <= 1.1 else scale
 
     def _grid(self, source: RasterSource, scale: float) -> WindowGrid:
         node = self.predictor.cfg.TEST.SCENE
-        # Windows of a scene that is finer than the model's view have many pixels; their scores must fit into memory.
-        largest = math.isqrt(_WINDOW_FRACTION * node.MEMORY * 2**20 // (4 * len(self.scored)))
+        # If the scene is shrunk for the model, a window has more pixels, whose scores must fit into memory.
+        largest = math.isqrt(_WINDOW_MULTIPLE * node.MEMORY * 2**20 // (4 * len(self.scored)))
         enlarged = min(1 / scale, max(1.0, largest / node.WINDOW))
         # With thousands of classes the windows are made smaller instead.
         enlarged = min(enlarged, window_at_once(len(self.scored)) / node.WINDOW)
@@ -176,7 +176,7 @@ class RasterSegmenter:
         return WindowGrid(source.height, source.width, window, stride, strip)
 
     def _smallest(self, source: RasterSource, gsd: float | None) -> int:
-        """The smallest number of pixels of a region."""
+        """Return the minimum size of a region in pixels."""
         if self.options.min_area_in_pixels or not self.options.min_area:
             return math.ceil(self.options.min_area)
         if gsd is None:
@@ -184,7 +184,7 @@ class RasterSegmenter:
         return math.ceil(self.options.min_area / gsd**2)
 
     def _view_settings(self, source: RasterSource, grid: WindowGrid, scale: float) -> dict[str, Any]:
-        """Everything that the encoded windows depend on."""
+        """Return everything that the encoded windows depend on."""
         stat = source.path.stat()
         return {
             "scene": [str(source.path.resolve()), stat.st_size, stat.st_mtime_ns],
@@ -196,7 +196,7 @@ class RasterSegmenter:
         }
 
     def _settings(self, view: Mapping[str, Any]) -> dict[str, Any]:
-        """Everything that the finished chunks depend on."""
+        """Return everything that the finished chunks depend on."""
         aoi = None if self.options.aoi is None else Path(self.options.aoi)
         return {
             **view,
@@ -209,7 +209,7 @@ class RasterSegmenter:
         }
 
     def _score(self, view: Mapping[str, Any]) -> ScoreWindows:
-        """The function that scores windows, with the cache if there is one."""
+        """Return the function that scores windows, with the cache if there is one."""
         model = self.predictor.model
         if self.options.cache is None:
             return lambda corners, read: model.scores(read(corners).to(model.device), self.scored)
@@ -242,7 +242,7 @@ class RasterSegmenter:
 
 
 def _cached(model: SGOVSS, cache: FeatureCache, scored: Vocabulary) -> ScoreWindows:
-    """A function that scores windows whose encodings are kept in a cache."""
+    """Return a function that scores windows and keeps their encodings in a cache."""
 
     def score_one(corner: Corner, read: ReadWindows) -> torch.Tensor:
         encoded = cache.get(corner, lambda: model.encode(read([corner]).to(model.device)))
@@ -256,4 +256,5 @@ def _cached(model: SGOVSS, cache: FeatureCache, scored: Vocabulary) -> ScoreWind
 
 
 def _percents(scores: torch.Tensor, valid: np.ndarray) -> np.ndarray:
+    """Convert scores in 0..1 to uint8 percents, with 255 for no data."""
     return np.where(valid, (scores.numpy() * 100).round(), 255).astype(np.uint8)

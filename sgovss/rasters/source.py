@@ -24,14 +24,14 @@ class RasterSource:
         path: a file that GDAL reads.
         bands: 1-based numbers of the bands to use as red, green and blue; None takes the first three that are not
             alpha, or the first one three times if there are fewer.
-        percentiles: of the whole scene, mapped to 0 and 255; None leaves 8-bit data unchanged and takes
-            :data:`PERCENTILES` for all others.
+        percentiles: lower and upper percentile of the whole raster, which are mapped to 0 and 255. None stretches only
+            data that are not 8-bit, with :data:`PERCENTILES`.
 
     Attributes:
         height, width: in pixels.
         crs, transform: as rasterio's; ``crs`` may be None.
-        bands: the bands in use.
-        stretch: (low, high) of each band; None if the data are not stretched.
+        bands: 1-based numbers of the bands in use.
+        stretch: (low, high) values of each band that are mapped to 0 and 255; None if the data are not stretched.
 
     Raises:
         InputError: not a raster, no such band, or no pixel with data.
@@ -96,8 +96,17 @@ class RasterSource:
         return np.clip(np.rint(pixels), 0, 255).astype(np.uint8).transpose(1, 2, 0)
 
     def valid(self, window: Window, size: tuple[int, int] | None = None) -> np.ndarray:
-        """(height, width) bool: the pixels of a window that hold data, by no-data value, mask and alpha. NaN and
-        infinite values are no data."""
+        """Compute which pixels of a window have data, from the no-data value, the mask and the alpha band.
+
+        NaN and infinite values are no data.
+
+        Args:
+            window: window of the raster in pixels.
+            size: (height, width) of the result; by default that of the window.
+
+        Returns:
+            (height, width) bool.
+        """
         size = size or (int(window.height), int(window.width))
         shape = (len(self.bands), *size)
         masks = self._dataset.read_masks(list(self.bands), window=window, out_shape=shape)
@@ -123,7 +132,7 @@ class RasterSource:
             raise InputError(f"{self.path}: damaged or cut off ({_short(error)}); get the file again") from error
 
     def _colors(self) -> np.ndarray | None:
-        """(256, 3) uint8 colours of the palette; None if the raster has no palette."""
+        """Return the (256, 3) uint8 colours of the palette; None if the raster has no palette."""
         band = self.bands[0]
         if self._dataset.colorinterp[band - 1] != ColorInterp.palette or self.dtypes[band - 1] != "uint8":
             return None
@@ -134,7 +143,7 @@ class RasterSource:
         count = self._dataset.count
         if bands is not None:
             if wrong := [band for band in bands if not 1 <= band <= count]:
-                raise InputError(f"--bands: {self.path} has {count} bands, band {wrong[0]} is asked for")
+                raise InputError(f"--bands: {self.path} has {count} bands, so there is no band {wrong[0]}")
             red, green, blue = bands
             return red, green, blue
         interpretations = enumerate(self._dataset.colorinterp, 1)
@@ -142,7 +151,7 @@ class RasterSource:
         return (colors[0], colors[1], colors[2]) if len(colors) >= 3 else (colors[0], colors[0], colors[0])
 
     def _percentiles(self, percentiles: Sequence[float]) -> list[tuple[float, float]]:
-        """(low, high) of each band, from a thumbnail of the whole scene, so that all windows are stretched alike."""
+        """Return (low, high) of each band, computed on a thumbnail of the whole raster and used for all windows."""
         size = min(self.height, _SAMPLE), min(self.width, _SAMPLE)
         whole = Window(0, 0, self.width, self.height)
         pixels, valid = self._read(whole, out_shape=(len(self.bands), *size)), self.valid(whole, size)

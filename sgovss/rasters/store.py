@@ -25,7 +25,7 @@ class ChunkStore:
     Args:
         folder: created if it does not exist.
         settings: everything that the content of the chunks depends on. Must be JSON.
-        resume: keep the chunks of an earlier run with the same settings; else start again.
+        resume: keep the chunks of an earlier run, which must have the same settings; otherwise they are removed.
 
     Raises:
         InputError: the folder cannot be written to, or the chunks to resume from have other settings.
@@ -41,7 +41,7 @@ class ChunkStore:
                 changed = next(key for key in sorted({*found, *settings}) if found.get(key) != settings.get(key))
                 raise InputError(
                     f"--resume: {folder} was begun with other settings ({changed}); give the same, or leave out "
-                    "--resume to begin anew"
+                    "--resume to start again"
                 )
         else:
             shutil.rmtree(folder, ignore_errors=True)
@@ -68,7 +68,7 @@ class ChunkStore:
                 return content[name]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             path.unlink(missing_ok=True)
-            raise InputError(f"{path}: was damaged and is removed; continue with --resume") from error
+            raise InputError(f"{path}: was damaged and has been removed; continue with --resume") from error
 
     def remove(self) -> None:
         """Remove the folder."""

@@ -47,9 +47,9 @@ class LabelRaster:
     """The label raster of a scene, which can be read back as a :class:`Segmentation`.
 
     Args:
-        path: of the scene.
-        options: the scene was segmented with.
-        file: the label raster; see :func:`sgovss.rasters.writer.write_labels`.
+        path: path of the scene.
+        options: options that the scene was segmented with.
+        file: path of the label raster; see :func:`sgovss.rasters.writer.write_labels`.
         legend: its classes.
     """
 
@@ -59,24 +59,31 @@ class LabelRaster:
     legend: Vocabulary
 
     def read_labels(self, size: tuple[int, int] | None = None) -> np.ndarray:
-        """(H, W) int64 class ids, or at another size; :func:`no_class_id` for pixels without a class."""
+        """Read the class ids.
+
+        Args:
+            size: (height, width) to read them at; by default the size of the raster.
+
+        Returns:
+            (H, W) int64 class ids; :func:`no_class_id` for pixels without a class.
+        """
         with gdal_environment(), rasterio.open(self.file) as raster:
             ids = raster.read(1, out_shape=size).astype(np.int64)
             return np.where(ids == raster.nodata, no_class_id(len(self.legend)), ids)
 
     def read_scores(self) -> np.ndarray:
-        """(H, W) float32 in 0..1 from the confidence band; NaN where there is no data."""
+        """Read the (H, W) float32 scores in 0..1 from the confidence band; NaN where there is no data."""
         with gdal_environment(), rasterio.open(self.file) as raster:
             percent = raster.read(2)
             return np.where(percent == raster.nodata, np.nan, percent / 100).astype(np.float32)
 
     def read_preview(self) -> tuple[np.ndarray, np.ndarray]:
-        """The scene (h, w, 3) uint8 and its labels (h, w), at most 1400 pixels a side."""
+        """Read the scene (h, w, 3) uint8 and its labels (h, w), shrunk to at most 1400 pixels along a side."""
         with gdal_environment(), RasterSource(self.path, self.options.bands, self.options.stretch) as source:
             return self._preview(source)
 
     def write_overlay(self, source: RasterSource, sums: ClassSums, path: Path) -> None:
-        """Write a picture of the scene under its classes, with a legend."""
+        """Write a picture of the scene with its classes painted over it, and a legend."""
         image, labels = self._preview(source)
         picture = draw_overlay(image, labels, self.legend, shares=list(sums.shares.values()))
         with atomic_path(path) as partial:
@@ -85,7 +92,7 @@ class LabelRaster:
     def segmentation(
         self, source: RasterSource, sums: ClassSums, files: Mapping[str, Path], facts: Mapping[str, str]
     ) -> Segmentation:
-        """The scene's result, which reads arrays from the files when they are asked for."""
+        """Make the result of the scene, which reads arrays from the files when they are asked for."""
         crs = source.crs
         return Segmentation(
             self.read_labels,
@@ -135,7 +142,7 @@ def sum_classes(source: RasterSource, labels: Path, legend: Vocabulary) -> Class
 def write_finished(
     path: Path, source: RasterSource, sums: ClassSums, facts: Mapping[str, str], settings: Mapping[str, Any]
 ) -> None:
-    """Write shares and areas as JSON. It is the last output: a scene with this file is finished."""
+    """Write shares and areas as JSON. This is the last output, so its presence shows that the scene is finished."""
     content = {
         "image": str(source.path),
         "height": source.height,
@@ -152,7 +159,7 @@ def write_finished(
 def read_finished(
     result: LabelRaster, source: RasterSource, files: Mapping[str, Path], settings: Mapping[str, Any]
 ) -> Segmentation | None:
-    """The result of a scene that was finished with the same settings and has all its files; else None."""
+    """Return the result of a scene if it was finished with the same settings and has all its files; else None."""
     try:
         content = json.loads(files["shares"].read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -165,13 +172,13 @@ def read_finished(
 
 
 def facts_of(source: RasterSource, grid: WindowGrid, gsd: float | None, scale: float) -> dict[str, str]:
-    """Facts about a scene for the report.
+    """Collect facts about a scene for the report.
 
     Args:
         source: the scene.
         grid: its windows.
         gsd: its ground sample distance in metres per pixel; None if it is not known.
-        scale: pixels that the model saw for one pixel of the scene, along a side.
+        scale: factor by which the scene was resampled along each side for the model.
     """
     ranges = source.stretch
     return {
@@ -179,15 +186,15 @@ def facts_of(source: RasterSource, grid: WindowGrid, gsd: float | None, scale: f
         "coordinates": "none" if source.crs is None else source.crs.to_string()[:60],
         "ground sample distance": "not known"
         if gsd is None
-        else f"{gsd:.3g} m, {gsd / scale:.3g} m a pixel to the model",
+        else f"{gsd:.3g} m, resampled to {gsd / scale:.3g} m for the model",
         "bands": ", ".join(map(str, source.bands)),
         "stretch": "none" if ranges is None else "; ".join(f"{low:.4g} to {high:.4g}" for low, high in ranges),
-        "windows": f"{grid.window} pixels every {grid.stride}",
+        "windows": f"{grid.window} pixels, stride {grid.stride}",
     }
 
 
 def _counts(ids: np.ndarray, classes: int) -> np.ndarray:
-    """(h, classes) pixels of each class in each row."""
+    """Count the pixels of each class in each row: (h, classes) float64."""
     known = np.minimum(ids.astype(np.int64), classes)
     rows = np.arange(len(ids))[:, None] * (classes + 1)
     flat = np.bincount((known + rows).reshape(-1), minlength=len(ids) * (classes + 1))

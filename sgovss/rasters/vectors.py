@@ -45,21 +45,24 @@ class AreaOfInterest:
             raise InputError(f"--aoi {path}: not a vector file that can be read ({error})") from error
         polygons = [shape for shape in shapely.from_wkb(geometries) if shape is not None and shape.area > 0]
         if not polygons:
-            raise InputError(f"--aoi {path}: no polygon in this file; the area of interest is made of polygons")
+            raise InputError(f"--aoi {path}: no polygon in this file; give a file of polygons")
         if source.crs is not None and metadata["crs"] is not None:
             polygons = _reprojected(polygons, metadata["crs"], source)
         self._transform = source.transform
         self._index = shapely.STRtree(polygons)
         self._polygons = polygons
         if not self(Window(0, 0, source.width, source.height), coarse=True).any():
-            raise InputError(f"--aoi {path}: lies outside of {source.path}; do both have the right coordinates?")
+            raise InputError(f"--aoi {path}: does not overlap with {source.path}; check the coordinates of both")
 
     def __call__(self, window: Window, coarse: bool = False) -> np.ndarray:
-        """(height, width) bool: the pixels of a window whose centre lies inside.
+        """Compute which pixels of a window are inside the polygons.
 
         Args:
-            window: in pixels.
-            coarse: return a mask of at most 512 pixels a side instead, with all pixels that are touched.
+            window: window of the raster in pixels.
+            coarse: shrink the mask to at most 512 pixels along a side, and include all pixels that a polygon touches.
+
+        Returns:
+            (height, width) bool; true for pixels whose centre is inside.
         """
         height, width = int(window.height), int(window.width)
         here = transform(window, self._transform)
@@ -77,7 +80,12 @@ class AreaOfInterest:
 def write_polygons(path: Path, labels: Path, legend: Vocabulary) -> int:
     """Write the regions of a label raster as a GeoPackage with ``class``, ``class_id`` and ``area_m2``.
 
-    The area is geodesic, or null if the raster is not georeferenced. All regions are in memory at once.
+    The area is geodesic, in square metres, or null if the raster is not georeferenced. Regions are 4-connected.
+
+    Args:
+        path: file to write.
+        labels: the label raster; see :func:`sgovss.rasters.writer.write_labels`.
+        legend: its classes.
 
     Returns:
         the number of polygons.
@@ -109,7 +117,7 @@ def _append(
 ) -> None:
     ids = np.array([i for _, i in regions], np.int32)
     with warnings.catch_warnings():
-        # Images without georeference have no coordinate reference system.
+        # The coordinate reference system of an image without georeference is None.
         warnings.filterwarnings("ignore", message="'crs' was not provided")
         pyogrio.raw.write(
             path,

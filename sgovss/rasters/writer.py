@@ -29,7 +29,7 @@ _CACHE = 64  # megabytes of GDAL's block cache, which otherwise depends on the m
 
 @contextmanager
 def gdal_environment() -> Iterator[None]:
-    """Set up GDAL so that rasters are read and written in bounded memory."""
+    """Set up GDAL so that reading and writing rasters takes bounded memory."""
     with rasterio.Env(GDAL_CACHEMAX=_CACHE, GDAL_NUM_THREADS="1"), warnings.catch_warnings():
         # RasterSegmenter has its own message for rasters without georeference.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -48,14 +48,14 @@ def write_labels(
     """Write class ids with the georeference of the source.
 
     Args:
-        path: of the GeoTIFF.
+        path: path of the GeoTIFF.
         source: the scene.
         grid: its windows.
         store: the finished chunks.
         legend: the classes.
-        confidence: whether to write the confidence in percent as a second band.
-        smallest: regions of fewer pixels are merged into their largest neighbour; above 1 all labels are held in
-            memory at once.
+        confidence: whether to write the score of the class, in percent, as a second band.
+        smallest: regions of fewer pixels are merged into their largest neighbour. If it is above 1, all labels are
+            held in memory at once.
     """
     dtype = id_dtype(len(legend))
     labels, nodata = rows_of(grid, store, "labels"), nodata_value(source.nodata, legend)
@@ -92,8 +92,16 @@ def write_probabilities(
 
 
 def nodata_value(of_source: float | None, legend: Vocabulary) -> int:
-    """The no-data value of label rasters: that of the source if it is neither a class id nor a percentage, else
-    :func:`no_class_id`."""
+    """Choose the no-data value of a label raster.
+
+    Args:
+        of_source: the no-data value of the scene; None if it has none.
+        legend: the classes.
+
+    Returns:
+        that of the scene if the data type can hold it and it is neither a class id nor a percentage; otherwise
+        :func:`no_class_id`.
+    """
     largest = no_class_id(len(legend))
     if of_source is None or of_source != int(of_source if np.isfinite(of_source) else -1):
         return largest
@@ -103,16 +111,16 @@ def nodata_value(of_source: float | None, legend: Vocabulary) -> int:
 def rows_of(
     grid: WindowGrid, store: ChunkStore, name: str, classes: slice | None = None
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Read an array of the store over the whole scene, some rows at a time.
+    """Read an array of the store over the whole scene, up to 512 rows at a time.
 
     Args:
         grid: the windows of the scene.
         store: the finished chunks.
-        name: of the array.
+        name: name of the array.
         classes: part of the first axis to read; None if the array has no axis of classes.
 
     Yields:
-        the first row; (..., h, width) of the rows from there on.
+        number of the first row; (..., h, width) array of this row and the following ones.
     """
     chunks = list(grid.all_chunks())
     for top in range(0, grid.height, TILE):
@@ -174,7 +182,7 @@ def _profile(
 
 
 def _add_overviews(path: Path, resampling: Resampling) -> None:
-    """Add overviews down to less than a tile."""
+    """Add overviews of half the size each, until the shorter side is less than a tile."""
     with rasterio.open(path, "r+") as target:
         factors: list[int] = []
         while min(target.height, target.width) // 2 ** (len(factors) + 1) >= TILE // 2:
@@ -184,7 +192,7 @@ def _add_overviews(path: Path, resampling: Resampling) -> None:
 
 
 def _verify(path: Path) -> None:
-    """Read every block: GDAL may not notice earlier that a full disk has cut off the file."""
+    """Read every block, because GDAL may report only then that a full disk has cut off the file."""
     with rasterio.open(path) as raster:
         for _, window in raster.block_windows(1):
             raster.read(window=window)

@@ -95,7 +95,7 @@ def test_too_many_classes_are_refused(client):
     words = ", ".join(f"word {number}" for number in range(30_000))
     response = client.post("/segment", json={"image": image, "words": words})
     assert response.status_code == 400
-    assert response.get_json()["error"] == "words: 30000 classes are too many for this page; give at most 24414"
+    assert response.get_json()["error"] == "classes: 30000 are too many for this page; give at most 24414"
 
 
 @pytest.mark.parametrize("kind", ["EPS", "GIF", "PPM", "TGA", "ICO"])

@@ -143,7 +143,7 @@ def test_positions_of_another_size_are_not_resized_unasked(tmp_path, convert):
     bare(small_clip(image_size=96), tmp_path / "RemoteCLIP-ViT-B-32.pt")
     status, error = convert(tmp_path / "RemoteCLIP-ViT-B-32.pt")
     assert status == 2
-    assert "its positions are for images of 96 px, ViT-B-32's for 64" in error
+    assert "the positional embedding is for images of 96 px, that of ViT-B-32 for 64" in error
     assert convert(tmp_path / "RemoteCLIP-ViT-B-32.pt", "--image-size", "64")[0] == 0
 
 
@@ -151,7 +151,7 @@ MISTAKES = {
     "wide": (("--model", "wide"), r"mine\.pt is not wide: \d+ tensors of another shape, 0 unknown.* is \(.*--model"),
     "deep": (("--model", "deep"), r"mine\.pt is incomplete: 12 of deep's \d+ tensors are missing, the first transf"),
     "resnet": (("--model", "RN50"), r"a ModifiedResNet has no dense map"),
-    "unnamed": ((), r"mine\.pt: architecture not known by the file's name \(see --list\); give it with --model"),
+    "unnamed": ((), r"mine\.pt: the file name is not one of a known architecture \(see --list\); give it with --model"),
     "patch": (("--model", "small", "--image-size", "65"), r"--image-size: 65 is not a positive multiple of .* 16"),
     "zero": (("--model", "small", "--image-size", "0"), r"--image-size: 0 is not a positive multiple"),
 }
@@ -180,7 +180,7 @@ def test_half_a_model_is_named_as_such(tmp_path, convert):
     state = {key: value for key, value in small_clip().state_dict().items() if key.startswith("visual.")}
     save_file(state, tmp_path / "image.safetensors")
     status, error = convert(tmp_path / "image.safetensors", "--model", "small", "--activation", "gelu")
-    assert (status, "is incomplete" in error, "image and text side" in error) == (2, True, True)
+    assert (status, "is incomplete" in error, "weights of the image and the text encoder" in error) == (2, True, True)
 
 
 @pytest.mark.parametrize(

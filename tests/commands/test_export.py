@@ -44,7 +44,7 @@ def files(predictor, checkout: Path, tmp_path_factory: pytest.TempPathFactory) -
     arguments = ["--config-file", "sgovss_tiny.yaml", "--output", files.onnx, "--size", "96"]
     result = run(checkout / "tools/export_model.py", *arguments, "--opts", "MODEL.WEIGHTS", files.checkpoint)
     assert result.returncode == 0, result.stderr[-2000:]
-    assert "batch, height, width, words and classes are free" in result.stdout
+    assert "batch, height, width, class names and classes are free" in result.stdout
     assert "scores differ from the model's by" in result.stdout
     assert [file.name for file in files.onnx.parent.iterdir()] == ["model.onnx"]
     return files

@@ -143,4 +143,4 @@ def test_a_missing_set_is_an_error_without_skip_absent(benchmark, capsys):
 def test_no_set_at_all_is_an_error(benchmark, capsys):
     argv = [*benchmark, "TEST.SKIP_ABSENT", "True", "DATASETS.TEST", "('loveda_val','uavid_all')"]
     assert train_net.main(argv) == 2
-    assert "DATASETS.TEST: none of the 2 test sets is there; loveda_val is not in" in capsys.readouterr().err
+    assert "DATASETS.TEST: none of the 2 test sets is on disk; loveda_val is not in" in capsys.readouterr().err

@@ -113,7 +113,7 @@ def test_options_that_are_fixed_in_the_file_cannot_be_changed(refusal, write_mod
     assert "MODEL.SGOVSS.DECODER is fixed in" in refusal(path, "--opts", "MODEL.SGOVSS.DECODER", "False")
     assert "MODEL.WEIGHTS is fixed in" in refusal(path, "--opts", "MODEL.WEIGHTS", "model.pth")
     assert "Non-existent key: TEST.NOTHING" in refusal(path, "--opts", "TEST.NOTHING", "1")
-    assert "--cache keeps encoded windows" in refusal(path, "--cache", "cache")
+    assert "--cache stores encoded windows" in refusal(path, "--cache", "cache")
 
 
 def test_another_text_encoder_is_refused(refusal, write_model, predictor: sgovss.Predictor):

@@ -24,8 +24,8 @@ from .conftest import SMALL, UTM, WORDS, read, with_options
     [
         ({"bands": (1, 2)}, "--bands: '1,2' is not 3 numbers"),
         ({"stretch": (2.0,)}, "--stretch: '2' is not 2 numbers"),
-        ({"stretch": (98, 2)}, "--stretch: '98,2' must rise"),
-        ({"stretch": (2, 101)}, "--stretch: '2,101' must rise"),
+        ({"stretch": (98, 2)}, "--stretch: '98,2' must be two rising"),
+        ({"stretch": (2, 101)}, "--stretch: '2,101' must be two rising"),
         ({"gsd": -0.3}, "--gsd: -0.3 is not a distance"),
         ({"gsd": float("nan")}, "--gsd: nan is not a distance"),
         ({"min_area": -1}, "--min-area: '-1' is neither"),
@@ -50,7 +50,7 @@ def test_only_a_model_with_an_encoder_can_fill_a_cache(tmp_path):
     class Exported:
         model = ExportedModel(run=None, text_embedder=None, view=None)
 
-    with pytest.raises(InputError, match="--cache keeps encoded windows"):
+    with pytest.raises(InputError, match="--cache stores encoded windows"):
         RasterSegmenter(Exported(), WORDS, SceneOptions(cache=tmp_path))
 
 

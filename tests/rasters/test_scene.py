@@ -164,10 +164,10 @@ def test_a_scene_is_resampled_to_the_models_ground_sample_distance(demo, write_r
     path = write_raster(scene_pixels, crs="EPSG:32632", transform=from_origin(500_000, 5_300_000, 0.6, 0.6))
     _, out, _ = demo(path)  # the model was trained at 0.3 m
     report = (out / "report.html").read_text()
-    assert "0.6 m, 0.3 m a pixel to the model" in report
+    assert "0.6 m, resampled to 0.3 m for the model" in report
     coarse = read(out / "scene_labels.tif")
     _, out, _ = demo(path, "--gsd", "0.6")
-    assert "0.6 m, 0.6 m a pixel to the model" in (out / "report.html").read_text()
+    assert "0.6 m, resampled to 0.6 m for the model" in (out / "report.html").read_text()
     assert (read(out / "scene_labels.tif") != coarse).any()
     assert "own resolution" not in caplog.text
     demo(write_raster(scene_pixels, name="photo.tif"))

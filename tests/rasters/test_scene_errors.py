@@ -10,14 +10,14 @@ from .conftest import UTM
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--bands", "1,2,7"], "has 3 bands, band 7 is asked for"),
+        (["--bands", "1,2,7"], "has 3 bands, so there is no band 7"),
         (["--bands", "red"], "--bands: 'red' is not 3 numbers with commas, such as 4,3,2"),
-        (["--stretch", "98,2"], "--stretch: '98,2' must rise, from 0 to 100"),
+        (["--stretch", "98,2"], "--stretch: '98,2' must be two rising percentiles from 0 to 100"),
         (["--min-area", "some"], "--min-area: 'some' is neither square metres"),
         (["--threshold", "30"], "--threshold: 30 is not from 0 to 1"),
         (["--aoi", "nowhere.gpkg"], "--aoi nowhere.gpkg: no such file"),
         (["--background", "road"], "'road' stands twice"),
-        (["--gsd", "100"], "that is too far apart, give another --gsd"),
+        (["--gsd", "100"], "a factor of more than 16 is not supported, give another --gsd"),
         (["--gsd", "-1"], "--gsd: -1 is not a distance"),
     ],
 )
@@ -45,7 +45,7 @@ def test_files_that_cannot_be_segmented(demo, write_raster, scene_pixels, tmp_pa
         '{"type":"FeatureCollection","features":[{"type":"Feature","properties":{},"geometry":'
         '{"type":"Polygon","coordinates":[[[80,10],[81,10],[81,11],[80,10]]]}}]}'
     )
-    assert "lies outside of" in demo(good, "--aoi", tmp_path / "far.geojson")[2]
+    assert "does not overlap with" in demo(good, "--aoi", tmp_path / "far.geojson")[2]
     assert "--aoi" in demo(good, "--aoi", tmp_path / "text.tif")[2]
     assert "not georeferenced; give pixels" in demo(write_raster(scene_pixels, name="p.tif"), "--min-area", "50")[2]
     assert [path.name for path in out.glob("*labels*")] == []

@@ -92,7 +92,7 @@ def test_a_damaged_part_is_removed_and_computed_again(demo, write_raster, scene_
 
     monkeypatch.setattr(scene_module.ChunkStore, "save", damaging)
     status, _, errors = demo(path)
-    assert status == 1 and "was damaged and is removed; continue with --resume" in errors
+    assert status == 1 and "was damaged and has been removed; continue with --resume" in errors
     monkeypatch.setattr(scene_module.ChunkStore, "save", save)
     assert demo(path, "--resume")[0] == 0
 
