@@ -30,7 +30,7 @@ how the published archive is converted for training. This page is written by `py
 ```sh
 sgovss prepare loveda --source ~/downloads/LoveDA --root $DETECTRON2_DATASETS  # convert, tile, split
 sgovss check loveda --preview 8  # read every file, and draw a sheet of labelled images
-sgovss train --config-file configs/protocols/ovrs_dlrsd.yaml --eval-only MODEL.WEIGHTS model.pth  # evaluate
+sgovss train --config-file protocols/ovrs_dlrsd.yaml --eval-only MODEL.WEIGHTS model.pth  # evaluate
 ```
 
 `sgovss prepare` only reads the source: folders, or archives (.zip, .tar, .tar.gz, .tgz). After an interruption, run it
