@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
 from sgovss.config import load_config
+from sgovss.data import register_datasets
 from sgovss.engine.trainer import Trainer
 
 
@@ -30,3 +32,14 @@ def test_learning_rates_and_weight_decay_of_the_config():
     assert found["head.weight"] == (0.5, 0.125)
     assert found["image_encoder.0.weight"] == (0.125, 0.125)
     assert found["image_encoder.1.weight"] == (0.125, 0.0625)
+
+
+@pytest.mark.parametrize(("given", "seen"), [("()", None), ("('road','ship')", ("road", "ship"))])
+def test_the_evaluator_gets_the_vocabularies_and_seen_classes_of_the_config(monkeypatch, given, seen):
+    monkeypatch.setattr("sgovss.engine.trainer.OpenVocabularyEvaluator", lambda name, **arguments: arguments)
+    register_datasets(())
+    cfg = load_config("sgovss_tiny.yaml", ["TEST.SEEN", given, "OUTPUT_DIR", "somewhere"])
+    arguments = Trainer.build_evaluator(cfg, "generated_scenes_test")
+    assert (arguments["seen"], arguments["output_dir"]) == (seen, "somewhere")
+    tested, trained_on = (arguments[key].names for key in ("vocabulary", "training_vocabulary"))
+    assert set(tested) - set(trained_on) == set(cfg.DATASETS.UNSEEN)
