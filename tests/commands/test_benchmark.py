@@ -38,6 +38,24 @@ def test_parameters_and_operations(capsys):
     assert "image_encoder" in lines and "total" in lines
 
 
+def test_every_flag_reaches_the_measurement(monkeypatch, capsys):
+    cases = []
+    times = {"ours": [8.0, 10.0, 12.0], "bare": [1.0, 1.0, 1.0]}
+    monkeypatch.setattr("sgovss.commands.benchmark.measure_times", lambda task, case: cases.append(case) or times)
+    monkeypatch.setattr("sgovss.commands.benchmark.measure_memory", lambda task, case: cases.append(case) or 1.0)
+    flags = ["--size", "96", "--batch", "5", "--repeats", "6", "--warm-up", "7", "--precision", "bfloat16", "--compile"]
+    options = ["SEED", "3"]
+    assert main(["--tasks", "inference", *TINY, *flags, "--synthetic", "--opts", *options]) == 0
+    counts = {"batch": 5, "repeats": 6, "warm_up": 7}
+    expected = Case("sgovss_tiny.yaml", options, 96, 3, "bfloat16", **counts, compiled=True, synthetic=True)
+    assert cases == [expected] * 2
+    # Times are of a batch of 5 images, the bare encoder's of one image.
+    printed = capsys.readouterr().out
+    header, _, row = printed.strip().splitlines()[-3:]
+    column = header.index("x bare per image")
+    assert float(row[column : column + len("x bare per image")]) == 10.0 / 5
+
+
 def test_the_training_step_is_that_of_the_trainer(monkeypatch):
     steps = []
     real = StepTrainer.run_step

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sgovss.errors import InputError
 from sgovss.synthetic import generate_image
 
 WORDS = "building, road, tree|forest, water"
@@ -93,6 +94,18 @@ def test_wrong_input_ends_in_one_clear_line(demo, folder, tmp_path, capsys, chan
     assert message in error
     assert "\n" not in error
     assert not (tmp_path / "out").exists()
+
+
+def test_model_options_reach_the_predictor(demo, folder, tmp_path, monkeypatch, capsys):
+    def build(*arguments, **options):
+        raise InputError(f"{arguments} {options}")
+
+    monkeypatch.setattr(demo, "Predictor", build)
+    arguments = ["--input", folder, "--vocabulary", WORDS, "--output", tmp_path / "out"]
+    for given, precision in (([], "auto"), (["--precision", "bfloat16"], "bfloat16")):
+        assert run(demo, *arguments, *given, "--opts", "SEED", "3") == 2
+        expected = ("sgovss_tiny.yaml",), {"options": ("SEED", "3"), "precision": precision}
+        assert capsys.readouterr().err == f"error: {expected[0]} {expected[1]}\n"
 
 
 def test_empty_folder_and_equal_names_are_named(demo, folder, tmp_path, capsys):

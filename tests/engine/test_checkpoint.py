@@ -51,6 +51,7 @@ def test_a_predictor_reads_its_checkpoint_once(tmp_path, monkeypatch):
     for config in (None, "sgovss_tiny.yaml"):
         predictor = sgovss.Predictor(config, weights=path, options=("MODEL.DEVICE", "cpu"))
         assert reads == [path]
+        assert predictor.cfg.MODEL.CLIP.WEIGHTS == "random"  # not read, because the checkpoint has all weights
         assert base_fingerprint(predictor.model) == base_fingerprint(first.model)
         reads.clear()
     assert predictor.cfg.SEED != 3

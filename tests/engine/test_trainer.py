@@ -1,0 +1,45 @@
+"""What the trainer builds from the config."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from sgovss.config import load_config
+from sgovss.data import register_datasets
+from sgovss.engine.trainer import Trainer
+
+
+def test_learning_rates_and_weight_decay_of_the_config():
+    model = nn.Module()
+    model.image_encoder, model.head = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)), nn.Linear(2, 2)
+    model.frozen = nn.Linear(2, 2).requires_grad_(False)
+    options = {
+        "SOLVER.BASE_LR": 0.5, "MODEL.CLIP.LR_MULTIPLIER": 0.25, "SOLVER.WEIGHT_DECAY": 0.125,
+        "SOLVER.WEIGHT_DECAY_NORM": 0.0625,
+    }  # fmt: skip
+    cfg = load_config("sgovss_tiny.yaml", [str(item) for pair in options.items() for item in pair])
+    optimizer = Trainer.build_optimizer(cfg, model)
+    assert isinstance(optimizer, torch.optim.AdamW)
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    found = {
+        names[parameter]: (group["lr"], group["weight_decay"])
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    assert set(found) == {name for name in names.values() if not name.startswith("frozen")}
+    assert found["head.weight"] == (0.5, 0.125)
+    assert found["image_encoder.0.weight"] == (0.125, 0.125)
+    assert found["image_encoder.1.weight"] == (0.125, 0.0625)
+
+
+@pytest.mark.parametrize(("given", "seen"), [("()", None), ("('road','ship')", ("road", "ship"))])
+def test_the_evaluator_gets_the_vocabularies_and_seen_classes_of_the_config(monkeypatch, given, seen):
+    monkeypatch.setattr("sgovss.engine.trainer.OpenVocabularyEvaluator", lambda name, **arguments: arguments)
+    register_datasets(())
+    cfg = load_config("sgovss_tiny.yaml", ["TEST.SEEN", given, "OUTPUT_DIR", "somewhere"])
+    arguments = Trainer.build_evaluator(cfg, "generated_scenes_test")
+    assert (arguments["seen"], arguments["output_dir"]) == (seen, "somewhere")
+    tested, trained_on = (arguments[key].names for key in ("vocabulary", "training_vocabulary"))
+    assert set(tested) - set(trained_on) == set(cfg.DATASETS.UNSEEN)
