@@ -200,6 +200,10 @@ def _reason(error: Any, where: Sequence[str | int]) -> str:
         return f"missing key '{key}'{hint}"
     if error["type"] == "too_short":
         return f"'{key}' is empty; give at least one"
+    if error["type"] == "tuple_type":
+        return "give a list, such as [a, b]"
+    if error["type"] in ("dict_type", "model_type"):
+        return "give a mapping of keys to values"
     return error["msg"][0].lower() + error["msg"][1:]
 
 

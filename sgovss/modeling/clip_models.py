@@ -87,19 +87,30 @@ def create_model(name: str, activation: str = "auto", **changes: Any) -> ClipMod
         configuration["quick_gelu"] = activation == "quick_gelu"
     custom_text = configuration.pop("custom_text", False) or "hf_model_name" in configuration["text_cfg"]
     kind = open_clip.CustomTextCLIP if custom_text else open_clip.CLIP
-    with _without_pooler_report():
+    if "hf_model_name" not in configuration["text_cfg"]:
+        return kind(**configuration)
+    with _quiet_transformers():
         return kind(**configuration)
 
 
 @contextlib.contextmanager
-def _without_pooler_report() -> Iterator[None]:
-    """Silence the report of transformers on unexpected weights if it only lists the pooler, which is not used."""
+def _quiet_transformers() -> Iterator[None]:
+    """Silence the progress bar of transformers, and its report on unexpected weights if it only lists the pooler.
+
+    The text encoder does not use the pooler.
+    """
+    from transformers.utils import logging as settings
+
     logger = logging.getLogger("transformers.modeling_utils")
+    shown = settings.is_progress_bar_enabled()
+    settings.disable_progress_bar()
     logger.addFilter(_is_not_pooler_report)
     try:
         yield
     finally:
         logger.removeFilter(_is_not_pooler_report)
+        if shown:
+            settings.enable_progress_bar()
 
 
 def _is_not_pooler_report(record: logging.LogRecord) -> bool:

@@ -41,9 +41,11 @@ def doubled(times: int) -> str:
         (b"\xff\xfe", "not UTF-8 text; save it as UTF-8"),
         (b"[" * 300_000 + b"]" * 300_000, ":1: nested deeper than any dataset file needs to be"),
         (GOOD + "notes: &a [*a]", ":12: notes: input should be a valid string"),
+        (GOOD + "references: a book", r":12: references: give a list, such as \[a, b\]"),
+        (GOOD + "generator: 5", ":12: generator: give a mapping of keys to values"),
         (GOOD + "? [a, b]\n: c", "not valid YAML .found unhashable key"),
         (GOOD + "notes: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
-        (GOOD.replace("[{name: field, value: 1}]", doubled(40)), ":8: classes.0.: input should be"),
+        (GOOD.replace("[{name: field, value: 1}]", doubled(40)), ":8: classes.0.: give a mapping"),
         (GOOD.replace("name: field,", f"name: {doubled(40)},"), ":8: classes.0..name: input should be"),
         (
             GOOD.replace("name: field,", r'name: "fie\0ld",'),

@@ -151,7 +151,7 @@ WRONG = [
     ({"ignore": []}, 3, "'ignore' is empty"),
     ({"splits": ["val"]}, 4, "splits[0]: streets has no split 'val'; there are train, all"),
     ({"classes": [{"name": "x"}]}, 3, "classes: key 'classes' does not belong here; remove it"),
-    ({"ignored_as": "no data"}, 3, "ignored_as: input should be"),
+    ({"ignored_as": "no data"}, 3, "ignored_as: give a mapping"),
     ({"variant_of": "strets"}, 2, "variant_of: no dataset file 'strets.yaml' beside this file, nor in sgovss"),
     ({"variant_of": "../x"}, 2, "variant_of: string should match pattern"),
     ({"variant_of": "variant"}, 2, "variant_of: 'variant' is this file itself; name another dataset"),

@@ -148,6 +148,7 @@ def test_loading_the_embedded_model_reports_no_unused_weights():
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "UNEXPECTED" not in process.stdout + process.stderr
     assert "LOAD REPORT" not in process.stdout + process.stderr
+    assert "Loading weights" not in process.stdout + process.stderr
 
 
 @pytest.mark.parametrize(
