@@ -145,6 +145,19 @@ def check_amp(cfg: CfgNode) -> None:
         check_precision(cfg.SOLVER.AMP.DTYPE, torch.device(cfg.MODEL.DEVICE))
 
 
+def check_held_out(cfg: CfgNode) -> None:
+    """Check that the pixels of held-out classes are not negatives of the other classes in training.
+
+    Raises:
+        InputError: DATASETS.UNSEEN together with MODEL.SGOVSS.IGNORED_PIXELS 'NEGATIVE'.
+    """
+    if cfg.DATASETS.UNSEEN and cfg.MODEL.SGOVSS.IGNORED_PIXELS == "NEGATIVE":
+        raise InputError(
+            "DATASETS.UNSEEN: with MODEL.SGOVSS.IGNORED_PIXELS 'NEGATIVE' the pixels of the unseen classes would be "
+            "negatives of all classes; use 'MASK'"
+        )
+
+
 def check_stride(key: str, window: int, stride: int) -> None:
     """Check that windows leave no gaps.
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import urlsplit
 
 import numpy as np
 from PIL import Image
@@ -57,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         server = make_server(args.host, args.port, app, threaded=True)
     except (OSError, OverflowError, SystemExit) as error:
         raise InputError(f"--port {args.port}: cannot listen on this port of {args.host}; give another") from error
-    print(f"http://{args.host}:{server.port} (stop with Ctrl-C)", flush=True)
+    shown = f"[{args.host}]" if ":" in args.host else args.host
+    print(f"http://{shown}:{server.port} (stop with Ctrl-C)", flush=True)
     try:
         server.serve_forever()
     except KeyboardInterrupt:
@@ -96,8 +98,8 @@ def create_app(segmenter: InteractiveSegmenter, max_megabytes: int = 64, host: s
     def refuse_other_sites():
         """Refuse requests that a page of another site sends through the user's browser."""
         origin = request.headers.get("Origin")
-        name = request.host.rpartition(":")[0] or request.host
-        known = name in (host, "127.0.0.1", "localhost") or host == "0.0.0.0"
+        name = _host_name(request.host)
+        known = name in (host.lower(), "127.0.0.1", "localhost") or host == "0.0.0.0"
         if not known or (origin is not None and origin.partition("://")[2] != request.host):
             return jsonify(error="requests from other sites are refused"), 403
         return None
@@ -164,6 +166,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config options; "
                         "must come last")  # fmt: skip
     return parser
+
+
+def _host_name(host: str) -> str:
+    """The name or address in a Host header, without the port and the brackets of an IPv6 address; "" if malformed."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _read(file: BinaryIO, name: str) -> np.ndarray:

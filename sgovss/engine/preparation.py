@@ -11,7 +11,7 @@ from detectron2.data import DatasetCatalog
 from detectron2.engine import default_argument_parser
 
 from sgovss.config import config_path, load_config
-from sgovss.config_rules import check_amp
+from sgovss.config_rules import check_amp, check_held_out
 from sgovss.data import register_datasets
 from sgovss.data.labels import image_size
 from sgovss.data.quick_check import check_dataset
@@ -21,7 +21,7 @@ from sgovss.errors import InputError
 from sgovss.evaluation.comparison import published_table
 from sgovss.files import atomic_path
 from sgovss.modeling.build import check_registered
-from sgovss.modeling.checkpoint import expect_own_weights, read_checkpoint
+from sgovss.modeling.checkpoint import INFERENCE, expect_own_weights, read_checkpoint
 from sgovss.modeling.clip_models import activation_of
 
 
@@ -69,12 +69,20 @@ def _read_config(args: argparse.Namespace) -> CfgNode:
         cfg.MODEL.SGOVSS.COMPENSATION.ENABLED = False
     else:
         check_amp(cfg)
+        check_held_out(cfg)
     if cfg.MODEL.CLIP.ACTIVATION == "auto":
         # The source of the weights determines the activation. A checkpoint stores it, because the source may be
         # missing where the checkpoint is read.
         cfg.MODEL.CLIP.ACTIVATION = activation_of(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS)
     if cfg.MODEL.WEIGHTS:
-        expect_own_weights(cfg, read_checkpoint(cfg.MODEL.WEIGHTS))
+        content = read_checkpoint(cfg.MODEL.WEIGHTS)
+        if not args.eval_only and content["kind"] == INFERENCE:
+            # Its weights are fine-tuned, but the frozen encoder needs CLIP's.
+            raise InputError(
+                f"MODEL.WEIGHTS: {cfg.MODEL.WEIGHTS} is a checkpoint for inference; training starts from a training "
+                "checkpoint, such as model_final.pth of the same run"
+            )
+        expect_own_weights(cfg, content)
     return cfg
 
 

@@ -140,6 +140,13 @@ def test_large_uploads_are_refused(client):
     assert "larger than 1 MB" in response.get_json()["error"]
 
 
+def test_an_ipv6_address_is_served(segmenter):
+    app = import_module("sgovss.commands.app").create_app(segmenter, host="::1")
+    assert app.test_client().get("/", headers={"Host": "[::1]:8501"}).status_code == 200
+    for other in ("[::2]:8501", "[::1"):
+        assert app.test_client().get("/", headers={"Host": other}).status_code == 403
+
+
 def test_other_sites_are_refused(client):
     assert upload(client, scene(), Origin="https://elsewhere.example").status_code == 403
     assert upload(client, scene(), Origin="http://localhost").status_code == 200

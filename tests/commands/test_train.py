@@ -118,6 +118,22 @@ def test_evaluation_only_scores_a_checkpoint_of_either_kind(run_options, capsys)
     assert re.search(r"was trained from 'random' \(SHA-256", capsys.readouterr().err)
 
 
+def test_training_does_not_start_from_a_checkpoint_for_inference(run_options, capsys):
+    assert train_net.main([*CONFIG, *run_options]) == 0
+    output = output_of(run_options)
+    started = options_of(run_options, MODEL__WEIGHTS=output / "model_final.pth", OUTPUT_DIR=output / "again")
+    assert train_net.main([*CONFIG, *started]) == 0
+    capsys.readouterr()
+    for flags in ([], ["--resume"]):
+        refused = options_of(run_options, MODEL__WEIGHTS=output / "model_inference.pth", OUTPUT_DIR=output / "no")
+        assert train_net.main([*CONFIG, *flags, *refused]) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert re.search(
+            r"error: MODEL\.WEIGHTS: .*model_inference\.pth is a checkpoint for inference; .*model_final", line
+        )
+    assert not (output / "no").exists()
+
+
 def test_images_without_labels_are_trained_on_if_there_is_a_twin(run_options, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -202,7 +218,7 @@ def truncated_weights(run_options, tmp_path):
 def foreign_weights(run_options, tmp_path):
     path = tmp_path / "foreign.pth"
     config = load_config("sgovss_tiny.yaml").dump()
-    torch.save({"kind": "inference", "config": config, "model": {"backbone.x": torch.zeros(5)}}, path)
+    torch.save({"kind": "training", "config": config, "model": {"backbone.x": torch.zeros(5)}}, path)
     return options_of(run_options, MODEL__WEIGHTS=path), "tensors missing .*1 tensors left over .backbone.x."
 
 
@@ -258,6 +274,10 @@ def unlabelled_as_negatives(run_options, tmp_path):
     return options_of(run_options, **options), "UNLABELLED.*'NEGATIVE'"
 
 
+def unseen_as_negatives(run_options, tmp_path):
+    return options_of(run_options, MODEL__SGOVSS__IGNORED_PIXELS="NEGATIVE"), r"DATASETS\.UNSEEN: .*use 'MASK'"
+
+
 def damaged_unlabelled_image(run_options, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cut.png").write_bytes(b"no picture")
@@ -289,6 +309,7 @@ def output_is_a_file(run_options, tmp_path):
         stray_value,
         no_unlabelled_images,
         unlabelled_as_negatives,
+        unseen_as_negatives,
         damaged_unlabelled_image,
         output_is_a_file,
     ],
