@@ -55,6 +55,9 @@ def sole_run(folder: str | Path, lock: str = ".lock") -> Iterator[None]:
         file = (folder / lock).open("w")
     except OSError as error:
         raise InputError(_unwritable(folder, error)) from error
+    # Forked processes, such as loader workers, inherit the file. They may outlive a killed run by seconds, and would
+    # keep its lock.
+    os.register_at_fork(after_in_child=file.close)
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,6 +1,8 @@
 """Files are whole or absent."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -43,6 +45,29 @@ def test_a_folder_is_for_one_run_at_a_time(tmp_path):
             pass
     with sole_run(tmp_path / "out"):
         pass
+
+
+def test_a_killed_run_leaves_no_lock_to_its_forks(tmp_path):
+    """Loader workers are forks, and notice the end of a killed run only after seconds."""
+    code = f"""
+import os, time
+from sgovss.files import sole_run
+with sole_run({str(tmp_path)!r}):
+    if os.fork():
+        print("in", flush=True)
+    time.sleep(60)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as run:
+        assert run.stdout.readline() == "in\n"
+        with pytest.raises(InputError, match="another run"), sole_run(tmp_path):
+            pass
+        run.kill()
+        run.wait()
+        with sole_run(tmp_path):
+            pass
+        os.killpg(run.pid, signal.SIGKILL)
 
 
 def test_a_killed_run_leaves_no_lock(tmp_path):

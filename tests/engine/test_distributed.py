@@ -17,6 +17,9 @@ KEYS = (*(f"a_{number}" for number in range(7)), *(f"b_{number}" for number in r
 
 # Relative. float32 sums in another order differ by up to 4e-7 after six steps.
 TOLERANCE = 1e-4
+# On some processors convolutions of other batch sizes use other algorithms; the norm of the gradient, a sum over all
+# parameters, then differed by up to 2e-4, with losses that agree.
+NORM_TOLERANCE = 5e-4
 
 
 @pytest.fixture
@@ -39,7 +42,10 @@ def run(processes: int, options: list[str], checkout: Path, *flags: str) -> tupl
 def assert_close(first: list[dict[str, float]], second: list[dict[str, float]]) -> None:
     assert [line.keys() for line in first] == [line.keys() for line in second]
     for one, other in zip(first, second, strict=True):
-        assert other == pytest.approx(one, rel=TOLERANCE, abs=1e-6)
+        norms = [line["gradient_norm"] for line in (one, other)]
+        losses = [{key: value for key, value in line.items() if key != "gradient_norm"} for line in (one, other)]
+        assert losses[1] == pytest.approx(losses[0], rel=TOLERANCE, abs=1e-6)
+        assert norms[1] == pytest.approx(norms[0], rel=NORM_TOLERANCE)
 
 
 @pytest.mark.slow
