@@ -53,7 +53,7 @@ def test_a_killed_run_leaves_no_lock_to_its_forks(tmp_path):
 import os, time
 from sgovss.files import sole_run
 with sole_run({str(tmp_path)!r}):
-    if os.fork():
+    if not os.fork():  # in the child
         print("in", flush=True)
     time.sleep(60)
 """
