@@ -15,11 +15,10 @@ from tests.engine.training import CONFIG, metrics_of, options_of, output_of, sta
 
 KEYS = (*(f"a_{number}" for number in range(7)), *(f"b_{number}" for number in range(4)))
 
-# Relative. float32 sums in another order differ by up to 4e-7 after six steps.
-TOLERANCE = 1e-4
-# On some processors convolutions of other batch sizes use other algorithms; the norm of the gradient, a sum over all
-# parameters, then differed by up to 2e-4, with losses that agree.
-NORM_TOLERANCE = 5e-4
+# Relative. In the first step only the order of float32 sums differs (up to 1e-7). AdamW's first steps depend on the sign
+# of small gradients, so on some processors this grows tenfold a step: on a Xeon the norm of the gradient differed by
+# 1.3e-3 after five steps, on an EPYC by 4e-7.
+FIRST_TOLERANCE, TOLERANCE = 1e-5, 1e-2
 
 
 @pytest.fixture
@@ -41,11 +40,8 @@ def run(processes: int, options: list[str], checkout: Path, *flags: str) -> tupl
 
 def assert_close(first: list[dict[str, float]], second: list[dict[str, float]]) -> None:
     assert [line.keys() for line in first] == [line.keys() for line in second]
-    for one, other in zip(first, second, strict=True):
-        norms = [line["gradient_norm"] for line in (one, other)]
-        losses = [{key: value for key, value in line.items() if key != "gradient_norm"} for line in (one, other)]
-        assert losses[1] == pytest.approx(losses[0], rel=TOLERANCE, abs=1e-6)
-        assert norms[1] == pytest.approx(norms[0], rel=NORM_TOLERANCE)
+    for step, (one, other) in enumerate(zip(first, second, strict=True)):
+        assert other == pytest.approx(one, rel=TOLERANCE if step else FIRST_TOLERANCE, abs=1e-6)
 
 
 @pytest.mark.slow
