@@ -15,9 +15,9 @@ from tests.engine.training import CONFIG, metrics_of, options_of, output_of, sta
 
 KEYS = (*(f"a_{number}" for number in range(7)), *(f"b_{number}" for number in range(4)))
 
-# Relative. In the first step only the order of float32 sums differs (up to 1e-7). AdamW's first steps depend on the sign
-# of small gradients, so on some processors this grows tenfold a step: on a Xeon the norm of the gradient differed by
-# 1.3e-3 after five steps, on an EPYC by 4e-7.
+# Relative. In the first step only the order of float32 sums differs (up to 1e-7). AdamW's first steps depend on the
+# sign of small gradients, so the difference may grow tenfold a step: on a Xeon, the norm of the gradient differed by
+# 1.3e-3 after five steps with two processes, and by 4e-7 with three.
 FIRST_TOLERANCE, TOLERANCE = 1e-5, 1e-2
 
 
