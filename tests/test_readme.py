@@ -32,7 +32,7 @@ README = Path(__file__).resolve().parent.parent / "README.md"
 RUN_ELSEWHERE = {
     "make demo": ".ci/run runs it",
     "make test": ".ci/run runs it",
-    "pip install '.[all]'": "tests/test_packaging.py installs the wheel",
+    "pip install '.[all]'": "tests/test_installed.py installs the wheel",
 }
 CHECKPOINT = "output/demo/fine-tuned/model_inference.pth"
 # A laptop cannot train full-size models; the commands run as shown, with these options at their end.
