@@ -28,6 +28,7 @@ def gradient_ratio(losses: Mapping[str, torch.Tensor], parameters: Sequence[nn.P
         return None
     norms = []
     for part in (guided, taught):
-        gradients = torch.autograd.grad(sum(part), trained, retain_graph=True, allow_unused=True)
-        norms.append(nn.utils.get_total_norm([gradient for gradient in gradients if gradient is not None]))
+        total = torch.stack(part).sum()
+        gradients = torch.autograd.grad(total, trained, retain_graph=True, allow_unused=True)
+        norms.append(torch.stack([gradient.norm() for gradient in gradients if gradient is not None]).norm())
     return norms[0] / norms[1]

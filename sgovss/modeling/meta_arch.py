@@ -15,6 +15,7 @@ from torch import nn
 
 from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.compensation import GeneralizationCompensation
+from sgovss.modeling.cost_volume import CostVolumeHead
 from sgovss.modeling.image_encoder import CLIPImageEncoder
 from sgovss.modeling.objective import PixelObjective
 from sgovss.modeling.text_embedder import TextEmbedder, TextEmbeddings
@@ -76,7 +77,7 @@ class SGOVSS(nn.Module):
         *,
         image_encoder: CLIPImageEncoder,
         text_embedder: TextEmbedder,
-        head: nn.Module,
+        head: CostVolumeHead,
         objective: PixelObjective,
         compensation: GeneralizationCompensation | None,
         view: View,
@@ -116,9 +117,7 @@ class SGOVSS(nn.Module):
             "image_encoder": encoder,
             "text_embedder": TextEmbedder(cfg, clip),
             "head": build_sem_seg_head(cfg, encoder.output_shape()),
-            "objective": PixelObjective(
-                node.IGNORED_PIXELS, cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE, node.LEAST_SHARE
-            ),
+            "objective": PixelObjective(node.IGNORED_PIXELS, cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE, node.LEAST_SHARE),
             "compensation": GeneralizationCompensation(cfg) if node.COMPENSATION.ENABLED else None,
             "view": build_view(cfg),
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
