@@ -57,6 +57,10 @@ def _add_clip(cfg: CfgNode) -> None:
     clip.ACTIVATION = "auto"
     # Trainable parameters of the image encoder: "full" (all), "attention" (queries and values of a ViT) or "none".
     clip.TUNING = "full"
+    # The attention that the last block of a ViT has for the dense map: "value" (none, as in MaskCLIP), "qq" (queries
+    # with queries, as in ClearCLIP), "qq+kk" (SCLIP), "qq+kk+vv" (SegEarth-OV) or "neighbours" (keys with keys, and
+    # with close locations; NACLIP). Convolutional encoders have "value" only.
+    clip.DENSE = "value"
     # Gradient checkpointing of the image encoder: less memory, a third more time.
     clip.RECOMPUTE = False
     # Learning rate of the image encoder, as a factor of SOLVER.BASE_LR.

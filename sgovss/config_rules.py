@@ -43,6 +43,7 @@ _RULES = {
     "MODEL.PIXEL_STD": _Rule(lambda values: len(values) == 3 and min(values) > 0, f"{_COLOURS}, above 0"),
     "MODEL.CLIP.ACTIVATION": _one_of("auto", "gelu", "quick_gelu"),
     "MODEL.CLIP.TUNING": _one_of("full", "attention", "none"),
+    "MODEL.CLIP.DENSE": _one_of("value", "qq", "qq+kk", "qq+kk+vv", "neighbours"),
     "MODEL.CLIP.TEMPLATES": _one_of("paper", "plain", "single", "remote_sensing", "imagenet"),
     "MODEL.SGOVSS.HEADS": _ABOVE_ZERO,
     "MODEL.SGOVSS.HIDDEN_DIM": _ABOVE_ZERO,

@@ -214,6 +214,8 @@ def _settings(cfg: CfgNode) -> dict[str, Any]:
         "clip_weights": cfg.MODEL.CLIP.WEIGHTS,
         "weights": cfg.MODEL.WEIGHTS,
         "templates": cfg.MODEL.CLIP.TEMPLATES,
+        "activation": cfg.MODEL.CLIP.ACTIVATION,
+        "dense": cfg.MODEL.CLIP.DENSE,
         "ignored_pixels": cfg.MODEL.SGOVSS.IGNORED_PIXELS,
         "view": {key.lower(): window[key] for key in window if key != "ENABLED"} if window.ENABLED else "whole image",
         "min_size": cfg.INPUT.MIN_SIZE_TEST,
