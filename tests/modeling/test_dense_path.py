@@ -162,7 +162,7 @@ def test_attention_tuning_has_the_query_of_the_last_block_if_it_is_used(encoder,
 def test_training_starts_at_the_frozen_encoder_and_reaches_every_parameter(model, clip, vocabulary, dense, tuning):
     encoder = CLIPImageEncoder(visual=copy.deepcopy(clip).visual, tuning=tuning, dense=dense)
     parts = {name: getattr(model, name) for name in ("text_embedder", "objective", "view")}
-    compensation = GeneralizationCompensation(weights=(1.0, 1.0, 1.0, 1.0), pool=2, labelled=1.0)
+    compensation = GeneralizationCompensation(weights=(1.0,) * 4, pool=2, labelled=1.0, least_share=0.1)
     statistics = {"pixel_mean": [120.0, 115.0, 105.0], "pixel_std": [60.0, 60.0, 60.0]}
     head = make_head(encoder.output_shape())
     model = SGOVSS(image_encoder=encoder, head=head, compensation=compensation, **parts, **statistics).train()
