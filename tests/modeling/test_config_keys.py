@@ -59,11 +59,13 @@ def test_compensation():
 @pytest.mark.parametrize("on", [True, False])
 def test_encoders(on):
     cfg = config(MODEL__CLIP__TUNING="attention", MODEL__CLIP__RECOMPUTE=on, MODEL__CLIP__KEEP_TEXT=not on)
+    cfg.MODEL.CLIP.SYNONYMS = on
     visual = nn.Identity()
     assert CLIPImageEncoder.from_config(cfg, visual) == {"visual": visual, "tuning": "attention", "recompute": on}
     cfg.MODEL.CLIP.TEMPLATES = "plain"
     arguments = TextEmbedder.from_config(cfg, SimpleNamespace())
-    assert (arguments["templates"], arguments["keep"]) == (TEMPLATES["plain"], not on)
+    assert (arguments["templates"], arguments["synonyms"]) == (TEMPLATES["plain"], on)
+    assert arguments["keep"] == (not on)
 
 
 def test_views():
