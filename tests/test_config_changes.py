@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ import train_net
 from sgovss.config import add_sgovss_config, load_config
 from sgovss.config_changes import EARLIER, EFFECTS, Effect, Use, changes, effect_of, report_changes
 from sgovss.engine.checkpoint import save_inference_checkpoint
+from sgovss.export.onnx_predictor import onnx_config
 from tests.engine.training import CONFIG, options_of, output_of
 from tests.modeling.conftest import make_head
 
@@ -137,6 +139,17 @@ def test_a_predictor_with_a_config_of_its_own(tmp_path, caplog):
     assert abs(first - second).max() > 1e-4
 
 
+def test_an_onnx_file(caplog):
+    file = SimpleNamespace(path=Path("model.onnx"), metadata={"config": load_config("sgovss_tiny.yaml").dump()})
+    with caplog.at_level(logging.WARNING, "sgovss"):
+        onnx_config(file, ["MODEL.CLIP.KEEP_TEXT", "False", "TEST.SLIDING_WINDOW.ENABLED", "True"])
+        assert caplog.messages == []
+        onnx_config(file, ["MODEL.CLIP.TEMPLATES", "plain", "MODEL.CLIP.SYNONYMS", "False"])
+    (line,) = caplog.messages
+    assert line.startswith("model.onnx: ") and "TEMPLATES ('remote_sensing' there, 'plain' here)" in line
+    assert "SYNONYMS (True there, False here)" in line
+
+
 def warnings_in(folder: Path) -> list[str]:
     """The lines about changes in the log of a run."""
     return [line for line in (folder / "log.txt").read_text().splitlines() if "results change, because" in line]
@@ -148,7 +161,7 @@ def test_resumed_training_evaluation_and_a_new_start(run_options, tmp_path):
     assert warnings_in(output_of(run_options)) == []
     assert train_net.main([*CONFIG, "--resume", *options_of(first, SOLVER__BASE_LR=0.01, SOLVER__MAX_ITER=2)]) == 0
     (line,) = warnings_in(output_of(run_options))
-    assert "SOLVER.BASE_LR (0.0005 there, 0.01 here)" in line and "SOLVER.MAX_ITER (1 there, 2 here)" in line
+    assert line.endswith(": SOLVER.BASE_LR (0.0005 there, 0.01 here), SOLVER.MAX_ITER (1 there, 2 here)")
     weights = output_of(run_options) / "model_final.pth"
     other = options_of(first, MODEL__WEIGHTS=weights, MODEL__SGOVSS__HEADS=2)
     for flags, changed, key in (
