@@ -6,8 +6,9 @@ import json
 import re
 import reprlib
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, overload
 
@@ -151,13 +152,17 @@ class Vocabulary(Sequence[ClassEntry]):
 
         Singular and plural count as one name. Equal names are preferred, then the order of the entry's names.
         """
-        own = [(other, name) for other in self.classes for name in other.names]
-        for form in (_key, _singular_key):
-            found = {form(name): (other, name) for other, name in reversed(own)}
+        for form, found in self._by_form.items():
             for name in entry.names:
                 if form(name) in found:
                     return Match(name, *found[form(name)])
         return None
+
+    @cached_property
+    def _by_form(self) -> dict[Callable[[str], str], dict[str, tuple[ClassEntry, str]]]:
+        """Classes, with the name that was found, by form of name: for equal names, then for those that differ in number."""
+        own = [(entry, name) for entry in reversed(self.classes) for name in reversed(entry.names)]
+        return {form: {form(name): (entry, name) for entry, name in own} for form in (_key, _singular_key)}
 
     def knows(self, entry: ClassEntry) -> bool:
         """Whether the entry's name or one of its synonyms is in this vocabulary; singular and plural count as one."""
