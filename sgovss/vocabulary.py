@@ -160,7 +160,7 @@ class Vocabulary(Sequence[ClassEntry]):
 
     @cached_property
     def _by_form(self) -> dict[Callable[[str], str], dict[str, tuple[ClassEntry, str]]]:
-        """Classes, with the name that was found, by form of name: for equal names, then for those that differ in number."""
+        """Classes and the names found, by form of name: for equal names, then for those that differ in number."""
         own = [(entry, name) for entry in reversed(self.classes) for name in reversed(entry.names)]
         return {form: {form(name): (entry, name) for entry, name in own} for form in (_key, _singular_key)}
 
