@@ -57,11 +57,13 @@ def test_protocols_name_registered_datasets_and_a_table(path):
 
 
 def test_protocols_train_as_the_published_methods_did():
-    recipes = {path.stem: load_config(path) for path in PROTOCOLS}
+    recipes = {path.stem: cfg for path in PROTOCOLS if (cfg := load_config(path)).DATASETS.TRAIN}
     steps = {name: (cfg.SOLVER.MAX_ITER, cfg.SOLVER.IMS_PER_BATCH) for name, cfg in recipes.items()}
     assert steps == {
         "paper_dlrsd": (80000, 4),
         "paper_isaid": (80000, 4),
+        "sgovss_dlrsd": (80000, 4),
+        "sgovss_isaid": (80000, 4),
         "ovrs_dlrsd": (80000, 4),
         "ovrs_isaid": (80000, 4),
         "ovrsisbench_v1_dlrsd": (30000, 8),
@@ -69,6 +71,8 @@ def test_protocols_train_as_the_published_methods_did():
         "gsnet": (30000, 4),
         "ovrsisbench_v2": (40000, 8),
     }
+    published = {name for name in recipes if not name.startswith(("paper_", "sgovss_"))}
+    assert not any(recipes[name].MODEL.CLIP.SYNONYMS for name in published)
     sliding = {name for name, cfg in recipes.items() if cfg.TEST.SLIDING_WINDOW.ENABLED}
     assert sliding == {"ovrs_dlrsd", "ovrs_isaid", "gsnet", "ovrsisbench_v2"}
     for cfg in recipes.values():
@@ -131,7 +135,7 @@ def test_train_net_evaluates_existing_sets_and_names_the_missing_ones(benchmark,
     assert content["published"][0]["values"] == {"LoveDA": 40.0}
     text = (tmp_path / "output/comparison.md").read_text()
     assert text in out
-    assert "- this run: tiny, not fine-tuned, CLIP weights 'random', templates 'remote_sensing'" in text
+    assert "- this run: tiny, not fine-tuned, CLIP weights 'random', templates 'remote_sensing', activation" in text
     assert "| Peer [1]" in text and "- not evaluated: loveda_val is not in" in text
 
 
