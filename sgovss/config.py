@@ -67,6 +67,9 @@ def _add_clip(cfg: CfgNode) -> None:
     clip.LR_MULTIPLIER = 0.01
     # Prompt templates: "paper", "plain", "single", "remote_sensing" or "imagenet".
     clip.TEMPLATES = "paper"
+    # Use the synonyms of the classes: training draws one name of each class per step, and the best one counts at
+    # inference. If off, only the first name of each class is used, as in CAT-Seg and the methods built on it.
+    clip.SYNONYMS = True
     # Cache text embeddings in $SGOVSS_CACHE/text (default ~/.cache/sgovss) for later runs.
     clip.KEEP_TEXT = True
 
@@ -170,8 +173,11 @@ def _add_test(cfg: CfgNode) -> None:
     cfg.TEST.SKIP_ABSENT = False
     # Name of a table in sgovss/assets/published.yaml to print next to the results; empty for none.
     cfg.TEST.PUBLISHED = ""
-    # Names of the test classes that count as seen; if empty, those that occur in the training vocabulary.
+    # Names of the test classes that count as seen; if empty, those that occur in the training vocabulary. Singular and
+    # plural are the same.
     cfg.TEST.SEEN = []
+    # Also write Detectron2's COCO JSON with a run-length mask of every class in every image, which is large.
+    cfg.TEST.SAVE_PREDICTIONS = False
 
     window = cfg.TEST.SLIDING_WINDOW = CfgNode()
     # Segment in overlapping windows instead of the whole image at once.

@@ -146,6 +146,7 @@ class Trainer(DefaultTrainer):
             output_dir=cfg.OUTPUT_DIR,
             sem_seg_loading_fn=functools.partial(load_labels, labels=metadata.label_map),
             settings=_settings(cfg),
+            save_predictions=cfg.TEST.SAVE_PREDICTIONS,
         )
 
     def build_hooks(self) -> list[HookBase]:
@@ -214,6 +215,7 @@ def _settings(cfg: CfgNode) -> dict[str, Any]:
         "clip_weights": cfg.MODEL.CLIP.WEIGHTS,
         "weights": cfg.MODEL.WEIGHTS,
         "templates": cfg.MODEL.CLIP.TEMPLATES,
+        "synonyms": cfg.MODEL.CLIP.SYNONYMS,
         "activation": cfg.MODEL.CLIP.ACTIVATION,
         "dense": cfg.MODEL.CLIP.DENSE,
         "ignored_pixels": cfg.MODEL.SGOVSS.IGNORED_PIXELS,

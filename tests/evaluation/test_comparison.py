@@ -71,6 +71,8 @@ def test_protocols_train_as_the_published_methods_did():
         "gsnet": (30000, 4),
         "ovrsisbench_v2": (40000, 8),
     }
+    published = {name for name in recipes if not name.startswith(("paper_", "sgovss_"))}
+    assert not any(recipes[name].MODEL.CLIP.SYNONYMS for name in published)
     sliding = {name for name, cfg in recipes.items() if cfg.TEST.SLIDING_WINDOW.ENABLED}
     assert sliding == {"ovrs_dlrsd", "ovrs_isaid", "gsnet", "ovrsisbench_v2"}
     for cfg in recipes.values():

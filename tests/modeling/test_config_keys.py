@@ -64,13 +64,15 @@ def test_losses():
 @pytest.mark.parametrize("on", [True, False])
 def test_encoders(on):
     cfg = config(MODEL__CLIP__TUNING="attention", MODEL__CLIP__RECOMPUTE=on, MODEL__CLIP__KEEP_TEXT=not on)
+    cfg.MODEL.CLIP.SYNONYMS = on
     cfg.MODEL.CLIP.DENSE = "qq+kk"
     visual = nn.Identity()
     expected = {"visual": visual, "tuning": "attention", "dense": "qq+kk", "recompute": on}
     assert CLIPImageEncoder.from_config(cfg, visual) == expected
     cfg.MODEL.CLIP.TEMPLATES = "plain"
     arguments = TextEmbedder.from_config(cfg, SimpleNamespace())
-    assert (arguments["templates"], arguments["keep"]) == (TEMPLATES["plain"], not on)
+    assert (arguments["templates"], arguments["synonyms"]) == (TEMPLATES["plain"], on)
+    assert arguments["keep"] == (not on)
 
 
 def test_views():
