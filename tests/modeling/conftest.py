@@ -31,10 +31,15 @@ def kind(request) -> str:
     return request.param
 
 
-@pytest.fixture
-def clip(kind) -> nn.Module:
+def make_clip(kind: str) -> nn.Module:
+    """A small CLIP model with random weights."""
     torch.manual_seed(0)
     return open_clip.CLIP(32, {"image_size": 64, **VISION[kind]}, TEXT).eval()
+
+
+@pytest.fixture
+def clip(kind) -> nn.Module:
+    return make_clip(kind)
 
 
 @pytest.fixture
@@ -42,15 +47,25 @@ def vocabulary() -> Vocabulary:
     return Vocabulary.from_string("building, road, tree|forest, water")
 
 
+def make_encoder(clip: nn.Module, tuning: str) -> CLIPImageEncoder:
+    """The image encoder of a small CLIP model."""
+    return CLIPImageEncoder(visual=copy.deepcopy(clip).visual, tuning=tuning)
+
+
 @pytest.fixture
 def encoder(clip, kind) -> CLIPImageEncoder:
-    return CLIPImageEncoder(visual=copy.deepcopy(clip).visual, tuning=TUNING[kind])
+    return make_encoder(clip, TUNING[kind])
+
+
+def make_embedder(clip: nn.Module) -> TextEmbedder:
+    """The text embedder of a small CLIP model."""
+    tokenizer = open_clip.SimpleTokenizer(context_length=TEXT["context_length"])
+    return TextEmbedder(clip=copy.deepcopy(clip), tokenizer=tokenizer, templates=("a RS photo of {}",))
 
 
 @pytest.fixture
 def embedder(clip) -> TextEmbedder:
-    tokenizer = open_clip.SimpleTokenizer(context_length=TEXT["context_length"])
-    return TextEmbedder(clip=copy.deepcopy(clip), tokenizer=tokenizer, templates=("a RS photo of {}",))
+    return make_embedder(clip)
 
 
 def make_head(input_shape, **changes) -> CostVolumeHead:
@@ -73,20 +88,27 @@ def make_head(input_shape, **changes) -> CostVolumeHead:
     return CostVolumeHead(input_shape=input_shape, **{**settings, **changes})
 
 
+def make_model(encoder: CLIPImageEncoder, embedder: TextEmbedder, **changes) -> SGOVSS:
+    """A whole model at initialisation, in training mode; keyword arguments replace single arguments."""
+    torch.manual_seed(1)
+    settings = {
+        "head": make_head(encoder.output_shape()),
+        "objective": PixelObjective("MASK", 255, least_share=0.1),
+        "compensation": make_compensation(),
+        "view": WholeImage(),
+        "pixel_mean": [120.0, 115.0, 105.0],
+        "pixel_std": [60.0, 60.0, 60.0],
+    }
+    return SGOVSS(image_encoder=encoder, text_embedder=embedder, **{**settings, **changes}).train()
+
+
+def make_compensation(labelled: float = 1.0) -> GeneralizationCompensation:
+    return GeneralizationCompensation(weights=(1.0, 1.0, 1.0, 1.0), pool=2, labelled=labelled, least_share=0.1)
+
+
 @pytest.fixture
 def model(encoder, embedder) -> SGOVSS:
-    """A whole model at initialisation, in training mode."""
-    torch.manual_seed(1)
-    return SGOVSS(
-        image_encoder=encoder,
-        text_embedder=embedder,
-        head=make_head(encoder.output_shape()),
-        objective=PixelObjective("MASK", 255, least_share=0.1),
-        compensation=GeneralizationCompensation(weights=(1.0, 1.0, 1.0, 1.0), pool=2, labelled=1.0, least_share=0.1),
-        view=WholeImage(),
-        pixel_mean=[120.0, 115.0, 105.0],
-        pixel_std=[60.0, 60.0, 60.0],
-    ).train()
+    return make_model(encoder, embedder)
 
 
 def make_batch(vocabulary: Vocabulary, size: int = 64, images: int = 2) -> list[dict]:
