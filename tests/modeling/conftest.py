@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+from unittest.mock import patch
 
 import open_clip
 import pytest
 import torch
+from detectron2.config import CfgNode
 from torch import nn
 
-from sgovss.modeling import SGOVSS, CLIPImageEncoder, CostVolumeHead
+from sgovss.modeling import SGOVSS, CLIPImageEncoder, CostVolumeHead, build_model
 from sgovss.modeling.compensation import GeneralizationCompensation
+from sgovss.modeling.layers import ZeroGate
 from sgovss.modeling.objective import PixelObjective
 from sgovss.modeling.text_embedder import TextEmbedder
 from sgovss.modeling.views import WholeImage
@@ -109,6 +112,25 @@ def make_compensation(labelled: float = 1.0) -> GeneralizationCompensation:
 @pytest.fixture
 def model(encoder, embedder) -> SGOVSS:
     return make_model(encoder, embedder)
+
+
+def build_small(cfg: CfgNode, kind: str = "convnext") -> SGOVSS:
+    """The model of a config, with a small CLIP in place of the config's, in training mode."""
+    tokenizer = open_clip.SimpleTokenizer(context_length=TEXT["context_length"])
+    with (
+        patch("sgovss.modeling.meta_arch.load_clip", lambda *_: make_clip(kind)),
+        patch("sgovss.modeling.text_embedder.create_tokenizer", lambda _: tokenizer),
+    ):
+        torch.manual_seed(1)
+        return build_model(cfg)
+
+
+def open_gates(module: nn.Module) -> None:
+    """Make every part of a model at initialisation take part in the result."""
+    generator = torch.Generator().manual_seed(5)
+    for each in module.modules():
+        if isinstance(each, ZeroGate):
+            each.scale.data = torch.randn(each.scale.shape, generator=generator)
 
 
 def make_batch(vocabulary: Vocabulary, size: int = 64, images: int = 2) -> list[dict]:
