@@ -49,13 +49,13 @@ def uneven_images() -> list[dict[str, Any]]:
     return pair
 
 
-def train_on(
+def make_trainer(
     batches: Sequence[list[dict[str, Any]]],
     folder: Path,
     options: Sequence[object] = (),
     model: nn.Module | None = None,
 ) -> Trainer:
-    """Train with the trainer until the batches are used up. The gradients are those of the last step."""
+    """A trainer for some batches, by default of the small model and for one step."""
     model = small_model() if model is None else model
     every = ["MODEL.DEVICE", "cpu", "DATASETS.TEST", "()", "OUTPUT_DIR", folder, "SOLVER.MAX_ITER", 1, *options]
     cfg = load_config("sgovss_tiny.yaml", [str(option) for option in every])
@@ -65,7 +65,12 @@ def train_on(
         build_train_loader = classmethod(lambda cls, cfg, start_iter=0: list(batches))
 
     folder.mkdir(parents=True, exist_ok=True)
-    trainer = Small(cfg)
+    return Small(cfg)
+
+
+def train_on(*arguments: Any) -> Trainer:
+    """Train the trainer of :func:`make_trainer`. The gradients are those of the last step."""
+    trainer = make_trainer(*arguments)
     trainer.train()
     return trainer
 

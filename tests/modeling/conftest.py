@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from unittest.mock import patch
 
 import open_clip
@@ -60,10 +61,14 @@ def encoder(clip, kind) -> CLIPImageEncoder:
     return make_encoder(clip, TUNING[kind])
 
 
+@functools.cache
+def small_tokenizer() -> open_clip.SimpleTokenizer:
+    return open_clip.SimpleTokenizer(context_length=TEXT["context_length"])
+
+
 def make_embedder(clip: nn.Module) -> TextEmbedder:
     """The text embedder of a small CLIP model."""
-    tokenizer = open_clip.SimpleTokenizer(context_length=TEXT["context_length"])
-    return TextEmbedder(clip=copy.deepcopy(clip), tokenizer=tokenizer, templates=("a RS photo of {}",))
+    return TextEmbedder(clip=copy.deepcopy(clip), tokenizer=small_tokenizer(), templates=("a RS photo of {}",))
 
 
 @pytest.fixture
@@ -116,10 +121,9 @@ def model(encoder, embedder) -> SGOVSS:
 
 def build_small(cfg: CfgNode, kind: str = "convnext") -> SGOVSS:
     """The model of a config, with a small CLIP in place of the config's, in training mode."""
-    tokenizer = open_clip.SimpleTokenizer(context_length=TEXT["context_length"])
     with (
         patch("sgovss.modeling.meta_arch.load_clip", lambda *_: make_clip(kind)),
-        patch("sgovss.modeling.text_embedder.create_tokenizer", lambda _: tokenizer),
+        patch("sgovss.modeling.text_embedder.create_tokenizer", lambda _: small_tokenizer()),
     ):
         torch.manual_seed(1)
         return build_model(cfg)
