@@ -39,6 +39,9 @@ def add_sgovss_config(cfg: CfgNode) -> None:
     cfg.MODEL.SEM_SEG_HEAD.NAME = "CostVolumeHead"
     cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = 255
     cfg.INPUT.FORMAT = "RGB"
+    # Mean and standard deviation of RGB in 0..255; empty for those that the CLIP weights were trained with.
+    cfg.MODEL.PIXEL_MEAN = []
+    cfg.MODEL.PIXEL_STD = []
     _add_clip(cfg)
     _add_head(cfg)
     _add_input(cfg)
@@ -52,8 +55,8 @@ def _add_clip(cfg: CfgNode) -> None:
     clip.NAME = "tiny"
     # "embedded" (of the tiny model), "random", a pretrained tag of open_clip, or the path of a weights file.
     clip.WEIGHTS = "embedded"
-    # "gelu", "quick_gelu" (as in OpenAI's models), or "auto": the activation that is known for the tag or the file (by
-    # its metadata or assets/known_weights.yaml), else the default of the architecture.
+    # "gelu", "quick_gelu" (as in OpenAI's models), or "auto": the one that is known for the tag or the file (by its
+    # metadata, its name or folder, or a config beside it). It has to be set for a ViT's state dict of unknown origin.
     clip.ACTIVATION = "auto"
     # Trainable parameters of the image encoder: "full" (all), "attention" (queries and values of a ViT) or "none".
     clip.TUNING = "full"

@@ -35,11 +35,13 @@ def _one_of(*names: str) -> _Rule:
 
 _ABOVE_ZERO = _Rule(lambda value: value > 0, "give a number above 0")
 _NOT_BELOW_ZERO = _Rule(lambda value: value >= 0, "give 0 or more")
-_COLOURS = "give three numbers, for red, green and blue"
+_COLOURS = "give three numbers, for red, green and blue, or [] for those of the weights"
 
 _RULES = {
-    "MODEL.PIXEL_MEAN": _Rule(lambda values: len(values) == 3, _COLOURS),
-    "MODEL.PIXEL_STD": _Rule(lambda values: len(values) == 3 and min(values) > 0, f"{_COLOURS}, above 0"),
+    "MODEL.PIXEL_MEAN": _Rule(lambda values: len(values) in (0, 3), _COLOURS),
+    "MODEL.PIXEL_STD": _Rule(
+        lambda values: len(values) in (0, 3) and min(values, default=1) > 0, f"{_COLOURS}; deviations are above 0"
+    ),
     "MODEL.CLIP.ACTIVATION": _one_of("auto", "gelu", "quick_gelu"),
     "MODEL.CLIP.TUNING": _one_of("full", "attention", "none"),
     "MODEL.CLIP.TEMPLATES": _one_of("paper", "plain", "single", "remote_sensing", "imagenet"),

@@ -22,7 +22,7 @@ from sgovss.evaluation.comparison import published_table
 from sgovss.files import atomic_path
 from sgovss.modeling.build import check_registered
 from sgovss.modeling.checkpoint import INFERENCE, expect_own_weights, read_checkpoint
-from sgovss.modeling.clip_models import activation_of
+from sgovss.modeling.clip_settings import resolve_clip
 
 
 def argument_parser(epilog: str) -> argparse.ArgumentParser:
@@ -70,10 +70,6 @@ def _read_config(args: argparse.Namespace) -> CfgNode:
     else:
         check_amp(cfg)
         check_held_out(cfg)
-    if cfg.MODEL.CLIP.ACTIVATION == "auto":
-        # The source of the weights determines the activation. A checkpoint stores it, because the source may be
-        # missing where the checkpoint is read.
-        cfg.MODEL.CLIP.ACTIVATION = activation_of(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS)
     if cfg.MODEL.WEIGHTS:
         content = read_checkpoint(cfg.MODEL.WEIGHTS)
         if not args.eval_only and content["kind"] == INFERENCE:
@@ -83,6 +79,7 @@ def _read_config(args: argparse.Namespace) -> CfgNode:
                 "checkpoint, such as model_final.pth of the same run"
             )
         expect_own_weights(cfg, content)
+    resolve_clip(cfg)
     return cfg
 
 

@@ -18,7 +18,8 @@ from sgovss.engine.step import StepTrainer
 from sgovss.engine.trainer import Trainer
 from sgovss.errors import InputError
 from sgovss.modeling import build_model
-from sgovss.modeling.clip_models import create_model, model_configuration
+from sgovss.modeling.clip_configuration import model_configuration
+from sgovss.modeling.clip_models import create_model
 from sgovss.modeling.meta_arch import SGOVSS
 from sgovss.paths import dataset_files
 from sgovss.precision import autocast, cast_weights

@@ -16,7 +16,7 @@ from sgovss.config import add_options, config_from_dump
 from sgovss.errors import InputError
 from sgovss.export.image_path import Run, starts_of
 from sgovss.export.onnx_file import OnnxImagePath
-from sgovss.fingerprint import fingerprint
+from sgovss.fingerprint import difference, fingerprint
 from sgovss.inference.predictor import segment_image
 from sgovss.inference.rejection import NOTHING_REJECTED, Rejection
 from sgovss.inference.segmentation import Segmentation
@@ -77,7 +77,7 @@ class OnnxPredictor:
         self.cfg = onnx_config(run, options)
         clip = self.cfg.MODEL.CLIP
         embedder = TextEmbedder(self.cfg, load_clip(clip.NAME, clip.WEIGHTS, clip.ACTIVATION)).eval()
-        if fingerprint(embedder) != run.metadata["text_encoder_sha256"]:
+        if difference(fingerprint(embedder), run.metadata["text_encoder_sha256"]):
             raise InputError(
                 f"MODEL.CLIP.WEIGHTS: the text encoder of '{clip.WEIGHTS}' is not the one that {path} was exported "
                 "with; give the weights that the model was trained from"

@@ -20,6 +20,7 @@ from sgovss.inference.rejection import NOTHING_REJECTED, Rejection
 from sgovss.inference.segmentation import Segmentation
 from sgovss.modeling.build import build_model
 from sgovss.modeling.checkpoint import expect_own_weights, load_weights, read_checkpoint
+from sgovss.modeling.clip_settings import resolve_clip
 from sgovss.modeling.meta_arch import SGOVSS
 from sgovss.modeling.text_embedder import TextEmbeddings
 from sgovss.precision import AUTO, cast_weights, fast_precision
@@ -113,6 +114,7 @@ class Predictor:
                 # Training derives it from the datasets; only the config in the checkpoint holds it.
                 trained = config_from_dump(content["config"], weights)
                 cfg.INPUT.GROUND_SAMPLE_DISTANCE = trained.INPUT.GROUND_SAMPLE_DISTANCE
+        resolve_clip(cfg)
         self.model = _build(cfg)
         if content is not None:
             load_weights(self.model, content, weights)

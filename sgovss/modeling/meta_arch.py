@@ -14,6 +14,7 @@ from detectron2.modeling.postprocessing import sem_seg_postprocess
 from torch import nn
 
 from sgovss.modeling.clip_models import load_clip
+from sgovss.modeling.clip_settings import pixel_statistics
 from sgovss.modeling.compensation import GeneralizationCompensation
 from sgovss.modeling.image_encoder import CLIPImageEncoder
 from sgovss.modeling.objective import PixelObjective
@@ -108,6 +109,7 @@ class SGOVSS(nn.Module):
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         clip = load_clip(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS, cfg.MODEL.CLIP.ACTIVATION)
         encoder = CLIPImageEncoder(cfg, clip.visual)
+        pixel_mean, pixel_std = pixel_statistics(cfg)
         node = cfg.MODEL.SGOVSS
         return {
             "image_encoder": encoder,
@@ -116,8 +118,8 @@ class SGOVSS(nn.Module):
             "objective": PixelObjective(node.IGNORED_PIXELS, cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE),
             "compensation": GeneralizationCompensation(cfg) if node.COMPENSATION.ENABLED else None,
             "view": build_view(cfg),
-            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
-            "pixel_std": cfg.MODEL.PIXEL_STD,
+            "pixel_mean": pixel_mean,
+            "pixel_std": pixel_std,
             "precision": cfg.TEST.PRECISION,
             "frozen_precision": node.COMPENSATION.TWIN_PRECISION,
         }
