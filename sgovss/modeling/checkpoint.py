@@ -73,13 +73,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 def expect_own_weights(cfg: CfgNode, content: dict[str, Any]) -> None:
     """If a checkpoint has all weights, change the config so that the model is built without loading CLIP's weights.
 
+    Settings of the CLIP weights that the config leaves open are taken from the checkpoint; see :func:`keep_trained`.
+
     Args:
         cfg: changed in place.
         content: a checkpoint, as :func:`read_checkpoint` returns it.
     """
     if content["kind"] == INFERENCE:
         cfg.MODEL.CLIP.WEIGHTS = "random"
-    keep_trained(cfg, yaml.safe_load(content["config"])["MODEL"], weights=content["kind"] == INFERENCE)
+    keep_trained(cfg, yaml.safe_load(content["config"])["MODEL"])
 
 
 def load_weights(model: nn.Module, content: dict[str, Any], path: str | Path) -> None:

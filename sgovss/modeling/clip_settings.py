@@ -21,6 +21,7 @@ from sgovss.modeling.known_weights import (
     stated_statistics,
     statistics_of_tag,
 )
+from sgovss.modeling.weights_file import read_content
 
 _TOLERANCE = 0.1
 """Difference of pixel statistics, for pixels from 0 to 255, that comes from rounding."""
@@ -67,14 +68,16 @@ def activation_of(name: str, weights: str) -> Activation:
         name, weights: as :func:`sgovss.modeling.clip_models.load_clip` takes them.
 
     Raises:
-        InputError: it is not known; or there is no such model.
+        InputError: it is not known, and the file may be missing or damaged; or there is no such model.
     """
     if not is_file(name, weights):
         return _configured_activation(name, weights)
-    if not Path(weights).is_file():
-        return "gelu"  # loading the weights tells that the file is missing
     if found := find_activation(name, Path(weights)):
         return found.activation
+    try:
+        read_content(Path(weights))  # that the file is missing or damaged is told first
+    except InputError as error:
+        raise InputError(f"MODEL.CLIP.WEIGHTS: {error}") from error
     raise InputError(
         f"MODEL.CLIP.ACTIVATION: 'auto', but nothing tells the activation of {Path(weights).name}; set quick_gelu if "
         "its weights come from OpenAI's, gelu if from LAION's or trained from scratch; or write it into the file with "
@@ -148,16 +151,23 @@ def resolve_clip(cfg: CfgNode) -> None:
     cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = pixel_statistics(cfg)
 
 
-def keep_trained(cfg: CfgNode, saved: dict[str, Any], weights: bool) -> None:
+def keep_trained(cfg: CfgNode, saved: dict[str, Any]) -> None:
     """Take the settings that a checkpoint was trained with, where the config leaves them open, in place.
 
     Args:
         cfg: the config.
         saved: MODEL of the checkpoint's config.
-        weights: whether the checkpoint has the CLIP weights itself; its activation then holds in any case.
+
+    Raises:
+        InputError: the config has another activation than the checkpoint.
     """
-    if weights or cfg.MODEL.CLIP.ACTIVATION == "auto":
-        cfg.MODEL.CLIP.ACTIVATION = trained_activation(saved["CLIP"])
+    trained = trained_activation(saved["CLIP"])
+    if cfg.MODEL.CLIP.ACTIVATION not in ("auto", trained):
+        raise InputError(
+            f"MODEL.CLIP.ACTIVATION: {cfg.MODEL.CLIP.ACTIVATION}, but the checkpoint was trained with {trained}; set "
+            f"{trained} or auto"
+        )
+    cfg.MODEL.CLIP.ACTIVATION = trained
     for key in ("PIXEL_MEAN", "PIXEL_STD"):
         cfg.MODEL[key] = list(cfg.MODEL[key]) or list(saved.get(key, []))
 
@@ -169,5 +179,5 @@ def trained_activation(saved: dict[str, Any]) -> Activation:
         saved: MODEL.CLIP of its config. Versions before this one left ACTIVATION at ``auto`` for weights of unknown
             origin, and then used that of the model configuration.
     """
-    stored = saved["ACTIVATION"]
+    stored = saved.get("ACTIVATION", "auto")
     return _configured_activation(saved["NAME"], saved["WEIGHTS"]) if stored == "auto" else stored

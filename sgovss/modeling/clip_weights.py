@@ -101,11 +101,15 @@ def read_weights(path: Path, model: nn.Module, trusted: bool = False, prefix: st
         layout = "openai"
     used = {name for name in tensors if _owner(name, parts) == prefix}
     left_out = dict.fromkeys(_outside(name, prefix) for name in leaves if name not in used)
+    beside = _beside(state, model)
+    left_out |= dict.fromkeys(f"{prefix}{key.split('.')[0]}" for key in beside)
     if prefix:
         message = "%s: the names of the weights start with '%s', which is taken off; left out: %s"
         logger.info(message, path, prefix, ", ".join(left_out) or "nothing")
     dtypes = sorted({str(value.dtype).removeprefix("torch.") for value in state.values() if value.is_floating_point()})
-    state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    state = {
+        key: value.float() if value.is_floating_point() else value for key, value in state.items() if key not in beside
+    }
     return Weights(state, layout, " and ".join(dtypes), prefix, tuple(left_out))
 
 
@@ -188,6 +192,13 @@ def _resized(state: State, model: nn.Module) -> State:
     copied = dict(state)
     resize_positions(copied, model)
     return copied
+
+
+def _beside(state: State, model: nn.Module) -> set[str]:
+    """Tensors beside the encoders, such as a classifier's or a loss's; none unless the encoders are whole."""
+    expected = model.state_dict().keys()
+    own = {key.split(".")[0] for key in expected}
+    return {key for key in state if key.split(".")[0] not in own} if expected <= state.keys() else set()
 
 
 def _listed(prefixes: Any) -> str:

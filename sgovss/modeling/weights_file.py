@@ -129,6 +129,10 @@ def read_content(path: Path, trusted: bool = False) -> Mapping[str, Any]:
     except InputError:
         raise
     except pickle.UnpicklingError as error:
+        if kind is Format.TORCHSCRIPT:
+            raise InputError(
+                f"{path}: a TorchScript archive of more than weights, or damaged; copy it again"
+            ) from error
         raise InputError(
             f"{path}: damaged, or holds Python objects beside tensors, which are not read because they can run code; "
             "copy it again, get a file of weights only from its authors, or, if you trust them, give --trust-pickle "

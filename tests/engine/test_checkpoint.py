@@ -54,6 +54,7 @@ def test_a_predictor_reads_its_checkpoint_once(tmp_path, monkeypatch):
         predictor = sgovss.Predictor(config, weights=path, options=("MODEL.DEVICE", "cpu"))
         assert reads == [path]
         assert predictor.cfg.MODEL.CLIP.WEIGHTS == "random"  # not read, because the checkpoint has all weights
+        assert predictor.cfg.MODEL.PIXEL_MEAN == [127.0] * 3  # resolved, for files that are written from it
         assert base_fingerprint(predictor.model) == base_fingerprint(first.model)
         reads.clear()
     assert predictor.cfg.SEED != 3
@@ -126,7 +127,7 @@ def clip_model(activation: str) -> torch.nn.Module:
         (lambda state, path: torch.jit.script(torch.nn.Linear(2, 2)).save(path), "a TorchScript archive"),
         (
             lambda state, path: torch.save(state, path, _use_new_zipfile_serialization=False),
-            "a pickle or a file of an old",
+            "a pickle or a file of",
         ),
         (lambda state, path: torch.save(state, path), "not a checkpoint of sgovss"),
     ],

@@ -28,6 +28,10 @@ def config(name: str = "ViT-B-16", weights: str = "openai", *options: str):
     return load_config("base.yaml", ["MODEL.CLIP.NAME", name, "MODEL.CLIP.WEIGHTS", weights, *options])
 
 
+def settings(cfg) -> tuple:
+    return cfg.MODEL.CLIP.ACTIVATION, cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD
+
+
 def weights_in(folder: Path, name: str = "open_clip_model.safetensors") -> str:
     """A file of some weights in a new folder; its content does not matter here."""
     folder.mkdir(parents=True)
@@ -172,27 +176,33 @@ def test_a_model_that_detectron2_builds_has_the_statistics_of_its_weights():
 def test_a_resolved_config_holds_the_values():
     cfg = config("ViT-L-14", "laion2b_s32b_b82k")
     resolve_clip(cfg)
-    assert ("gelu", *HALF) == (cfg.MODEL.CLIP.ACTIVATION, cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD)
+    assert settings(cfg) == ("gelu", *HALF)
 
 
-@pytest.mark.parametrize("weights", [True, False])
-def test_a_checkpoint_keeps_the_settings_it_was_trained_with(weights):
+def test_a_checkpoint_keeps_the_settings_it_was_trained_with():
     saved = {"CLIP": {"ACTIVATION": "quick_gelu", "NAME": "ViT-B-16", "WEIGHTS": "x.pt"}}
     saved |= dict(zip(("PIXEL_MEAN", "PIXEL_STD"), HALF, strict=True))
     cfg = config("ViT-B-16", "laion2b_s34b_b88k")
-    keep_trained(cfg, saved, weights)
-    assert ("quick_gelu", *HALF) == (cfg.MODEL.CLIP.ACTIVATION, cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD)
-    cfg = config("ViT-B-16", "openai", "MODEL.PIXEL_MEAN", "[1.0,2.0,3.0]", "MODEL.CLIP.ACTIVATION", "gelu")
-    keep_trained(cfg, saved, weights)
-    assert cfg.MODEL.PIXEL_MEAN == [1.0, 2.0, 3.0]
-    assert ("quick_gelu" if weights else "gelu") == cfg.MODEL.CLIP.ACTIVATION
+    keep_trained(cfg, saved)
+    assert settings(cfg) == ("quick_gelu", *HALF)
+    cfg = config("ViT-B-16", "openai", "MODEL.PIXEL_MEAN", "[1.0,2.0,3.0]")
+    keep_trained(cfg, saved)
+    assert settings(cfg) == ("quick_gelu", [1.0, 2.0, 3.0], HALF[1])
+
+
+def test_another_activation_in_the_config_than_in_the_checkpoint_is_one_line():
+    saved = {"CLIP": {"ACTIVATION": "quick_gelu", "NAME": "ViT-B-16", "WEIGHTS": "x.pt"}}
+    with pytest.raises(
+        InputError, match="ACTIVATION: gelu, but the checkpoint was trained with quick_gelu; set quick_gelu"
+    ):
+        keep_trained(config("ViT-B-16", "openai", "MODEL.CLIP.ACTIVATION", "gelu"), saved)
 
 
 def test_a_checkpoint_of_an_older_version_has_the_activation_of_its_configuration():
     """It left the activation at auto for weights of unknown origin."""
     for name, expected in (("ViT-B-16", "gelu"), ("ViT-B-16-quickgelu", "quick_gelu")):
         cfg = config("ViT-B-16", "mine.pt")
-        keep_trained(cfg, {"CLIP": {"ACTIVATION": "auto", "NAME": name, "WEIGHTS": "mine.pt"}}, weights=False)
+        keep_trained(cfg, {"CLIP": {"ACTIVATION": "auto", "NAME": name, "WEIGHTS": "mine.pt"}})
         assert expected == cfg.MODEL.CLIP.ACTIVATION
 
 

@@ -55,6 +55,19 @@ def test_weights_are_found_in_a_checkpoint_beside_other_content(tmp_path, name):
     assert {"epoch", "optimizer", f"{name}.criterion", f"{name}.n_averaged"} == set(weights.left_out)
 
 
+def test_a_classifier_beside_the_encoders_is_left_out(tmp_path):
+    torch.save(prefixed("") | {"head.weight": torch.ones(3), "log_variance": torch.ones(1)}, tmp_path / "clip.pt")
+    assert loads(tmp_path / "clip.pt")
+    assert read_weights(tmp_path / "clip.pt", small_clip()).left_out == ("head", "log_variance")
+
+
+def test_more_layers_than_the_model_has_are_not_left_out(tmp_path):
+    deeper = open_clip.CLIP(32, {**VISION["vit"], "layers": 5}, TEXT)
+    torch.save(prefixed("", deeper), tmp_path / "clip.pt")
+    with pytest.raises(InputError, match=r"another architecture.*visual\.transformer\.resblocks\.4"):
+        load_weights_file(small_clip(), tmp_path / "clip.pt")
+
+
 @pytest.mark.parametrize("place", ["visual._orig_mod.", "visual.module.", "visual._checkpoint_wrapped_module."])
 def test_wrappers_of_a_single_tower_are_taken_off(tmp_path, place):
     torch.save({key.replace("visual.", place): value for key, value in prefixed("").items()}, tmp_path / "clip.pt")
