@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def activation_of(name: str, weights: str) -> Activation:
     raise InputError(
         f"MODEL.CLIP.ACTIVATION: 'auto', but nothing tells the activation of {Path(weights).name}; set quick_gelu if "
         "its weights come from OpenAI's, gelu if from LAION's or trained from scratch; or write it into the file with "
-        "tools/convert_weights.py --activation"
+        "'sgovss convert --activation' (tools/convert_weights.py)"
     )
 
 
@@ -97,17 +98,19 @@ def find_statistics(name: str, weights: str) -> Statistics | None:
     Args:
         name, weights: as :func:`sgovss.modeling.clip_models.load_clip` takes them.
     """
-    if name == EMBEDDED_MODEL and weights in ("embedded", "random"):
-        stated = embedded_configuration()["preprocess_cfg"]
-        return Statistics(tuple(stated["mean"]), tuple(stated["std"]))
     if is_file(name, weights):
-        return stated_statistics(Path(weights)) or _statistics_of_all_tags(name)
+        return stated_statistics(Path(weights)) or _usual_statistics(name)
+    if name == EMBEDDED_MODEL:
+        return _usual_statistics(name)
     tag = open_clip.get_pretrained_cfg(name, weights)
     return statistics_of_tag(tag) if tag else None
 
 
-def _statistics_of_all_tags(name: str) -> Statistics | None:
-    """The pixel statistics of a model's tags if all have the same."""
+def _usual_statistics(name: str) -> Statistics | None:
+    """The pixel statistics of the embedded model, or of all tags of a model if they are the same."""
+    if name == EMBEDDED_MODEL:
+        stated = embedded_configuration()["preprocess_cfg"]
+        return Statistics(tuple(stated["mean"]), tuple(stated["std"]))
     tags = (open_clip.get_pretrained_cfg(name, tag) for tag in open_clip.list_pretrained_tags_by_model(name))
     found = {statistics_of_tag(tag) for tag in tags}
     return found.pop() if len(found) == 1 else None
@@ -125,17 +128,18 @@ def pixel_statistics(cfg: CfgNode) -> tuple[list[float], list[float]]:
     known = find_statistics(clip.NAME, clip.WEIGHTS)
     own = (known or OPENAI).of_bytes()
     used = (list(cfg.MODEL.PIXEL_MEAN) or own[0], list(cfg.MODEL.PIXEL_STD) or own[1])
-    if (
-        known
-        and max(abs(a - b) for one, other in zip(used, own, strict=True) for a, b in zip(one, other, strict=True))
-        > _TOLERANCE
-    ):
+    if known and _differ(used, own):
         message = (
             f"MODEL.PIXEL_MEAN {used[0]} and PIXEL_STD {used[1]} are not those that '{clip.WEIGHTS}' of {clip.NAME} "
             f"was trained with, {own[0]} and {own[1]}; leave both keys out to use these"
         )
         log_first_n(logging.WARNING, message, name=__name__, key="message")
     return used
+
+
+def _differ(one: tuple[list[float], list[float]], other: tuple[list[float], list[float]]) -> bool:
+    pairs = zip(itertools.chain(*one), itertools.chain(*other), strict=True)
+    return any(abs(first - second) > _TOLERANCE for first, second in pairs)
 
 
 def resolve_clip(cfg: CfgNode) -> None:

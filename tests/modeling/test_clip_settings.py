@@ -126,6 +126,7 @@ def test_other_configs_beside_the_file_tell_nothing(tmp_path, content):
         ("MobileCLIP-S1", "datacompdr", ([0.0] * 3, [255.0] * 3)),
         ("tiny", "embedded", ([127.0] * 3, [128.0] * 3)),
         ("tiny", "random", ([127.0] * 3, [128.0] * 3)),
+        ("tiny", "mine/finetuned.pt", ([127.0] * 3, [128.0] * 3)),
         ("ViT-B-16", "random", OPENAI),
         ("ViT-B-16", "mine/RemoteCLIP-ViT-B-32.pt", OPENAI),
         ("MobileCLIP-S1", "mine/finetuned.pt", ([0.0] * 3, [255.0] * 3)),

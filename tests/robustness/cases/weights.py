@@ -141,7 +141,7 @@ CASES: list[Case] = [
         clip(clip_file),
         "MODEL.CLIP.ACTIVATION: 'auto', but nothing tells the activation of clip.pt; set quick_gelu if its weights "
         "come from OpenAI's, gelu if from LAION's or trained from scratch; or write it into the file with "
-        "tools/convert_weights.py --activation",
+        "'sgovss convert --activation' (tools/convert_weights.py)",
     ),
     refused(
         "pointer of Git LFS in place of CLIP weights",
