@@ -60,12 +60,19 @@ def _add_clip(cfg: CfgNode) -> None:
     clip.ACTIVATION = "auto"
     # Trainable parameters of the image encoder: "full" (all), "attention" (queries and values of a ViT) or "none".
     clip.TUNING = "full"
+    # The attention that the last block of a ViT has for the dense map: "value" (none, as in MaskCLIP), "qq" (queries
+    # with queries, as in ClearCLIP), "qq+kk" (SCLIP), "qq+kk+vv" (SegEarth-OV) or "neighbours" (keys with keys, and
+    # with close locations; NACLIP). Convolutional encoders have "value" only.
+    clip.DENSE = "value"
     # Gradient checkpointing of the image encoder: less memory, a third more time.
     clip.RECOMPUTE = False
     # Learning rate of the image encoder, as a factor of SOLVER.BASE_LR.
     clip.LR_MULTIPLIER = 0.01
     # Prompt templates: "paper", "plain", "single", "remote_sensing" or "imagenet".
     clip.TEMPLATES = "paper"
+    # Use the synonyms of the classes: training draws one name of each class per step, and the best one counts at
+    # inference. If off, only the first name of each class is used, as in CAT-Seg and the methods built on it.
+    clip.SYNONYMS = True
     # Cache text embeddings in $SGOVSS_CACHE/text (default ~/.cache/sgovss) for later runs.
     clip.KEEP_TEXT = True
 
@@ -101,18 +108,27 @@ def _add_head(cfg: CfgNode) -> None:
     node.LOGIT_BIAS = -5.0
     # Ignored pixels in the loss: "MASK" leaves them out, "NEGATIVE" makes them negatives of all classes.
     node.IGNORED_PIXELS = "MASK"
+    # The losses are means over the pixels that they apply to. If these are less than this share of the batch, the sum
+    # is divided by this share, so that few pixels do not weigh as much as a full batch.
+    node.LEAST_SHARE = 0.1
+    # Factor of the pixel losses of the decoder's first two stages, whose cost maps are coarser; 0 leaves them out.
+    node.STAGE_LOSSES = 0.0
+    # Do not train the image encoder through res3, res4 and res5, as in SED; only through the dense map.
+    node.DETACH_LEVELS = False
 
     compensation = node.COMPENSATION = CfgNode()
     # Generalization compensation: losses that keep the image encoder close to the frozen encoder.
     compensation.ENABLED = True
-    # Factors of its losses gc3, gc4, gc5 and gcd (res3, res4, res5, dense). docs/evidence.md explains the choice.
+    # Factors of its losses gc3, gc4, gc5 and gcd (res3, res4, res5, dense). They mean the same whatever the number of
+    # classes and the share of labelled pixels; "gradient_ratio" in metrics.json shows the effect. docs/evidence.md
+    # explains the choice.
     compensation.WEIGHTS = [0.0, 0.0, 0.0, 1.0]
     # Precision of the frozen encoder: "float32" (the losses start at exactly 0) or "bfloat16".
     compensation.TWIN_PRECISION = "float32"
     # Side of the square that is averaged before the comparison, in locations of the dense map.
     compensation.POOL = 2
-    # Factor of the losses on labelled pixels; on other pixels it is 1. With 0 the losses only apply to pixels without a
-    # label. With 1 they apply to all pixels alike and counteract what the labels teach.
+    # Weight of a labelled pixel in the losses; that of another pixel is 1. With 0 the losses only apply to pixels
+    # without a label. With 1 they apply to all pixels alike and counteract what the labels teach.
     compensation.LABELLED = 0.1
 
 
@@ -142,6 +158,8 @@ def _add_input(cfg: CfgNode) -> None:
 def _add_solver(cfg: CfgNode) -> None:
     # Autocast precision if SOLVER.AMP.ENABLED: "bfloat16" or "float16" (CUDA only).
     cfg.SOLVER.AMP.DTYPE = "bfloat16"
+    # Epsilon of AdamW. Where gradients are as small as this, the steps are shorter than the learning rate.
+    cfg.SOLVER.EPS = 1e-8
     # Number of batches whose gradients are accumulated in each step.
     cfg.SOLVER.ACCUMULATE = 1
     # Steps with a loss or gradient that is not finite are skipped; after this many in a row training stops.
@@ -158,8 +176,11 @@ def _add_test(cfg: CfgNode) -> None:
     cfg.TEST.SKIP_ABSENT = False
     # Name of a table in sgovss/assets/published.yaml to print next to the results; empty for none.
     cfg.TEST.PUBLISHED = ""
-    # Names of the test classes that count as seen; if empty, those that occur in the training vocabulary.
+    # Names of the test classes that count as seen; if empty, those that occur in the training vocabulary. Singular and
+    # plural are the same.
     cfg.TEST.SEEN = []
+    # Also write Detectron2's COCO JSON with a run-length mask of every class in every image, which is large.
+    cfg.TEST.SAVE_PREDICTIONS = False
 
     window = cfg.TEST.SLIDING_WINDOW = CfgNode()
     # Segment in overlapping windows instead of the whole image at once.

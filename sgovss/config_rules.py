@@ -35,6 +35,7 @@ def _one_of(*names: str) -> _Rule:
 
 _ABOVE_ZERO = _Rule(lambda value: value > 0, "give a number above 0")
 _NOT_BELOW_ZERO = _Rule(lambda value: value >= 0, "give 0 or more")
+_SHARE = _Rule(lambda ratio: 0 <= ratio <= 1, "give a number from 0 to 1")
 _COLOURS = "give three numbers, for red, green and blue, or [] for those of the weights"
 
 _RULES = {
@@ -44,15 +45,18 @@ _RULES = {
     ),
     "MODEL.CLIP.ACTIVATION": _one_of("auto", "gelu", "quick_gelu"),
     "MODEL.CLIP.TUNING": _one_of("full", "attention", "none"),
+    "MODEL.CLIP.DENSE": _one_of("value", "qq", "qq+kk", "qq+kk+vv", "neighbours"),
     "MODEL.CLIP.TEMPLATES": _one_of("paper", "plain", "single", "remote_sensing", "imagenet"),
     "MODEL.SGOVSS.HEADS": _ABOVE_ZERO,
     "MODEL.SGOVSS.HIDDEN_DIM": _ABOVE_ZERO,
     "MODEL.SGOVSS.GUIDANCE_DIM": _ABOVE_ZERO,
     "MODEL.SGOVSS.BIAS_TOKENS": _ABOVE_ZERO,
-    "MODEL.SGOVSS.TEXT_SHARE": _Rule(lambda ratio: 0 <= ratio <= 1, "give a number from 0 to 1"),
+    "MODEL.SGOVSS.TEXT_SHARE": _SHARE,
     "MODEL.SGOVSS.DECODER_KERNEL": _Rule(lambda side: side > 0 and side % 2 == 1, "give an odd number above 0"),
     "MODEL.SGOVSS.LOGIT_SCALE": _ABOVE_ZERO,
     "MODEL.SGOVSS.IGNORED_PIXELS": _one_of("MASK", "NEGATIVE"),
+    "MODEL.SGOVSS.LEAST_SHARE": _SHARE,
+    "MODEL.SGOVSS.STAGE_LOSSES": _NOT_BELOW_ZERO,
     "MODEL.SGOVSS.COMPENSATION.WEIGHTS": _Rule(
         lambda weights: len(weights) == 4 and min(weights) >= 0,
         "give four numbers, 0 or more, for res3, res4, res5 and dense",
@@ -78,6 +82,7 @@ _RULES = {
     "SOLVER.BASE_LR": _ABOVE_ZERO,
     "SOLVER.CHECKPOINT_PERIOD": _ABOVE_ZERO,
     "SOLVER.CLIP_GRADIENTS.CLIP_VALUE": _ABOVE_ZERO,
+    "SOLVER.EPS": _ABOVE_ZERO,
     "SOLVER.IMS_PER_BATCH": _ABOVE_ZERO,
     "SOLVER.MAX_ITER": _ABOVE_ZERO,
     "SOLVER.NONFINITE_PATIENCE": _ABOVE_ZERO,

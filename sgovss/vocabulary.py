@@ -6,16 +6,18 @@ import json
 import re
 import reprlib
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import overload
+from typing import NamedTuple, overload
 
 import numpy as np
 import yaml
 
 from sgovss.errors import InputError
 from sgovss.palette import Color, distinct_colors
+from sgovss.plurals import singular
 
 # Conventional map colours; all other classes get a colour of the palette.
 _FAMILIAR: dict[Color, tuple[str, ...]] = {
@@ -45,6 +47,11 @@ def _key(name: str) -> str:
     return _clean(seen.replace("-", " ").replace("_", " ")).casefold()
 
 
+def _singular_key(name: str) -> str:
+    """:func:`_key`, in the singular."""
+    return singular(_key(name))
+
+
 def _unprintable(name: str) -> str | None:
     """The first control character or surrogate of a name, which images and files cannot hold; None if there is none."""
     return next((mark for mark in name if unicodedata.category(mark) in ("Cc", "Cs")), None)
@@ -68,6 +75,20 @@ class ClassEntry:
     def names(self) -> tuple[str, ...]:
         """The name and its synonyms, in order."""
         return (self.name, *self.synonyms)
+
+
+class Match(NamedTuple):
+    """A class that two vocabularies have in common.
+
+    Attributes:
+        name: name or synonym of the class that was looked up.
+        entry: the class that was found.
+        entry_name: its name or synonym that equals ``name``, except for case, hyphens and number.
+    """
+
+    name: str
+    entry: ClassEntry
+    entry_name: str
 
 
 class Vocabulary(Sequence[ClassEntry]):
@@ -126,14 +147,26 @@ class Vocabulary(Sequence[ClassEntry]):
         """The names of the classes, without synonyms."""
         return [entry.name for entry in self.classes]
 
-    @property
-    def words(self) -> set[str]:
-        """Every name and synonym, normalised for comparison between vocabularies."""
-        return {_key(name) for entry in self.classes for name in entry.names}
+    def match(self, entry: ClassEntry) -> Match | None:
+        """Find the class of this vocabulary that has a name or synonym in common with an entry; None if none has.
+
+        Singular and plural count as one name. Equal names are preferred, then the order of the entry's names.
+        """
+        for form, found in self._by_form.items():
+            for name in entry.names:
+                if form(name) in found:
+                    return Match(name, *found[form(name)])
+        return None
+
+    @cached_property
+    def _by_form(self) -> dict[Callable[[str], str], dict[str, tuple[ClassEntry, str]]]:
+        """Classes and the names found, by form of name: for equal names, then for those that differ in number."""
+        own = [(entry, name) for entry in reversed(self.classes) for name in reversed(entry.names)]
+        return {form: {form(name): (entry, name) for entry, name in own} for form in (_key, _singular_key)}
 
     def knows(self, entry: ClassEntry) -> bool:
-        """Whether the entry's name or one of its synonyms is in this vocabulary."""
-        return any(_key(name) in self.words for name in entry.names)
+        """Whether the entry's name or one of its synonyms is in this vocabulary; singular and plural count as one."""
+        return self.match(entry) is not None
 
     def colors(self) -> np.ndarray:
         """(T, 3) uint8 RGB colours of the classes.

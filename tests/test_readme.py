@@ -142,7 +142,7 @@ def write_published(folder: Path) -> None:
         "splits": {name: {"images": name, "labels": f"{name}_labels"} for name in ("train", "val")},
     }
     (folder / "my.yaml").write_text(yaml.safe_dump(my))
-    shipped = (find_specification(name) for name in ("dubai_mbrsc", "dronedeploy_sample", "dlrsd"))
+    shipped = (find_specification(name) for name in ("dubai_mbrsc", "dronedeploy_sample", "dlrsd", "loveda"))
     for spec in (load_specification(folder / "my.yaml"), *shipped):
         for split in spec.splits.values():
             write_pairs(dataset_folder(spec, folder / "datasets"), split, spec.values)

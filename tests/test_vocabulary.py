@@ -118,6 +118,36 @@ def test_knows_by_name_or_synonym():
     assert not vocabulary.knows(ClassEntry("water"))
 
 
+@pytest.mark.parametrize(
+    ("training", "test", "match"),
+    [
+        ("road, trees", "tree", ("tree", "trees", "trees")),
+        ("tree", "Trees", ("Trees", "tree", "tree")),
+        ("dock, trees|woods", "forest|wood", ("wood", "trees", "woods")),
+        ("storage tanks", "storage-tank", ("storage-tank", "storage tanks", "storage tanks")),
+        ("people", "person", ("person", "people", "people")),
+        # Equal names come before those that differ in number, whatever their order.
+        ("cars, car", "car", ("car", "car", "car")),
+        ("vehicle|car, cars", "automobile|cars", ("cars", "cars", "cars")),
+        # Other words are other classes, unless a synonym says otherwise.
+        ("trees", "forest", None),
+        ("cars|car", "static car", None),
+        ("cars|car", "vehicle", None),
+        ("cars|car", "vehicle|car", ("car", "cars", "car")),
+        ("grasses land", "grass land", None),
+    ],
+)
+def test_match_names_the_class_and_what_is_equal(training, test, match):
+    vocabulary, (entry,) = Vocabulary.from_string(training), Vocabulary.from_string(test)
+    found = vocabulary.match(entry)
+    assert (found and (found.name, found.entry.name, found.entry_name)) == match
+    assert vocabulary.knows(entry) == (match is not None)
+
+
+def test_classes_that_differ_in_number_only_stay_two_classes():
+    assert Vocabulary.from_string("car, cars").names == ["car", "cars"]
+
+
 def test_colours_are_given_familiar_or_well_apart():
     given_one = Vocabulary([ClassEntry("x", color=(1, 2, 3)), ClassEntry("y")]).colors()
     assert given_one.dtype == np.uint8

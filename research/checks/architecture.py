@@ -52,7 +52,7 @@ imports `sgovss` and is not part of the wheel. `tests/` mirrors the package.
 | change the guidance by the frozen encoder | `sgovss/modeling/compensation.py` |
 | change how text and image refine each other | `sgovss/modeling/bias_guidance.py` |
 | change the decoder | `sgovss/modeling/decoder.py`; the loss is in `sgovss/modeling/objective.py` |
-| add a config key | `sgovss/config.py`, `sgovss/config_rules.py` (allowed values), then a `from_config` |
+| add a config key | `sgovss/config.py`, `sgovss/config_rules.py`, `sgovss/config_changes.py`, then a `from_config` |
 | add a metric or a column to the evaluation | `sgovss/evaluation/metrics.py`, `sgovss/evaluation/evaluator.py` |
 | change what happens in a training step | `sgovss/engine/step.py`; between steps `sgovss/engine/hooks.py` |
 | add an output for rasters | `sgovss/rasters/writer.py`, `sgovss/rasters/vectors.py`, then `sgovss/rasters/scene.py` |

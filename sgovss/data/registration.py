@@ -111,7 +111,7 @@ def training_vocabulary(dataset_names: Sequence[str], unseen: Sequence[str] = ()
 
     Args:
         dataset_names: the training sets (``DATASETS.TRAIN``); all must have the same classes.
-        unseen: names or synonyms of the classes held out of training (``DATASETS.UNSEEN``).
+        unseen: names or synonyms of the classes held out of training (``DATASETS.UNSEEN``), in singular or plural.
 
     Raises:
         InputError: there is no training set, the sets have different classes, a name in ``unseen`` is not a class, or
@@ -132,11 +132,11 @@ def held_out_ids(dataset_names: Sequence[str], unseen: Sequence[str]) -> tuple[i
     vocabulary = _common_vocabulary(dataset_names)
     ids = []
     for name in unseen:
-        matches = [i for i, entry in enumerate(vocabulary) if Vocabulary([entry]).knows(ClassEntry(name))]
-        if not matches:
+        found = vocabulary.match(ClassEntry(name))
+        if found is None:
             names = ", ".join(vocabulary.names)
             raise InputError(f"DATASETS.UNSEEN: '{name}' is not a class of {dataset_names[0]}; its classes are {names}")
-        ids += matches
+        ids.append(vocabulary.index(found.entry))
     return tuple(sorted(set(ids)))
 
 

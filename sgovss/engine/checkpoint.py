@@ -12,6 +12,7 @@ from detectron2.config import CfgNode
 from fvcore.common.checkpoint import Checkpointer
 from torch import nn
 
+from sgovss.config_changes import Use, report_changes
 from sgovss.errors import InputError
 from sgovss.files import atomic_path
 from sgovss.modeling.checkpoint import (
@@ -84,7 +85,7 @@ class SGOVSSCheckpointer(Checkpointer):
         Raises:
             InputError: the file is missing or damaged, or belongs to another architecture or other base weights.
         """
-        return self._restore(read_checkpoint(path), path, checkpointables) if path else {}
+        return self._restore(read_checkpoint(path), path, checkpointables, Use.START) if path else {}
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
         """Resume from the newest undamaged checkpoint if ``resume`` is set and one exists; else load ``path``.
@@ -107,7 +108,7 @@ class SGOVSSCheckpointer(Checkpointer):
             except DamagedCheckpointError as error:
                 logger.warning("%s is skipped (%s); resuming from the checkpoint before it", candidate, error)
             else:
-                return self._restore(content, candidate, None)
+                return self._restore(content, candidate, None, Use.RESUME)
         raise InputError(f"{self.save_dir}: every checkpoint in this folder is damaged; start again without --resume")
 
     def remove_partial(self) -> None:
@@ -124,8 +125,11 @@ class SGOVSSCheckpointer(Checkpointer):
             (path for path in last.parent.glob("model_[0-9]*.pth") if path.name < last.name), reverse=True
         )
 
-    def _restore(self, content: dict[str, Any], path: str | Path, checkpointables: list[str] | None) -> dict[str, Any]:
+    def _restore(
+        self, content: dict[str, Any], path: str | Path, checkpointables: list[str] | None, use: Use
+    ) -> dict[str, Any]:
         apply_weights(self.model, content, path, self.base)
+        report_changes(self.cfg, content["config"], path, use)
         for key in self.checkpointables if checkpointables is None else checkpointables:
             if key not in content:
                 raise InputError(

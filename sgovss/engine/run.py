@@ -14,6 +14,7 @@ from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 
+from sgovss.config_changes import Use, report_changes
 from sgovss.data import register_datasets
 from sgovss.engine.environment import write_environment
 from sgovss.engine.seeds import adopt_seed
@@ -57,7 +58,9 @@ def _set_up(cfg: CfgNode, args: argparse.Namespace) -> None:
 def _evaluate(cfg: CfgNode) -> dict[str, Any]:
     model = Trainer.build_model(cfg)
     if cfg.MODEL.WEIGHTS:
-        load_weights(model, read_checkpoint(cfg.MODEL.WEIGHTS), cfg.MODEL.WEIGHTS)
+        content = read_checkpoint(cfg.MODEL.WEIGHTS)
+        load_weights(model, content, cfg.MODEL.WEIGHTS)
+        report_changes(cfg, content["config"], cfg.MODEL.WEIGHTS, Use.EVALUATION)
     results = Trainer.test(cfg, model)
     if cfg.TEST.PUBLISHED and comm.is_main_process():
         write_comparison(cfg.TEST.PUBLISHED, cfg.DATASETS.TEST, Path(cfg.OUTPUT_DIR))

@@ -91,7 +91,9 @@ class Trainer(DefaultTrainer):
             lr_factor_func=lambda name: cfg.MODEL.CLIP.LR_MULTIPLIER if name.startswith("image_encoder.") else 1.0,
             overrides={name: {"weight_decay": 0.0} for name in _NO_DECAY},
         )
-        return torch.optim.AdamW(parameters, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY)
+        return torch.optim.AdamW(
+            parameters, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY, eps=cfg.SOLVER.EPS
+        )
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode, start_iter: int = 0) -> Any:
@@ -144,6 +146,7 @@ class Trainer(DefaultTrainer):
             output_dir=cfg.OUTPUT_DIR,
             sem_seg_loading_fn=functools.partial(load_labels, labels=metadata.label_map),
             settings=_settings(cfg),
+            save_predictions=cfg.TEST.SAVE_PREDICTIONS,
         )
 
     def build_hooks(self) -> list[HookBase]:
@@ -212,6 +215,9 @@ def _settings(cfg: CfgNode) -> dict[str, Any]:
         "clip_weights": cfg.MODEL.CLIP.WEIGHTS,
         "weights": cfg.MODEL.WEIGHTS,
         "templates": cfg.MODEL.CLIP.TEMPLATES,
+        "synonyms": cfg.MODEL.CLIP.SYNONYMS,
+        "activation": cfg.MODEL.CLIP.ACTIVATION,
+        "dense": cfg.MODEL.CLIP.DENSE,
         "ignored_pixels": cfg.MODEL.SGOVSS.IGNORED_PIXELS,
         "view": {key.lower(): window[key] for key in window if key != "ENABLED"} if window.ENABLED else "whole image",
         "min_size": cfg.INPUT.MIN_SIZE_TEST,

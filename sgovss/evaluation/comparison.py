@@ -147,7 +147,8 @@ def _about_this_run(results: Mapping[str, dict[str, Any]]) -> list[str]:
     """Return notes on this run: its model, and each test set that was evaluated only in part."""
     settings = next(iter(results.values()))["settings"]
     weights = settings["weights"] or f"not fine-tuned, CLIP weights '{settings['clip_weights']}'"
-    lines = [f"this run: {settings['model']}, {weights}, templates '{settings['templates']}'"]
+    choices = ", ".join(f"{key} '{settings[key]}'" for key in ("templates", "activation", "dense"))
+    lines = [f"this run: {settings['model']}, {weights}, {choices}"]
     for dataset, result in results.items():
         metadata = dataset_metadata(dataset)
         published = metadata.specification.splits[metadata.split].count

@@ -26,17 +26,17 @@ logger = logging.getLogger(__name__)
 class OpenVocabularyEvaluator(SemSegEvaluator):
     """Scores predictions on one test set; adds seen, unseen and harmonic-mean mIoU to Detectron2's metrics.
 
-    A class is *seen* if its name or one of its synonyms is in the training vocabulary. mIoU, fwIoU, mACC and pACC
-    equal those of :class:`detectron2.evaluation.SemSegEvaluator` on the same predictions. Boundary IoU is left out,
-    because Detectron2 computes it from differences of label values, which merges some classes.
+    A class is *seen* if its name or one of its synonyms is in the training vocabulary, in singular or plural. mIoU,
+    fwIoU, mACC and pACC equal those of :class:`detectron2.evaluation.SemSegEvaluator` on the same predictions. Boundary
+    IoU is left out, because Detectron2 computes it from differences of label values, which merges some classes.
 
     The main process writes these files if ``output_dir`` is given:
 
     - ``<output_dir>/evaluation/<dataset_name>.json``: all scores, with 95 % intervals over the images, the seen and
-      unseen classes, and the settings;
+      unseen classes with the names that were matched, and the settings;
     - ``<output_dir>/evaluation/<dataset_name>_confusion.png``: the confusion matrix;
-    - ``<output_dir>/evaluation/<dataset_name>/sem_seg_predictions.json``: run-length masks in Detectron2's COCO
-      format.
+    - ``<output_dir>/evaluation/<dataset_name>/sem_seg_predictions.json``, with ``save_predictions``: run-length masks
+      in Detectron2's COCO format.
 
     Args:
         dataset_name: registered name of a dataset whose metadata has ``stuff_classes`` and ``ignore_label``.
@@ -47,7 +47,7 @@ class OpenVocabularyEvaluator(SemSegEvaluator):
         seen: names of the seen classes, to be used instead of the comparison of the two vocabularies.
         sem_seg_loading_fn: maps a label path to a writable (H, W) integer array of ids 0..T-1 and ``ignore_label``.
         settings: settings of the evaluation to record in the JSON file (view, templates, precision, ...).
-        save_predictions: whether to write the COCO JSON, which is large.
+        save_predictions: whether to write the COCO JSON. It is large, and held in memory until it is written.
 
     Raises:
         InputError: the lengths of vocabulary and dataset differ, or ``seen`` has a name that is not in ``vocabulary``.
@@ -68,7 +68,7 @@ class OpenVocabularyEvaluator(SemSegEvaluator):
         training_vocabulary: Vocabulary | None = None,
         seen: Sequence[str] | None = None,
         settings: Mapping[str, object] | None = None,
-        save_predictions: bool = True,
+        save_predictions: bool = False,
     ) -> None:
         super().__init__(dataset_name, distributed, output_dir, sem_seg_loading_fn=sem_seg_loading_fn)
         if len(vocabulary) != self._num_classes:
@@ -82,7 +82,10 @@ class OpenVocabularyEvaluator(SemSegEvaluator):
         ids = self._contiguous_id_to_dataset_id or {index: index for index in range(len(vocabulary))}
         self._contiguous_id_to_dataset_id = {**ids, len(vocabulary): None}
         self._training_vocabulary = training_vocabulary
+        self._seen_override = seen
         self._seen = seen_flags(vocabulary, training_vocabulary, seen)
+        compared = training_vocabulary if seen is None else None
+        self._matches = [None if compared is None else compared.match(entry) for entry in vocabulary]
         self._settings = dict(settings or {})
         self._save_predictions = save_predictions
         self.reset()
@@ -127,6 +130,8 @@ class OpenVocabularyEvaluator(SemSegEvaluator):
             dataset=self._dataset_name,
             names=self._class_names,
             seen=self._seen,
+            seen_override=self._seen_override,
+            matches=self._matches,
             matrix=self._conf_matrix,
             counts=self._counts,
             training_names=None if known is None else known.names,
@@ -210,13 +215,15 @@ def seen_flags(
         InputError: ``override`` has a name that is not in the vocabulary.
     """
     if override is not None:
-        known = [ClassEntry(name) for name in override]
-        if stray := [entry.name for entry in known if not vocabulary.knows(entry)]:
-            raise InputError(
-                f"seen classes: '{stray[0]}' is not in the test vocabulary ({', '.join(vocabulary.names)}); "
-                "use names from it"
-            )
-        training_vocabulary = Vocabulary(known, "seen classes") if known else None
+        named = []
+        for name in override:
+            if (match := vocabulary.match(ClassEntry(name))) is None:
+                raise InputError(
+                    f"seen classes: '{name}' is not in the test vocabulary ({', '.join(vocabulary.names)}); "
+                    "use names from it"
+                )
+            named.append(match.entry)
+        return [entry in named for entry in vocabulary]
     return [training_vocabulary is not None and training_vocabulary.knows(entry) for entry in vocabulary]
 
 

@@ -14,6 +14,15 @@ from tabulate import tabulate
 from sgovss.evaluation import metrics
 from sgovss.evaluation.pictures import draw_confusion
 from sgovss.files import write_json_atomically
+from sgovss.vocabulary import Match
+
+
+class SeenAs(TypedDict):
+    """The training class that makes a test class seen, and the two names that are equal except for case and number."""
+
+    name: str
+    training_class: str
+    training_name: str
 
 
 class ClassRow(TypedDict):
@@ -24,6 +33,7 @@ class ClassRow(TypedDict):
     precision: float | None
     recall: float | None
     seen: bool
+    match: SeenAs | None
     pixels: int
 
 
@@ -35,6 +45,9 @@ class Report:
         dataset: registered name of the test set.
         names: T class names.
         seen: T flags, whether training saw the class.
+        seen_override: names of the classes that were declared to be seen; None if the vocabularies were compared.
+        matches: for each class the training class with the same name or synonym; None if there is none, or if the
+            vocabularies were not compared.
         matrix: (T + 1, T + 1) int64 confusion matrix in the convention of :mod:`sgovss.evaluation.metrics`.
         counts: for each image file its (3, T) int64 :func:`sgovss.evaluation.metrics.class_counts`.
         training_names: names of the training classes; None for a model that was not fine-tuned.
@@ -44,6 +57,8 @@ class Report:
     dataset: str
     names: Sequence[str]
     seen: Sequence[bool]
+    seen_override: Sequence[str] | None
+    matches: Sequence[Match | None]
     matrix: np.ndarray
     counts: Mapping[str, np.ndarray]
     training_names: Sequence[str] | None
@@ -65,6 +80,7 @@ class Report:
                 "precision": metrics.plain(scores.precision[index]),
                 "recall": metrics.plain(scores.recall[index]),
                 "seen": self.seen[index],
+                "match": _seen_as(self.matches[index]),
                 "pixels": int(scores.pixels[index]),
             }
             for index, name in enumerate(self.names)
@@ -82,7 +98,7 @@ class Report:
     def table(self) -> str:
         """Return a text table of the classes, and one of the headline numbers below it."""
         body = [
-            [row["name"], "seen" if row["seen"] else "unseen"]
+            [row["name"], _group(row)]
             + [_percent(value) for value in (row["iou"], row["precision"], row["recall"])]
             + [f"{row['pixels']:,}"]
             for row in self.rows
@@ -118,6 +134,7 @@ class Report:
             "classes": self.names,
             "seen": [name for name, seen in zip(self.names, self.seen, strict=True) if seen],
             "unseen": [name for name, seen in zip(self.names, self.seen, strict=True) if not seen],
+            "seen_override": None if self.seen_override is None else list(self.seen_override),
             "training_vocabulary": self.training_names,
             "settings": self.settings,
         }
@@ -126,6 +143,20 @@ class Report:
         # The images are sorted, so that the result does not depend on which process counted which image.
         counts = [self.counts[name] for name in sorted(self.counts)]
         return metrics.bootstrap_intervals(np.reshape(counts, (len(counts), 3, len(self.names))), self.seen)
+
+
+def _seen_as(match: Match | None) -> SeenAs | None:
+    if match is None:
+        return None
+    return {"name": match.name, "training_class": match.entry.name, "training_name": match.entry_name}
+
+
+def _group(row: ClassRow) -> str:
+    """The group of a class in the table, with the training class if it has another name."""
+    match = row["match"]
+    if match is None or match["training_class"].casefold() == row["name"].casefold():
+        return "seen" if row["seen"] else "unseen"
+    return f"seen as {match['training_class']}"
 
 
 def _percent(value: float | None) -> str:

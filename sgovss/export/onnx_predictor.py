@@ -13,6 +13,7 @@ import torch
 from detectron2.config import CfgNode
 
 from sgovss.config import add_options, config_from_dump
+from sgovss.config_changes import Use, report_changes
 from sgovss.errors import InputError
 from sgovss.export.image_path import Run, starts_of
 from sgovss.export.onnx_file import OnnxImagePath
@@ -25,7 +26,7 @@ from sgovss.modeling.text_embedder import TextEmbedder
 from sgovss.modeling.views import View, build_view
 from sgovss.vocabulary import Vocabulary
 
-_FREE_KEYS = ("MODEL.CLIP.WEIGHTS", "MODEL.CLIP.TEMPLATES", "MODEL.CLIP.KEEP_TEXT")
+_FREE_KEYS = ("MODEL.CLIP.WEIGHTS", "MODEL.CLIP.TEMPLATES", "MODEL.CLIP.SYNONYMS", "MODEL.CLIP.KEEP_TEXT")
 """Keys of the text encoder. No other key of MODEL may be changed, because the file is fixed."""
 
 
@@ -111,4 +112,5 @@ def onnx_config(run: OnnxImagePath, options: Sequence[str]) -> CfgNode:
             raise InputError(f"options: {key} is fixed in {run.path}; export the model again to change it")
     cfg = config_from_dump(run.metadata["config"], run.path)
     add_options(cfg, options)
+    report_changes(cfg, run.metadata["config"], run.path, Use.INFERENCE)
     return cfg

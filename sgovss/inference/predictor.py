@@ -13,6 +13,7 @@ import torch
 from detectron2.config import CfgNode
 
 from sgovss.config import add_options, config_from_dump, load_config
+from sgovss.config_changes import Use, report_changes
 from sgovss.config_rules import check_value
 from sgovss.errors import InputError
 from sgovss.fingerprint import fingerprint
@@ -118,6 +119,7 @@ class Predictor:
         self.model = _build(cfg)
         if content is not None:
             load_weights(self.model, content, weights)
+            report_changes(cfg, content["config"], weights, Use.INFERENCE)
         for part in (self.model.image_encoder, self.model.head):
             cast_weights(part, cfg.TEST.PRECISION)
         self.cfg = cfg

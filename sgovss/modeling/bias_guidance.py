@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -50,7 +50,7 @@ class BiasGuidedRefinement(nn.Module):
 
     1. Self-attention across the text embeddings.
     2. First cross-attention: the text attends to the bias, and the bias to the text.
-    3. Second cross-attention: every location of every feature map attends to the refined text and bias.
+    3. Second cross-attention: every location of the feature maps attends to the refined text and bias.
     4. Element-wise product (figure 1): a factor per channel (B, D, 1, 1), computed from the refined bias, multiplies
        the dense map (B, D, h, w).
 
@@ -58,12 +58,15 @@ class BiasGuidedRefinement(nn.Module):
 
     Args:
         input_shape: channels of ``res3``, ``res4``, ``res5`` and ``dense``.
+        refined: names of the feature maps to refine, ``dense`` among them; those that no other part reads are left out.
         dim: hidden width.
         heads: attention heads.
         tokens: number of bias tokens.
     """
 
-    def __init__(self, *, input_shape: Mapping[str, ShapeSpec], dim: int, heads: int, tokens: int) -> None:
+    def __init__(
+        self, *, input_shape: Mapping[str, ShapeSpec], refined: Sequence[str], dim: int, heads: int, tokens: int
+    ) -> None:
         super().__init__()
         channels = {name: shape.channels for name, shape in input_shape.items()}
         joint = channels["dense"]
@@ -75,7 +78,7 @@ class BiasGuidedRefinement(nn.Module):
         self.norms = nn.ModuleDict({name: nn.LayerNorm(dim) for name in ("text", "text_bias", "bias", "refined")})
         self.text_output = _GatedOutput(dim, joint)
         self.channel_output = _GatedOutput(dim, joint)
-        self.visual = nn.ModuleDict({name: _LevelRefinement(count, dim, heads) for name, count in channels.items()})
+        self.visual = nn.ModuleDict({name: _LevelRefinement(channels[name], dim, heads) for name in refined})
 
     def forward(
         self, text: torch.Tensor, levels: Mapping[str, torch.Tensor]
@@ -87,8 +90,8 @@ class BiasGuidedRefinement(nn.Module):
             levels: feature maps (B, C, h, w) by name.
 
         Returns:
-            The refined text (B, T, D), the refined feature maps with unchanged shapes, and the refined bias
-            (B, tokens, dim).
+            The refined text (B, T, D); the feature maps with unchanged shapes, those in ``refined`` refined; and the
+            refined bias (B, tokens, dim).
         """
         bias = self.bias(levels)
         # Entries of unit vectors are about D ** -0.5; the scaling makes them about 1.
@@ -99,7 +102,7 @@ class BiasGuidedRefinement(nn.Module):
         hidden = hidden + self.text_from_bias(self.norms["text_bias"](hidden), bias)
         context = self.norms["refined"](torch.cat([hidden, refined_bias], dim=1))
         refined_text = text + self.text_output(context[:, : text.shape[0]])
-        refined = {name: layer(levels[name], context) for name, layer in self.visual.items()}
+        refined = {**levels, **{name: layer(levels[name], context) for name, layer in self.visual.items()}}
         factor = 1 + self.channel_output(context[:, text.shape[0] :].mean(dim=1))
         refined["dense"] = refined["dense"] * factor[:, :, None, None]
         return refined_text, refined, refined_bias

@@ -10,6 +10,7 @@ from detectron2.config import CfgNode, configurable
 from torch import nn
 
 from sgovss.config_rules import check_value
+from sgovss.modeling.shared_mean import shared_mean
 
 LEVELS = {"res3": "gc3", "res4": "gc4", "res5": "gc5", "dense": "gcd"}
 
@@ -20,28 +21,37 @@ class GeneralizationCompensation(nn.Module):
     Both maps are low-pass filtered with a fixed binomial kernel and averaged onto a coarse grid. The loss is the cosine
     distance of the results, which is exactly 0 for equal maps. The guidance is soft: finer detail is not restrained.
 
+    The strength of the guidance relative to the pixel loss does not depend on the number T of classes or on the share
+    of labelled pixels: each loss is a weighted mean of the distances, divided by T. The pixel loss is a mean over T
+    classes, of which one is positive at a pixel, so its gradient falls with T as well.
+
     The paper does not state its filter, distance and weights; these are choices of this implementation.
 
     Args:
         weights: factors of the losses on res3, res4, res5 and dense; 0 leaves a loss out.
         pool: side of a cell of the coarse grid, in locations of the dense map.
-        labelled: factor of the losses on labelled pixels; on other pixels it is 1.
+        labelled: weight of a labelled pixel in the mean; that of another pixel is 1. With 0 the losses apply to pixels
+            without a label only.
+        least_share: lower bound of the mean weight, so that guidance of a few pixels does not have the strength of
+            guidance of all; see :func:`sgovss.modeling.shared_mean.shared_mean`.
 
     Raises:
-        InputError: there are not four weights, ``pool`` is below 1, or a factor is negative.
+        InputError: there are not four weights, ``pool`` is below 1, or another value is out of its range.
     """
 
     low_pass: torch.Tensor
 
     @configurable
-    def __init__(self, *, weights: tuple[float, ...], pool: int, labelled: float) -> None:
+    def __init__(self, *, weights: tuple[float, ...], pool: int, labelled: float, least_share: float) -> None:
         super().__init__()
         check_value("MODEL.SGOVSS.COMPENSATION.WEIGHTS", weights)
         check_value("MODEL.SGOVSS.COMPENSATION.POOL", pool)
         check_value("MODEL.SGOVSS.COMPENSATION.LABELLED", labelled)
+        check_value("MODEL.SGOVSS.LEAST_SHARE", least_share)
         self.weights = dict(zip(LEVELS, weights, strict=True))
         self.pool = pool
         self.labelled = labelled
+        self.least_share = least_share
         taps = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
         self.register_buffer("low_pass", torch.outer(taps, taps), persistent=False)
 
@@ -52,34 +62,36 @@ class GeneralizationCompensation(nn.Module):
             "weights": tuple(compensation.WEIGHTS),
             "pool": compensation.POOL,
             "labelled": compensation.LABELLED,
+            "least_share": cfg.MODEL.SGOVSS.LEAST_SHARE,
         }
 
     def forward(
         self,
         tuned: Mapping[str, torch.Tensor],
         frozen: Mapping[str, torch.Tensor],
-        labelled: torch.Tensor | None = None,
+        labelled: torch.Tensor,
+        classes: int,
     ) -> dict[str, torch.Tensor]:
         """Compare the feature maps of two encoders for the same images.
 
         Args:
             tuned, frozen: feature maps (B, C, h, w) by name, as :class:`CLIPImageEncoder` returns them.
-            labelled: (B, H, W) bool, True for pixels that have a label; None if all have one.
+            labelled: (B, H, W) bool, True for pixels that have a label.
+            classes: number of classes of the pixel loss.
 
         Returns:
             The weighted scalar losses ``loss_gc3``, ``loss_gc4``, ``loss_gc5`` and ``loss_gcd``.
         """
         height, width = tuned["dense"].shape[-2:]
         grid = max(1, height // self.pool), max(1, width // self.pool)
-        emphasis: torch.Tensor | float = self.labelled
-        if labelled is not None:
-            fraction = F.adaptive_avg_pool2d(labelled[:, None].float(), grid)[:, 0]
-            emphasis = 1 + (self.labelled - 1) * fraction
+        fraction = F.adaptive_avg_pool2d(labelled[:, None].float(), grid)[:, 0]
+        emphasis = 1 + (self.labelled - 1) * fraction
         losses = {}
         for level, weight in self.weights.items():
             if weight > 0:
                 distances = _distances(*(self.coarse(maps[level], grid) for maps in (tuned, frozen)))
-                losses[f"loss_{LEVELS[level]}"] = weight * (emphasis * distances).mean()
+                mean = shared_mean(distances, emphasis, self.least_share)
+                losses[f"loss_{LEVELS[level]}"] = weight / classes * mean
         return losses
 
     def coarse(self, features: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:

@@ -60,6 +60,7 @@ class CostVolumeHead(nn.Module):
         early_rejection: at inference, decode a class name only if it is among this many best-scoring names at one
             location or more; 0 decodes all. The result is approximate: other names get a very low score and do not take
             part in class attention.
+        detach_levels: whether to keep the gradient from ``res3``, ``res4`` and ``res5``.
     """
 
     @configurable
@@ -82,17 +83,25 @@ class CostVolumeHead(nn.Module):
         logit_bias: float,
         recompute: bool = False,
         early_rejection: int = 0,
+        detach_levels: bool = False,
     ) -> None:
         super().__init__()
         joint = input_shape["dense"].channels
-        self.refinement = (
-            BiasGuidedRefinement(input_shape=input_shape, dim=hidden_dim, heads=heads, tokens=bias_tokens)
-            if bias_guidance
-            else None
-        )
+        guiding = STAGE_LEVELS if decoder and visual_guidance else ()
+        self.refinement: BiasGuidedRefinement | None = None
+        if bias_guidance:
+            # A feature map that nothing reads is not refined: its layers would have no gradient.
+            self.refinement = BiasGuidedRefinement(
+                input_shape=input_shape,
+                refined=[name for name in input_shape if name in guiding or name == "dense"],
+                dim=hidden_dim,
+                heads=heads,
+                tokens=bias_tokens,
+            )
         self.text_share = text_share
+        self.detach_levels = detach_levels
         self.guides = nn.ModuleDict()
-        for i, level in enumerate(STAGE_LEVELS if decoder and visual_guidance else ()):
+        for i, level in enumerate(guiding):
             # Stage i has 2**i times the resolution of the dense map; coarser feature maps are enlarged to it.
             factor = max(1, round(2**i * input_shape[level].stride / input_shape["dense"].stride))
             self.guides[level] = _LevelGuide(input_shape[level].channels, guidance_dim, factor)
@@ -131,6 +140,7 @@ class CostVolumeHead(nn.Module):
             "logit_bias": node.LOGIT_BIAS,
             "recompute": node.RECOMPUTE_DECODER,
             "early_rejection": cfg.TEST.EARLY_REJECTION,
+            "detach_levels": node.DETACH_LEVELS,
         }
 
     def forward(self, levels: Mapping[str, torch.Tensor], text: torch.Tensor) -> torch.Tensor:
@@ -143,15 +153,21 @@ class CostVolumeHead(nn.Module):
         Returns:
             (B, T, 8h, 8w), where (h, w) is the grid of the dense map; without a decoder (B, T, h, w).
         """
+        return self.stages(levels, text)[-1]
+
+    def stages(self, levels: Mapping[str, torch.Tensor], text: torch.Tensor) -> list[torch.Tensor]:
+        """As :meth:`forward`, but the logits of every decoder stage, from coarse to fine; without a decoder one map."""
+        if self.detach_levels:
+            levels = {name: features if name == "dense" else features.detach() for name, features in levels.items()}
         cost, refined_text, refined = self.cost_map(levels, text)
         calibrated = self.log_scale.exp() * cost + self.logit_bias
         if self.decoder is None:
-            return calibrated
+            return [calibrated]
         guidance = [
             guide(refined[level], _times(cost.shape[-2:], 2**i)) for i, (level, guide) in enumerate(self.guides.items())
         ] or [None] * len(STAGE_LEVELS)
         if self.early_rejection and not self.training:
-            return self._decode_best(self.decoder, calibrated, guidance, refined_text)
+            return [self._decode_best(self.decoder, calibrated, guidance, refined_text)]
         return self.decoder(calibrated, guidance, refined_text)
 
     def _decode_best(
@@ -168,7 +184,7 @@ class CostVolumeHead(nn.Module):
             one = slice(image, image + 1)
             kept = cost[image].topk(count, dim=0).indices.unique()
             visual = [None if each is None else each[one] for each in guidance]
-            logits = decoder(cost[one, kept], visual, text[one, kept])
+            logits = decoder(cost[one, kept], visual, text[one, kept])[-1]
             every = logits.new_full((1, cost.shape[1], *logits.shape[-2:]), _REJECTED)
             decoded.append(every.index_copy_(1, kept, logits))
         return torch.cat(decoded)

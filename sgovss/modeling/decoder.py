@@ -14,6 +14,7 @@ from sgovss.modeling.chunks import chunk_size, map_chunks, update_chunks
 from sgovss.modeling.layers import ZeroGate
 
 _EPSILON = 1e-6
+_MOST_INTERPOLATED = 2**31 - 1
 
 
 class SpatialRefinement(nn.Module):
@@ -237,7 +238,9 @@ class MultiscaleDecoder(nn.Module):
             for number, (dim, next_dim) in enumerate(pairs, 1)
         )
 
-    def forward(self, cost: torch.Tensor, guidance: Sequence[torch.Tensor | None], text: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, cost: torch.Tensor, guidance: Sequence[torch.Tensor | None], text: torch.Tensor
+    ) -> list[torch.Tensor]:
         """Refine a cost map.
 
         Args:
@@ -246,16 +249,18 @@ class MultiscaleDecoder(nn.Module):
             text: refined text embeddings (B, T, D).
 
         Returns:
-            (B, T, 8h, 8w).
+            The cost map after each stage: (B, T, 2h, 2w), (B, T, 4h, 4w) and (B, T, 8h, 8w).
         """
         grid = cost.shape[-2:]
         x = self.embed(cost.flatten(0, 1)[:, None]).unflatten(0, cost.shape[:2])
+        maps = []
         for stage, visual in zip(self.stages, guidance, strict=True):
             if self.recompute and torch.is_grad_enabled():
                 x, cost = checkpoint(stage, x, cost, visual, text, grid, use_reentrant=False)
             else:
                 x, cost = stage(x, cost, visual, text, grid)
-        return cost
+            maps.append(cost)
+        return maps
 
 
 def _pool(x: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
@@ -268,4 +273,8 @@ def _pool(x: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
 
 def upsample(x: torch.Tensor) -> torch.Tensor:
     """Double the resolution of (B, C, h, w), bilinearly."""
-    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+    # CUDA cannot interpolate a tensor with more elements than this at once.
+    images = max(1, _MOST_INTERPOLATED // (4 * x[:1].numel()))
+    if images >= x.shape[0]:
+        return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+    return torch.cat([upsample(part) for part in x.split(images)])

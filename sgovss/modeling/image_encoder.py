@@ -36,22 +36,25 @@ class CLIPImageEncoder(Backbone):
     Args:
         visual: open_clip's image tower, a TimmModel or a VisionTransformer.
         tuning: trainable parameters: ``full`` (all), ``attention`` (query and value projections of a ViT) or ``none``.
+        dense: the kind of dense map of a ViT; see :class:`sgovss.modeling.vit_blocks.DensePath`.
         recompute: whether to use gradient checkpointing for each block.
 
     Raises:
-        InputError: ``tuning`` is unknown, or the image tower has no dense map in the joint space.
+        InputError: ``tuning`` or ``dense`` is unknown or needs a ViT, or the image tower has no dense map in the joint
+            space.
     """
 
     @configurable
-    def __init__(self, *, visual: nn.Module, tuning: str, recompute: bool = False) -> None:
+    def __init__(self, *, visual: nn.Module, tuning: str, dense: str = "value", recompute: bool = False) -> None:
         super().__init__()
-        self.tower = _dense_tower(visual, recompute)
+        self.tower = _dense_tower(visual, dense, recompute)
         self._tune(tuning)
         self.eval()
 
     @classmethod
     def from_config(cls, cfg: CfgNode, visual: nn.Module) -> dict:
-        return {"visual": visual, "tuning": cfg.MODEL.CLIP.TUNING, "recompute": cfg.MODEL.CLIP.RECOMPUTE}
+        clip = cfg.MODEL.CLIP
+        return {"visual": visual, "tuning": clip.TUNING, "dense": clip.DENSE, "recompute": clip.RECOMPUTE}
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """Normalised images (B, 3, H, W), H and W multiples of ``size_divisibility`` -> feature maps; see the class."""
@@ -78,11 +81,13 @@ class CLIPImageEncoder(Backbone):
                 parameter.requires_grad_(True)
 
 
-def _dense_tower(visual: nn.Module, recompute: bool) -> ConvTower | ViTTower:
-    if isinstance(visual, TimmModel):
-        return ConvTower(visual, recompute)
+def _dense_tower(visual: nn.Module, dense: str, recompute: bool) -> ConvTower | ViTTower:
     if isinstance(visual, VisionTransformer):
-        return ViTTower(visual, recompute)
+        return ViTTower(visual, dense, recompute)
+    if isinstance(visual, TimmModel):
+        if dense != "value":
+            raise InputError(f"MODEL.CLIP.DENSE: '{dense}' needs a ViT; use 'value' for a convolutional encoder")
+        return ConvTower(visual, recompute)
     raise InputError(
         f"MODEL.CLIP.NAME: a {type(visual).__name__} has no dense map; "
         "use a convolutional timm model (such as convnext_large_d_320) or a ViT (such as ViT-B-16)"

@@ -16,6 +16,7 @@ from torch import nn
 from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.clip_settings import pixel_statistics
 from sgovss.modeling.compensation import GeneralizationCompensation
+from sgovss.modeling.cost_volume import CostVolumeHead
 from sgovss.modeling.image_encoder import CLIPImageEncoder
 from sgovss.modeling.objective import PixelObjective
 from sgovss.modeling.text_embedder import TextEmbedder, TextEmbeddings
@@ -65,6 +66,7 @@ class SGOVSS(nn.Module):
         pixel_mean, pixel_std: mean and standard deviation of the RGB input in 0..255.
         precision: precision of inference, ``float32`` or ``bfloat16``; the trainer sets that of training.
         frozen_precision: precision of the frozen encoder, ``float32`` or ``bfloat16``.
+        stage_losses: factor of the pixel losses on the logits of the decoder's first stages; 0 for none.
     """
 
     pixel_mean: torch.Tensor
@@ -76,7 +78,7 @@ class SGOVSS(nn.Module):
         *,
         image_encoder: CLIPImageEncoder,
         text_embedder: TextEmbedder,
-        head: nn.Module,
+        head: CostVolumeHead,
         objective: PixelObjective,
         compensation: GeneralizationCompensation | None,
         view: View,
@@ -84,12 +86,14 @@ class SGOVSS(nn.Module):
         pixel_std: Sequence[float],
         precision: str = "float32",
         frozen_precision: str = "float32",
+        stage_losses: float = 0.0,
     ) -> None:
         super().__init__()
         self.image_encoder = image_encoder
         self.text_embedder = text_embedder
         self.head = head
         self.objective = objective
+        self.stage_losses = stage_losses
         self.compensation = compensation
         self.frozen_encoder: nn.Module | None = None
         if compensation is not None:
@@ -115,13 +119,14 @@ class SGOVSS(nn.Module):
             "image_encoder": encoder,
             "text_embedder": TextEmbedder(cfg, clip),
             "head": build_sem_seg_head(cfg, encoder.output_shape()),
-            "objective": PixelObjective(node.IGNORED_PIXELS, cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE),
+            "objective": PixelObjective(node.IGNORED_PIXELS, cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE, node.LEAST_SHARE),
             "compensation": GeneralizationCompensation(cfg) if node.COMPENSATION.ENABLED else None,
             "view": build_view(cfg),
             "pixel_mean": pixel_mean,
             "pixel_std": pixel_std,
             "precision": cfg.TEST.PRECISION,
             "frozen_precision": node.COMPENSATION.TWIN_PRECISION,
+            "stage_losses": node.STAGE_LOSSES,
         }
 
     @property
@@ -145,20 +150,28 @@ class SGOVSS(nn.Module):
         return [self.segment(entry) for entry in batched_inputs]
 
     def losses(self, batched_inputs: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """``loss_pixel`` and the losses of the compensation; see :meth:`forward`."""
+        """``loss_pixel``, those of the decoder's stages and of the compensation; see :meth:`forward`."""
         images = torch.stack([entry["image"].to(self.device) for entry in batched_inputs])
         labels = torch.stack([entry["sem_seg"].to(self.device) for entry in batched_inputs])
         images = self._prepare(images)
         text = self.text_embedder(batched_inputs[0]["vocabulary"])
         levels = self.image_encoder(images)
-        logits = self.head(levels, _one_word_each(text))
-        losses = {"loss_pixel": self.objective(_crop(logits, images.shape, labels.shape), labels)}
+        words = _one_word_each(text)
+        maps = self.head.stages(levels, words) if self.stage_losses else [self.head(levels, words)]
+        losses = self._pixel_losses([_crop(each, images.shape, labels.shape) for each in maps], labels)
         if self.compensation is not None:
             assert self.frozen_encoder is not None
             with torch.no_grad(), autocast(self.frozen_precision, self.device):
                 frozen = self.frozen_encoder(images)
             labelled = labels != self.objective.ignore_label
-            losses.update(self.compensation(levels, frozen, labelled))
+            losses.update(self.compensation(levels, frozen, labelled, classes=maps[-1].shape[1]))
+        return losses
+
+    def _pixel_losses(self, maps: Sequence[torch.Tensor], labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The pixel loss of the last of some logits (B, T, h, w), and those of the decoder stages before it."""
+        losses = {"loss_pixel": self.objective(maps[-1], labels)}
+        for number, coarse in enumerate(maps[:-1], 1):
+            losses[f"loss_stage{number}"] = self.stage_losses * self.objective(coarse, labels)
         return losses
 
     def segment(self, entry: dict[str, Any]) -> dict[str, torch.Tensor]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
-from detectron2.utils import comm
 from torch import nn
 
 from sgovss.config_rules import check_value
+from sgovss.modeling.shared_mean import shared_mean
 
 
 class PixelObjective(nn.Module):
@@ -18,16 +17,20 @@ class PixelObjective(nn.Module):
         ignored: treatment of ignored pixels. ``MASK``: they are left out. ``NEGATIVE``: they are negatives of all
             classes, as in CAT-Seg and methods based on it; with iSAID this teaches the model to reject background.
         ignore_label: the label value of ignored pixels.
+        least_share: with ``MASK``, the lower bound of the share of labelled pixels that the loss is divided by; see
+            :func:`sgovss.modeling.shared_mean.shared_mean`.
 
     Raises:
-        InputError: ``ignored`` has another value.
+        InputError: ``ignored`` or ``least_share`` has another value.
     """
 
-    def __init__(self, ignored: str, ignore_label: int) -> None:
+    def __init__(self, ignored: str, ignore_label: int, least_share: float) -> None:
         super().__init__()
         check_value("MODEL.SGOVSS.IGNORED_PIXELS", ignored)
+        check_value("MODEL.SGOVSS.LEAST_SHARE", least_share)
         self.ignored = ignored
         self.ignore_label = ignore_label
+        self.least_share = least_share
 
     def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Mean loss over pixels and classes.
@@ -40,13 +43,9 @@ class PixelObjective(nn.Module):
         """
         logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=False)
         valid = labels != self.ignore_label
-        targets = F.one_hot(labels.masked_fill(~valid, logits.shape[1]), logits.shape[1] + 1)[..., :-1]
-        targets = targets.permute(0, 3, 1, 2).to(logits.dtype)
-        if self.ignored == "NEGATIVE":
-            return F.binary_cross_entropy_with_logits(logits, targets)
-        loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-        count, processes = valid.sum(), comm.get_world_size()
-        if processes > 1:
-            dist.all_reduce(count)
-        # Without a labelled pixel in the batch the sum is 0, and so is the loss.
-        return processes * (loss * valid[:, None]).sum() / (count.clamp_min(1) * logits.shape[1])
+        # The cross-entropy of all classes is the sum of their softplus minus the logit of the true class. Targets
+        # (B, T, H, W) would need as much memory as the logits.
+        true = logits.gather(1, labels.where(valid, 0)[:, None])[:, 0]
+        per_pixel = (F.softplus(logits).sum(dim=1) - true.where(valid, 0.0)) / logits.shape[1]
+        counted = torch.ones_like(valid) if self.ignored == "NEGATIVE" else valid
+        return shared_mean(per_pixel, counted, self.least_share)

@@ -24,7 +24,7 @@ class TextEmbeddings(NamedTuple):
     """Text embeddings of a vocabulary.
 
     Attributes:
-        embeddings: (N, D) float32, L2-normalised; one for each class name and each synonym.
+        embeddings: (N, D) float32, L2-normalised; one for each name and synonym in use.
         owners: (N,) int64, the index of the class of each embedding, ascending.
     """
 
@@ -33,12 +33,13 @@ class TextEmbeddings(NamedTuple):
 
 
 class TextEmbedder(nn.Module):
-    """Embed class names and synonyms as the average over prompt templates.
+    """Embed class names, and their synonyms, as the average over prompt templates.
 
     Args:
         clip: an open_clip model; its image tower is removed in place.
         tokenizer: its tokenizer.
         templates: prompts with ``{}`` for the name.
+        synonyms: whether to embed the synonyms too, or only the first name of each class.
         remembered: number of vocabularies whose embeddings stay in memory.
         keep: whether to cache embeddings on disk too.
     """
@@ -50,6 +51,7 @@ class TextEmbedder(nn.Module):
         clip: ClipModel,
         tokenizer: Tokenizer,
         templates: tuple[str, ...],
+        synonyms: bool = True,
         remembered: int = 16,
         keep: bool = False,
     ) -> None:
@@ -58,6 +60,7 @@ class TextEmbedder(nn.Module):
         self.clip = clip.requires_grad_(False).eval()
         self.tokenizer = tokenizer
         self.templates = templates
+        self.synonyms = synonyms
         self.remembered = remembered
         self.keep = keep
         self._on_disk: TextCache | None = None
@@ -69,6 +72,7 @@ class TextEmbedder(nn.Module):
             "clip": clip,
             "tokenizer": create_tokenizer(cfg.MODEL.CLIP.NAME),
             "templates": TEMPLATES[cfg.MODEL.CLIP.TEMPLATES],
+            "synonyms": cfg.MODEL.CLIP.SYNONYMS,
             "keep": cfg.MODEL.CLIP.KEEP_TEXT,
         }
 
@@ -77,7 +81,7 @@ class TextEmbedder(nn.Module):
         return super().train(False)
 
     def forward(self, vocabulary: Vocabulary) -> TextEmbeddings:
-        """Embeddings of every class name and synonym of a vocabulary; they are kept for the next call.
+        """Embeddings of the class names and synonyms of a vocabulary; they are kept for the next call.
 
         Raises:
             InputError: a name is unknown to the tokenizer, too long, or has the same tokens as one of another class.
@@ -91,8 +95,9 @@ class TextEmbedder(nn.Module):
 
     @torch.no_grad()
     def _embed(self, vocabulary: Vocabulary) -> TextEmbeddings:
-        names = [name for entry in vocabulary for name in entry.names]
-        owners = [index for index, entry in enumerate(vocabulary) for _ in entry.names]
+        used = [entry.names if self.synonyms else entry.names[:1] for entry in vocabulary]
+        names = [name for each in used for name in each]
+        owners = [index for index, each in enumerate(used) for _ in each]
         self._check(names, owners)
         tokens = self.tokenizer([template.format(name) for name in names for template in self.templates])
         tokens = tokens.unflatten(0, (len(names), len(self.templates)))

@@ -141,6 +141,7 @@ def test_training_vocabulary_leaves_the_unseen_out(fields):
     assert training_vocabulary(names, ["River"]).names == ["field", "hedge"]
     assert training_vocabulary(names, ["farmland"]).names == ["river", "hedge"]
     assert held_out_ids(names, ["hedge", "farmland", "field"]) == (0, 2)
+    assert held_out_ids(names, ["hedges", "Fields"]) == (0, 2)
 
 
 def test_wrong_training_vocabularies(fields):

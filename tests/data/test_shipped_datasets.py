@@ -23,6 +23,9 @@ RECORDED = json.loads((Path(__file__).parent / "shipped_datasets.json").read_tex
 NAMES = sorted(path.stem for path in dataset_files())
 # The variant's own preparation accepted 255 in published labels, which LoveDA's labels (0 to 7) do not have.
 del RECORDED["loveda_with_no_data"]["ids"]["255"]
+# The synonym that VDD's class of the same name had already.
+for _name in ("floodnet", "floodnet_without_background", "udd5", "udd6"):
+    next(names for names in RECORDED[_name]["classes"] if names == ["vehicle"]).append("car")
 # Splits that were added since.
 ADDED = {"potsdam": {"train_without_7_10"}, "potsdam_without_clutter": {"train_without_7_10"}}
 

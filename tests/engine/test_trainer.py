@@ -41,5 +41,9 @@ def test_the_evaluator_gets_the_vocabularies_and_seen_classes_of_the_config(monk
     cfg = load_config("sgovss_tiny.yaml", ["TEST.SEEN", given, "OUTPUT_DIR", "somewhere"])
     arguments = Trainer.build_evaluator(cfg, "generated_scenes_test")
     assert (arguments["seen"], arguments["output_dir"]) == (seen, "somewhere")
+    assert not arguments["save_predictions"] and arguments["settings"]["synonyms"] is True
+    cfg.TEST.SAVE_PREDICTIONS, cfg.MODEL.CLIP.SYNONYMS = True, False
+    changed = Trainer.build_evaluator(cfg, "generated_scenes_test")
+    assert changed["save_predictions"] and changed["settings"]["synonyms"] is False
     tested, trained_on = (arguments[key].names for key in ("vocabulary", "training_vocabulary"))
     assert set(tested) - set(trained_on) == set(cfg.DATASETS.UNSEEN)

@@ -9,7 +9,7 @@ import yaml
 from detectron2.data import DatasetCatalog
 
 import train_net
-from sgovss.config import load_config
+from sgovss.config import config_path, load_config
 from sgovss.data import register_datasets
 from sgovss.data.registration import how_to_get
 from sgovss.errors import InputError
@@ -57,11 +57,13 @@ def test_protocols_name_registered_datasets_and_a_table(path):
 
 
 def test_protocols_train_as_the_published_methods_did():
-    recipes = {path.stem: load_config(path) for path in PROTOCOLS}
+    recipes = {path.stem: cfg for path in PROTOCOLS if (cfg := load_config(path)).DATASETS.TRAIN}
     steps = {name: (cfg.SOLVER.MAX_ITER, cfg.SOLVER.IMS_PER_BATCH) for name, cfg in recipes.items()}
     assert steps == {
         "paper_dlrsd": (80000, 4),
         "paper_isaid": (80000, 4),
+        "sgovss_dlrsd": (80000, 4),
+        "sgovss_isaid": (80000, 4),
         "ovrs_dlrsd": (80000, 4),
         "ovrs_isaid": (80000, 4),
         "ovrsisbench_v1_dlrsd": (30000, 8),
@@ -69,11 +71,32 @@ def test_protocols_train_as_the_published_methods_did():
         "gsnet": (30000, 4),
         "ovrsisbench_v2": (40000, 8),
     }
+    published = {name for name in recipes if not name.startswith(("paper_", "sgovss_"))}
+    assert not any(recipes[name].MODEL.CLIP.SYNONYMS for name in published)
     sliding = {name for name, cfg in recipes.items() if cfg.TEST.SLIDING_WINDOW.ENABLED}
     assert sliding == {"ovrs_dlrsd", "ovrs_isaid", "gsnet", "ovrsisbench_v2"}
     for cfg in recipes.values():
         assert (cfg.SOLVER.BASE_LR, cfg.SOLVER.WEIGHT_DECAY, cfg.MODEL.CLIP.LR_MULTIPLIER) == (2e-4, 1e-4, 0.01)
         assert (cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE, cfg.SOLVER.WARMUP_ITERS) == (0.01, 0)
+
+
+@pytest.mark.parametrize("trained_on", ["dlrsd", "isaid"])
+def test_the_papers_figures_and_our_reading_differ_as_documented(trained_on):
+    paper, ours = (load_config(f"protocols/{reading}_{trained_on}.yaml") for reading in ("paper", "sgovss"))
+    assert (paper.DATASETS, paper.SOLVER, paper.TEST) == (ours.DATASETS, ours.SOLVER, ours.TEST)
+    # Figure 2: four losses on whole maps, and the refined text in the cost map.
+    assert paper.MODEL.SGOVSS.COMPENSATION.WEIGHTS == [1.0, 1.0, 1.0, 1.0]
+    assert (paper.MODEL.SGOVSS.COMPENSATION.LABELLED, paper.MODEL.SGOVSS.TEXT_SHARE) == (1.0, 1.0)
+    assert not (paper.INPUT.ANY_ORIENTATION or paper.MODEL.CLIP.SYNONYMS)  # as in related work
+    assert ours.MODEL.SGOVSS.COMPENSATION.WEIGHTS == [0.0, 0.0, 0.0, 1.0]
+    assert (ours.MODEL.SGOVSS.COMPENSATION.LABELLED, ours.MODEL.SGOVSS.TEXT_SHARE) == (0.1, 0.25)
+    assert ours.INPUT.ANY_ORIENTATION and ours.MODEL.CLIP.SYNONYMS
+
+
+@pytest.mark.parametrize("name", ["convnext_b_640", "convnext_l_768", "vitb16_384", "vitl14_336"])
+def test_full_size_configs_set_the_strength_of_the_compensation(name):
+    own = yaml.safe_load(config_path(f"sgovss_{name}.yaml").read_text())["MODEL"]["SGOVSS"]["COMPENSATION"]
+    assert {"WEIGHTS", "LABELLED"} <= own.keys()
 
 
 def test_markdown_quotes_sources_and_leaves_unknown_values_empty():
@@ -131,7 +154,7 @@ def test_train_net_evaluates_existing_sets_and_names_the_missing_ones(benchmark,
     assert content["published"][0]["values"] == {"LoveDA": 40.0}
     text = (tmp_path / "output/comparison.md").read_text()
     assert text in out
-    assert "- this run: tiny, not fine-tuned, CLIP weights 'random', templates 'remote_sensing'" in text
+    assert "- this run: tiny, not fine-tuned, CLIP weights 'random', templates 'remote_sensing', activation" in text
     assert "| Peer [1]" in text and "- not evaluated: loveda_val is not in" in text
 
 

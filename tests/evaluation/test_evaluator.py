@@ -2,6 +2,7 @@
 
 import json
 import logging
+import tracemalloc
 import uuid
 from pathlib import Path
 
@@ -94,7 +95,7 @@ def test_coco_json_equals_detectron2s(tmp_path, dataset_ids):
     theirs = SemSegEvaluator(name, False, tmp_path / "theirs", sem_seg_loading_fn=load)
     theirs._compute_boundary_iou = False
     run(theirs, scores)
-    run(evaluator(name, tmp_path), scores)
+    run(evaluator(name, tmp_path, save_predictions=True), scores)
     ours = tmp_path / "evaluation" / name / "sem_seg_predictions.json"
     assert json.loads(ours.read_text()) == json.loads((tmp_path / "theirs" / "sem_seg_predictions.json").read_text())
 
@@ -103,7 +104,7 @@ def test_files(tmp_path):
     truths, scores = samples()
     name = register(tmp_path, truths)
     settings = {"views": "whole image", "templates": ["a RS photo of {}"], "precision": "fp32"}
-    results = run(evaluator(name, tmp_path, settings=settings, save_predictions=False), scores)["sem_seg"]
+    results = run(evaluator(name, tmp_path, settings=settings), scores)["sem_seg"]
     content = json.loads((tmp_path / "evaluation" / f"{name}.json").read_text())
     for key in (*HEADLINES, "mIoU_present_or_predicted", "seen_mIoU", "unseen_mIoU", "harmonic_mIoU"):
         assert content[key] == results[key]
@@ -112,9 +113,13 @@ def test_files(tmp_path):
     assert content["unseen"] == ["road", "water", "ship"]
     assert content["training_vocabulary"] == TRAINING.names
     assert (content["dataset"], content["images"], content["settings"]) == (name, 4, settings)
-    assert all(set(row) == {"name", "iou", "precision", "recall", "seen", "pixels"} for row in content["per_class"])
+    assert all(
+        set(row) == {"name", "iou", "precision", "recall", "seen", "match", "pixels"} for row in content["per_class"]
+    )
     ship = content["per_class"][4]
-    assert ship == {"name": "ship", "iou": None, "precision": 0.0, "recall": None, "seen": False, "pixels": 0}
+    assert ship == {
+        "name": "ship", "iou": None, "precision": 0.0, "recall": None, "seen": False, "match": None, "pixels": 0
+    }  # fmt: skip
     assert sum(row["pixels"] for row in content["per_class"]) == sum(int((t != IGNORE).sum()) for t in truths)
     written = {path.name for path in (tmp_path / "evaluation").iterdir()}
     assert written == {f"{name}.json", f"{name}_confusion.png"}
@@ -171,7 +176,7 @@ def test_label_maps_give_the_scores_of_their_logits_and_may_reject_pixels(tmp_pa
     assert run(evaluator(name), maps) == run(evaluator(name), scores)
     for ids in maps:
         ids[:5] = IGNORE
-    rejected = run(evaluator(name, tmp_path), maps)["sem_seg"]
+    rejected = run(evaluator(name, tmp_path, save_predictions=True), maps)["sem_seg"]
     assert rejected["pACC"] < run(evaluator(name), scores)["sem_seg"]["pACC"]
     segments = json.loads((tmp_path / "evaluation" / name / "sem_seg_predictions.json").read_text())
     assert {segment["category_id"] for segment in segments} <= set(range(len(TEST)))
@@ -208,24 +213,72 @@ def test_scores_of_another_vocabulary_are_refused(tmp_path):
 def test_the_seen_classes_can_be_overridden():
     assert seen_flags(TEST, TRAINING, ["road", "forest"]) == [False, True, True, False, False, False]
     assert seen_flags(TEST, TRAINING, []) == [False] * 6
+    assert seen_flags(Vocabulary.from_string("car, cars"), None, ["cars"]) == [False, True]
     with pytest.raises(InputError, match="'lake' is not in the test vocabulary"):
         seen_flags(TEST, TRAINING, ["lake"])
+
+
+def json_of(folder, **options):
+    """Evaluate one image; return the content of the JSON file."""
+    truths, scores = samples(count=1)
+    name = register(folder, truths)
+    run(evaluator(name, folder, **options), scores)
+    return json.loads((folder / "evaluation" / f"{name}.json").read_text())
+
+
+def test_the_json_says_what_was_matched_with_what(tmp_path, caplog):
+    training = Vocabulary.from_string("Buildings, woods|Forest, sea|waters, storage tanks, vehicle")
+    with caplog.at_level(logging.INFO):
+        content = json_of(tmp_path, training_vocabulary=training)
+    matches = {row["name"]: row["match"] and tuple(row["match"].values()) for row in content["per_class"]}
+    assert matches == {
+        "building": ("building", "Buildings", "Buildings"),
+        "road": None,
+        "tree": ("forest", "woods", "Forest"),
+        "water": ("water", "sea", "waters"),
+        "ship": None,
+        "storage tank": ("storage tank", "storage tanks", "storage tanks"),
+    }
+    assert content["seen"] == [name for name, match in matches.items() if match]
+    assert content["seen_override"] is None
+    assert "seen as woods" in caplog.text and "seen as vehicle" not in caplog.text
+
+
+def test_the_json_says_that_the_seen_classes_were_given(tmp_path):
+    content = json_of(tmp_path, seen=("roads", "forest"))
+    assert (content["seen"], content["seen_override"]) == (["road", "tree"], ["roads", "forest"])
+    assert all(row["match"] is None for row in content["per_class"])
+
+
+@pytest.mark.parametrize(("save", "bounds"), [(False, (0, 2_000)), (True, (10_000, 10_000_000))])
+def test_memory_does_not_grow_with_the_images_unless_predictions_are_kept(tmp_path, save, bounds):
+    truth, images = np.zeros((64, 64)), 60
+    name = register(tmp_path, [truth] * images)
+    evaluate = evaluator(name, save_predictions=save)
+    noise = torch.from_numpy(np.random.default_rng(0).integers(0, len(TEST), (64, 64)))  # long run-length masks
+    tracemalloc.start()
+    for index in range(images):
+        evaluate.process([{"file_name": f"image{index}.png"}], [{"sem_seg": noise}])
+        if index == 9:
+            before = tracemalloc.get_traced_memory()[0]
+    growth = (tracemalloc.get_traced_memory()[0] - before) / (images - 10)
+    tracemalloc.stop()
+    assert bounds[0] <= growth <= bounds[1]
 
 
 def _evaluate_part(folder):
     """Evaluate every second image in this process; the main process compares the sum with a run of its own."""
     truths, scores = samples(count=5)
     name = register(folder, truths)
-    evaluate = OpenVocabularyEvaluator(
-        name, True, folder, vocabulary=TEST, training_vocabulary=TRAINING, sem_seg_loading_fn=load
-    )
+    options = {"training_vocabulary": TRAINING, "sem_seg_loading_fn": load, "save_predictions": True}
+    evaluate = OpenVocabularyEvaluator(name, True, folder, vocabulary=TEST, **options)
     for index in range(comm.get_rank(), len(scores), comm.get_world_size()):
         evaluate.process([{"file_name": f"image{index}.png"}], [{"sem_seg": scores[index]}])
     results = evaluate.evaluate()
     if not comm.is_main_process():
         assert results is None
         return
-    alone = run(evaluator(name, Path(folder) / "alone"), scores)
+    alone = run(evaluator(name, Path(folder) / "alone", **options), scores)
     assert results == alone
     together, single = (
         json.loads((Path(base) / "evaluation" / name / "sem_seg_predictions.json").read_text())

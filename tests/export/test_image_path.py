@@ -14,6 +14,7 @@ from sgovss.export.image_path import TOLERANCE, ImagePath, Run, expect_equal, st
 from sgovss.export.onnx_file import OnnxImagePath, write_onnx
 from sgovss.modeling import SGOVSS
 from sgovss.vocabulary import ClassEntry, Vocabulary
+from tests.fixtures.exports import make_model
 
 MANY = Vocabulary([ClassEntry(f"thing {index}") for index in range(30)])
 WORDS = "tree|forest|wood, road, water|sea"
@@ -79,6 +80,15 @@ def test_onnx_at_other_sizes_and_names(model, tmp_path: Path):
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
     run = OnnxImagePath(tmp_path / "model.onnx")
     assert max(differences(model, run, CASES + SMALLER_THAN_THE_DIVISOR)) < TOLERANCE / 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dense", ["qq+kk+vv", "neighbours"])
+def test_onnx_with_attention_for_the_dense_map(dense, tmp_path: Path):
+    pytest.importorskip("onnxruntime", reason="needs the extra 'onnx', and Python 3.11")
+    model = make_model("vit", dense)
+    write_onnx(trace(model), {"config": ""}, tmp_path / "model.onnx")
+    assert max(differences(model, OnnxImagePath(tmp_path / "model.onnx"), CASES)) < TOLERANCE / 10
 
 
 @pytest.mark.slow

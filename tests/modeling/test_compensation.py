@@ -21,15 +21,20 @@ def maps(seed: int) -> dict[str, torch.Tensor]:
 
 
 def compensation(**changes) -> GeneralizationCompensation:
-    settings = {"weights": (1.0, 1.0, 1.0, 1.0), "pool": 2, "labelled": 1.0}
+    settings = {"weights": (1.0, 1.0, 1.0, 1.0), "pool": 2, "labelled": 1.0, "least_share": 0.1}
     return GeneralizationCompensation(**{**settings, **changes})
 
 
+def losses(soft: GeneralizationCompensation, tuned, frozen, labelled=None, classes=1) -> dict[str, torch.Tensor]:
+    """The losses of some maps, by default with no label on any pixel."""
+    return soft(tuned, frozen, torch.zeros(2, 64, 64, dtype=torch.bool) if labelled is None else labelled, classes)
+
+
 def test_zero_for_identical_and_positive_for_different_maps():
-    losses = compensation()(maps(0), maps(0))
-    assert set(losses) == {"loss_gc3", "loss_gc4", "loss_gc5", "loss_gcd"}
-    assert all(loss.item() == 0.0 for loss in losses.values())
-    assert all(loss.item() > 0.0 for loss in compensation()(maps(0), maps(1)).values())
+    same = losses(compensation(), maps(0), maps(0))
+    assert set(same) == {"loss_gc3", "loss_gc4", "loss_gc5", "loss_gcd"}
+    assert all(loss.item() == 0.0 for loss in same.values())
+    assert all(loss.item() > 0.0 for loss in losses(compensation(), maps(0), maps(1)).values())
 
 
 def test_blind_to_high_frequencies_where_a_plain_distance_is_not():
@@ -41,9 +46,9 @@ def test_blind_to_high_frequencies_where_a_plain_distance_is_not():
     plain = compensation(pool=1)
     plain.coarse = lambda features, grid: features  # the same distance without low-pass and pooling
     low, high = ({**frozen, "res3": frozen["res3"] + change} for change in (smooth, checkerboard))
-    assert plain(high, frozen)["loss_gc3"] > plain(low, frozen)["loss_gc3"]
-    assert soft(high, frozen)["loss_gc3"] < 1e-3 * plain(high, frozen)["loss_gc3"]
-    assert soft(low, frozen)["loss_gc3"] > 20 * soft(high, frozen)["loss_gc3"]
+    assert losses(plain, high, frozen)["loss_gc3"] > losses(plain, low, frozen)["loss_gc3"]
+    assert losses(soft, high, frozen)["loss_gc3"] < 1e-3 * losses(plain, high, frozen)["loss_gc3"]
+    assert losses(soft, low, frozen)["loss_gc3"] > 20 * losses(soft, high, frozen)["loss_gc3"]
 
 
 @pytest.mark.parametrize(("shape", "grid"), [((8, 12), (4, 6)), ((9, 7), (4, 3)), ((1, 3), (1, 3))])
@@ -64,24 +69,30 @@ def test_the_loss_is_the_mean_of_one_minus_cosine_over_the_cells_of_the_coarse_g
         soft = compensation(pool=pool, labelled=0.25)
         cells = 1 - F.cosine_similarity(*(soft.coarse(each["res4"], grid) for each in (tuned, frozen)))
         assert cells.shape == (2, *grid)
-        torch.testing.assert_close(soft(tuned, frozen)["loss_gc4"], 0.25 * cells.mean(), atol=1e-6, rtol=1e-5)
+        # A weighted mean, divided by the number of classes: no label anywhere, a label everywhere, labels in one half.
+        torch.testing.assert_close(losses(soft, tuned, frozen)["loss_gc4"], cells.mean(), atol=1e-6, rtol=1e-5)
+        every = torch.ones(2, 64, 64, dtype=torch.bool)
+        of_labelled = losses(soft, tuned, frozen, every, classes=4)["loss_gc4"]
+        torch.testing.assert_close(of_labelled, cells.mean() / 4, atol=1e-6, rtol=1e-5)
         half = torch.arange(64)[None, :, None].expand(2, 64, 64) < 32
         fraction = F.adaptive_avg_pool2d(half[:, None].float(), grid)[:, 0]
-        expected = (cells * (0.25 * fraction + 1 - fraction)).mean()
-        torch.testing.assert_close(soft(tuned, frozen, half)["loss_gc4"], expected, atol=1e-6, rtol=1e-5)
+        emphasis = 0.25 * fraction + 1 - fraction
+        expected = (cells * emphasis).sum() / emphasis.sum()
+        of_half = losses(soft, tuned, frozen, half)["loss_gc4"]
+        torch.testing.assert_close(of_half, expected, atol=1e-6, rtol=1e-5)
 
 
 def test_gradient_reaches_the_tuned_maps_only():
     tuned = {name: x.requires_grad_() for name, x in maps(0).items()}
     frozen = maps(1)
-    sum(compensation()(tuned, frozen).values()).backward()
+    sum(losses(compensation(), tuned, frozen).values()).backward()
     assert all(x.grad.abs().sum() > 0 for x in tuned.values())
 
 
 def test_weights():
-    base = compensation()(maps(0), maps(1))
-    assert set(compensation(weights=(0.0, 0.0, 0.0, 1.0))(maps(0), maps(1))) == {"loss_gcd"}
-    doubled = compensation(weights=(2.0, 2.0, 2.0, 2.0))(maps(0), maps(1))
+    base = losses(compensation(), maps(0), maps(1))
+    assert set(losses(compensation(weights=(0.0, 0.0, 0.0, 1.0)), maps(0), maps(1))) == {"loss_gcd"}
+    doubled = losses(compensation(weights=(2.0, 2.0, 2.0, 2.0)), maps(0), maps(1))
     for name, loss in base.items():
         torch.testing.assert_close(doubled[name], 2 * loss)
 
@@ -94,12 +105,21 @@ def test_guidance_can_be_limited_to_pixels_without_labels():
     labelled = torch.zeros(2, 256, 256, dtype=torch.bool)
     labelled[:, :128] = True
     free = compensation(labelled=0.0, pool=4)
-    everywhere = compensation(pool=4)(tuned, frozen, labelled)
-    for name, loss in free(tuned, frozen, ~labelled).items():
-        # Not exact: the low-pass smears a little over the border.
-        torch.testing.assert_close(loss, everywhere[name], rtol=0.1, atol=0)
-        assert free(tuned, frozen, labelled)[name] < 0.1 * loss
-        assert free(tuned, frozen)[name].item() == 0.0
+    every = losses(compensation(pool=4), tuned, frozen, labelled)
+    for name, loss in losses(free, tuned, frozen, ~labelled).items():
+        # Twice the mean over all cells, of which half have a label. Not exact: the low-pass smears over the border.
+        torch.testing.assert_close(loss, 2 * every[name], rtol=0.1, atol=0)
+        assert losses(free, tuned, frozen, labelled)[name] < 0.1 * loss
+        assert losses(free, tuned, frozen, torch.ones_like(labelled))[name].item() == 0.0
+
+
+def test_guidance_of_few_pixels_does_not_have_the_strength_of_guidance_of_all():
+    tuned, frozen, free = maps(0), maps(1), compensation(labelled=0.0, pool=1)
+    labelled = torch.ones(2, 64, 64, dtype=torch.bool)
+    labelled[0, :8, :8] = False  # one cell of 128
+    cell = 1 - F.cosine_similarity(*(free.coarse(each["res4"], (8, 8)) for each in (tuned, frozen)))[0, 0, 0]
+    found = losses(free, tuned, frozen, labelled)["loss_gc4"]
+    torch.testing.assert_close(found, cell / (0.1 * 128), atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("wrong", [{"weights": (1.0,)}, {"pool": 0}, {"labelled": -1.0}])

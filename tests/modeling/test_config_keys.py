@@ -8,13 +8,13 @@ import pytest
 from torch import nn
 
 from sgovss import load_config
-from sgovss.modeling import CLIPImageEncoder, CostVolumeHead
+from sgovss.modeling import CLIPImageEncoder, CostVolumeHead, build_model
 from sgovss.modeling.compensation import GeneralizationCompensation
 from sgovss.modeling.templates import TEMPLATES
 from sgovss.modeling.text_embedder import TextEmbedder
 from sgovss.modeling.views import Augmented, SlidingWindow, WholeImage, build_view
 
-SWITCHES = ("BIAS_GUIDANCE", "DECODER", "VISUAL_GUIDANCE", "TEXT_GUIDANCE", "RECOMPUTE_DECODER")
+SWITCHES = ("BIAS_GUIDANCE", "DECODER", "VISUAL_GUIDANCE", "TEXT_GUIDANCE", "RECOMPUTE_DECODER", "DETACH_LEVELS")
 NUMBERS = {
     "HIDDEN_DIM": 48,
     "HEADS": 3,
@@ -52,18 +52,27 @@ def test_switches_of_the_head(on):
 def test_compensation():
     values = {"WEIGHTS": (0.1, 0.2, 0.3, 0.4), "POOL": 3, "LABELLED": 0.6}
     changes = {f"MODEL__SGOVSS__COMPENSATION__{key}": value for key, value in values.items()}
-    arguments = GeneralizationCompensation.from_config(config(**changes))
-    assert arguments == {key.lower(): value for key, value in values.items()}
+    arguments = GeneralizationCompensation.from_config(config(**changes, MODEL__SGOVSS__LEAST_SHARE=0.3))
+    assert arguments == {key.lower(): value for key, value in values.items()} | {"least_share": 0.3}
+
+
+def test_losses():
+    model = build_model(config(MODEL__SGOVSS__LEAST_SHARE=0.3, MODEL__SGOVSS__STAGE_LOSSES=0.7))
+    assert (model.objective.least_share, model.compensation.least_share, model.stage_losses) == (0.3, 0.3, 0.7)
 
 
 @pytest.mark.parametrize("on", [True, False])
 def test_encoders(on):
     cfg = config(MODEL__CLIP__TUNING="attention", MODEL__CLIP__RECOMPUTE=on, MODEL__CLIP__KEEP_TEXT=not on)
+    cfg.MODEL.CLIP.SYNONYMS = on
+    cfg.MODEL.CLIP.DENSE = "qq+kk"
     visual = nn.Identity()
-    assert CLIPImageEncoder.from_config(cfg, visual) == {"visual": visual, "tuning": "attention", "recompute": on}
+    expected = {"visual": visual, "tuning": "attention", "dense": "qq+kk", "recompute": on}
+    assert CLIPImageEncoder.from_config(cfg, visual) == expected
     cfg.MODEL.CLIP.TEMPLATES = "plain"
     arguments = TextEmbedder.from_config(cfg, SimpleNamespace())
-    assert (arguments["templates"], arguments["keep"]) == (TEMPLATES["plain"], not on)
+    assert (arguments["templates"], arguments["synonyms"]) == (TEMPLATES["plain"], on)
+    assert arguments["keep"] == (not on)
 
 
 def test_views():

@@ -51,7 +51,7 @@ def test_recomputing_gives_the_same_losses_and_gradients(model, clip, kind, voca
 def rebuilt(model, **changes):
     settings = {name: getattr(model, name) for name in ("text_embedder", "head", "objective", "view")}
     settings |= {"pixel_mean": [120.0, 115.0, 105.0], "pixel_std": [60.0, 60.0, 60.0]}
-    guidance = GeneralizationCompensation(weights=(1.0, 1.0, 1.0, 1.0), pool=2, labelled=1.0)
+    guidance = GeneralizationCompensation(weights=(1.0, 1.0, 1.0, 1.0), pool=2, labelled=1.0, least_share=0.1)
     encoder = copy.deepcopy(model.image_encoder)
     return SGOVSS(image_encoder=encoder, compensation=guidance, **{**settings, **changes}).train()
 

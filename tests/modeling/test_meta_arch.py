@@ -80,6 +80,17 @@ def test_a_class_scores_as_its_best_word(trained):
     assert (grouped[:, 0] >= single[:, :2].amax(dim=1) - 1e-5).all()
 
 
+def test_without_synonyms_training_and_inference_use_the_first_names(model, vocabulary):
+    """``vocabulary`` has the class tree|forest; its first names alone give the same losses and scores."""
+    model.text_embedder.synonyms = False
+    first = Vocabulary.from_string(", ".join(vocabulary.names))
+    for _ in range(4):
+        torch.testing.assert_close(model(make_batch(vocabulary)), model(make_batch(first)))
+    image = torch.randint(0, 256, (1, 3, 64, 64))
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval().scores(image, vocabulary), model.scores(image, first))
+
+
 def test_training_draws_each_word_of_a_class(model):
     from sgovss.modeling.meta_arch import _one_word_each
 

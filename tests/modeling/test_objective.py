@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sgovss.errors import InputError
 from sgovss.modeling.objective import PixelObjective
@@ -27,7 +28,7 @@ def test_equals_the_formula(ignored):
     torch.manual_seed(0)
     logits, labels = torch.randn(2, 5, 3, 4), torch.randint(0, 5, (2, 3, 4))
     labels[0, 0], labels[1, 2, 3] = 255, 255
-    loss = PixelObjective(ignored, 255)(logits, labels)
+    loss = PixelObjective(ignored, 255, least_share=0.1)(logits, labels)
     assert loss.item() == pytest.approx(by_hand(logits, labels, ignored), rel=1e-5)
 
 
@@ -35,19 +36,49 @@ def test_masked_pixels_give_no_gradient():
     logits = torch.randn(1, 3, 4, 4, requires_grad=True)
     labels = torch.full((1, 4, 4), 255)
     labels[0, 0, 0] = 1
-    PixelObjective("MASK", 255)(logits, labels).backward()
+    PixelObjective("MASK", 255, least_share=0.1)(logits, labels).backward()
     assert logits.grad[0, :, 0, 0].abs().min() > 0
     assert logits.grad[0, :, 1:].abs().max() == 0
 
 
 def test_a_batch_without_labels_costs_nothing():
     logits = torch.randn(1, 3, 4, 4, requires_grad=True)
-    loss = PixelObjective("MASK", 255)(logits, torch.full((1, 4, 4), 255))
+    loss = PixelObjective("MASK", 255, least_share=0.1)(logits, torch.full((1, 4, 4), 255))
     loss.backward()
     assert loss.item() == 0
     assert logits.grad.abs().max() == 0
 
 
+def test_few_labelled_pixels_do_not_weigh_as_much_as_many():
+    """The sum of the losses grows with every labelled pixel; it is divided by a tenth of the pixels at least."""
+    torch.manual_seed(0)
+    logits, objective = torch.randn(1, 3, 20, 20), PixelObjective("MASK", 255, least_share=0.1)
+    every = torch.randint(0, 3, (1, 20, 20))
+    for count, divisor in ((4, 40), (40, 40), (41, 41), (400, 400)):
+        labels = torch.full((1, 20, 20), 255).flatten()
+        labels[:count] = every.flatten()[:count]
+        chosen = logits.flatten(2)[..., :count, None], every.flatten()[None, :count, None]
+        expected = objective(*chosen) * count / divisor
+        torch.testing.assert_close(objective(logits, labels.view(1, 20, 20)), expected)
+
+
+def test_memory_does_not_hold_a_target_of_every_class():
+    """No tensor but the logits and their gradient has an entry for each class and pixel."""
+    logits, labels = torch.randn(2, 40, 24, 24, requires_grad=True), torch.randint(0, 40, (2, 24, 24))
+    made = []
+
+    class Recorder(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor) and result.numel() == logits.numel():
+                made.append((function.overloadpacket.__name__, result.dtype))
+            return result
+
+    with Recorder():
+        PixelObjective("MASK", 255, least_share=0.1)(logits, labels)
+    assert [name for name, _ in made if name not in ("upsample_bilinear2d", "softplus")] == []
+
+
 def test_unknown_treatment_is_named():
     with pytest.raises(InputError, match="IGNORED_PIXELS: 'SKIP' is not allowed; use MASK or NEGATIVE"):
-        PixelObjective("SKIP", 255)
+        PixelObjective("SKIP", 255, least_share=0.1)

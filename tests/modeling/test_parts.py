@@ -131,7 +131,8 @@ def test_classes_a_few_at_a_time_give_what_all_give(monkeypatch, images, names, 
 def test_decoder_gives_eight_times_the_resolution():
     model = MultiscaleDecoder(guidance=4, text=6, dims=(8, 8, 4), heads=2, kernel=3, text_guidance=True)
     guidance = [torch.randn(2, 4, 3 * 2**i, 5 * 2**i) for i in range(3)]
-    assert model(torch.randn(2, 7, 3, 5), guidance, torch.randn(2, 7, 6)).shape == (2, 7, 24, 40)
+    maps = model(torch.randn(2, 7, 3, 5), guidance, torch.randn(2, 7, 6))
+    assert [each.shape for each in maps] == [(2, 7, 6, 10), (2, 7, 12, 20), (2, 7, 24, 40)]
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,16 @@ def test_synonyms_may_be_the_same_to_it(tiny):
     assert len(tiny(Vocabulary.from_string("naïve art|naive art, house")).embeddings) == 3
 
 
+def test_without_synonyms_only_the_first_name_of_a_class_is_embedded(tiny):
+    vocabulary, first = Vocabulary.from_string("road|street, tree|forest|wood"), Vocabulary.from_string("road, tree")
+    every = tiny(vocabulary)
+    assert every.owners.tolist() == [0, 0, 1, 1, 1]
+    alone = TextEmbedder(clip=tiny.clip, tokenizer=tiny.tokenizer, templates=tiny.templates, synonyms=False)
+    assert alone(vocabulary).owners.tolist() == [0, 1]
+    assert torch.equal(alone(vocabulary).embeddings, alone(first).embeddings)
+    torch.testing.assert_close(alone(vocabulary).embeddings, every.embeddings[[0, 2]])
+
+
 def test_a_tokenizer_of_bytes_knows_everything(embedder):
     embeddings = embedder(Vocabulary.from_string("🌳, 🏠, 道路")).embeddings
     assert (embeddings @ embeddings.T - torch.eye(3)).max() < 0.9999
