@@ -128,7 +128,7 @@ def pixel_statistics(cfg: CfgNode) -> tuple[list[float], list[float]]:
     known = find_statistics(clip.NAME, clip.WEIGHTS)
     own = (known or OPENAI).of_bytes()
     used = (list(cfg.MODEL.PIXEL_MEAN) or own[0], list(cfg.MODEL.PIXEL_STD) or own[1])
-    if known and _differ(used, own):
+    if known and clip.WEIGHTS != "random" and _differ(used, own):
         message = (
             f"MODEL.PIXEL_MEAN {used[0]} and PIXEL_STD {used[1]} are not those that '{clip.WEIGHTS}' of {clip.NAME} "
             f"was trained with, {own[0]} and {own[1]}; leave both keys out to use these"

@@ -166,6 +166,7 @@ def test_other_statistics_than_the_weights_own_are_told_once(caplog):
     caplog.clear()
     assert not warnings_about(caplog, config("ViT-B-16", "openai", *options))  # equal but for rounding
     assert not warnings_about(caplog, config("ViT-B-16", "random", *options))
+    assert not warnings_about(caplog, config("tiny", "random", *options))  # such as a checkpoint's
 
 
 def test_a_model_that_detectron2_builds_has_the_statistics_of_its_weights():
