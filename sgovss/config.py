@@ -192,6 +192,8 @@ def _add_test(cfg: CfgNode) -> None:
     window.WORKING_SIZE = 640
     # Average with the scores of the whole image, resized to a square of this side; 0 to leave this out.
     window.GLOBAL_VIEW = 384
+    # Antialias the image and the scores where they are shrunk. CAT-Seg and methods based on it do not.
+    window.ANTIALIAS = True
 
     scene = cfg.TEST.SCENE = CfgNode()
     # Rasters of any size: side and stride of the windows, in pixels at the resolution that the model sees.

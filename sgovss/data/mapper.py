@@ -28,6 +28,7 @@ class SegmentationMapper:
     - ``image``: (3, H, W) uint8 RGB tensor after augmentation;
     - ``sem_seg`` (training only): (H, W) int64 tensor of training ids, and ``ignore_label``;
     - ``vocabulary``: the classes of ``sem_seg`` in training, of the dataset at inference;
+    - ``labels_only`` (if asked for): true;
     - ``file_name``, ``dataset``, and ``height``, ``width``: size in pixels of the image file.
 
     Args:
@@ -36,6 +37,7 @@ class SegmentationMapper:
         label_maps: dataset name -> label map; None for inference, where no label is read.
         held_out: ids of the held-out classes, in the class order of the datasets. Their pixels are ignored, and the
             remaining classes are renumbered.
+        labels_only: for inference, whether the model is to return labels instead of the scores of all classes.
     """
 
     @configurable
@@ -46,10 +48,12 @@ class SegmentationMapper:
         augmentations: Sequence[T.Augmentation | T.Transform],
         label_maps: Mapping[str, LabelMap] | None = None,
         held_out: Sequence[int] = (),
+        labels_only: bool = False,
     ) -> None:
         self.augmentations = T.AugmentationList(list(augmentations))
         # Kept here, because Detectron2's catalogs are empty in spawned data loader workers.
         self.vocabularies = dict(vocabularies)
+        self.labels_only = labels_only
         self.label_maps = None
         if label_maps is not None:
             self.label_maps = {name: labels.without(held_out) for name, labels in label_maps.items()}
@@ -100,6 +104,8 @@ class SegmentationMapper:
         result = {"file_name": record["file_name"], "dataset": record["dataset"]}
         result["vocabulary"] = self.vocabularies[record["dataset"]]
         result["height"], result["width"] = image.shape[:2]
+        if self.labels_only:
+            result["labels_only"] = True
         sem_seg = None
         if self.label_maps is not None:
             sem_seg = _labels_of(record, self.label_maps[record["dataset"]], image.shape[:2])

@@ -130,7 +130,7 @@ class Trainer(DefaultTrainer):
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
         """Build the loader of one test set."""
-        mapper = UndisturbedMapper(SegmentationMapper(cfg, is_train=False))
+        mapper = UndisturbedMapper(SegmentationMapper(cfg, is_train=False, labels_only=True))
         return build_detection_test_loader(cfg, dataset_name, mapper=mapper)
 
     @classmethod

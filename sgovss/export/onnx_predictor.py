@@ -21,6 +21,7 @@ from sgovss.fingerprint import difference, fingerprint
 from sgovss.inference.predictor import segment_image
 from sgovss.inference.rejection import NOTHING_REJECTED, Rejection
 from sgovss.inference.segmentation import Segmentation
+from sgovss.modeling.class_scores import ClassScores
 from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.text_embedder import TextEmbedder
 from sgovss.modeling.views import View, build_view
@@ -55,9 +56,9 @@ class ExportedModel:
         return self.run(images.float(), text.embeddings, starts_of(text.owners, len(vocabulary)))
 
     @torch.no_grad()
-    def score_image(self, image: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
+    def score_image(self, image: torch.Tensor, vocabulary: Vocabulary) -> ClassScores:
         """See :meth:`SGOVSS.score_image`."""
-        return self.view(lambda images: self.scores(images, vocabulary), image)
+        return self.view(lambda images: [ClassScores.of(each) for each in self.scores(images, vocabulary)], image)
 
 
 class OnnxPredictor:

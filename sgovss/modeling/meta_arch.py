@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, build_sem_seg_head
-from detectron2.modeling.postprocessing import sem_seg_postprocess
+from detectron2.utils.memory import retry_if_cuda_oom
 from torch import nn
 
+from sgovss.modeling.chunks import chunk_size, map_chunks
+from sgovss.modeling.class_scores import ClassScores
 from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.clip_settings import pixel_statistics
 from sgovss.modeling.compensation import GeneralizationCompensation
@@ -139,11 +141,12 @@ class SGOVSS(nn.Module):
         Args:
             batched_inputs: one dict per image, with ``image`` (3, H, W) RGB in 0..255 and ``vocabulary``. In training
                 also ``sem_seg`` (H, W) int64; all images have the same size and vocabulary. At inference optionally
-                ``height`` and ``width`` of the output.
+                ``height`` and ``width`` of the output, and ``labels_only``, true if the scores are not needed.
 
         Returns:
             In training, the scalar losses by name. At inference, one ``{"sem_seg": (T, height, width)}`` per image with
-            float32 scores in 0..1 of the T classes of the image's vocabulary.
+            float32 scores in 0..1 of the T classes of the image's vocabulary; with ``labels_only`` (height, width)
+            int64, the class ids with the best scores. This needs less memory if there are many classes.
         """
         if self.training:
             return self.losses(batched_inputs)
@@ -176,15 +179,19 @@ class SGOVSS(nn.Module):
 
     def segment(self, entry: dict[str, Any]) -> dict[str, torch.Tensor]:
         """Segment one image; see :meth:`forward`."""
-        image = entry["image"].to(self.device)
-        scores = self.score_image(image, entry["vocabulary"])
-        size = entry.get("height", image.shape[-2]), entry.get("width", image.shape[-1])
-        return {"sem_seg": sem_seg_postprocess(scores, image.shape[-2:], *size)}
+        height, width = entry["image"].shape[-2:]
+        scores = self.score_image(entry["image"].to(self.device), entry["vocabulary"])
+        scores = scores.resized((entry.get("height", height), entry.get("width", width)))
+        return {"sem_seg": scores.best()[0] if entry.get("labels_only") else scores.all()}
 
     @torch.no_grad()
-    def score_image(self, image: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
-        """One image (3, H, W) in 0..255 -> scores (T, H, W) in 0..1, computed with ``view``."""
-        return self.view(lambda images: self.scores(images, vocabulary), image)
+    def score_image(self, image: torch.Tensor, vocabulary: Vocabulary) -> ClassScores:
+        """One image (3, H, W) in 0..255 -> its scores (T, H, W) in 0..1, computed with ``view``."""
+
+        def score(images: torch.Tensor) -> list[ClassScores]:
+            return self.class_scores(self.encode(images.to(self.device)), vocabulary)
+
+        return retry_if_cuda_oom(self.view)(score, image)
 
     def scores(self, images: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
         """Images (B, 3, H, W) in 0..255 -> scores (B, T, H, W) in 0..1; see :meth:`classify`."""
@@ -200,12 +207,25 @@ class SGOVSS(nn.Module):
 
     def classify(self, encoded: EncodedImages, vocabulary: Vocabulary) -> torch.Tensor:
         """Encoded images -> scores (B, T, H, W) in 0..1: the maximum over the names and synonyms of each class."""
+        return scores_of(self._logits(encoded, vocabulary), encoded)
+
+    def class_scores(self, encoded: EncodedImages, vocabulary: Vocabulary) -> list[ClassScores]:
+        """Encoded images -> the scores of each, as :meth:`classify` gives them, computed when they are needed."""
+        logits = self._logits(encoded, vocabulary)
+        pixels = encoded.padded_size[0] * encoded.padded_size[1]
+        return [
+            ClassScores(len(vocabulary), encoded.size, _scores_of_classes(each, encoded), pixels, each.device)
+            for each in logits
+        ]
+
+    def _logits(self, encoded: EncodedImages, vocabulary: Vocabulary) -> torch.Tensor:
+        """Encoded images -> logits (B, T, h, w) of the padded images."""
         text = self.text_embedder(vocabulary)
         with autocast(self.precision, self.device):
             logits = self.head(encoded.levels, text.embeddings)
         if len(text.owners) > len(vocabulary):
             logits = best_word(logits, text.owners, len(vocabulary))
-        return scores_of(logits, encoded)
+        return logits
 
     def _prepare(self, images: torch.Tensor) -> torch.Tensor:
         """Normalise, and pad right and bottom to multiples of the encoder's stride by repeating the border."""
@@ -243,8 +263,19 @@ def best_word(logits: torch.Tensor, owners: torch.Tensor, classes: int) -> torch
 
 def scores_of(logits: torch.Tensor, encoded: EncodedImages) -> torch.Tensor:
     """Logits (B, T, h, w) of the padded images -> scores (B, T, H, W) in 0..1, without the padding."""
-    logits = F.interpolate(logits.float(), size=encoded.padded_size, mode="bilinear", align_corners=False)
-    return logits.sigmoid_()[..., : encoded.size[0], : encoded.size[1]]
+
+    def enlarge(part: torch.Tensor) -> tuple[torch.Tensor]:
+        part = F.interpolate(part.float(), size=encoded.padded_size, mode="bilinear", align_corners=False)
+        return (part.sigmoid_()[..., : encoded.size[0], : encoded.size[1]],)
+
+    # In chunks also because torch's interpolation on CUDA is limited to 2**31 elements.
+    pixels = logits.shape[0] * encoded.padded_size[0] * encoded.padded_size[1]
+    return map_chunks(enlarge, chunk_size(logits.shape[1], pixels, logits.device), logits)[0]
+
+
+def _scores_of_classes(logits: torch.Tensor, encoded: EncodedImages) -> Callable[[slice], torch.Tensor]:
+    """Logits (T, h, w) of one padded image -> a function from a slice of the classes to their scores (t, H, W)."""
+    return lambda classes: scores_of(logits[None, classes], encoded)[0]
 
 
 def _crop(logits: torch.Tensor, padded: torch.Size, labels: torch.Size) -> torch.Tensor:

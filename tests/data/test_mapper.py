@@ -198,7 +198,10 @@ def test_from_config(cfg, records):
     sample = SegmentationMapper(cfg, is_train=True)(records[0])
     assert sample["image"].shape == (3, 32, 32)
     assert set(sample["sem_seg"].unique().tolist()) <= {0, 1, 255}
-    assert SegmentationMapper(cfg, is_train=False)(records[0])["image"].shape == (3, 48, 64)
+    sample = SegmentationMapper(cfg, is_train=False)(records[0])
+    assert sample["image"].shape == (3, 48, 64)
+    assert "labels_only" not in sample
+    assert SegmentationMapper(cfg, is_train=False, labels_only=True)(records[0])["labels_only"]
 
 
 @pytest.mark.parametrize(

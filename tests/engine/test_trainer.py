@@ -8,7 +8,7 @@ from torch import nn
 
 from sgovss.config import load_config
 from sgovss.data import register_datasets
-from sgovss.engine.trainer import Trainer
+from sgovss.engine.trainer import Trainer, _settings
 
 
 def test_learning_rates_and_weight_decay_of_the_config():
@@ -47,3 +47,28 @@ def test_the_evaluator_gets_the_vocabularies_and_seen_classes_of_the_config(monk
     assert changed["save_predictions"] and changed["settings"]["synonyms"] is False
     tested, trained_on = (arguments[key].names for key in ("vocabulary", "training_vocabulary"))
     assert set(tested) - set(trained_on) == set(cfg.DATASETS.UNSEEN)
+
+
+@torch.no_grad()
+def test_evaluation_asks_for_labels_and_gives_the_results_of_scores(run_options):
+    cfg = load_config("sgovss_tiny.yaml", [*run_options, "DATALOADER.NUM_WORKERS", "0"])
+    register_datasets(cfg.DATASETS.SPECIFICATIONS)
+    model = Trainer.build_model(cfg).eval()
+    by_labels, by_scores = (Trainer.build_evaluator(cfg, "fields_test") for _ in range(2))
+    for evaluator in (by_labels, by_scores):
+        evaluator.reset()
+    for batch in Trainer.build_test_loader(cfg, "fields_test"):
+        labels = model(batch)
+        assert labels[0]["sem_seg"].shape == (24, 32)
+        by_labels.process(batch, labels)
+        for entry in batch:
+            del entry["labels_only"]
+        scores = model(batch)
+        assert scores[0]["sem_seg"].shape == (3, 24, 32)
+        by_scores.process(batch, scores)
+    assert by_labels.evaluate() == by_scores.evaluate()
+
+
+def test_the_settings_of_an_evaluation_say_whether_its_views_antialias():
+    for name, antialias in (("sgovss_vitb16_384.yaml", True), ("protocols/ovrs_dlrsd.yaml", False)):
+        assert _settings(load_config(name))["view"]["antialias"] is antialias
