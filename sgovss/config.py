@@ -139,6 +139,9 @@ def _add_input(cfg: CfgNode) -> None:
 def _add_solver(cfg: CfgNode) -> None:
     # Autocast precision if SOLVER.AMP.ENABLED: "bfloat16" or "float16" (CUDA only).
     cfg.SOLVER.AMP.DTYPE = "bfloat16"
+    # Compute float32 matrix products and convolutions in TF32 in training (GPU only). It is faster, with 10 bits of
+    # mantissa instead of 23.
+    cfg.SOLVER.TF32 = True
     # Number of batches whose gradients are accumulated in each step.
     cfg.SOLVER.ACCUMULATE = 1
     # Steps with a loss or gradient that is not finite are skipped; after this many in a row training stops.
@@ -146,8 +149,10 @@ def _add_solver(cfg: CfgNode) -> None:
 
 
 def _add_test(cfg: CfgNode) -> None:
-    # Precision of inference: "float32" or "bfloat16".
+    # Precision of inference: "float32", "bfloat16" or "float16" (CUDA only).
     cfg.TEST.PRECISION = "float32"
+    # Compute in TF32 at inference, see SOLVER.TF32.
+    cfg.TEST.TF32 = False
     # At inference, decode a class name only if it is among this many best-scoring names at one location or more; 0
     # decodes all names. Faster with many class names; the result is approximate.
     cfg.TEST.EARLY_REJECTION = 0

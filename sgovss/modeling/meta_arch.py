@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ from sgovss.modeling.image_encoder import CLIPImageEncoder
 from sgovss.modeling.objective import PixelObjective
 from sgovss.modeling.text_embedder import TextEmbedder, TextEmbeddings
 from sgovss.modeling.views import View, build_view
-from sgovss.precision import autocast, cast_weights
+from sgovss.precision import autocast, cast_weights, cuda_kernels
 from sgovss.vocabulary import Vocabulary
 
 _FROZEN = "frozen_encoder."
@@ -62,7 +63,8 @@ class SGOVSS(nn.Module):
         compensation: losses against the frozen encoder, or None for plain fine-tuning.
         view: how an image is scored at inference: as a whole, in windows, or at several scales.
         pixel_mean, pixel_std: mean and standard deviation of the RGB input in 0..255.
-        precision: precision of inference, ``float32`` or ``bfloat16``; the trainer sets that of training.
+        precision: precision of inference, ``float32``, ``bfloat16`` or ``float16``; the trainer sets that of training.
+        tf32: compute in TF32 at inference, see :func:`sgovss.precision.cuda_kernels`.
         frozen_precision: precision of the frozen encoder, ``float32`` or ``bfloat16``.
     """
 
@@ -82,6 +84,7 @@ class SGOVSS(nn.Module):
         pixel_mean: Sequence[float],
         pixel_std: Sequence[float],
         precision: str = "float32",
+        tf32: bool = False,
         frozen_precision: str = "float32",
     ) -> None:
         super().__init__()
@@ -97,6 +100,7 @@ class SGOVSS(nn.Module):
         self.frozen_precision = frozen_precision
         self.view = view
         self.precision = precision
+        self.tf32 = tf32
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
         # Convolutions are faster in this memory format, and their results inherit it.
@@ -119,6 +123,7 @@ class SGOVSS(nn.Module):
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "precision": cfg.TEST.PRECISION,
+            "tf32": cfg.TEST.TF32,
             "frozen_precision": node.COMPENSATION.TWIN_PRECISION,
         }
 
@@ -131,8 +136,8 @@ class SGOVSS(nn.Module):
 
         Args:
             batched_inputs: one dict per image, with ``image`` (3, H, W) RGB in 0..255 and ``vocabulary``. In training
-                also ``sem_seg`` (H, W) int64; all images have the same size and vocabulary. At inference optionally
-                ``height`` and ``width`` of the output.
+                also ``sem_seg`` (H, W), uint8 or int64; all images have the same size and vocabulary. At inference
+                optionally ``height`` and ``width`` of the output.
 
         Returns:
             In training, the scalar losses by name. At inference, one ``{"sem_seg": (T, height, width)}`` per image with
@@ -144,12 +149,15 @@ class SGOVSS(nn.Module):
 
     def losses(self, batched_inputs: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """``loss_pixel`` and the losses of the compensation; see :meth:`forward`."""
-        images = torch.stack([entry["image"].to(self.device) for entry in batched_inputs])
-        labels = torch.stack([entry["sem_seg"].to(self.device) for entry in batched_inputs])
+        images, labels = (
+            torch.stack([entry[key].to(self.device, non_blocking=True) for entry in batched_inputs])
+            for key in ("image", "sem_seg")
+        )
+        labels = labels.long()
         images = self._prepare(images)
         text = self.text_embedder(batched_inputs[0]["vocabulary"])
         levels = self.image_encoder(images)
-        logits = self.head(levels, _one_word_each(text))
+        logits = self.head(levels, _one_word_each(text, len(batched_inputs[0]["vocabulary"])))
         losses = {"loss_pixel": self.objective(_crop(logits, images.shape, labels.shape), labels)}
         if self.compensation is not None:
             assert self.frozen_encoder is not None
@@ -161,7 +169,7 @@ class SGOVSS(nn.Module):
 
     def segment(self, entry: dict[str, Any]) -> dict[str, torch.Tensor]:
         """Segment one image; see :meth:`forward`."""
-        image = entry["image"].to(self.device)
+        image = entry["image"].to(self.device, non_blocking=True)
         scores = self.score_image(image, entry["vocabulary"])
         size = entry.get("height", image.shape[-2]), entry.get("width", image.shape[-1])
         return {"sem_seg": sem_seg_postprocess(scores, image.shape[-2:], *size)}
@@ -178,7 +186,7 @@ class SGOVSS(nn.Module):
     def encode(self, images: torch.Tensor) -> EncodedImages:
         """Encode images (B, 3, H, W) in 0..255; the result does not depend on a vocabulary."""
         padded = self._prepare(images)
-        with autocast(self.precision, self.device):
+        with self._inference_arithmetic():
             levels = self.image_encoder(padded)
         padded_size, size = ((x.shape[-2], x.shape[-1]) for x in (padded, images))
         return EncodedImages(levels, padded_size, size)
@@ -186,11 +194,17 @@ class SGOVSS(nn.Module):
     def classify(self, encoded: EncodedImages, vocabulary: Vocabulary) -> torch.Tensor:
         """Encoded images -> scores (B, T, H, W) in 0..1: the maximum over the names and synonyms of each class."""
         text = self.text_embedder(vocabulary)
-        with autocast(self.precision, self.device):
+        with self._inference_arithmetic():
             logits = self.head(encoded.levels, text.embeddings)
         if len(text.owners) > len(vocabulary):
             logits = best_word(logits, text.owners, len(vocabulary))
         return scores_of(logits, encoded)
+
+    @contextlib.contextmanager
+    def _inference_arithmetic(self) -> Iterator[None]:
+        # Images at inference have many sizes, so timing the kernels for each would not pay.
+        with cuda_kernels(self.device, tf32=self.tf32, benchmark=False), autocast(self.precision, self.device):
+            yield
 
     def _prepare(self, images: torch.Tensor) -> torch.Tensor:
         """Normalise, and pad right and bottom to multiples of the encoder's stride by repeating the border."""
@@ -201,12 +215,15 @@ class SGOVSS(nn.Module):
         return F.pad(images, (0, missing[1], 0, missing[0]), mode="replicate")
 
 
-def _one_word_each(text: TextEmbeddings) -> torch.Tensor:
-    """Draw the embedding of one name or synonym per class at random: (N, D) -> (T, D)."""
-    order = torch.rand(len(text.owners), device=text.owners.device).argsort()
+def _one_word_each(text: TextEmbeddings, classes: int) -> torch.Tensor:
+    """Draw the embedding of one name or synonym for each of T classes at random: (N, D) -> (T, D).
+
+    No shape depends on the values, so the device is not waited for.
+    """
+    device = text.owners.device
+    order = torch.rand(len(text.owners), device=device).argsort()
     order = order[text.owners[order].argsort(stable=True)]
-    first = text.owners.unique_consecutive(return_counts=True)[1].cumsum(0).roll(1)
-    first[0] = 0
+    first = torch.searchsorted(text.owners, torch.arange(classes, device=device))
     return text.embeddings[order[first]]
 
 
