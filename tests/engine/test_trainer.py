@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from sgovss.config import load_config
 from sgovss.data import register_datasets
+from sgovss.engine.stream import TrainingBatch
 from sgovss.engine.trainer import Trainer
+from sgovss.vocabulary import Vocabulary
 
 
 def test_learning_rates_and_weight_decay_of_the_config():
@@ -43,3 +49,45 @@ def test_the_evaluator_gets_the_vocabularies_and_seen_classes_of_the_config(monk
     assert (arguments["seen"], arguments["output_dir"]) == (seen, "somewhere")
     tested, trained_on = (arguments[key].names for key in ("vocabulary", "training_vocabulary"))
     assert set(tested) - set(trained_on) == set(cfg.DATASETS.UNSEEN)
+
+
+def test_batches_are_pinned_but_for_what_is_no_tensor(monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)  # without a device there is none
+    vocabulary = Vocabulary.from_string("road, tree")
+    batch = TrainingBatch([{"image": torch.zeros(3, 2, 2), "file_name": "a.png", "vocabulary": vocabulary}])
+    (pinned,) = pin_memory(batch)
+    assert pinned["image"].eq(1).all() and pinned["file_name"] == "a.png"
+    assert pinned["vocabulary"] is vocabulary
+
+
+def test_the_training_loader_yields_batches_that_can_be_pinned(run_options):
+    cfg = load_config("sgovss_tiny.yaml", run_options)
+    register_datasets(cfg.DATASETS.SPECIFICATIONS)
+    loader = Trainer.build_train_loader(cfg)
+    assert not loader.pin_memory
+    batch = next(iter(loader))
+    assert isinstance(batch, TrainingBatch) and len(batch) == 2
+    assert batch[0]["sem_seg"].dtype == torch.uint8
+
+
+def test_training_and_its_evaluation_choose_their_own_kernels(run_options, monkeypatch):
+    """Training may use TF32 and time its kernels; the evaluation within it does as TEST.TF32 says."""
+    asked = []
+
+    @contextlib.contextmanager
+    def kernels(device, *, tf32, benchmark):
+        asked.append((tf32, benchmark))
+        yield
+        asked.append("end")
+
+    for module in ("sgovss.engine.trainer", "sgovss.modeling.meta_arch"):
+        monkeypatch.setattr(f"{module}.cuda_kernels", kernels)
+    cfg = load_config("sgovss_tiny.yaml", [*run_options, "SOLVER.MAX_ITER", "1"])
+    assert cfg.CUDNN_BENCHMARK
+    register_datasets(cfg.DATASETS.SPECIFICATIONS)
+    Path(cfg.OUTPUT_DIR).mkdir()
+    trainer = Trainer(cfg)
+    trainer.resume_or_load(resume=False)
+    trainer.train()
+    assert asked[0] == (True, True) and asked[-1] == "end"
+    assert asked[1:-1] == [(False, False), "end"] * (len(asked[1:-1]) // 2) and len(asked) > 4
