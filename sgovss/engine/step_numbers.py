@@ -52,9 +52,8 @@ class StepNumbers:
 
 def _of_all_processes(row: torch.Tensor) -> torch.Tensor:
     """(N,) in each of P processes -> (P, N)."""
-    processes = comm.get_world_size()
-    if processes == 1:
+    rows = [torch.empty_like(row) for _ in range(comm.get_world_size())]
+    if len(rows) == 1:
         return row[None]
-    table = row.new_empty(processes, len(row))
-    dist.all_gather_into_tensor(table, row)
-    return table
+    dist.all_gather(rows, row)
+    return torch.stack(rows)
