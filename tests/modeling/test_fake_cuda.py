@@ -24,25 +24,22 @@ from sgovss.vocabulary import Vocabulary
 # Config and options on top of it.
 SMALL = [("sgovss_tiny",), ("sgovss_vitb16_384",), ("sgovss_convnext_b_640",)]
 LARGE = [("sgovss_vitl14_336",), ("sgovss_convnext_l_768",)]  # with the same parts as the small ones
-CASES = [
-    *((case, precision) for case in SMALL for precision in PRECISIONS),
-    *((case, "bfloat16") for case in LARGE),
-    *(pytest.param(case, precision, marks=pytest.mark.slow) for case in LARGE for precision in ("float32", "float16")),
-]
-of_every_model = pytest.mark.parametrize(
-    ("model", "precision"),
-    CASES,
-    indirect=["model"],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else value,
-)
 VOCABULARY = Vocabulary.from_string("building, road, tree|forest")
 OWNERS = [0, 1, 2, 2]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=SMALL, ids=" ".join)
 def model(request: pytest.FixtureRequest) -> SGOVSS:
+    return build(*request.param)
+
+
+@pytest.fixture(scope="module", params=LARGE, ids=" ".join)
+def large_model(request: pytest.FixtureRequest) -> SGOVSS:
+    return build(*request.param)
+
+
+def build(config: str, *options: str) -> SGOVSS:
     """The model of a config. To save time its weights are not initialised, and it has few blocks."""
-    config, *options = request.param
     cfg = load_config(f"{config}.yaml", ["MODEL.DEVICE", "cpu", "MODEL.CLIP.WEIGHTS", "random", *options])
     with pytest.MonkeyPatch.context() as patch:
         for module in (nn.init, torch.Tensor):
@@ -129,14 +126,26 @@ def losses_of(model: SGOVSS, precision: str, device: str) -> dict[str, torch.Ten
         return model(inputs(model))
 
 
-@of_every_model
+def scores_of(model: SGOVSS, precision: str) -> torch.Tensor:
+    """Scores of two images, with the weights of some layers in ``precision``, as the predictor casts them in advance."""
+    for part, table in (pair for module in (model.image_encoder, model.head) for pair in tables_of(module)):
+        if isinstance(part, nn.Linear | nn.Conv2d):
+            fake_weights(table, "cuda", PRECISIONS[precision])
+    images = torch.stack([entry["image"] for entry in inputs(model)]).to("cuda")
+    return model.eval().scores(images, VOCABULARY)
+
+
+def assert_on_device(losses: dict[str, torch.Tensor]) -> None:
+    assert {(loss.device.type, loss.dtype) for loss in losses.values()} == {("cuda", torch.float32)}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_training_computes_its_losses_on_the_device(model, precision):
     with faked(model, "cuda"):
-        losses = losses_of(model, precision, "cuda")
-        assert {(loss.device.type, loss.dtype) for loss in losses.values()} == {("cuda", torch.float32)}
+        assert_on_device(losses_of(model, precision, "cuda"))
 
 
-@of_every_model
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_backward_pass_mixes_no_number_formats(model, precision):
     """On the CPU: for CUDA tensors, even fake ones, torch's backward pass needs a device."""
     with faked(model, "cpu"):
@@ -145,20 +154,23 @@ def test_the_backward_pass_mixes_no_number_formats(model, precision):
         assert all(weight.grad is not None and weight.grad.dtype == torch.float32 for weight in weights)
 
 
-@of_every_model
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_inference_computes_its_scores_on_the_device(model, precision, monkeypatch):
-    """With the weights of some layers in half precision, as the predictor casts them in advance."""
     monkeypatch.setattr(model, "precision", precision)
     with faked(model, "cuda"), torch.no_grad():
-        for part, table in (pair for module in (model.image_encoder, model.head) for pair in tables_of(module)):
-            if isinstance(part, nn.Linear | nn.Conv2d):
-                fake_weights(table, "cuda", PRECISIONS[precision])
-        images = torch.stack([entry["image"] for entry in inputs(model)]).to("cuda")
-        scores = model.eval().scores(images, VOCABULARY)
+        scores = scores_of(model, precision)
         assert (scores.device.type, scores.dtype, scores.shape[1]) == ("cuda", torch.float32, 3)
 
 
-@pytest.mark.parametrize("model", SMALL[1:2], indirect=True)
+def test_the_large_models_compute_on_the_device_too(large_model, monkeypatch):
+    monkeypatch.setattr(large_model, "precision", "bfloat16")
+    with faked(large_model, "cuda"):
+        assert_on_device(losses_of(large_model, "bfloat16", "cuda"))
+        with torch.no_grad():
+            assert scores_of(large_model, "bfloat16").device.type == "cuda"
+
+
+@pytest.mark.parametrize("model", SMALL[1:2], indirect=True, ids=" ".join)
 def test_windows_are_averaged_on_the_device(model):
     assert isinstance(model.view, SlidingWindow)
     with faked(model, "cuda"):
