@@ -127,7 +127,7 @@ def losses_of(model: SGOVSS, precision: str, device: str) -> dict[str, torch.Ten
 
 
 def scores_of(model: SGOVSS, precision: str) -> torch.Tensor:
-    """Scores of two images, with the weights of some layers in ``precision``, as the predictor casts them in advance."""
+    """Scores of two images, with the weights of some layers in ``precision``, as the predictor casts them."""
     for part, table in (pair for module in (model.image_encoder, model.head) for pair in tables_of(module)):
         if isinstance(part, nn.Linear | nn.Conv2d):
             fake_weights(table, "cuda", PRECISIONS[precision])
