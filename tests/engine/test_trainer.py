@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from pathlib import Path
 
 import pytest
 import torch
+from detectron2.utils.env import seed_all_rng
 from torch import nn
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from sgovss.config import load_config
 from sgovss.data import register_datasets
+from sgovss.engine.checkpoint import SGOVSSCheckpointer
 from sgovss.engine.stream import TrainingBatch
 from sgovss.engine.trainer import Trainer
 from sgovss.vocabulary import Vocabulary
+from tests.engine.training import metrics_of, options_of
 
 
 def test_learning_rates_and_weight_decay_of_the_config():
@@ -91,3 +95,44 @@ def test_training_and_its_evaluation_choose_their_own_kernels(run_options, monke
     trainer.train()
     assert asked[0] == (True, True) and asked[-1] == "end"
     assert asked[1:-1] == [(False, False), "end"] * (len(asked[1:-1]) // 2) and len(asked) > 4
+
+
+def late_trainer(run_options: list[str], folder: Path, late: int) -> Trainer:
+    """A trainer that reads the numbers of a step so many steps late, as on CUDA."""
+    cfg = load_config("sgovss_tiny.yaml", options_of(run_options, SOLVER__CHECKPOINT_PERIOD=3, SOLVER__MAX_ITER=5))
+    cfg.OUTPUT_DIR, cfg.DATASETS.TEST = str(folder), ()
+    register_datasets(cfg.DATASETS.SPECIFICATIONS)
+    folder.mkdir()
+    seed_all_rng(cfg.SEED)
+    trainer = Trainer(cfg)
+    trainer._trainer.late = late
+    trainer.resume_or_load(resume=False)
+    return trainer
+
+
+def test_metrics_and_checkpoints_are_complete_although_numbers_are_read_late(run_options, tmp_path, monkeypatch):
+    saved = []
+
+    def save(checkpointer, name, **_):
+        guard = checkpointer.checkpointables["trainer"].state_dict()["_trainer"]["guard"]
+        lines = metrics_of(Path(checkpointer.save_dir))
+        saved.append((name, len(lines), "total_loss" in lines[-1], guard["skipped"]))
+
+    monkeypatch.setattr(SGOVSSCheckpointer, "save", save)
+    for late in (0, 1):
+        late_trainer(run_options, tmp_path / f"late_{late}", late).train()
+    assert metrics_of(tmp_path / "late_0") == metrics_of(tmp_path / "late_1")
+    assert [line["iteration"] for line in metrics_of(tmp_path / "late_1")] == list(range(5))
+    assert saved == [("model_0000002", 3, True, 0), ("model_final", 5, True, 0)] * 2
+
+
+def test_a_signal_ends_a_late_training_with_complete_metrics(run_options, tmp_path):
+    trainer = late_trainer(run_options, tmp_path / "late", 1)
+    trainer.interruption.listener.received = signal.SIGTERM
+    with pytest.raises(SystemExit) as caught:
+        trainer.train()
+    assert caught.value.code == 128 + signal.SIGTERM
+    # The number of the signal is exchanged at the first step, and read after the second one.
+    assert (tmp_path / "late" / "last_checkpoint").read_text() == "model_0000001.pth"
+    lines = metrics_of(tmp_path / "late")
+    assert [line["iteration"] for line in lines] == [0, 1] and all("total_loss" in line for line in lines)
