@@ -6,12 +6,14 @@ installed: ``pytest --confcutdir tests/cuda tests/cuda``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
 DEVICE = "cuda"
@@ -37,6 +39,16 @@ def options_of(**changes: object) -> list[str]:
     """Options of a small run; in the names of keys, ``__`` stands for a dot."""
     options = {**SMALL_HEAD, **{key.replace("__", "."): str(value) for key, value in changes.items()}}
     return [part for pair in options.items() for part in pair]
+
+
+@pytest.fixture(autouse=True)
+def registered() -> Iterator[None]:
+    """Remove the datasets that a test registers."""
+    before = set(DatasetCatalog.list())
+    yield
+    for name in set(DatasetCatalog.list()) - before:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
 
 
 @pytest.fixture

@@ -64,8 +64,8 @@ def numbers_of(config: str, precision: str, device: str) -> dict[str, float]:
             if "loss_pixel" in storage.latest():  # in float16 the first steps lower the loss scale
                 break
     numbers = {name: value for name, (value, _) in storage.latest().items() if "time" not in name}
-    changes = [(weight - old).abs().mean() for weight, old in zip(trainer.parameters, before, strict=True)]
-    return {**numbers, "change": float(torch.stack(changes).mean())}
+    changes = [(weight.detach() - old).abs().mean() for weight, old in zip(trainer.parameters, before, strict=True)]
+    return {**numbers, "change": torch.stack(changes).mean().item()}
 
 
 @pytest.mark.parametrize("precision", TOLERANCES)
@@ -109,7 +109,7 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_named_a_step_later(cap
             storage.iter = trainer.iter
             assert ("nan.png" in caplog.text) == (trainer.iter > trainer.late + 1)
             trainer.run_step()
-            weights.append(float(weight))
+            weights.append(weight.item())
         trainer.read_numbers()
         assert storage.history("loss_pixel").values() == [(1.0, 0), (pytest.approx(2 * weights[1]), 2)]
     assert weights[0] == weights[1] != weights[2]
