@@ -158,6 +158,9 @@ def _add_input(cfg: CfgNode) -> None:
 def _add_solver(cfg: CfgNode) -> None:
     # Autocast precision if SOLVER.AMP.ENABLED: "bfloat16" or "float16" (CUDA only).
     cfg.SOLVER.AMP.DTYPE = "bfloat16"
+    # Compute float32 matrix products and convolutions in TF32 in training (GPU only). It is faster, with 10 bits of
+    # mantissa instead of 23.
+    cfg.SOLVER.TF32 = True
     # Epsilon of AdamW. Where gradients are as small as this, the steps are shorter than the learning rate.
     cfg.SOLVER.EPS = 1e-8
     # Number of batches whose gradients are accumulated in each step.
@@ -167,8 +170,10 @@ def _add_solver(cfg: CfgNode) -> None:
 
 
 def _add_test(cfg: CfgNode) -> None:
-    # Precision of inference: "float32" or "bfloat16".
+    # Precision of inference: "float32", "bfloat16" or "float16" (CUDA only).
     cfg.TEST.PRECISION = "float32"
+    # Compute in TF32 at inference, see SOLVER.TF32.
+    cfg.TEST.TF32 = False
     # At inference, decode a class name only if it is among this many best-scoring names at one location or more; 0
     # decodes all names. Faster with many class names; the result is approximate.
     cfg.TEST.EARLY_REJECTION = 0

@@ -26,7 +26,8 @@ class SegmentationMapper:
     (then all pixels are ignored), and returns a new dict with
 
     - ``image``: (3, H, W) uint8 RGB tensor after augmentation;
-    - ``sem_seg`` (training only): (H, W) int64 tensor of training ids, and ``ignore_label``;
+    - ``sem_seg`` (training only): (H, W) tensor of training ids, and ``ignore_label``; uint8, or int64 if there are
+      more than 255 classes. The model converts it on its device;
     - ``vocabulary``: the classes of ``sem_seg`` in training, of the dataset at inference;
     - ``labels_only`` (if asked for): true;
     - ``file_name``, ``dataset``, and ``height``, ``width``: size in pixels of the image file.
@@ -114,7 +115,8 @@ class SegmentationMapper:
         # Copy, because torch needs writable memory without negative strides.
         result["image"] = torch.from_numpy(np.array(augmented.image.transpose(2, 0, 1), order="C"))
         if sem_seg is not None:
-            result["sem_seg"] = torch.from_numpy(augmented.sem_seg.astype(np.int64))
+            ids = augmented.sem_seg
+            result["sem_seg"] = torch.from_numpy(ids.astype(np.uint8 if ids.dtype == np.uint8 else np.int64))
         return result
 
 

@@ -11,7 +11,7 @@ from detectron2.data import DatasetCatalog
 from detectron2.engine import default_argument_parser
 
 from sgovss.config import config_path, load_config
-from sgovss.config_rules import check_amp, check_held_out
+from sgovss.config_rules import check_held_out, check_precisions
 from sgovss.data import register_datasets
 from sgovss.data.labels import image_size
 from sgovss.data.quick_check import check_dataset
@@ -64,11 +64,11 @@ def _read_config(args: argparse.Namespace) -> CfgNode:
     args.config_file = str(config_path(args.config_file))
     cfg = load_config(args.config_file, args.opts)
     check_registered(cfg)
+    check_precisions(cfg, training=not args.eval_only)
     if args.eval_only:
         # The frozen encoder is a teacher in training only.
         cfg.MODEL.SGOVSS.COMPENSATION.ENABLED = False
     else:
-        check_amp(cfg)
         check_held_out(cfg)
     if cfg.MODEL.WEIGHTS:
         content = read_checkpoint(cfg.MODEL.WEIGHTS)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -23,7 +24,7 @@ from sgovss.modeling.image_encoder import CLIPImageEncoder
 from sgovss.modeling.objective import PixelObjective
 from sgovss.modeling.text_embedder import TextEmbedder, TextEmbeddings
 from sgovss.modeling.views import View, build_view
-from sgovss.precision import autocast, cast_weights
+from sgovss.precision import autocast, cast_weights, cuda_kernels
 from sgovss.vocabulary import Vocabulary
 
 _FROZEN = "frozen_encoder."
@@ -66,7 +67,8 @@ class SGOVSS(nn.Module):
         compensation: losses against the frozen encoder, or None for plain fine-tuning.
         view: how an image is scored at inference: as a whole, in windows, or at several scales.
         pixel_mean, pixel_std: mean and standard deviation of the RGB input in 0..255.
-        precision: precision of inference, ``float32`` or ``bfloat16``; the trainer sets that of training.
+        precision: precision of inference, ``float32``, ``bfloat16`` or ``float16``; the trainer sets that of training.
+        tf32: compute in TF32 at inference, see :func:`sgovss.precision.cuda_kernels`.
         frozen_precision: precision of the frozen encoder, ``float32`` or ``bfloat16``.
         stage_losses: factor of the pixel losses on the logits of the decoder's first stages; 0 for none.
     """
@@ -87,6 +89,7 @@ class SGOVSS(nn.Module):
         pixel_mean: Sequence[float],
         pixel_std: Sequence[float],
         precision: str = "float32",
+        tf32: bool = False,
         frozen_precision: str = "float32",
         stage_losses: float = 0.0,
     ) -> None:
@@ -104,6 +107,7 @@ class SGOVSS(nn.Module):
         self.frozen_precision = frozen_precision
         self.view = view
         self.precision = precision
+        self.tf32 = tf32
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
         # Convolutions are faster in this memory format, and their results inherit it.
@@ -127,6 +131,7 @@ class SGOVSS(nn.Module):
             "pixel_mean": pixel_mean,
             "pixel_std": pixel_std,
             "precision": cfg.TEST.PRECISION,
+            "tf32": cfg.TEST.TF32,
             "frozen_precision": node.COMPENSATION.TWIN_PRECISION,
             "stage_losses": node.STAGE_LOSSES,
         }
@@ -140,8 +145,9 @@ class SGOVSS(nn.Module):
 
         Args:
             batched_inputs: one dict per image, with ``image`` (3, H, W) RGB in 0..255 and ``vocabulary``. In training
-                also ``sem_seg`` (H, W) int64; all images have the same size and vocabulary. At inference optionally
-                ``height`` and ``width`` of the output, and ``labels_only``, true if the scores are not needed.
+                also ``sem_seg`` (H, W), uint8 or int64; all images have the same size and vocabulary. At inference
+                optionally ``height`` and ``width`` of the output, and ``labels_only``, true if the scores are not
+                needed.
 
         Returns:
             In training, the scalar losses by name. At inference, one ``{"sem_seg": (T, height, width)}`` per image with
@@ -154,12 +160,15 @@ class SGOVSS(nn.Module):
 
     def losses(self, batched_inputs: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """``loss_pixel``, those of the decoder's stages and of the compensation; see :meth:`forward`."""
-        images = torch.stack([entry["image"].to(self.device) for entry in batched_inputs])
-        labels = torch.stack([entry["sem_seg"].to(self.device) for entry in batched_inputs])
+        images, labels = (
+            torch.stack([entry[key].to(self.device, non_blocking=True) for entry in batched_inputs])
+            for key in ("image", "sem_seg")
+        )
+        labels = labels.long()
         images = self._prepare(images)
-        text = self.text_embedder(batched_inputs[0]["vocabulary"])
+        vocabulary = batched_inputs[0]["vocabulary"]
+        words = _one_word_each(self.text_embedder(vocabulary), len(vocabulary))
         levels = self.image_encoder(images)
-        words = _one_word_each(text)
         maps = self.head.stages(levels, words) if self.stage_losses else [self.head(levels, words)]
         losses = self._pixel_losses([_crop(each, images.shape, labels.shape) for each in maps], labels)
         if self.compensation is not None:
@@ -180,7 +189,7 @@ class SGOVSS(nn.Module):
     def segment(self, entry: dict[str, Any]) -> dict[str, torch.Tensor]:
         """Segment one image; see :meth:`forward`."""
         height, width = entry["image"].shape[-2:]
-        scores = self.score_image(entry["image"].to(self.device), entry["vocabulary"])
+        scores = self.score_image(entry["image"].to(self.device, non_blocking=True), entry["vocabulary"])
         scores = scores.resized((entry.get("height", height), entry.get("width", width)))
         return {"sem_seg": scores.best()[0] if entry.get("labels_only") else scores.all()}
 
@@ -200,7 +209,7 @@ class SGOVSS(nn.Module):
     def encode(self, images: torch.Tensor) -> EncodedImages:
         """Encode images (B, 3, H, W) in 0..255; the result does not depend on a vocabulary."""
         padded = self._prepare(images)
-        with autocast(self.precision, self.device):
+        with self._inference_arithmetic():
             levels = self.image_encoder(padded)
         padded_size, size = ((x.shape[-2], x.shape[-1]) for x in (padded, images))
         return EncodedImages(levels, padded_size, size)
@@ -221,11 +230,17 @@ class SGOVSS(nn.Module):
     def _logits(self, encoded: EncodedImages, vocabulary: Vocabulary) -> torch.Tensor:
         """Encoded images -> logits (B, T, h, w) of the padded images."""
         text = self.text_embedder(vocabulary)
-        with autocast(self.precision, self.device):
+        with self._inference_arithmetic():
             logits = self.head(encoded.levels, text.embeddings)
         if len(text.owners) > len(vocabulary):
             logits = best_word(logits, text.owners, len(vocabulary))
         return logits
+
+    @contextlib.contextmanager
+    def _inference_arithmetic(self) -> Iterator[None]:
+        # Images at inference have many sizes, so timing the kernels for each would not pay.
+        with cuda_kernels(self.device, tf32=self.tf32, benchmark=False), autocast(self.precision, self.device):
+            yield
 
     def _prepare(self, images: torch.Tensor) -> torch.Tensor:
         """Normalise, and pad right and bottom to multiples of the encoder's stride by repeating the border."""
@@ -236,12 +251,15 @@ class SGOVSS(nn.Module):
         return F.pad(images, (0, missing[1], 0, missing[0]), mode="replicate")
 
 
-def _one_word_each(text: TextEmbeddings) -> torch.Tensor:
-    """Draw the embedding of one name or synonym per class at random: (N, D) -> (T, D)."""
-    order = torch.rand(len(text.owners), device=text.owners.device).argsort()
+def _one_word_each(text: TextEmbeddings, classes: int) -> torch.Tensor:
+    """Draw the embedding of one name or synonym for each of T classes at random: (N, D) -> (T, D).
+
+    No shape depends on the values, so the device is not waited for.
+    """
+    device = text.owners.device
+    order = torch.rand(len(text.owners), device=device).argsort()
     order = order[text.owners[order].argsort(stable=True)]
-    first = text.owners.unique_consecutive(return_counts=True)[1].cumsum(0).roll(1)
-    first[0] = 0
+    first = torch.searchsorted(text.owners, torch.arange(classes, device=device))
     return text.embeddings[order[first]]
 
 
