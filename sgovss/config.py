@@ -39,6 +39,9 @@ def add_sgovss_config(cfg: CfgNode) -> None:
     cfg.MODEL.SEM_SEG_HEAD.NAME = "CostVolumeHead"
     cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = 255
     cfg.INPUT.FORMAT = "RGB"
+    # Mean and standard deviation of RGB in 0..255; empty for those that the CLIP weights were trained with.
+    cfg.MODEL.PIXEL_MEAN = []
+    cfg.MODEL.PIXEL_STD = []
     _add_clip(cfg)
     _add_head(cfg)
     _add_input(cfg)
@@ -52,8 +55,8 @@ def _add_clip(cfg: CfgNode) -> None:
     clip.NAME = "tiny"
     # "embedded" (of the tiny model), "random", a pretrained tag of open_clip, or the path of a weights file.
     clip.WEIGHTS = "embedded"
-    # "gelu", "quick_gelu" (as in OpenAI's models), or "auto": the activation that is known for the tag or the file (by
-    # its metadata or assets/known_weights.yaml), else the default of the architecture.
+    # "gelu", "quick_gelu" (as in OpenAI's models), or "auto": the one that is known for the tag or the file (by its
+    # metadata, its name or folder, or a config beside it). It has to be set for a ViT's state dict of unknown origin.
     clip.ACTIVATION = "auto"
     # Trainable parameters of the image encoder: "full" (all), "attention" (queries and values of a ViT) or "none".
     clip.TUNING = "full"
@@ -155,6 +158,9 @@ def _add_input(cfg: CfgNode) -> None:
 def _add_solver(cfg: CfgNode) -> None:
     # Autocast precision if SOLVER.AMP.ENABLED: "bfloat16" or "float16" (CUDA only).
     cfg.SOLVER.AMP.DTYPE = "bfloat16"
+    # Compute float32 matrix products and convolutions in TF32 in training (GPU only). It is faster, with 10 bits of
+    # mantissa instead of 23.
+    cfg.SOLVER.TF32 = True
     # Epsilon of AdamW. Where gradients are as small as this, the steps are shorter than the learning rate.
     cfg.SOLVER.EPS = 1e-8
     # Number of batches whose gradients are accumulated in each step.
@@ -164,8 +170,10 @@ def _add_solver(cfg: CfgNode) -> None:
 
 
 def _add_test(cfg: CfgNode) -> None:
-    # Precision of inference: "float32" or "bfloat16".
+    # Precision of inference: "float32", "bfloat16" or "float16" (CUDA only).
     cfg.TEST.PRECISION = "float32"
+    # Compute in TF32 at inference, see SOLVER.TF32.
+    cfg.TEST.TF32 = False
     # At inference, decode a class name only if it is among this many best-scoring names at one location or more; 0
     # decodes all names. Faster with many class names; the result is approximate.
     cfg.TEST.EARLY_REJECTION = 0
@@ -189,6 +197,8 @@ def _add_test(cfg: CfgNode) -> None:
     window.WORKING_SIZE = 640
     # Average with the scores of the whole image, resized to a square of this side; 0 to leave this out.
     window.GLOBAL_VIEW = 384
+    # Antialias the image and the scores where they are shrunk. CAT-Seg and methods based on it do not.
+    window.ANTIALIAS = True
 
     scene = cfg.TEST.SCENE = CfgNode()
     # Rasters of any size: side and stride of the windows, in pixels at the resolution that the model sees.

@@ -14,7 +14,7 @@ import torch
 from detectron2.config import CfgNode
 
 from sgovss.errors import InputError
-from sgovss.precision import check_precision
+from sgovss.precision import check_precision, has_bfloat16
 
 REMOVED_KEYS = {
     "MODEL.BACKBONE.NAME": "MODEL.CLIP.NAME chooses the image encoder",
@@ -36,11 +36,13 @@ def _one_of(*names: str) -> _Rule:
 _ABOVE_ZERO = _Rule(lambda value: value > 0, "give a number above 0")
 _NOT_BELOW_ZERO = _Rule(lambda value: value >= 0, "give 0 or more")
 _SHARE = _Rule(lambda ratio: 0 <= ratio <= 1, "give a number from 0 to 1")
-_COLOURS = "give three numbers, for red, green and blue"
+_COLOURS = "give three numbers, for red, green and blue, or [] for those of the weights"
 
 _RULES = {
-    "MODEL.PIXEL_MEAN": _Rule(lambda values: len(values) == 3, _COLOURS),
-    "MODEL.PIXEL_STD": _Rule(lambda values: len(values) == 3 and min(values) > 0, f"{_COLOURS}, above 0"),
+    "MODEL.PIXEL_MEAN": _Rule(lambda values: len(values) in (0, 3), _COLOURS),
+    "MODEL.PIXEL_STD": _Rule(
+        lambda values: len(values) in (0, 3) and min(values, default=1) > 0, f"{_COLOURS}; deviations are above 0"
+    ),
     "MODEL.CLIP.ACTIVATION": _one_of("auto", "gelu", "quick_gelu"),
     "MODEL.CLIP.TUNING": _one_of("full", "attention", "none"),
     "MODEL.CLIP.DENSE": _one_of("value", "qq", "qq+kk", "qq+kk+vv", "neighbours"),
@@ -87,7 +89,7 @@ _RULES = {
     "SOLVER.WARMUP_ITERS": _NOT_BELOW_ZERO,
     "TEST.EVAL_PERIOD": _NOT_BELOW_ZERO,
     "TEST.EARLY_REJECTION": _NOT_BELOW_ZERO,
-    "TEST.PRECISION": _one_of("float32", "bfloat16"),
+    "TEST.PRECISION": _one_of("float32", "bfloat16", "float16"),
     "TEST.SLIDING_WINDOW.WORKING_SIZE": _NOT_BELOW_ZERO,
     "TEST.SLIDING_WINDOW.GLOBAL_VIEW": _NOT_BELOW_ZERO,
     "TEST.SCENE.BATCH": _ABOVE_ZERO,
@@ -138,16 +140,25 @@ def check_value(key: str, value: Any) -> None:
         raise InputError(f"{key}: {value!r} is not allowed; {rule.remedy}")
 
 
-def check_amp(cfg: CfgNode) -> None:
-    """Check that MODEL.DEVICE can train in SOLVER.AMP.DTYPE.
+def check_precisions(cfg: CfgNode, training: bool) -> None:
+    """Check that MODEL.DEVICE can compute in TEST.PRECISION, and in training in SOLVER.AMP.DTYPE.
 
     It is not part of :func:`check_values`, because a CPU can use a checkpoint that was trained in float16 on a GPU.
 
+    Args:
+        cfg: the config.
+        training: whether the run trains.
+
     Raises:
-        InputError: float16 without CUDA.
+        InputError: float16 without CUDA, or training in bfloat16 on a GPU that emulates it.
     """
-    if cfg.SOLVER.AMP.ENABLED:
-        check_precision(cfg.SOLVER.AMP.DTYPE, torch.device(cfg.MODEL.DEVICE))
+    device = torch.device(cfg.MODEL.DEVICE)
+    check_precision(cfg.TEST.PRECISION, device, "TEST.PRECISION")
+    if not (training and cfg.SOLVER.AMP.ENABLED):
+        return
+    check_precision(cfg.SOLVER.AMP.DTYPE, device, "SOLVER.AMP.DTYPE")
+    if cfg.SOLVER.AMP.DTYPE == "bfloat16" and device.type == "cuda" and not has_bfloat16(device):
+        raise InputError("SOLVER.AMP.DTYPE: this GPU has no bfloat16 instructions; set SOLVER.AMP.DTYPE float16")
 
 
 def check_held_out(cfg: CfgNode) -> None:

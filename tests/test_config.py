@@ -14,7 +14,7 @@ from detectron2.config import CfgNode, get_cfg
 
 from sgovss import paths
 from sgovss.config import add_sgovss_config, load_config
-from sgovss.config_rules import check_amp
+from sgovss.config_rules import check_precisions
 from sgovss.errors import InputError
 from sgovss.inference.predictor import Predictor
 from sgovss.modeling.checkpoint import apply_weights, config_of, read_checkpoint
@@ -60,7 +60,7 @@ def test_every_own_key_is_read_and_has_a_comment(checkout):
         (["MODEL.SGOVSS.HEADS"], "no value"),
         (["MODEL.SGOVSS.HEADS", "None"], "MODEL.SGOVSS.HEADS: has no value"),
         (["MODEL.SGOVSS.HEADS", "0"], "MODEL.SGOVSS.HEADS: 0 is not allowed; give a number above 0"),
-        (["TEST.PRECISION", "float8"], "TEST.PRECISION: 'float8' is not allowed; use float32 or bfloat16"),
+        (["TEST.PRECISION", "float8"], "TEST.PRECISION: 'float8' is not allowed; use float32, bfloat16 or float16"),
         (["MODEL.PIXEL_STD", "[1.0,0.0,1.0]"], "MODEL.PIXEL_STD: .* give three numbers"),
         (
             ["MODEL.BACKBONE.NAME", "ResNet"],
@@ -148,10 +148,33 @@ def test_a_checkpoints_config_comes_back(tmp_path):
 
 def test_float16_needs_cuda_for_training_only():
     cfg = load_config("sgovss_tiny.yaml", ["SOLVER.AMP.DTYPE", "float16", "MODEL.DEVICE", "cpu"])
-    check_amp(cfg)
+    check_precisions(cfg, training=True)
     cfg.SOLVER.AMP.ENABLED = True
     with pytest.raises(InputError, match=r"SOLVER\.AMP\.DTYPE: float16 needs a CUDA device; use bfloat16"):
-        check_amp(cfg)
+        check_precisions(cfg, training=True)
+    check_precisions(cfg, training=False)
+
+
+def test_float16_inference_needs_cuda():
+    cfg = load_config("sgovss_tiny.yaml", ["TEST.PRECISION", "float16", "MODEL.DEVICE", "cpu"])
+    with pytest.raises(InputError, match=r"TEST\.PRECISION: float16 needs a CUDA device; use bfloat16"):
+        check_precisions(cfg, training=False)
+
+
+def test_training_in_bfloat16_is_refused_on_a_gpu_that_emulates_it(monkeypatch):
+    cfg = load_config("sgovss_tiny.yaml", ["MODEL.DEVICE", "cpu"])
+    cfg.MODEL.DEVICE, cfg.SOLVER.AMP.ENABLED, native = "cuda", True, []
+    monkeypatch.setattr("sgovss.config_rules.has_bfloat16", lambda device: bool(native))
+    with pytest.raises(
+        InputError, match=r"^SOLVER\.AMP\.DTYPE: this GPU has no bfloat16 .* set SOLVER\.AMP\.DTYPE float16"
+    ):
+        check_precisions(cfg, training=True)
+    check_precisions(cfg, training=False)
+    cfg.SOLVER.AMP.DTYPE = "float16"
+    check_precisions(cfg, training=True)
+    cfg.SOLVER.AMP.DTYPE = "bfloat16"
+    native.append(1)
+    check_precisions(cfg, training=True)
 
 
 REMOVED = {"SOLVER.OPTIMIZER": "ADAMW", "MODEL.BACKBONE.NAME": "CLIPImageEncoder"}

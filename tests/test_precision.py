@@ -1,12 +1,15 @@
 """Half precision: its effect on results, which is the same when weights are cast in advance."""
 
+import contextlib
+import warnings
+
 import numpy as np
 import pytest
 import torch
 
 import sgovss
 from sgovss.errors import InputError
-from sgovss.precision import autocast, cast_weights, fast_precision
+from sgovss.precision import autocast, cast_weights, cuda_kernels, fast_precision
 from sgovss.synthetic import generate_image
 
 WORDS = "building, road, tree|forest, water, farmland, bare ground, ship, car"
@@ -53,6 +56,46 @@ def test_a_processor_without_bfloat16_keeps_to_float32(monkeypatch, feature, exp
     else:
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {feature: True}, raising=False)
     assert fast_precision(torch.device("cpu")) == expected
+
+
+def test_an_old_gpu_computes_in_float16(monkeypatch):
+    """It emulates bfloat16, which torch counts as supported unless asked."""
+    monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
+    for native, expected in ((True, "bfloat16"), (False, "float16")):
+        answer = lambda including_emulation=True, native=native: including_emulation or native  # noqa: E731
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", answer)
+        assert fast_precision(torch.device("cuda")) == expected
+
+
+def kernels_now() -> tuple:
+    backends = torch.backends
+    return backends.cuda.matmul.fp32_precision, backends.cudnn.conv.fp32_precision, backends.cudnn.benchmark
+
+
+@pytest.mark.parametrize("tf32", [True, False])
+def test_the_choice_of_kernels_ends_with_its_context(tf32):
+    before, cuda, precision = kernels_now(), torch.device("cuda"), "tf32" if tf32 else "ieee"
+    with pytest.raises(KeyError), cuda_kernels(cuda, tf32=tf32, benchmark=True):
+        assert kernels_now() == (precision, precision, True)
+        with cuda_kernels(cuda, tf32=not tf32, benchmark=False):
+            assert kernels_now() == ("ieee" if tf32 else "tf32",) * 2 + (False,)
+        assert kernels_now() == (precision, precision, True)
+        raise KeyError
+    assert kernels_now() == before
+    with cuda_kernels(torch.device("cpu"), tf32=tf32, benchmark=True):
+        assert kernels_now() == before
+
+
+def test_no_choice_of_kernels_warns():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with cuda_kernels(torch.device("cuda"), tf32=True, benchmark=True):
+            pass
+
+
+def test_inference_uses_tf32_only_if_asked():
+    asked = [predictor(*options).model.tf32 for options in ((), ("TEST.TF32", "True"))]
+    assert asked == [False, True]
 
 
 def test_what_cannot_be_computed_in_is_named():

@@ -15,11 +15,14 @@ contains all tasks and variants that have records.
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+import torch
 
 from research.ablation.output import write_overlays, write_report
 from research.ablation.protocol import load_protocol
@@ -38,12 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     protocol = load_protocol(args.protocol)
-    # Several runs with one thread each finish sooner than one run with several threads.
-    threads = max(1, (os.cpu_count() or 1) // args.jobs)
-    runner = Runner(protocol, CHECKOUT / "train_net.py", args.records, args.work, threads)
-    study = Study(
-        protocol, runner, args.tasks, args.variants, args.jobs, dict(args.settings) if args.settings else None
-    )
+    gpus, cores = visible_gpus(), os.cpu_count() or 1
+    # On CPUs, several runs with one thread each finish sooner than one run with several threads.
+    jobs = args.jobs or len(gpus) or cores
+    devices = list(itertools.islice(itertools.cycle(gpus), jobs))
+    runner = Runner(protocol, CHECKOUT / "train_net.py", args.records, args.work, max(1, cores // jobs), devices)
+    study = Study(protocol, runner, args.tasks, args.variants, jobs, dict(args.settings) if args.settings else None)
     if args.action == "run":
         if not args.settings:
             study.screen()
@@ -54,6 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         write_report(Study(protocol, runner), args.report)
     return 0
+
+
+def visible_gpus() -> list[str]:
+    """Return the GPUs that torch finds, as CUDA_VISIBLE_DEVICES names them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    count = torch.cuda.device_count()
+    return [named[index] if index < len(named) and named[index] else str(index) for index in range(count)]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--settings", nargs="+", type=_setting, metavar="AXIS=VALUE", help="run these settings without screening"
     )
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time; default: one per core")
+    parser.add_argument("--jobs", type=int, help="runs at a time; default: one per GPU, or per core without a GPU")
     parser.add_argument("--longest", type=int, metavar="STEPS", help="longest budget of the final runs; default: all")
     parser.add_argument("--image", type=int, default=0, help="number of the test image of the overlays; default 0")
     return parser

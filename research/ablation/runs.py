@@ -7,10 +7,12 @@ import logging
 import math
 import os
 import platform
+import queue
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,14 +55,21 @@ class Runner:
         records: folder of the records, one JSON file per run.
         work: folder for checkpoints and logs; it may be removed when all runs are done.
         threads: CPU threads of each run.
+        devices: GPUs as CUDA_VISIBLE_DEVICES names them, one for each run at a time; a GPU may occur several times.
+            Empty to leave the choice to torch.
     """
 
-    def __init__(self, protocol: Protocol, script: Path, records: Path, work: Path, threads: int) -> None:
+    def __init__(
+        self, protocol: Protocol, script: Path, records: Path, work: Path, threads: int, devices: Sequence[str] = ()
+    ) -> None:
         self.protocol = protocol
         self.script = script
         self.records = records
         self.work = work
         self.threads = threads
+        self._free: queue.SimpleQueue[str] | None = queue.SimpleQueue() if devices else None
+        for device in devices:
+            self._free.put(device)
 
     def record(self, run: Run) -> dict[str, Any]:
         """Read the record of a run; empty if there is none.
@@ -153,12 +162,24 @@ class Runner:
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, str(self.script), "--config-file", self.protocol.tasks[run.task].config, *flags]
         command += [word for pair in options.items() for word in pair]
-        environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
-        with log.open("a", encoding="utf-8") as file:
+        with log.open("a", encoding="utf-8") as file, self._device() as device:
+            environment = {**os.environ, **device, "OMP_NUM_THREADS": str(self.threads)}
             done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
         if done.returncode:
             last = (log.read_text(encoding="utf-8").strip().splitlines() or ["no output"])[-1]
             raise InputError(f"{run.key}: train_net.py ended with status {done.returncode}; see {log} ({last[:200]})")
+
+    @contextmanager
+    def _device(self) -> Iterator[dict[str, str]]:
+        """Take a GPU that no other run uses; yield the environment variable that names it."""
+        if self._free is None:
+            yield {}
+            return
+        device = self._free.get()
+        try:
+            yield {"CUDA_VISIBLE_DEVICES": device}
+        finally:
+            self._free.put(device)
 
     def _write(self, run: Run, options: Mapping[str, str], scores: Mapping[str, Any], minutes: float) -> None:
         content = {
@@ -169,11 +190,16 @@ class Runner:
             "config": self.protocol.tasks[run.task].config,
             "options": dict(options),
             "commit": commit(),
-            "machine": f"{self.threads} of {os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}",
+            "machine": f"{self._hardware()}, torch {torch.__version__}",
             "minutes": round(minutes, 1),
             "scores": scores,
         }
         write_json_atomically(self._path(run), content)
+
+    def _hardware(self) -> str:
+        if self._free is not None:
+            return torch.cuda.get_device_name()
+        return f"{self.threads} of {os.cpu_count()} cores, {platform.machine()}"
 
     def _path(self, run: Run) -> Path:
         return self.records / f"{run.key}.json"

@@ -48,7 +48,7 @@ imports `sgovss` and is not part of the wheel. `tests/` mirrors the package.
 | add a dataset | a YAML file like those in `datasets/`; no code |
 | add a label or archive format to the preparation | `sgovss/data/raw_labels.py`, `sgovss/data/archives.py` |
 | use another image encoder | `MODEL.CLIP.NAME`; for a new architecture `sgovss/modeling/image_encoder.py` |
-| read CLIP weights in another layout | `sgovss/modeling/clip_layouts.py`, `sgovss/assets/known_weights.yaml` |
+| read CLIP weights in another layout or format | `sgovss/modeling/clip_layouts.py`, `sgovss/modeling/weights_file.py` |
 | change the guidance by the frozen encoder | `sgovss/modeling/compensation.py` |
 | change how text and image refine each other | `sgovss/modeling/bias_guidance.py` |
 | change the decoder | `sgovss/modeling/decoder.py`; the loss is in `sgovss/modeling/objective.py` |

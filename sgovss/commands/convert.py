@@ -5,9 +5,9 @@ examples:
   sgovss convert epoch_20.pt --model ViT-L-14 --activation quick_gelu --output mine.safetensors
   sgovss convert --list
 
-Reads open_clip's state dicts and training checkpoints (RemoteCLIP, GeoRSCLIP, SkyCLIP), OpenAI's archives and the
-layout of Hugging Face's transformers. The output file holds only the weights. Its metadata names their source and the
-activation they were trained with. MODEL.CLIP.ACTIVATION 'auto' reads the activation from this metadata.
+Reads what MODEL.CLIP.WEIGHTS reads: open_clip's state dicts and training checkpoints (RemoteCLIP, GeoRSCLIP, SkyCLIP),
+OpenAI's archives and the layout of Hugging Face's transformers. The output file holds only the weights. Its metadata
+names their source, and the activation and pixel statistics they were trained with, which sgovss then uses.
 """
 
 from __future__ import annotations
@@ -28,20 +28,22 @@ from torch import nn
 
 from sgovss.errors import InputError, command
 from sgovss.files import atomic_path
-from sgovss.modeling.clip_layouts import State, Weights, read_weights
-from sgovss.modeling.clip_models import create_model, model_configuration
+from sgovss.modeling.clip_configuration import model_configuration
+from sgovss.modeling.clip_layouts import State
+from sgovss.modeling.clip_models import create_model
+from sgovss.modeling.clip_settings import find_activation, find_statistics
+from sgovss.modeling.clip_weights import Weights, compare, read_weights
 from sgovss.modeling.image_encoder import CLIPImageEncoder
-from sgovss.modeling.known_weights import Activation, StatedActivation, find_known, known_families, stated_activation
+from sgovss.modeling.known_weights import Activation, StatedActivation, find_known, known_families
 
 POSITIONS = "visual.positional_embedding"
 
 
-def decide_activation(path: Path, layout: str, name: str, asked: Activation | None) -> StatedActivation:
+def decide_activation(path: Path, name: str, asked: Activation | None) -> StatedActivation:
     """Find the activation that the weights were trained with.
 
     Args:
         path: file of the weights.
-        layout: as in :class:`Weights`.
         name: open_clip's name of the architecture.
         asked: the activation that the user gave, or None.
 
@@ -53,32 +55,12 @@ def decide_activation(path: Path, layout: str, name: str, asked: Activation | No
     """
     if asked:
         return StatedActivation(asked, "--activation")
-    if layout == "openai":
-        return StatedActivation("quick_gelu", "OpenAI's own archives use it")
-    if stated := stated_activation(path):
-        return stated
-    if layout == "transformers" and (stated := _activation_in_config(path.with_name("config.json"))):
-        return stated
-    if model_configuration(name).get("quick_gelu"):
-        return StatedActivation("quick_gelu", f"open_clip's configuration of {name}")
+    if found := find_activation(name, path):
+        return found
     raise InputError(
         f"{path}: the activation the weights were trained with is not known; give --activation quick_gelu if they are "
         "fine-tuned from OpenAI's weights, --activation gelu if from LAION's or trained from scratch"
     )
-
-
-def _activation_in_config(path: Path) -> StatedActivation | None:
-    """Read the activation from a config.json of transformers; ``quick_gelu`` if it has none, None without the file."""
-    if not path.is_file():
-        return None
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        found = {config[tower].get("hidden_act", "quick_gelu") for tower in ("vision_config", "text_config")}
-    except (ValueError, LookupError, AttributeError) as error:
-        raise InputError(f"{path}: not a CLIP configuration of transformers; fix it or give --activation") from error
-    if len(found) > 1 or not found <= {"gelu", "quick_gelu"}:
-        raise InputError(f"{path}: open_clip has no CLIP with the activations {', '.join(sorted(found))}")
-    return StatedActivation(found.pop(), f"hidden_act of {path.name}")
 
 
 def resize_positions(state: State, model: nn.Module, name: str, size: int | None, path: Path) -> str:
@@ -122,25 +104,15 @@ def check(state: State, model: nn.Module, name: str, path: Path) -> None:
     Raises:
         InputError: the weights belong to another architecture, are incomplete, or are not finite.
     """
-    expected = model.state_dict()
-    shapes = [
-        f"{key} is {tuple(state[key].shape)}, not {tuple(expected[key].shape)}"
-        for key in expected.keys() & state.keys()
-        if state[key].shape != expected[key].shape
-    ]
-    missing = sorted(expected.keys() - state.keys())
-    unknown = sorted(state.keys() - expected.keys())
-    if shapes or unknown:
-        first = min(shapes) if shapes else f"{name} has no {unknown[0]}"
+    found = compare(state, model)
+    if found.shapes or found.unknown:
+        first = found.shapes[0] if found.shapes else f"{name} has no {found.unknown[0]}"
         raise InputError(
-            f"{path} is not {name}: {len(shapes)} tensors of another shape, {len(unknown)} unknown, {len(missing)} "
-            f"missing ({first}); name its architecture with --model"
+            f"{path} is not {name}: {len(found.shapes)} tensors of another shape, {len(found.unknown)} unknown, "
+            f"{len(found.missing)} missing ({first}); name its architecture with --model"
         )
-    if missing:
-        raise InputError(
-            f"{path} is incomplete: {len(missing)} of {name}'s {len(expected)} tensors are missing, the first "
-            f"{missing[0]}; get a file with the weights of the image and the text encoder"
-        )
+    if found.missing:
+        raise InputError(found.incomplete(path))
     if broken := [key for key, value in state.items() if not value.isfinite().all()]:
         raise InputError(f"{path} is damaged: {broken[0]} holds infinite or NaN values; copy the file again")
 
@@ -164,13 +136,13 @@ def convert(arguments: argparse.Namespace) -> str:
         raise InputError(f"--output: {output} must end in .safetensors")
     if output.exists() and not arguments.overwrite:
         raise InputError(f"--output: {output} exists already; give another name or --overwrite")
-    weights = read_weights(path, arguments.trust_pickle)
     known = find_known(path)
     name = arguments.model or (known and known.model)
     if not name:
         raise InputError(f"{path}: the file name is not one of a known architecture (see --list); give it with --model")
-    activation = decide_activation(path, weights.layout, name, arguments.activation)
-    model = build(name, activation.activation, arguments.image_size)
+    model = build(name, arguments.image_size)
+    weights = read_weights(path, model, arguments.trust_pickle, arguments.prefix)
+    activation = decide_activation(path, name, arguments.activation)
     resized = resize_positions(weights.state, model, name, arguments.image_size, path)
     check(weights.state, model, name, path)
     metadata = {
@@ -184,6 +156,8 @@ def convert(arguments: argparse.Namespace) -> str:
         "activation_reason": activation.reason,
         "positions": resized or "as in the source",
     }
+    if statistics := find_statistics(name, str(path)):
+        metadata |= {key: json.dumps(values) for key, values in statistics._asdict().items()}
     state = halve(weights.state) if arguments.half else weights.state
     with atomic_path(output) as partial:
         mode = partial.stat().st_mode
@@ -192,12 +166,11 @@ def convert(arguments: argparse.Namespace) -> str:
     return report(weights, metadata, output, arguments.half)
 
 
-def build(name: str, activation: str, size: int | None) -> nn.Module:
+def build(name: str, size: int | None) -> nn.Module:
     """Build the model that the weights are for.
 
     Args:
         name: open_clip's name of the model.
-        activation: ``gelu`` or ``quick_gelu``.
         size: side of its images in pixels; None for the default.
 
     Returns:
@@ -210,7 +183,7 @@ def build(name: str, activation: str, size: int | None) -> nn.Module:
     patch = vision.get("patch_size") or 1
     if size is not None and (size <= 0 or size % patch):
         raise InputError(f"--image-size: {size} is not a positive multiple of {name}'s patch size {patch}")
-    model = create_model(name, activation, vision_cfg={**vision, "image_size": size} if size else vision)
+    model = create_model(name, vision_cfg={**vision, "image_size": size} if size else vision)
     CLIPImageEncoder(visual=model.visual, tuning="none")
     return model
 
@@ -221,14 +194,22 @@ def report(weights: Weights, metadata: dict[str, str], output: Path, half: bool)
     lines = [
         f"{metadata['source']}: layout {weights.layout}, {len(weights.state)} tensors, {values / 1e6:,.1f} M values, "
         f"{weights.dtype}, SHA-256 {metadata['source_sha256']}",
+        f"taken off the names: {weights.prefix or 'nothing'}",
         f"left out: {', '.join(weights.left_out) or 'nothing'}",
         f"architecture {metadata['model']}: every tensor fits",
         f"activation {metadata['activation']} ({metadata['activation_reason']})",
         f"positions: {metadata['positions']}",
+        f"pixel statistics: {_described(metadata)}",
         f"wrote {output} in {'half' if half else 'single'} precision; use it with",
         f"    MODEL.CLIP.NAME {metadata['model']} MODEL.CLIP.WEIGHTS {output}",
     ]
     return "\n".join(lines)
+
+
+def _described(metadata: dict[str, str]) -> str:
+    if "mean" not in metadata:
+        return "not known; OpenAI's are used unless MODEL.PIXEL_MEAN and MODEL.PIXEL_STD are set"
+    return f"mean {metadata['mean']}, standard deviation {metadata['std']}"
 
 
 def list_known() -> str:
@@ -239,6 +220,11 @@ def list_known() -> str:
         for entry in facts.entries:
             lines.append(f"  {', '.join(entry.files)}: {entry.model}, {entry.activation}, {entry.certainty}:")
             lines += textwrap.wrap(entry.why, initial_indent="      ", subsequent_indent="      ")
+    lines += [
+        "open_clip",
+        "  every file in a folder with the name of a repository that open_clip lists (such as",
+        "  vit_base_patch16_clip_224.openai), and every release file that it lists: as open_clip says",
+    ]
     return "\n".join(lines)
 
 
@@ -265,6 +251,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--image-size", type=int, metavar="PIXELS", help="resize the positional embedding to square "
                         "images of this side; only for other programs, sgovss resizes it itself")  # fmt: skip
+    parser.add_argument("--prefix", help="what stands before the names of the weights, such as 'student.', if the file "
+                        "has the weights of several models")  # fmt: skip
     parser.add_argument("--half", action="store_true", help="write half precision")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
     parser.add_argument("--trust-pickle", action="store_true", help="read a file that holds other Python objects than "

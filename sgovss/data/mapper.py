@@ -26,8 +26,10 @@ class SegmentationMapper:
     (then all pixels are ignored), and returns a new dict with
 
     - ``image``: (3, H, W) uint8 RGB tensor after augmentation;
-    - ``sem_seg`` (training only): (H, W) int64 tensor of training ids, and ``ignore_label``;
+    - ``sem_seg`` (training only): (H, W) tensor of training ids, and ``ignore_label``; uint8, or int64 if there are
+      more than 255 classes. The model converts it on its device;
     - ``vocabulary``: the classes of ``sem_seg`` in training, of the dataset at inference;
+    - ``labels_only`` (if asked for): true;
     - ``file_name``, ``dataset``, and ``height``, ``width``: size in pixels of the image file.
 
     Args:
@@ -36,6 +38,7 @@ class SegmentationMapper:
         label_maps: dataset name -> label map; None for inference, where no label is read.
         held_out: ids of the held-out classes, in the class order of the datasets. Their pixels are ignored, and the
             remaining classes are renumbered.
+        labels_only: for inference, whether the model is to return labels instead of the scores of all classes.
     """
 
     @configurable
@@ -46,10 +49,12 @@ class SegmentationMapper:
         augmentations: Sequence[T.Augmentation | T.Transform],
         label_maps: Mapping[str, LabelMap] | None = None,
         held_out: Sequence[int] = (),
+        labels_only: bool = False,
     ) -> None:
         self.augmentations = T.AugmentationList(list(augmentations))
         # Kept here, because Detectron2's catalogs are empty in spawned data loader workers.
         self.vocabularies = dict(vocabularies)
+        self.labels_only = labels_only
         self.label_maps = None
         if label_maps is not None:
             self.label_maps = {name: labels.without(held_out) for name, labels in label_maps.items()}
@@ -100,6 +105,8 @@ class SegmentationMapper:
         result = {"file_name": record["file_name"], "dataset": record["dataset"]}
         result["vocabulary"] = self.vocabularies[record["dataset"]]
         result["height"], result["width"] = image.shape[:2]
+        if self.labels_only:
+            result["labels_only"] = True
         sem_seg = None
         if self.label_maps is not None:
             sem_seg = _labels_of(record, self.label_maps[record["dataset"]], image.shape[:2])
@@ -108,7 +115,8 @@ class SegmentationMapper:
         # Copy, because torch needs writable memory without negative strides.
         result["image"] = torch.from_numpy(np.array(augmented.image.transpose(2, 0, 1), order="C"))
         if sem_seg is not None:
-            result["sem_seg"] = torch.from_numpy(augmented.sem_seg.astype(np.int64))
+            ids = augmented.sem_seg
+            result["sem_seg"] = torch.from_numpy(ids.astype(np.uint8 if ids.dtype == np.uint8 else np.int64))
         return result
 
 

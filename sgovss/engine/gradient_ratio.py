@@ -10,6 +10,8 @@ from torch import nn
 COMPENSATION = "loss_gc"
 """Start of the names of the compensation's losses."""
 
+_SMALLEST = 1e-20  # keeps the ratio finite
+
 
 def gradient_ratio(losses: Mapping[str, torch.Tensor], parameters: Sequence[nn.Parameter]) -> torch.Tensor | None:
     """Norm of the compensation's gradient, divided by that of the other losses. The losses can be derived again.
@@ -19,7 +21,8 @@ def gradient_ratio(losses: Mapping[str, torch.Tensor], parameters: Sequence[nn.P
         parameters: those of the image encoder.
 
     Returns:
-        A scalar; None if nothing is compensated or no parameter is trained. NaN if the other losses have no gradient.
+        A scalar; None if nothing is compensated or no parameter is trained. It is very large if the other losses have
+        no gradient, as in a batch without labels.
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     guided = [loss for name, loss in losses.items() if name.startswith(COMPENSATION)]
@@ -31,4 +34,4 @@ def gradient_ratio(losses: Mapping[str, torch.Tensor], parameters: Sequence[nn.P
         total = torch.stack(part).sum()
         gradients = torch.autograd.grad(total, trained, retain_graph=True, allow_unused=True)
         norms.append(torch.stack([gradient.norm() for gradient in gradients if gradient is not None]).norm())
-    return norms[0] / norms[1]
+    return norms[0] / norms[1].clamp_min(_SMALLEST)

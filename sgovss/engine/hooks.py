@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,26 +62,3 @@ class InferenceCheckpoint(HookBase):
     def after_train(self) -> None:
         if self.trainer.iter >= self.trainer.max_iter:
             save_inference_checkpoint(self.model, self.cfg, Path(self.cfg.OUTPUT_DIR) / INFERENCE_CHECKPOINT)
-
-
-def trim_metrics(path: str | Path, step: int) -> None:
-    """Truncate a metrics file, in place, before its first line that is incomplete or of ``step`` or later.
-
-    Args:
-        path: a file with one JSON object per line, each with an ``iteration``.
-        step: the step that training resumes at.
-    """
-    kept = 0
-    with Path(path).open("rb") as file:
-        for line in file:
-            if not _is_before(line, step):
-                break
-            kept += len(line)
-    os.truncate(path, kept)
-
-
-def _is_before(line: bytes, step: int) -> bool:
-    try:
-        return line.endswith(b"\n") and json.loads(line)["iteration"] < step
-    except (ValueError, KeyError, TypeError):
-        return False

@@ -19,6 +19,8 @@ from fvcore.common.checkpoint import Checkpointer
 from torch.multiprocessing.spawn import ProcessException, ProcessExitedException
 from torch.utils.data import get_worker_info
 
+from sgovss.engine.step import StepTrainer
+
 logger = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -65,24 +67,33 @@ class SignalListener:
             self.second(number)
 
 
+def training_listener() -> SignalListener:
+    """The listener of a training process: the first signal prints a notice, the second one ends the process."""
+    return SignalListener(_announce, _end_process)
+
+
 class Interruption(HookBase):
     """Ends training after the step in which a signal arrived, and saves a checkpoint to resume from.
 
-    The exit status is 130 for SIGINT and 143 for SIGTERM. A second signal ends the process at once. An evaluation
-    between two steps is finished first. The evaluation at the end of training is not, because the final checkpoint
-    is already written. This must be the last hook that acts after a step.
+    On CUDA, or if the signal arrives between two steps, training ends one or two steps later. The exit status is 130
+    for SIGINT and 143 for SIGTERM. A second signal ends the process at once. An evaluation between two steps is
+    finished first. The evaluation at the end of training is not, because the final checkpoint is already written. This
+    must be the last hook that acts after a step.
 
     Args:
         checkpointer: its ``save`` is called in the main process.
+        listener: notices the signals to this process.
+        step_trainer: exchanges the signals between the processes at each step.
     """
 
-    def __init__(self, checkpointer: Checkpointer) -> None:
+    def __init__(self, checkpointer: Checkpointer, listener: SignalListener, step_trainer: StepTrainer) -> None:
         self.checkpointer = checkpointer
-        self.listener = SignalListener(_announce, _end_process)
+        self.listener = listener
+        self.step_trainer = step_trainer
 
     def after_step(self) -> None:
         """Save a checkpoint and raise SystemExit in all processes if any of them received a signal."""
-        received = max(comm.all_gather(self.listener.received))
+        received = self.step_trainer.received
         if not received:
             return
         step = self.trainer.iter

@@ -11,7 +11,7 @@ from detectron2.data import DatasetCatalog
 from detectron2.engine import default_argument_parser
 
 from sgovss.config import config_path, load_config
-from sgovss.config_rules import check_amp, check_held_out
+from sgovss.config_rules import check_held_out, check_precisions
 from sgovss.data import register_datasets
 from sgovss.data.labels import image_size
 from sgovss.data.quick_check import check_dataset
@@ -22,7 +22,7 @@ from sgovss.evaluation.comparison import published_table
 from sgovss.files import atomic_path
 from sgovss.modeling.build import check_registered
 from sgovss.modeling.checkpoint import INFERENCE, expect_own_weights, read_checkpoint
-from sgovss.modeling.clip_models import activation_of
+from sgovss.modeling.clip_settings import resolve_clip
 
 
 def argument_parser(epilog: str) -> argparse.ArgumentParser:
@@ -64,16 +64,12 @@ def _read_config(args: argparse.Namespace) -> CfgNode:
     args.config_file = str(config_path(args.config_file))
     cfg = load_config(args.config_file, args.opts)
     check_registered(cfg)
+    check_precisions(cfg, training=not args.eval_only)
     if args.eval_only:
         # The frozen encoder is a teacher in training only.
         cfg.MODEL.SGOVSS.COMPENSATION.ENABLED = False
     else:
-        check_amp(cfg)
         check_held_out(cfg)
-    if cfg.MODEL.CLIP.ACTIVATION == "auto":
-        # The source of the weights determines the activation. A checkpoint stores it, because the source may be
-        # missing where the checkpoint is read.
-        cfg.MODEL.CLIP.ACTIVATION = activation_of(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS)
     if cfg.MODEL.WEIGHTS:
         content = read_checkpoint(cfg.MODEL.WEIGHTS)
         if not args.eval_only and content["kind"] == INFERENCE:
@@ -83,6 +79,7 @@ def _read_config(args: argparse.Namespace) -> CfgNode:
                 "checkpoint, such as model_final.pth of the same run"
             )
         expect_own_weights(cfg, content)
+    resolve_clip(cfg)
     return cfg
 
 

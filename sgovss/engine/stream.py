@@ -67,6 +67,20 @@ class TrainingStream(IterableDataset):
             yield from indices[torch.randperm(len(indices), generator=generator)].tolist()
 
 
+class TrainingBatch(list[dict[str, Any]]):
+    """The inputs of a batch. The data loader calls ``pin_memory``, if asked to pin."""
+
+    def pin_memory(self) -> TrainingBatch:
+        """Copy the tensors to pinned memory, which the device reads while the host goes on.
+
+        By default torch would also look for tensors in the vocabulary, and build a new one for every image.
+        """
+        return TrainingBatch(
+            {key: value.pin_memory() if isinstance(value, torch.Tensor) else value for key, value in entry.items()}
+            for entry in self
+        )
+
+
 class SeededMapper:
     """Dataset mapper for :class:`TrainingStream`: seeds the random generators with a record's seed, then maps it.
 

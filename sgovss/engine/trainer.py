@@ -14,7 +14,7 @@ from detectron2.data import build_detection_test_loader, build_detection_train_l
 from detectron2.engine import DefaultTrainer, HookBase, TrainerBase, hooks
 from detectron2.solver.build import get_default_optimizer_params
 from detectron2.utils import comm
-from detectron2.utils.events import CommonMetricPrinter, JSONWriter, TensorboardXWriter
+from detectron2.utils.events import CommonMetricPrinter, TensorboardXWriter
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -23,14 +23,19 @@ from sgovss.data.mapper import SegmentationMapper
 from sgovss.data.registration import dataset_metadata, training_vocabulary
 from sgovss.data.unlabelled import list_unlabelled, repeat_factors
 from sgovss.engine.checkpoint import SGOVSSCheckpointer
-from sgovss.engine.hooks import Evaluation, InferenceCheckpoint, trim_metrics
-from sgovss.engine.interruption import Interruption, UndisturbedMapper
+from sgovss.engine.hooks import Evaluation, InferenceCheckpoint
+from sgovss.engine.interruption import Interruption, UndisturbedMapper, training_listener
+from sgovss.engine.metrics_file import MetricsFile, trim_metrics
 from sgovss.engine.step import StepTrainer
-from sgovss.engine.stream import SeededMapper, TrainingStream
+from sgovss.engine.stream import SeededMapper, TrainingBatch, TrainingStream
 from sgovss.evaluation.evaluator import OpenVocabularyEvaluator
 from sgovss.modeling import build_model
+from sgovss.precision import cuda_kernels
 
 logger = logging.getLogger(__name__)
+
+_ENCODER = "image_encoder."
+"""Start of the names of the image encoder's parameters."""
 
 # Names of parameters that are scales, offsets or embeddings: weight decay would only pull them to zero.
 _NO_DECAY = ("scale", "log_scale", "logit_bias", "class_embedding", "positional_embedding", "queries")
@@ -53,6 +58,7 @@ class Trainer(DefaultTrainer):
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
         clipping = cfg.SOLVER.CLIP_GRADIENTS
+        listener = training_listener()
         self._trainer = StepTrainer(
             _distributed(model),
             None,  # the loader is built in train(), when the first step is known
@@ -62,12 +68,15 @@ class Trainer(DefaultTrainer):
             max_norm=clipping.CLIP_VALUE if clipping.ENABLED else None,
             seed=cfg.SEED,
             patience=cfg.SOLVER.NONFINITE_PATIENCE,
+            encoder=[each for name, each in model.named_parameters() if name.startswith(_ENCODER)],
+            signal=lambda: listener.received,
         )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = SGOVSSCheckpointer(model, cfg, trainer=weakref.proxy(self))
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
+        self.interruption = Interruption(self.checkpointer, listener, self._trainer)
         self.register_hooks(self.build_hooks())
 
     @classmethod
@@ -88,11 +97,16 @@ class Trainer(DefaultTrainer):
             weight_decay=cfg.SOLVER.WEIGHT_DECAY,
             weight_decay_norm=cfg.SOLVER.WEIGHT_DECAY_NORM,
             weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
-            lr_factor_func=lambda name: cfg.MODEL.CLIP.LR_MULTIPLIER if name.startswith("image_encoder.") else 1.0,
+            lr_factor_func=lambda name: cfg.MODEL.CLIP.LR_MULTIPLIER if name.startswith(_ENCODER) else 1.0,
             overrides={name: {"weight_decay": 0.0} for name in _NO_DECAY},
         )
         return torch.optim.AdamW(
-            parameters, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY, eps=cfg.SOLVER.EPS
+            parameters,
+            lr=cfg.SOLVER.BASE_LR,
+            weight_decay=cfg.SOLVER.WEIGHT_DECAY,
+            eps=cfg.SOLVER.EPS,
+            # One kernel for many tensors. On a CPU it would change the last digits.
+            fused=True if next(model.parameters()).device.type == "cuda" else None,
         )
 
     @classmethod
@@ -125,12 +139,14 @@ class Trainer(DefaultTrainer):
             total_batch_size=cfg.SOLVER.IMS_PER_BATCH,
             aspect_ratio_grouping=False,  # all crops have the same size
             num_workers=cfg.DATALOADER.NUM_WORKERS,
+            collate_fn=TrainingBatch,
+            pin_memory=torch.device(cfg.MODEL.DEVICE).type == "cuda",
         )
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
         """Build the loader of one test set."""
-        mapper = UndisturbedMapper(SegmentationMapper(cfg, is_train=False))
+        mapper = UndisturbedMapper(SegmentationMapper(cfg, is_train=False, labels_only=True))
         return build_detection_test_loader(cfg, dataset_name, mapper=mapper)
 
     @classmethod
@@ -151,12 +167,11 @@ class Trainer(DefaultTrainer):
 
     def build_hooks(self) -> list[HookBase]:
         """Build the hooks, ordered so that the checkpoint of a step is written after all other actions of that step."""
-        self.interruption = Interruption(self.checkpointer)
         built = [Evaluation(self.cfg.TEST.EVAL_PERIOD, self._evaluate), hooks.IterationTimer(), hooks.LRScheduler()]
         if comm.is_main_process():
             built += [
                 InferenceCheckpoint(self.checkpointer.model, self.cfg),
-                hooks.PeriodicWriter([JSONWriter(self._metrics_file, window_size=1)], period=1),
+                hooks.PeriodicWriter([MetricsFile(self._metrics_file)], period=1),
                 hooks.PeriodicWriter([CommonMetricPrinter(self.max_iter), TensorboardXWriter(self.cfg.OUTPUT_DIR)]),
                 hooks.PeriodicCheckpointer(self.checkpointer, self.cfg.SOLVER.CHECKPOINT_PERIOD),
             ]
@@ -179,7 +194,17 @@ class Trainer(DefaultTrainer):
         if comm.is_main_process():
             self.checkpointer.remove_partial()
             trim_metrics(self._metrics_file, self.start_iter)
-        return super().train()
+        device = torch.device(self.cfg.MODEL.DEVICE)
+        with cuda_kernels(device, tf32=self.cfg.SOLVER.TF32, benchmark=self.cfg.CUDNN_BENCHMARK):
+            return super().train()
+
+    def run_step(self) -> None:
+        """Make a step. If a checkpoint is written after it, its numbers are read at once: the checkpoint has the counts
+        of skipped steps, and a resumed run continues metrics.json after it."""
+        super().run_step()
+        done = self.iter + 1
+        if self._trainer.received or done == self.max_iter or done % self.cfg.SOLVER.CHECKPOINT_PERIOD == 0:
+            self._trainer.read_numbers()
 
     def before_train(self) -> None:
         super().before_train()
@@ -204,7 +229,12 @@ def _distributed(model: nn.Module) -> nn.Module:
     if comm.get_world_size() == 1:
         return model
     on_cpu = next(model.parameters()).device.type == "cpu"
-    return DistributedDataParallel(model, device_ids=None if on_cpu else [comm.get_local_rank()])
+    return DistributedDataParallel(
+        model,
+        device_ids=None if on_cpu else [comm.get_local_rank()],
+        broadcast_buffers=False,  # training changes none
+        gradient_as_bucket_view=True,
+    )
 
 
 def _settings(cfg: CfgNode) -> dict[str, Any]:
@@ -223,6 +253,7 @@ def _settings(cfg: CfgNode) -> dict[str, Any]:
         "min_size": cfg.INPUT.MIN_SIZE_TEST,
         "flip_and_scale": cfg.TEST.AUG.ENABLED,
         "precision": cfg.TEST.PRECISION,
+        "tf32": cfg.TEST.TF32,
         "seed": cfg.SEED,
         "max_iter": cfg.SOLVER.MAX_ITER,
     }

@@ -18,10 +18,11 @@ from sgovss.engine.step import StepTrainer
 from sgovss.engine.trainer import Trainer
 from sgovss.errors import InputError
 from sgovss.modeling import build_model
-from sgovss.modeling.clip_models import create_model, model_configuration
+from sgovss.modeling.clip_configuration import model_configuration
+from sgovss.modeling.clip_models import create_model
 from sgovss.modeling.meta_arch import SGOVSS
 from sgovss.paths import dataset_files
-from sgovss.precision import autocast, cast_weights
+from sgovss.precision import autocast, cast_weights, cuda_kernels
 from sgovss.synthetic import generate_image
 from sgovss.vocabulary import Vocabulary
 
@@ -128,8 +129,11 @@ def training(case: Case) -> Workload:
         patience=cfg.SOLVER.NONFINITE_PATIENCE,
     )
 
+    # torch.compile cannot read the setting of TF32 that it finds.
+    kernels = {"tf32": cfg.SOLVER.TF32 and not case.compiled, "benchmark": cfg.CUDNN_BENCHMARK}
+
     def run() -> None:
-        with EventStorage():
+        with EventStorage(), cuda_kernels(model.device, **kernels):
             trainer.run_step()
 
     return Workload(run, model.device)
@@ -144,7 +148,7 @@ def bare_inference(case: Case) -> Workload:
 
     @torch.no_grad()
     def run() -> None:
-        with autocast(case.precision, device):
+        with cuda_kernels(device, tf32=cfg.TEST.TF32, benchmark=False), autocast(case.precision, device):
             encoder(image)
 
     return Workload(run, device)
@@ -189,7 +193,9 @@ def _training_batch(case: Case) -> list[dict[str, Any]]:
         {
             "file_name": f"noise {number}",
             "image": torch.randint(0, 256, (3, case.size, case.size), generator=generator, dtype=torch.uint8),
-            "sem_seg": torch.randint(0, case.classes, (case.size, case.size), generator=generator),
+            "sem_seg": torch.randint(0, case.classes, (case.size, case.size), generator=generator).to(
+                torch.uint8 if case.classes < 256 else torch.int64
+            ),
             "vocabulary": vocabulary,
         }
         for number in range(case.batch)

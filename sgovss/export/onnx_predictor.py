@@ -17,10 +17,11 @@ from sgovss.config_changes import Use, report_changes
 from sgovss.errors import InputError
 from sgovss.export.image_path import Run, starts_of
 from sgovss.export.onnx_file import OnnxImagePath
-from sgovss.fingerprint import fingerprint
+from sgovss.fingerprint import difference, fingerprint
 from sgovss.inference.predictor import segment_image
 from sgovss.inference.rejection import NOTHING_REJECTED, Rejection
 from sgovss.inference.segmentation import Segmentation
+from sgovss.modeling.class_scores import ClassScores
 from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.text_embedder import TextEmbedder
 from sgovss.modeling.views import View, build_view
@@ -55,9 +56,9 @@ class ExportedModel:
         return self.run(images.float(), text.embeddings, starts_of(text.owners, len(vocabulary)))
 
     @torch.no_grad()
-    def score_image(self, image: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
+    def score_image(self, image: torch.Tensor, vocabulary: Vocabulary) -> ClassScores:
         """See :meth:`SGOVSS.score_image`."""
-        return self.view(lambda images: self.scores(images, vocabulary), image)
+        return self.view(lambda images: [ClassScores.of(each) for each in self.scores(images, vocabulary)], image)
 
 
 class OnnxPredictor:
@@ -78,7 +79,7 @@ class OnnxPredictor:
         self.cfg = onnx_config(run, options)
         clip = self.cfg.MODEL.CLIP
         embedder = TextEmbedder(self.cfg, load_clip(clip.NAME, clip.WEIGHTS, clip.ACTIVATION)).eval()
-        if fingerprint(embedder) != run.metadata["text_encoder_sha256"]:
+        if difference(fingerprint(embedder), run.metadata["text_encoder_sha256"]):
             raise InputError(
                 f"MODEL.CLIP.WEIGHTS: the text encoder of '{clip.WEIGHTS}' is not the one that {path} was exported "
                 "with; give the weights that the model was trained from"

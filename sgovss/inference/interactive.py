@@ -99,8 +99,8 @@ class InteractiveSegmenter:
         if len(scored) > (most := classes_at_once(kept.encoded.size)):
             raise InputError(f"classes: {len(scored)} are too many for this page; give at most {most}")
         with self._lock:
-            scores = self._model.classify(kept.encoded, scored)[0]
-        labels, best = (part.cpu().numpy() for part in rejection(scores, len(vocabulary)))
+            found, score = self._model.class_scores(kept.encoded, scored)[0].best()
+        labels, best = rejection.reject(found, score, len(vocabulary)).cpu().numpy(), score.cpu().numpy()
         size = kept.pixels.shape[1::-1]
         if labels.shape != kept.pixels.shape[:2]:
             labels = cv2.resize(labels.astype(np.int32), size, interpolation=cv2.INTER_NEAREST).astype(np.int64)

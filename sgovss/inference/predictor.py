@@ -21,6 +21,8 @@ from sgovss.inference.rejection import NOTHING_REJECTED, Rejection
 from sgovss.inference.segmentation import Segmentation
 from sgovss.modeling.build import build_model
 from sgovss.modeling.checkpoint import expect_own_weights, load_weights, read_checkpoint
+from sgovss.modeling.class_scores import ClassScores
+from sgovss.modeling.clip_settings import resolve_clip
 from sgovss.modeling.meta_arch import SGOVSS
 from sgovss.modeling.text_embedder import TextEmbeddings
 from sgovss.precision import AUTO, cast_weights, fast_precision
@@ -41,7 +43,7 @@ class SegmentationModel(Protocol):
     def scores(self, images: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
         """See :meth:`SGOVSS.scores`."""
 
-    def score_image(self, image: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
+    def score_image(self, image: torch.Tensor, vocabulary: Vocabulary) -> ClassScores:
         """See :meth:`SGOVSS.score_image`."""
 
 
@@ -114,6 +116,7 @@ class Predictor:
                 # Training derives it from the datasets; only the config in the checkpoint holds it.
                 trained = config_from_dump(content["config"], weights)
                 cfg.INPUT.GROUND_SAMPLE_DISTANCE = trained.INPUT.GROUND_SAMPLE_DISTANCE
+        resolve_clip(cfg)
         self.model = _build(cfg)
         if content is not None:
             load_weights(self.model, content, weights)
@@ -162,8 +165,9 @@ def segment_image(
         vocabulary = Vocabulary.parse(vocabulary)
     # np.array copies: torch needs writable memory.
     tensor = torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C")).to(model.device)
-    labels, scores = rejection(model.score_image(tensor, rejection.scored(vocabulary)), len(vocabulary))
-    return Segmentation(labels.cpu().numpy(), rejection.legend(vocabulary), scores.cpu().numpy(), image=image)
+    labels, best = model.score_image(tensor, rejection.scored(vocabulary)).best()
+    labels = rejection.reject(labels, best, len(vocabulary))
+    return Segmentation(labels.cpu().numpy(), rejection.legend(vocabulary), best.cpu().numpy(), image=image)
 
 
 def _build(cfg: CfgNode) -> SGOVSS:

@@ -75,9 +75,20 @@ class Rejection:
             (H, W) int64 labels, T for "other"; (H, W) best score of each pixel, also of rejected ones.
         """
         best, labels = scores.max(dim=0)
-        if self.threshold:
-            labels = torch.where(best < self.threshold, classes, labels)
-        return labels, best
+        return self.reject(labels, best, classes), best
+
+    def reject(self, labels: torch.Tensor, best: torch.Tensor, classes: int) -> torch.Tensor:
+        """Label the pixels whose best score is below the threshold as "other".
+
+        Args:
+            labels: (H, W) int64 ids of the best classes of :meth:`scored`; T, the background, is "other" too.
+            best: (H, W) their scores, in 0..1.
+            classes: T, the number of the user's classes.
+
+        Returns:
+            (H, W) int64 labels, T for "other".
+        """
+        return torch.where(best < self.threshold, classes, labels) if self.threshold else labels
 
 
 NOTHING_REJECTED = Rejection()

@@ -14,7 +14,9 @@ from torch import nn
 
 from sgovss.config import config_from_dump, warn_of_removed_keys
 from sgovss.errors import InputError
-from sgovss.fingerprint import fingerprint
+from sgovss.fingerprint import activations, difference, fingerprint
+from sgovss.modeling.clip_settings import keep_trained, trained_activation
+from sgovss.modeling.weights_file import file_format, is_foreign
 
 TRAINING = "training"
 INFERENCE = "inference"
@@ -34,7 +36,7 @@ class DamagedCheckpointError(Exception):
 
 
 def base_fingerprint(model: nn.Module) -> str:
-    """SHA-256 digest of the CLIP weights in a model (image and text encoder), as a hexadecimal string."""
+    """The fingerprint of the CLIP weights and activations in a model (image and text encoder)."""
     return fingerprint(model.get_submodule("image_encoder"), model.get_submodule("text_embedder"))
 
 
@@ -51,6 +53,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"MODEL.WEIGHTS: no file {path}; give a checkpoint of 'sgovss train'")
+    if is_foreign(path):
+        raise InputError(
+            f"MODEL.WEIGHTS: {path} is {file_format(path).value}, not a checkpoint of sgovss; set MODEL.CLIP.WEIGHTS "
+            "for CLIP weights"
+        )
     try:
         content = read_file(path)
     except DamagedCheckpointError as error:
@@ -66,13 +73,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 def expect_own_weights(cfg: CfgNode, content: dict[str, Any]) -> None:
     """If a checkpoint has all weights, change the config so that the model is built without loading CLIP's weights.
 
+    Settings of the CLIP weights that the config leaves open are taken from the checkpoint; see :func:`keep_trained`.
+
     Args:
         cfg: changed in place.
         content: a checkpoint, as :func:`read_checkpoint` returns it.
     """
     if content["kind"] == INFERENCE:
         cfg.MODEL.CLIP.WEIGHTS = "random"
-        cfg.MODEL.CLIP.ACTIVATION = yaml.safe_load(content["config"])["MODEL"]["CLIP"]["ACTIVATION"]
+    keep_trained(cfg, yaml.safe_load(content["config"])["MODEL"])
 
 
 def load_weights(model: nn.Module, content: dict[str, Any], path: str | Path) -> None:
@@ -109,12 +118,37 @@ def apply_weights(model: nn.Module, content: dict[str, Any], path: str | Path, b
     problem = _difference(expected, {key: value.shape for key, value in content["model"].items()})
     if problem:
         raise InputError(f"MODEL.WEIGHTS: {path} belongs to another architecture or config: {problem}")
-    if content["kind"] == TRAINING and content["base_weights"]["sha256"] != base:
-        raise InputError(
-            f"MODEL.CLIP.WEIGHTS: {path} was trained from '{content['base_weights']['name']}' "
-            f"(SHA-256 {content['base_weights']['sha256'][:12]}…), but the weights given now differ ({base[:12]}…)"
-        )
+    if content["kind"] == TRAINING:
+        _check_base(content["base_weights"], base, path)
+    _check_activation(model, content, path)
     model.load_state_dict(content["model"], strict=False)
+
+
+def _check_base(trained: dict[str, str], base: str, path: str | Path) -> None:
+    """Check that the base weights and their activation are those that a checkpoint was trained from."""
+    differs = difference(base, trained["sha256"])
+    if differs == "weights":
+        raise InputError(
+            f"MODEL.CLIP.WEIGHTS: {path} was trained from '{trained['name']}' "
+            f"(SHA-256 {trained['sha256'][:12]}…), but the weights given now differ ({base[:12]}…)"
+        )
+    if differs == "activation":
+        raise InputError(
+            f"MODEL.CLIP.ACTIVATION: {path} was trained with {trained['sha256'].partition('/')[2]}, but the model now "
+            f"has {base.partition('/')[2]}; set the activation of the training"
+        )
+
+
+def _check_activation(model: nn.Module, content: dict[str, Any], path: str | Path) -> None:
+    """Check a model's activation against the config in a checkpoint; those of older versions have it only there."""
+    if "config" not in content:
+        return
+    trained = trained_activation(yaml.safe_load(content["config"])["MODEL"]["CLIP"])
+    other = {"gelu": "QuickGELU()", "quick_gelu": "GELU(approximate='none')"}[trained]
+    if other in activations(model.get_submodule("text_embedder")):  # some image encoders have GELU beside QuickGELU
+        raise InputError(
+            f"MODEL.CLIP.ACTIVATION: {path} was trained with {trained}, but the model now has {other}; set {trained}"
+        )
 
 
 def _difference(expected: dict[str, torch.Size], found: dict[str, torch.Size]) -> str:
@@ -152,7 +186,7 @@ def read_file(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         raise DamagedCheckpointError(
             "damaged, or holds more than tensors and plain values, which is not read because it can run code",
-            "copy it again, or train again",
+            "copy it again, or train again; for CLIP weights, set MODEL.CLIP.WEIGHTS",
         ) from error
     except Exception as error:  # a damaged file can raise many kinds of errors
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]

@@ -81,7 +81,7 @@ def map_chunks(function: Callable[..., _Results], size: int, *inputs: torch.Tens
 def _with_classes(x: torch.Tensor, count: int) -> torch.Tensor:
     """An uninitialised tensor like x (B, t, ...), but with ``count`` classes, in the memory format of x."""
     images, _, *shape = x.shape
-    channels_last = x.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+    channels_last = x.ndim == 5 and x.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     whole = torch.empty((images * count, *shape), dtype=x.dtype, device=x.device, memory_format=memory_format)
     return whole.unflatten(0, (images, count))

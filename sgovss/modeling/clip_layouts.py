@@ -1,27 +1,33 @@
-"""Reading of published CLIP weights files; converts their layouts to the state dict of open_clip.
+"""Layouts of published CLIP weights, and their conversion to the state dict of an open_clip model.
 
-- ``open_clip``: a state dict with the keys of :class:`open_clip.CLIP`. In a training checkpoint it is under
-  ``state_dict``, often with ``module.`` before every key.
-- ``openai``: OpenAI's TorchScript archives, in half precision, with settings in the state dict.
+- ``open_clip``: a state dict with the keys of :class:`open_clip.CLIP` or :class:`open_clip.CustomTextCLIP`.
 - ``transformers``: Hugging Face's ``CLIPModel``, with separate query, key and value weights and transposed projections.
 - ``itra``: ``image_backbone.`` and ``text_backbone.`` before the keys, as saved by the training code of GeoRSCLIP and
   RemoteCLIP (om-ai-lab/RS5M, inference/convert_weight.py).
+- ``apple``: MobileCLIP's own, with ``image_encoder.`` and ``text_encoder.`` before the keys.
 """
 
 from __future__ import annotations
 
-import pickle
-from pathlib import Path
-from typing import Any, NamedTuple
+import contextlib
 
 import torch
-from safetensors.torch import load_file
-
-from sgovss.errors import InputError
-from sgovss.modeling.clip_models import NO_WEIGHTS, is_torchscript
-from sgovss.modeling.torchscript import read_torchscript
+from open_clip.convert import convert_state_dict
+from open_clip.model import convert_to_custom_text_state_dict
+from torch import nn
 
 State = dict[str, torch.Tensor]
+
+_SETTINGS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
+"""Entries in the state dicts of OpenAI's archives that are not weights."""
+
+IMAGE_TOWERS = {
+    "visual": "open_clip",
+    "vision_model": "transformers",
+    "image_backbone": "itra",
+    "image_encoder": "apple",
+}
+"""Names of the image tower, and the layout that has it."""
 
 _ITRA = (("image_backbone.", "visual."), ("text_backbone.", ""))
 _TRANSFORMERS = (
@@ -45,77 +51,33 @@ _TRANSFORMERS = (
 )
 
 
-class Weights(NamedTuple):
-    """The content of a weights file.
-
-    Attributes:
-        state: state dict with open_clip's keys, floating-point tensors in float32.
-        layout: one of the layouts of this module.
-        dtype: dtype of the floating-point tensors in the file, such as ``float16``; several dtypes are joined by "and".
-        left_out: keys of the file's other content, such as an optimizer's state.
-    """
-
-    state: State
-    layout: str
-    dtype: str
-    left_out: tuple[str, ...]
-
-
-def read_weights(path: Path, trusted: bool = False) -> Weights:
-    """Read a file of CLIP weights.
-
-    Args:
-        path: .pt, .pth, .bin or .safetensors.
-        trusted: whether to unpickle Python objects in it, which can run any program.
-
-    Raises:
-        InputError: the file is missing or damaged, has Python objects and is not trusted, or has no state dict.
-    """
-    if not path.is_file():
-        raise InputError(f"no file {path}; give a file of CLIP weights (.pt, .pth, .bin or .safetensors)")
-    archive = is_torchscript(path)
-    content = _read(path, archive, trusted)
-    nested = isinstance(content.get("state_dict"), dict)
-    state = content["state_dict"] if nested else content
-    left_out = tuple(key for key in content if key != "state_dict") if nested else ()
-    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise InputError(f"{path}: no state dict in this file; give one with the weights of a CLIP model")
-    if all(key.startswith("module.") for key in state):
-        state = {key.removeprefix("module."): value for key, value in state.items()}
-    dtypes = sorted({str(value.dtype).removeprefix("torch.") for value in state.values() if value.is_floating_point()})
-    layout, state = ("openai", _without_settings(state)) if archive else _to_open_clip(state)
-    state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-    return Weights(state, layout, " and ".join(dtypes), left_out)
+def to_open_clip(state: State, model: nn.Module) -> tuple[str, State]:
+    """The layout of a state dict, and its tensors by the names of an open_clip model."""
+    towers = {key.split(".")[0] for key in state}
+    layout = next(layout for tower, layout in IMAGE_TOWERS.items() if tower in towers)
+    if layout == "transformers":
+        state = _rename(_fuse(state), _TRANSFORMERS)
+    elif layout == "itra":
+        state = _rename(state, _ITRA)
+    elif layout == "apple":
+        with contextlib.suppress(Exception):  # for another model; the comparison tells
+            state = convert_state_dict(model, state)
+    state = {key: value for key, value in state.items() if key not in _SETTINGS}
+    return layout, _in_form_of(model, state)
 
 
-def _read(path: Path, archive: bool, trusted: bool) -> dict[str, Any]:
-    try:
-        if archive:
-            return read_torchscript(path)
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=not trusted)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path}: damaged, or holds Python objects beside tensors, which are not read because they can run code; "
-            "copy it again, get a file of weights only from its authors, or, if you trust them, give --trust-pickle"
-        ) from error
-    except Exception as error:  # a damaged file can raise many kinds of errors
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise InputError(f"{path}: cannot be read as weights ({reason}); it may be cut short: copy it again") from error
-    return content if isinstance(content, dict) else {}
-
-
-def _to_open_clip(state: State) -> tuple[str, State]:
-    if any(key.startswith("vision_model.") for key in state):
-        return "transformers", _rename(_fuse(state), _TRANSFORMERS)
-    if any(key.startswith("image_backbone.") for key in state):
-        return "itra", _rename(state, _ITRA)
-    return "open_clip", state
-
-
-def _without_settings(state: State) -> State:
-    return {key: value for key, value in state.items() if key not in NO_WEIGHTS}
+def _in_form_of(model: nn.Module, state: State) -> State:
+    """Adapt what differs between versions of open_clip: the text tower's names, and the shapes of single values."""
+    if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
+        state = convert_to_custom_text_state_dict(state)
+    expected = model.state_dict()
+    if "logit_bias" in expected and "logit_bias" not in state:
+        state = {**state, "logit_bias": torch.zeros_like(expected["logit_bias"], device="cpu")}
+    for key in state.keys() & {"logit_scale", "logit_bias"} & expected.keys():
+        if state[key].numel() == 1:
+            state[key] = state[key].reshape(expected[key].shape)
+    ids = "text.transformer.embeddings.position_ids"  # in files of transformers up to 4.30
+    return {key: value for key, value in state.items() if key != ids or key in expected}
 
 
 def _fuse(state: State) -> State:

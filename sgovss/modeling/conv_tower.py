@@ -11,6 +11,11 @@ from sgovss.errors import InputError
 
 LEVEL_STRIDES = {"res3": 8, "res4": 16, "res5": 32}
 
+_NO_LEVELS = (
+    "MODEL.CLIP.NAME: this timm model has no convolutional feature maps at strides 8, 16 and 32 with average pooling; "
+    "use one such as convnext_large_d_320"
+)
+
 
 class ConvTower(nn.Module):
     """Feature maps at strides 8, 16 and 32, and a dense map: CLIP's head applied to each location of the last one.
@@ -28,10 +33,7 @@ class ConvTower(nn.Module):
         super().__init__()
         reductions = [info["reduction"] for info in visual.trunk.feature_info]
         if not set(LEVEL_STRIDES.values()) <= set(reductions) or "pool" in visual.head._modules:
-            raise InputError(
-                "MODEL.CLIP.NAME: this timm model has no feature maps at strides 8, 16 and 32 with average pooling; "
-                "use a convolutional one such as convnext_large_d_320"
-            )
+            raise InputError(_NO_LEVELS)
         self.trunk = visual.trunk
         if recompute:
             self.trunk.set_grad_checkpointing()
@@ -60,6 +62,9 @@ class ConvTower(nn.Module):
     def _joint_dimension(self) -> int:
         training = self.training
         self.eval()
-        dimension = self._project(torch.zeros(1, self.trunk.num_features, 1, 1)).shape[1]
+        try:
+            dimension = self._project(torch.zeros(1, self.trunk.num_features, 1, 1)).shape[1]
+        except RuntimeError as error:  # a trunk with channels last, such as Swin
+            raise InputError(_NO_LEVELS) from error
         self.train(training)
         return dimension

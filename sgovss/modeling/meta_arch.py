@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, build_sem_seg_head
-from detectron2.modeling.postprocessing import sem_seg_postprocess
+from detectron2.utils.memory import retry_if_cuda_oom
 from torch import nn
 
+from sgovss.modeling.chunks import chunk_size, map_chunks
+from sgovss.modeling.class_scores import ClassScores
 from sgovss.modeling.clip_models import load_clip
+from sgovss.modeling.clip_settings import pixel_statistics
 from sgovss.modeling.compensation import GeneralizationCompensation
 from sgovss.modeling.cost_volume import CostVolumeHead
 from sgovss.modeling.image_encoder import CLIPImageEncoder
 from sgovss.modeling.objective import PixelObjective
 from sgovss.modeling.text_embedder import TextEmbedder, TextEmbeddings
 from sgovss.modeling.views import View, build_view
-from sgovss.precision import autocast, cast_weights
+from sgovss.precision import autocast, cast_weights, cuda_kernels
 from sgovss.vocabulary import Vocabulary
 
 _FROZEN = "frozen_encoder."
@@ -63,7 +67,8 @@ class SGOVSS(nn.Module):
         compensation: losses against the frozen encoder, or None for plain fine-tuning.
         view: how an image is scored at inference: as a whole, in windows, or at several scales.
         pixel_mean, pixel_std: mean and standard deviation of the RGB input in 0..255.
-        precision: precision of inference, ``float32`` or ``bfloat16``; the trainer sets that of training.
+        precision: precision of inference, ``float32``, ``bfloat16`` or ``float16``; the trainer sets that of training.
+        tf32: compute in TF32 at inference, see :func:`sgovss.precision.cuda_kernels`.
         frozen_precision: precision of the frozen encoder, ``float32`` or ``bfloat16``.
         stage_losses: factor of the pixel losses on the logits of the decoder's first stages; 0 for none.
     """
@@ -84,6 +89,7 @@ class SGOVSS(nn.Module):
         pixel_mean: Sequence[float],
         pixel_std: Sequence[float],
         precision: str = "float32",
+        tf32: bool = False,
         frozen_precision: str = "float32",
         stage_losses: float = 0.0,
     ) -> None:
@@ -101,6 +107,7 @@ class SGOVSS(nn.Module):
         self.frozen_precision = frozen_precision
         self.view = view
         self.precision = precision
+        self.tf32 = tf32
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
         # Convolutions are faster in this memory format, and their results inherit it.
@@ -112,6 +119,7 @@ class SGOVSS(nn.Module):
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         clip = load_clip(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS, cfg.MODEL.CLIP.ACTIVATION)
         encoder = CLIPImageEncoder(cfg, clip.visual)
+        pixel_mean, pixel_std = pixel_statistics(cfg)
         node = cfg.MODEL.SGOVSS
         return {
             "image_encoder": encoder,
@@ -120,9 +128,10 @@ class SGOVSS(nn.Module):
             "objective": PixelObjective(node.IGNORED_PIXELS, cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE, node.LEAST_SHARE),
             "compensation": GeneralizationCompensation(cfg) if node.COMPENSATION.ENABLED else None,
             "view": build_view(cfg),
-            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
-            "pixel_std": cfg.MODEL.PIXEL_STD,
+            "pixel_mean": pixel_mean,
+            "pixel_std": pixel_std,
             "precision": cfg.TEST.PRECISION,
+            "tf32": cfg.TEST.TF32,
             "frozen_precision": node.COMPENSATION.TWIN_PRECISION,
             "stage_losses": node.STAGE_LOSSES,
         }
@@ -136,12 +145,14 @@ class SGOVSS(nn.Module):
 
         Args:
             batched_inputs: one dict per image, with ``image`` (3, H, W) RGB in 0..255 and ``vocabulary``. In training
-                also ``sem_seg`` (H, W) int64; all images have the same size and vocabulary. At inference optionally
-                ``height`` and ``width`` of the output.
+                also ``sem_seg`` (H, W), uint8 or int64; all images have the same size and vocabulary. At inference
+                optionally ``height`` and ``width`` of the output, and ``labels_only``, true if the scores are not
+                needed.
 
         Returns:
             In training, the scalar losses by name. At inference, one ``{"sem_seg": (T, height, width)}`` per image with
-            float32 scores in 0..1 of the T classes of the image's vocabulary.
+            float32 scores in 0..1 of the T classes of the image's vocabulary; with ``labels_only`` (height, width)
+            int64, the class ids with the best scores. This needs less memory if there are many classes.
         """
         if self.training:
             return self.losses(batched_inputs)
@@ -149,12 +160,15 @@ class SGOVSS(nn.Module):
 
     def losses(self, batched_inputs: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """``loss_pixel``, those of the decoder's stages and of the compensation; see :meth:`forward`."""
-        images = torch.stack([entry["image"].to(self.device) for entry in batched_inputs])
-        labels = torch.stack([entry["sem_seg"].to(self.device) for entry in batched_inputs])
+        images, labels = (
+            torch.stack([entry[key].to(self.device, non_blocking=True) for entry in batched_inputs])
+            for key in ("image", "sem_seg")
+        )
+        labels = labels.long()
         images = self._prepare(images)
-        text = self.text_embedder(batched_inputs[0]["vocabulary"])
+        vocabulary = batched_inputs[0]["vocabulary"]
+        words = _one_word_each(self.text_embedder(vocabulary), len(vocabulary))
         levels = self.image_encoder(images)
-        words = _one_word_each(text)
         maps = self.head.stages(levels, words) if self.stage_losses else [self.head(levels, words)]
         losses = self._pixel_losses([_crop(each, images.shape, labels.shape) for each in maps], labels)
         if self.compensation is not None:
@@ -174,15 +188,19 @@ class SGOVSS(nn.Module):
 
     def segment(self, entry: dict[str, Any]) -> dict[str, torch.Tensor]:
         """Segment one image; see :meth:`forward`."""
-        image = entry["image"].to(self.device)
-        scores = self.score_image(image, entry["vocabulary"])
-        size = entry.get("height", image.shape[-2]), entry.get("width", image.shape[-1])
-        return {"sem_seg": sem_seg_postprocess(scores, image.shape[-2:], *size)}
+        height, width = entry["image"].shape[-2:]
+        scores = self.score_image(entry["image"].to(self.device, non_blocking=True), entry["vocabulary"])
+        scores = scores.resized((entry.get("height", height), entry.get("width", width)))
+        return {"sem_seg": scores.best()[0] if entry.get("labels_only") else scores.all()}
 
     @torch.no_grad()
-    def score_image(self, image: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
-        """One image (3, H, W) in 0..255 -> scores (T, H, W) in 0..1, computed with ``view``."""
-        return self.view(lambda images: self.scores(images, vocabulary), image)
+    def score_image(self, image: torch.Tensor, vocabulary: Vocabulary) -> ClassScores:
+        """One image (3, H, W) in 0..255 -> its scores (T, H, W) in 0..1, computed with ``view``."""
+
+        def score(images: torch.Tensor) -> list[ClassScores]:
+            return self.class_scores(self.encode(images.to(self.device)), vocabulary)
+
+        return retry_if_cuda_oom(self.view)(score, image)
 
     def scores(self, images: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
         """Images (B, 3, H, W) in 0..255 -> scores (B, T, H, W) in 0..1; see :meth:`classify`."""
@@ -191,19 +209,38 @@ class SGOVSS(nn.Module):
     def encode(self, images: torch.Tensor) -> EncodedImages:
         """Encode images (B, 3, H, W) in 0..255; the result does not depend on a vocabulary."""
         padded = self._prepare(images)
-        with autocast(self.precision, self.device):
+        with self._inference_arithmetic():
             levels = self.image_encoder(padded)
         padded_size, size = ((x.shape[-2], x.shape[-1]) for x in (padded, images))
         return EncodedImages(levels, padded_size, size)
 
     def classify(self, encoded: EncodedImages, vocabulary: Vocabulary) -> torch.Tensor:
         """Encoded images -> scores (B, T, H, W) in 0..1: the maximum over the names and synonyms of each class."""
+        return scores_of(self._logits(encoded, vocabulary), encoded)
+
+    def class_scores(self, encoded: EncodedImages, vocabulary: Vocabulary) -> list[ClassScores]:
+        """Encoded images -> the scores of each, as :meth:`classify` gives them, computed when they are needed."""
+        logits = self._logits(encoded, vocabulary)
+        pixels = encoded.padded_size[0] * encoded.padded_size[1]
+        return [
+            ClassScores(len(vocabulary), encoded.size, _scores_of_classes(each, encoded), pixels, each.device)
+            for each in logits
+        ]
+
+    def _logits(self, encoded: EncodedImages, vocabulary: Vocabulary) -> torch.Tensor:
+        """Encoded images -> logits (B, T, h, w) of the padded images."""
         text = self.text_embedder(vocabulary)
-        with autocast(self.precision, self.device):
+        with self._inference_arithmetic():
             logits = self.head(encoded.levels, text.embeddings)
         if len(text.owners) > len(vocabulary):
             logits = best_word(logits, text.owners, len(vocabulary))
-        return scores_of(logits, encoded)
+        return logits
+
+    @contextlib.contextmanager
+    def _inference_arithmetic(self) -> Iterator[None]:
+        # Images at inference have many sizes, so timing the kernels for each would not pay.
+        with cuda_kernels(self.device, tf32=self.tf32, benchmark=False), autocast(self.precision, self.device):
+            yield
 
     def _prepare(self, images: torch.Tensor) -> torch.Tensor:
         """Normalise, and pad right and bottom to multiples of the encoder's stride by repeating the border."""
@@ -214,12 +251,15 @@ class SGOVSS(nn.Module):
         return F.pad(images, (0, missing[1], 0, missing[0]), mode="replicate")
 
 
-def _one_word_each(text: TextEmbeddings) -> torch.Tensor:
-    """Draw the embedding of one name or synonym per class at random: (N, D) -> (T, D)."""
-    order = torch.rand(len(text.owners), device=text.owners.device).argsort()
+def _one_word_each(text: TextEmbeddings, classes: int) -> torch.Tensor:
+    """Draw the embedding of one name or synonym for each of T classes at random: (N, D) -> (T, D).
+
+    No shape depends on the values, so the device is not waited for.
+    """
+    device = text.owners.device
+    order = torch.rand(len(text.owners), device=device).argsort()
     order = order[text.owners[order].argsort(stable=True)]
-    first = text.owners.unique_consecutive(return_counts=True)[1].cumsum(0).roll(1)
-    first[0] = 0
+    first = torch.searchsorted(text.owners, torch.arange(classes, device=device))
     return text.embeddings[order[first]]
 
 
@@ -241,8 +281,19 @@ def best_word(logits: torch.Tensor, owners: torch.Tensor, classes: int) -> torch
 
 def scores_of(logits: torch.Tensor, encoded: EncodedImages) -> torch.Tensor:
     """Logits (B, T, h, w) of the padded images -> scores (B, T, H, W) in 0..1, without the padding."""
-    logits = F.interpolate(logits.float(), size=encoded.padded_size, mode="bilinear", align_corners=False)
-    return logits.sigmoid_()[..., : encoded.size[0], : encoded.size[1]]
+
+    def enlarge(part: torch.Tensor) -> tuple[torch.Tensor]:
+        part = F.interpolate(part.float(), size=encoded.padded_size, mode="bilinear", align_corners=False)
+        return (part.sigmoid_()[..., : encoded.size[0], : encoded.size[1]],)
+
+    # In chunks also because torch's interpolation on CUDA is limited to 2**31 elements.
+    pixels = logits.shape[0] * encoded.padded_size[0] * encoded.padded_size[1]
+    return map_chunks(enlarge, chunk_size(logits.shape[1], pixels, logits.device), logits)[0]
+
+
+def _scores_of_classes(logits: torch.Tensor, encoded: EncodedImages) -> Callable[[slice], torch.Tensor]:
+    """Logits (T, h, w) of one padded image -> a function from a slice of the classes to their scores (t, H, W)."""
+    return lambda classes: scores_of(logits[None, classes], encoded)[0]
 
 
 def _crop(logits: torch.Tensor, padded: torch.Size, labels: torch.Size) -> torch.Tensor:

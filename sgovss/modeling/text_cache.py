@@ -34,7 +34,7 @@ class TextCache:
 
     def __init__(self, folder: Path, clip: nn.Module) -> None:
         self.folder = folder
-        # Layers without weights, such as the activation, only occur in the string.
+        # Layers without weights only occur in the string.
         self.encoder = f"{clip} {fingerprint(clip)}"
 
     @classmethod

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from detectron2.config import CfgNode
 
 from sgovss.config_rules import check_stride
+from sgovss.modeling.class_scores import ClassScores, mean_scores, resize
 from sgovss.tiling import starts, total_weights
 
-Score = Callable[[torch.Tensor], torch.Tensor]
-"""Images (B, 3, H, W) in 0..255 -> scores (B, T, H, W)."""
+Score = Callable[[torch.Tensor], Sequence[ClassScores]]
+"""Images (B, 3, H, W) in 0..255 -> the scores of each."""
 
-View = Callable[[Score, torch.Tensor], torch.Tensor]
-"""A scoring function and one image (3, H, W) -> its scores (T, H, W)."""
+View = Callable[[Score, torch.Tensor], ClassScores]
+"""A scoring function and one image (3, H, W) -> its scores at the same size."""
 
 
 @dataclass(frozen=True)
 class WholeImage:
     """The image in one piece, at its own size."""
 
-    def __call__(self, score: Score, image: torch.Tensor) -> torch.Tensor:
+    def __call__(self, score: Score, image: torch.Tensor) -> ClassScores:
         return score(image[None])[0]
 
 
@@ -40,6 +40,8 @@ class SlidingWindow:
         working_size: side of the square to which the image is resized first; 0 keeps its size.
         global_view: side of the square to which the image is resized for the global view; 0 for none.
         batch: windows scored at once.
+        antialias: whether image and scores are antialiased where they are shrunk. CAT-Seg and methods based on it do
+            not.
 
     Raises:
         InputError: the stride is not in 1..window.
@@ -50,35 +52,45 @@ class SlidingWindow:
     working_size: int = 0
     global_view: int = 0
     batch: int = 4
+    antialias: bool = True
 
     def __post_init__(self) -> None:
         check_stride("TEST.SLIDING_WINDOW", self.window, self.stride)
 
-    def __call__(self, score: Score, image: torch.Tensor) -> torch.Tensor:
-        size = image.shape[-2:]
-        work = _resize(image, (self.working_size,) * 2) if self.working_size else image.float()
+    def __call__(self, score: Score, image: torch.Tensor) -> ClassScores:
+        work = self._resized(image, self.working_size) if self.working_size else image.float()
         scores = self._windows(score, work)
         if self.global_view:
-            whole = score(_resize(image, (self.global_view,) * 2)[None])[0]
-            scores = (scores + _resize(whole, work.shape[-2:])) / 2
-        return _resize(scores, size)
+            whole = score(self._resized(image, self.global_view)[None])[0]
+            scores = mean_scores([scores, whole.resized(work.shape[-2:], self.antialias)])
+        return scores.resized(image.shape[-2:], self.antialias)
 
-    def _windows(self, score: Score, image: torch.Tensor) -> torch.Tensor:
-        sides = image.shape[-2:]
-        tops, lefts = (starts(side, self.window, self.stride) for side in sides)
+    def _resized(self, image: torch.Tensor, side: int) -> torch.Tensor:
+        return resize(image, (side, side), self.antialias)
+
+    def _windows(self, score: Score, image: torch.Tensor) -> ClassScores:
+        height, width = image.shape[-2:]
+        tops, lefts = (starts(side, self.window, self.stride) for side in (height, width))
         corners = [(top, left) for top in tops for left in lefts]
-        sums: torch.Tensor | None = None
+        windows: list[ClassScores] = []
         for first in range(0, len(corners), self.batch):
             part = corners[first : first + self.batch]
-            crops = torch.stack([image[:, y : y + self.window, x : x + self.window] for y, x in part])
-            for (top, left), scores in zip(part, score(crops), strict=True):
-                if sums is None:
-                    sums = scores.new_zeros(len(scores), *sides)
-                add_window(sums, scores, top, left)
-        assert sums is not None
+            windows += score(torch.stack([image[:, y : y + self.window, x : x + self.window] for y, x in part]))
         equal = np.ones(self.window, np.float32)
-        totals = [total_weights(side, firsts, equal[:side]) for side, firsts in zip(sides, (tops, lefts), strict=True)]
-        return weighted_mean(sums, totals[0], totals[1])
+        down, across = total_weights(height, tops, equal[:height]), total_weights(width, lefts, equal[:width])
+
+        def compute(classes: slice) -> torch.Tensor:
+            sums: torch.Tensor | None = None
+            for window, (top, left) in zip(windows, corners, strict=True):
+                scores = window.compute(classes)
+                if sums is None:
+                    sums = scores.new_zeros(len(scores), height, width)
+                add_window(sums, scores, top, left)
+            assert sums is not None
+            return weighted_mean(sums, down, across)
+
+        pixels = max(height * width, windows[0].pixels)
+        return replace(windows[0], size=(height, width), compute=compute, pixels=pixels)
 
 
 @dataclass(frozen=True)
@@ -95,16 +107,18 @@ class Augmented:
     sizes: Sequence[int]
     flip: bool
 
-    def __call__(self, score: Score, image: torch.Tensor) -> torch.Tensor:
+    def __call__(self, score: Score, image: torch.Tensor) -> ClassScores:
         size = image.shape[-2:]
         results = []
         for shorter in self.sizes or (min(size),):
             factor = shorter / min(size)
-            scaled = _resize(image, tuple(max(1, round(side * factor)) for side in size))
-            results.append(_resize(self.view(score, scaled), size))
+            height, width = (max(1, round(side * factor)) for side in size)
+            scaled = resize(image, (height, width), antialias=True)
+            results.append(self.view(score, scaled).resized(size, antialias=True))
             if self.flip:
-                results.append(_resize(self.view(score, scaled.flip(-1)).flip(-1), size))
-        return torch.stack(results).mean(dim=0)
+                mirrored = self.view(score, scaled.flip(-1)).then(lambda scores: scores.flip(-1), (height, width))
+                results.append(mirrored.resized(size, antialias=True))
+        return mean_scores(results)
 
 
 def build_view(cfg: CfgNode) -> View:
@@ -112,7 +126,7 @@ def build_view(cfg: CfgNode) -> View:
     node = cfg.TEST.SLIDING_WINDOW
     view: View = WholeImage()
     if node.ENABLED:
-        view = SlidingWindow(node.WINDOW, node.STRIDE, node.WORKING_SIZE, node.GLOBAL_VIEW)
+        view = SlidingWindow(node.WINDOW, node.STRIDE, node.WORKING_SIZE, node.GLOBAL_VIEW, antialias=node.ANTIALIAS)
     if cfg.TEST.AUG.ENABLED:
         view = Augmented(view, tuple(cfg.TEST.AUG.MIN_SIZES), cfg.TEST.AUG.FLIP)
     return view
@@ -150,11 +164,3 @@ def weighted_mean(sums: torch.Tensor, down: np.ndarray, across: np.ndarray) -> t
     """
     rows, columns = (torch.from_numpy(part).to(sums.device) for part in (down, across))
     return sums / (rows[:, None] * columns)
-
-
-def _resize(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    """(C, H, W) -> (C, *size), bilinear, with antialiasing when shrinking."""
-    x = x.float()
-    if tuple(x.shape[-2:]) == tuple(size):
-        return x
-    return F.interpolate(x[None], size=tuple(size), mode="bilinear", align_corners=False, antialias=True)[0]

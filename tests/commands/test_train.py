@@ -50,6 +50,12 @@ def test_the_command_trains_evaluates_and_writes_what_it_should(run_options, che
     assert "mIoU" in (output / "log.txt").read_text()
     assert list(output.glob("events.out.tfevents*"))
     training = read_checkpoint(output / "model_final.pth")
+    settings = yaml.safe_load(training["config"])["MODEL"]
+    assert (settings["CLIP"]["ACTIVATION"], settings["PIXEL_MEAN"], settings["PIXEL_STD"]) == (
+        "gelu",
+        [127.0] * 3,
+        [128.0] * 3,
+    )
     inference = read_checkpoint(output / "model_inference.pth")
     assert not [key for key in (*training["model"], *inference["model"]) if "frozen" in key]
     assert any(key.startswith("text_embedder.") for key in inference["model"])

@@ -65,7 +65,7 @@ def test_native_image_and_ids(records, label_maps):
     np.testing.assert_array_equal(sample["sem_seg"], RAW_TO_ID[raw])
     pixels = np.asarray(Image.open(records[0]["file_name"]))
     np.testing.assert_array_equal(sample["image"].permute(1, 2, 0), pixels)
-    assert (sample["image"].dtype, sample["sem_seg"].dtype) == (torch.uint8, torch.int64)
+    assert (sample["image"].dtype, sample["sem_seg"].dtype) == (torch.uint8, torch.uint8)
     assert sample["image"].is_contiguous()
     assert (sample["height"], sample["width"]) == (24, 32)
     assert (sample["file_name"], sample["dataset"]) == (records[0]["file_name"], "fields_train")
@@ -75,7 +75,16 @@ def test_without_a_label_file_every_pixel_is_ignored(records, label_maps):
     record = {key: value for key, value in records[0].items() if key != "sem_seg_file_name"}
     sample = make_mapper(augmentations=augmentations(crop_size=(16, 16)), label_maps=label_maps)(record)
     assert sample["sem_seg"].shape == (16, 16) and sample["sem_seg"].eq(255).all()
+    assert sample["sem_seg"].dtype == torch.uint8
+
+
+def test_more_than_255_classes_need_int64(records):
+    labels = LabelMap.from_values([[value] for value in range(1, 301)], [0])
+    sample = make_mapper(augmentations=augmentations(crop_size=(64, 64)), label_maps={"fields_train": labels})(
+        records[0]
+    )
     assert sample["sem_seg"].dtype == torch.int64
+    assert sample["sem_seg"].max() == labels.ignore_label == 65535
 
 
 def test_record_is_not_changed(records, label_maps):
@@ -124,7 +133,7 @@ def test_any_orientation_gives_all_eight_alike(tmp_path, label_maps):
     seed_all_rng(0)
     seen = [mapper(record | {"dataset": "fields_train"})["sem_seg"].numpy().tobytes() for _ in range(400)]
     ids = RAW_TO_ID[raw]
-    expected = {np.rot90(side, k).astype(np.int64).tobytes() for side in (ids, ids[:, ::-1]) for k in range(4)}
+    expected = {np.rot90(side, k).astype(np.uint8).tobytes() for side in (ids, ids[:, ::-1]) for k in range(4)}
     assert set(seen) == expected
     assert min(seen.count(way) for way in expected) > 25
 
@@ -198,7 +207,10 @@ def test_from_config(cfg, records):
     sample = SegmentationMapper(cfg, is_train=True)(records[0])
     assert sample["image"].shape == (3, 32, 32)
     assert set(sample["sem_seg"].unique().tolist()) <= {0, 1, 255}
-    assert SegmentationMapper(cfg, is_train=False)(records[0])["image"].shape == (3, 48, 64)
+    sample = SegmentationMapper(cfg, is_train=False)(records[0])
+    assert sample["image"].shape == (3, 48, 64)
+    assert "labels_only" not in sample
+    assert SegmentationMapper(cfg, is_train=False, labels_only=True)(records[0])["labels_only"]
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import random
 
+import open_clip
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import sgovss
 from sgovss.config import load_config
@@ -30,7 +32,7 @@ def content_of(model: Small, kind: str, base: str) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("kind", "weights", "activation"), [("training", "openai", "auto"), ("inference", "random", "quick_gelu")]
+    ("kind", "weights", "activation"), [("training", "openai", "quick_gelu"), ("inference", "random", "quick_gelu")]
 )
 def test_a_checkpoint_with_all_weights_brings_their_activation(tmp_path, kind, weights, activation):
     """The activation is read from the checkpoint; the source of the CLIP weights is not loaded again."""
@@ -52,6 +54,7 @@ def test_a_predictor_reads_its_checkpoint_once(tmp_path, monkeypatch):
         predictor = sgovss.Predictor(config, weights=path, options=("MODEL.DEVICE", "cpu"))
         assert reads == [path]
         assert predictor.cfg.MODEL.CLIP.WEIGHTS == "random"  # not read, because the checkpoint has all weights
+        assert predictor.cfg.MODEL.PIXEL_MEAN == [127.0] * 3  # resolved, for files that are written from it
         assert base_fingerprint(predictor.model) == base_fingerprint(first.model)
         reads.clear()
     assert predictor.cfg.SEED != 3
@@ -86,6 +89,55 @@ def test_tensors_that_do_not_match_are_named_and_nothing_is_loaded(change, messa
 def test_other_base_weights_are_refused():
     with pytest.raises(InputError, match=r"was trained from 'x' \(SHA-256 b…\)"):
         apply_weights(Small(), content_of(Small(), "training", "b"), "x.pth", "a")
+
+
+@pytest.mark.parametrize("kind", ["training", "inference"])
+@pytest.mark.parametrize("age", ["new", "old"])
+def test_another_activation_than_in_training_is_one_line(kind, age):
+    """Checkpoints of older versions hold the activation in their config only."""
+    models = {activation: clip_model(activation) for activation in ("gelu", "quick_gelu")}
+    for trained, model in models.items():
+        content = content_of(model, kind, base_fingerprint(model).partition("/" if age == "old" else " none")[0])
+        options = ["MODEL.CLIP.NAME", "ViT-B-16", "MODEL.CLIP.ACTIVATION", "auto" if trained == "gelu" else trained]
+        content["config"] = load_config("base.yaml", [*options, "MODEL.CLIP.WEIGHTS", "mine.pt"]).dump()
+        apply_weights(model, content, "x.pth", base_fingerprint(model))
+        other = models["gelu" if trained == "quick_gelu" else "quick_gelu"]
+        with pytest.raises(InputError, match=r"MODEL\.CLIP\.ACTIVATION: x\.pth was trained with ") as caught:
+            apply_weights(other, content, "x.pth", base_fingerprint(other))
+        assert "\n" not in str(caught.value)
+
+
+def clip_model(activation: str) -> torch.nn.Module:
+    model = Small()
+    kind = open_clip.model.QuickGELU if activation == "quick_gelu" else torch.nn.GELU
+    model.text_embedder = torch.nn.Sequential(torch.nn.Linear(2, 2), kind()).requires_grad_(False)
+    torch.nn.init.ones_(model.text_embedder[0].weight)
+    torch.nn.init.ones_(model.text_embedder[0].bias)
+    torch.nn.init.ones_(model.image_encoder.weight)
+    torch.nn.init.ones_(model.image_encoder.bias)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("write", "what"),
+    [
+        (lambda state, path: save_file(state, path), "a safetensors file, not a checkpoint"),
+        (lambda state, path: path.write_text('{"weight_map": {"a": "b"}}'), "the index of a model in several files"),
+        (lambda state, path: path.write_text("version https://git-lfs.github.com/spec/v1"), "the pointer of Git LFS"),
+        (lambda state, path: torch.jit.script(torch.nn.Linear(2, 2)).save(path), "a TorchScript archive"),
+        (
+            lambda state, path: torch.save(state, path, _use_new_zipfile_serialization=False),
+            "a pickle or a file of",
+        ),
+        (lambda state, path: torch.save(state, path), "not a checkpoint of sgovss"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning", "ignore:.torch.jit:DeprecationWarning")
+def test_other_files_in_model_weights_are_named(tmp_path, write, what):
+    write({"visual.proj": torch.zeros(2)}, tmp_path / "clip.pth")
+    with pytest.raises(InputError, match=what) as caught:
+        read_checkpoint(tmp_path / "clip.pth")
+    assert "MODEL.CLIP.WEIGHTS for CLIP weights" in str(caught.value) and "damaged" not in str(caught.value)
 
 
 def test_fingerprint_depends_on_the_clip_weights_only():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 
 import pytest
@@ -30,11 +31,11 @@ class Line(torch.nn.Module):
         return {"loss_pixel": (self.weight * images).mean(), "loss_gcd": self.weight.abs()}
 
 
-def trainer_of(values: list[float], accumulate: int = 1, patience: int = 3) -> StepTrainer:
+def trainer_of(values: list[float], accumulate: int = 1, patience: int = 3, fused: bool | None = None) -> StepTrainer:
     data = [[{"image": torch.tensor(value), "file_name": f"{index}.png"}] for index, value in enumerate(values)]
     model = Line()
     settings = {"precision": "float32", "accumulate": accumulate, "max_norm": None, "seed": 1, "patience": patience}
-    return StepTrainer(model, data, torch.optim.AdamW(model.parameters(), lr=0.1), **settings)
+    return StepTrainer(model, data, torch.optim.AdamW(model.parameters(), lr=0.1, fused=fused), **settings)
 
 
 def run(trainer: StepTrainer, steps: int) -> EventStorage:
@@ -45,9 +46,10 @@ def run(trainer: StepTrainer, steps: int) -> EventStorage:
     return storage
 
 
+@pytest.mark.parametrize("fused", [None, True])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 3e38], ids=["nan", "inf", "overflowing gradient"])
-def test_a_step_that_is_not_finite_is_skipped_counted_and_its_image_named(bad, caplog):
-    trainer = trainer_of([1.0, bad, 2.0])
+def test_a_step_that_is_not_finite_is_skipped_counted_and_its_image_named(bad, fused, caplog):
+    trainer = trainer_of([1.0, bad, 2.0], fused=fused)
     run(trainer, 1)
     before = trainer.model.weight.item()
     state = {key: value.clone() for key, value in trainer.optimizer.state[trainer.model.weight].items()}
@@ -65,6 +67,114 @@ def test_a_step_that_is_not_finite_is_skipped_counted_and_its_image_named(bad, c
         trainer.run_step()
     assert trainer.model.weight.item() != before
     assert (trainer.guard.skipped, trainer.guard.in_a_row) == (1, 0)
+
+
+def test_every_50th_step_logs_how_strong_the_compensation_is():
+    trainer = trainer_of([4.0] * 51)
+    trainer.encoder = list(trainer.model.parameters())
+    assert scalars_of(trainer, 51)["gradient_ratio"] == [(0.25, 0), (0.25, 50)]  # gradients 1 and 4
+    assert trainer.model.weight.item() != 1  # the step is made all the same
+
+
+def scalars_of(trainer: StepTrainer, steps: int) -> dict[str, list[tuple[float, int]]]:
+    """Make the steps, read what is left, and return the values of every number with their steps."""
+    with EventStorage() as storage:
+        for trainer.iter in range(steps):
+            storage.iter = trainer.iter
+            trainer.run_step()
+        trainer.read_numbers()
+    return {name: history.values() for name, history in storage.histories().items() if "time" not in name}
+
+
+@pytest.mark.parametrize("fused", [None, True])
+def test_numbers_read_a_step_late_are_those_read_at_once(fused, caplog):
+    values = [1.0, float("nan"), 2.0, float("inf"), 3.0]
+    at_once, late = (trainer_of(values, accumulate=1, fused=fused) for _ in range(2))
+    late.late = 1
+    with caplog.at_level(logging.WARNING):
+        expected = scalars_of(at_once, 5)
+        warned = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        found = scalars_of(late, 5)
+    assert found == expected
+    assert [step for _, step in found["loss_pixel"]] == [0, 2, 4]
+    assert found["skipped_steps"] == [(0, 0), (1, 1), (1, 2), (2, 3), (2, 4)]
+    assert [record.getMessage() for record in caplog.records] == warned
+    assert "step 1 is skipped" in warned[0] and "1.png" in warned[0] and "step 3" in warned[1] and "3.png" in warned[1]
+    assert torch.equal(at_once.model.weight, late.model.weight)
+
+
+def test_a_late_step_is_read_only_after_the_next_one():
+    trainer = trainer_of([1.0] * 3)
+    trainer.late = 1
+    assert "loss_pixel" not in run(trainer, 1).latest()
+    with EventStorage(1) as storage:
+        trainer.iter = 1
+        trainer.run_step()
+        assert storage.latest()["loss_pixel"] == (1.0, 0)
+
+
+def test_the_first_overflows_in_float16_lower_the_scale_and_are_no_skipped_steps(caplog):
+    trainer = trainer_of([1.0] * 8)
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
+    # As in float16: numbers above 65,504 become infinite. The loss scale must fall to 2 ** 13.
+    trainer.model.weight.register_hook(lambda gradient: gradient.where(gradient <= 2.0**14, float("inf")))
+    with caplog.at_level(logging.INFO):
+        found = scalars_of(trainer, 5)
+    assert [step for _, step in found["loss_pixel"]] == [3, 4]
+    assert found["loss_scale"] == [(2.0**13, 3), (2.0**13, 4)]
+    assert all(value == 0 for value, _ in found["skipped_steps"])
+    assert (trainer.guard.in_a_row, trainer.guard.overflows) == (0, 0)
+    assert [record.levelname for record in caplog.records] == ["INFO"] * 3
+    assert "step 0: the gradient overflowed at loss scale 65536" in caplog.text
+
+
+def test_a_gradient_that_overflows_at_every_scale_ends_training():
+    trainer = trainer_of([1.0] * 40)
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
+    trainer.model.weight.register_hook(lambda gradient: gradient * float("inf"))
+    with pytest.raises(InputError, match=r"stopped at step 18: in 3 steps in a row .* at scale 0\.25"):
+        run(trainer, 40)
+
+
+def test_a_loss_that_is_not_finite_counts_in_float16_too(caplog):
+    trainer = trainer_of([float("nan"), 1.0])
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=1.0)
+    run(trainer, 2)
+    assert "step 0 is skipped" in caplog.text and trainer.guard.skipped == 1
+
+
+def test_a_resumed_run_keeps_the_kernel_of_its_own_device():
+    """The saved state also says whether the optimiser was fused; on another device that would be wrong."""
+    of_cpu = trainer_of([1.0, 2.0])
+    run(of_cpu, 2)
+    of_gpu = resumed(of_cpu, fused=True)
+    again = resumed(of_gpu, fused=None)
+    assert of_gpu.optimizer.state[of_gpu.model.weight]["step"] == 3
+    assert again.optimizer.state[again.model.weight]["step"] == 4
+
+
+def resumed(saved: StepTrainer, fused: bool | None) -> StepTrainer:
+    """Resume from the state of a run, and make a step."""
+    trainer = trainer_of([3.0], fused=fused)
+    trainer.load_state_dict(copy.deepcopy(saved.state_dict()))
+    assert [group["fused"] for group in trainer.optimizer.param_groups] == [fused]
+    run(trainer, 1)
+    return trainer
+
+
+def test_the_number_of_a_signal_is_returned_by_the_step_that_reads_it():
+    trainer = trainer_of([1.0] * 3)
+    received = [0]
+    trainer.signal = lambda: received[0]
+    run(trainer, 1)
+    assert trainer.received == 0
+    received[0], trainer.late = 15, 1
+    run(trainer, 1)
+    assert trainer.received == 0
+    with EventStorage():
+        trainer.read_numbers()
+    assert trainer.received == 15
 
 
 def test_too_many_in_a_row_end_training_with_a_diagnosis():

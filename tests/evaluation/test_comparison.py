@@ -73,8 +73,12 @@ def test_protocols_train_as_the_published_methods_did():
     }
     published = {name for name in recipes if not name.startswith(("paper_", "sgovss_"))}
     assert not any(recipes[name].MODEL.CLIP.SYNONYMS for name in published)
-    sliding = {name for name, cfg in recipes.items() if cfg.TEST.SLIDING_WINDOW.ENABLED}
-    assert sliding == {"ovrs_dlrsd", "ovrs_isaid", "gsnet", "ovrsisbench_v2"}
+    sliding = {name: cfg for name, cfg in recipes.items() if cfg.TEST.SLIDING_WINDOW.ENABLED}
+    assert sliding.keys() == {"ovrs_dlrsd", "ovrs_isaid", "gsnet", "ovrsisbench_v2"}
+    for cfg in sliding.values():
+        # The mapper resizes to the working size with antialiasing; the view does not antialias.
+        assert (cfg.INPUT.MIN_SIZE_TEST, cfg.TEST.SLIDING_WINDOW.ANTIALIAS) == (640, False)
+        assert cfg.TEST.SLIDING_WINDOW.WORKING_SIZE == 640
     for cfg in recipes.values():
         assert (cfg.SOLVER.BASE_LR, cfg.SOLVER.WEIGHT_DECAY, cfg.MODEL.CLIP.LR_MULTIPLIER) == (2e-4, 1e-4, 0.01)
         assert (cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE, cfg.SOLVER.WARMUP_ITERS) == (0.01, 0)

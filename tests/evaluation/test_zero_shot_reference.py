@@ -42,8 +42,8 @@ def clip(monkeypatch):
 @torch.no_grad()
 def plain_clip(clip, image: Image.Image, words: list[tuple[str, ...]], dense: str) -> np.ndarray:
     """The protocol in its own words, for one image: (H, W) ids of the best class."""
-    cfg = load_config(CONFIG)
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD))
+    statistics = (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
+    mean, std = (255 * torch.tensor(values).view(3, 1, 1) for values in statistics)
     factor = 448 / max(image.size)
     small = image.resize([round(side * factor) for side in image.size], Image.Resampling.BILINEAR)
     pixels = (torch.from_numpy(np.asarray(small).copy()).permute(2, 0, 1) - mean) / std

@@ -49,7 +49,9 @@ def test_wrong_image_is_named(predictor, image):
 
 
 def test_wrong_precision_is_named():
-    with pytest.raises(InputError, match=r"TEST\.PRECISION: 'float64' is not allowed; use float32 or bfloat16"):
+    with pytest.raises(
+        InputError, match=r"TEST\.PRECISION: 'float64' is not allowed; use float32, bfloat16 or float16"
+    ):
         sgovss.Predictor("sgovss_tiny.yaml", precision="float64")
 
 

@@ -15,14 +15,14 @@ from safetensors.torch import save_file
 from sgovss.config import load_config
 from sgovss.errors import InputError
 from sgovss.modeling import clip_models
+from sgovss.modeling.clip_configuration import ASSETS
 from sgovss.modeling.clip_models import (
-    ASSETS,
-    activation_of,
     create_model,
     create_tokenizer,
     load_clip,
     load_weights_file,
 )
+from sgovss.modeling.clip_settings import activation_of, pixel_statistics
 from tests.modeling.conftest import TEXT, VISION
 from tests.modeling.published import bare, openai_archive, small_clip
 
@@ -85,8 +85,11 @@ def test_no_network_says_what_to_fetch_and_where_to_put_it(monkeypatch):
 
     monkeypatch.setattr(open_clip, "download_pretrained", refuse)
     monkeypatch.setattr(clip_models, "create_model", lambda *_, **__: small_clip())
-    with pytest.raises(InputError, match=r"timm/vit_base_patch16_clip_224\.openai.*set MODEL\.CLIP\.WEIGHTS"):
+    wanted = r"open_clip_model\.safetensors .*'timm/vit_base_patch16_clip_224\.openai'.*set MODEL\.CLIP\.WEIGHTS to "
+    with pytest.raises(InputError, match=wanted + r"the file's path and MODEL\.CLIP\.ACTIVATION to quick_gelu$"):
         load_clip("ViT-B-16", "openai")
+    with pytest.raises(InputError, match=r"ACTIVATION to gelu, MODEL\.PIXEL_MEAN to \[127\.5, .* and .*_STD to"):
+        load_clip("ViT-L-14", "laion2b_s32b_b82k")
 
 
 def test_embedded_weights_belong_to_the_embedded_model():
@@ -98,9 +101,9 @@ def test_embedded_model_is_complete_small_and_normalised_as_its_config_says():
     load_clip("tiny", "embedded")
     assert (ASSETS / "image_tower.safetensors").stat().st_size <= 12e6
     statistics = json.loads((ASSETS / "open_clip_config.json").read_text())["preprocess_cfg"]
-    cfg = load_config("sgovss_tiny.yaml")
-    assert [255 * x for x in statistics["mean"]] == pytest.approx(cfg.MODEL.PIXEL_MEAN)
-    assert [255 * x for x in statistics["std"]] == pytest.approx(cfg.MODEL.PIXEL_STD)
+    mean, std = pixel_statistics(load_config("sgovss_tiny.yaml"))
+    assert [255 * x for x in statistics["mean"]] == pytest.approx(mean)
+    assert [255 * x for x in statistics["std"]] == pytest.approx(std)
 
 
 @torch.no_grad()
@@ -108,16 +111,6 @@ def test_embedded_text_tower_knows_what_words_mean():
     model, tokenizer = create_model("tiny").eval(), create_tokenizer("tiny")
     forest, wood, car = model.encode_text(tokenizer(["forest", "woodland", "car"]), normalize=True)
     assert forest @ wood > forest @ car + 0.2
-
-
-@pytest.mark.parametrize("kind", ["tag", "archive", "state dict"])
-def test_openai_weights_get_their_activation(tmp_path, kind):
-    weights = {"tag": "openai"}.get(kind, str(tmp_path / "clip.pt"))
-    if kind == "archive":
-        openai_archive(tmp_path / "clip.pt")
-    elif kind == "state dict":
-        torch.save(small_clip().state_dict(), weights)
-    assert activation_of("ViT-B-16", weights) == ("auto" if kind == "state dict" else "quick_gelu")
 
 
 @pytest.mark.parametrize(("activation", "kind"), [("gelu", torch.nn.GELU), ("quick_gelu", open_clip.model.QuickGELU)])

@@ -77,10 +77,11 @@ def test_encoders(on):
 
 def test_views():
     assert build_view(config()) == WholeImage()
-    window = {"ENABLED": True, "WINDOW": 96, "STRIDE": 80, "WORKING_SIZE": 192, "GLOBAL_VIEW": 64}
+    window = {"ENABLED": True, "WINDOW": 96, "STRIDE": 80, "WORKING_SIZE": 192, "GLOBAL_VIEW": 64, "ANTIALIAS": False}
     changes = {f"TEST__SLIDING_WINDOW__{key}": value for key, value in window.items()}
-    expected = SlidingWindow(window=96, stride=80, working_size=192, global_view=64)
+    expected = SlidingWindow(window=96, stride=80, working_size=192, global_view=64, antialias=False)
     assert build_view(config(**changes)) == expected
+    assert build_view(config(TEST__SLIDING_WINDOW__ENABLED=True)).antialias
     for flip in (True, False):
         cfg = config(**changes, TEST__AUG__ENABLED=True, TEST__AUG__MIN_SIZES=(64, 128), TEST__AUG__FLIP=flip)
         assert build_view(cfg) == Augmented(expected, (64, 128), flip)

@@ -95,7 +95,7 @@ def test_training_draws_each_word_of_a_class(model):
     from sgovss.modeling.meta_arch import _one_word_each
 
     text = model.text_embedder(Vocabulary.from_string("tree|forest|wood, road, water|sea"))
-    drawn = [_one_word_each(text) for _ in range(60)]
+    drawn = [_one_word_each(text, 3) for _ in range(60)]
     for owner, count in enumerate((3, 1, 2)):
         rows = text.embeddings[text.owners == owner]
         found = {int((rows == sample[owner]).all(dim=1).nonzero()) for sample in drawn}

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 import torch
 import yaml
 
+from research.ablation.__main__ import visible_gpus
 from research.ablation.interpolation import interpolate_encoder
 from research.ablation.protocol import load_protocol
 from research.ablation.report import best_settings, best_step, curves, refresh_tables, tables
@@ -376,3 +379,36 @@ def test_an_interpolated_encoder_lies_between_frozen_and_tuned(tmp_path):
         expected = 0.25 if key.startswith("image_encoder.") else 1.0
         torch.testing.assert_close(value, frozen[key] + expected)
     assert json.dumps(sorted(blended)) == json.dumps(sorted(read_checkpoint(tmp_path / "tuned.pth")["model"]))
+
+
+@pytest.mark.parametrize(
+    ("count", "named", "expected"),
+    [(0, None, []), (2, None, ["0", "1"]), (2, "", ["0", "1"]), (2, "3,5", ["3", "5"]), (1, "GPU-8f2a", ["GPU-8f2a"])],
+)
+def test_gpus_are_named_as_the_environment_names_them(monkeypatch, count, named, expected):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if named is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    assert visible_gpus() == expected
+
+
+def test_runs_at_the_same_time_have_a_gpu_each(protocol, tmp_path, monkeypatch):
+    """Six commands on two GPUs: never two at a time on one."""
+    busy, seen = set(), []
+
+    def run(command, *, env, **_):
+        device = env["CUDA_VISIBLE_DEVICES"]
+        assert device not in busy
+        busy.add(device)
+        seen.append(device)
+        time.sleep(0.05)
+        busy.remove(device)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr("research.ablation.runs.subprocess.run", run)
+    runner = Runner(protocol, tmp_path / "train_net.py", tmp_path / "runs", tmp_path / "work", 1, ["3", "5"])
+    runs = [Run("one", "plain", {"lr": "0.1"}, seed) for seed in range(6)]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda each: runner._call(each, tmp_path / f"{each.seed}.log", {}), runs))
+    assert len(seen) == 6 and set(seen) == {"3", "5"}

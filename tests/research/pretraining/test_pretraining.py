@@ -29,7 +29,8 @@ from research.pretraining.synthetic_crops import PURITY, Crop, crops_of_image, n
 from research.pretraining.texts import TRAINING_TEMPLATES, TextTable
 from research.pretraining.training import Pretraining
 from sgovss.errors import InputError
-from sgovss.modeling.clip_models import ASSETS, create_model, create_tokenizer
+from sgovss.modeling.clip_configuration import ASSETS
+from sgovss.modeling.clip_models import create_model, create_tokenizer
 from sgovss.synthetic import SYNTHETIC_VOCABULARY, generate_image, write_images
 from sgovss.vocabulary import Vocabulary
 

@@ -115,7 +115,7 @@ CASES: list[Case] = [
         "unknown precision of the evaluation, found before training starts",
         "train_net",
         option("TEST.PRECISION", "float8"),
-        "TEST.PRECISION: 'float8' is not allowed; use float32 or bfloat16",
+        "TEST.PRECISION: 'float8' is not allowed; use float32, bfloat16 or float16",
     ),
     refused(
         "device that does not exist",

@@ -40,9 +40,9 @@ def fine_tuned(build):
     return lambda place: ["--eval-only", *place.train("MODEL.WEIGHTS", build(place))]
 
 
-def clip(build):
+def clip(build, *options: str):
     """Train from CLIP weights."""
-    return lambda place: place.train("MODEL.CLIP.NAME", "ViT-S-32-alt", "MODEL.CLIP.WEIGHTS", build(place))
+    return lambda place: place.train("MODEL.CLIP.NAME", "ViT-S-32-alt", "MODEL.CLIP.WEIGHTS", build(place), *options)
 
 
 def clip_file(place: Place, suffix: str = ".pt", **more: object) -> Path:
@@ -56,14 +56,19 @@ def clip_file(place: Place, suffix: str = ".pt", **more: object) -> Path:
     return path
 
 
+def pointer(place: Place) -> Path:
+    """What git leaves in place of a large file that was not fetched."""
+    path = place.folder / "clip.safetensors"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0a1b\nsize 598641023\n")
+    return path
+
+
 def program(place: Place) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.jit.script(Sly(place.folder / "trace")).save(place.folder / "clip.pt")
     return place.folder / "clip.pt"
 
-
-_PICKLED = "damaged, or holds more than tensors"
 
 CASES: list[Case] = [
     refused(
@@ -101,8 +106,8 @@ CASES: list[Case] = [
         "checkpoint with a pickled object that would run a program (it does not run)",
         "train_net",
         fine_tuned(lambda place: checkpoint(place, hook=Shell(place.folder / "trace"))),
-        f"MODEL.WEIGHTS: …/mine.pth is {_PICKLED} and plain values, which is not read because it can run "
-        "code; copy it again, or train again",
+        "MODEL.WEIGHTS: …/mine.pth is damaged, or holds more than tensors and plain values, which is not read because "
+        "it can run code; copy it again, or train again; for CLIP weights, set MODEL.CLIP.WEIGHTS",
         proves=no_trace,
     ),
     refused(
@@ -115,35 +120,57 @@ CASES: list[Case] = [
         "empty file of CLIP weights",
         "train_net",
         clip(lambda place: emptied(clip_file(place))),
-        "MODEL.CLIP.WEIGHTS: …/clip.pt cannot be read as weights (…); it may be cut short: copy it again",
+        "MODEL.CLIP.WEIGHTS: …/clip.pt: an empty file, not weights of torch; copy it again",
     ),
     refused(
         "truncated CLIP weights",
         "train_net",
         clip(lambda place: cut(clip_file(place, ".safetensors"))),
-        "MODEL.CLIP.WEIGHTS: …/clip.safetensors cannot be read as weights (…); it may be cut short: copy it again",
+        "MODEL.CLIP.WEIGHTS: …/clip.safetensors: cannot be read as weights (…); it may be cut short: copy it again",
     ),
     refused(
         "CLIP weights of another architecture",
         "train_net",
-        clip(clip_file),
+        clip(clip_file, "MODEL.CLIP.ACTIVATION", "gelu"),
         "MODEL.CLIP.WEIGHTS: …/clip.pt: these weights belong to another architecture; set MODEL.CLIP.NAME to "
         "that one (…)",
+    ),
+    refused(
+        "CLIP weights of unknown activation",
+        "train_net",
+        clip(clip_file),
+        "MODEL.CLIP.ACTIVATION: 'auto', but nothing tells the activation of clip.pt; set quick_gelu if its weights "
+        "come from OpenAI's, gelu if from LAION's or trained from scratch; or write it into the file with "
+        "'sgovss convert --activation' (tools/convert_weights.py)",
+    ),
+    refused(
+        "pointer of Git LFS in place of CLIP weights",
+        "train_net",
+        clip(pointer),
+        "MODEL.CLIP.WEIGHTS: …/clip.safetensors: the pointer of Git LFS to a file, not weights of torch; fetch the "
+        "file itself with 'git lfs pull', or download it again",
+    ),
+    refused(
+        "CLIP weights as a checkpoint",
+        "train_net",
+        fine_tuned(lambda place: clip_file(place, ".safetensors")),
+        "MODEL.WEIGHTS: …/clip.safetensors is a safetensors file, not a checkpoint of sgovss; set MODEL.CLIP.WEIGHTS "
+        "for CLIP weights",
     ),
     refused(
         "CLIP weights with a pickled object that would run a program (it does not run)",
         "train_net",
         clip(lambda place: clip_file(place, hook=Shell(place.folder / "trace"))),
-        f"MODEL.CLIP.WEIGHTS: …/clip.pt is {_PICKLED}, which is not read because it can run code; copy it again, "
-        "or see 'sgovss convert --trust-pickle'",
+        "MODEL.CLIP.WEIGHTS: …/clip.pt: damaged, or holds Python objects beside tensors, which are not read because "
+        "they can run code; copy it again, get a file of weights only from its authors, or, if you trust them, give "
+        "--trust-pickle to 'sgovss convert'",
         proves=no_trace,
     ),
     refused(
         "CLIP weights in a TorchScript archive with a program that would write to a file (it does not run)",
         "train_net",
         clip(program),
-        f"MODEL.CLIP.WEIGHTS: …/clip.pt is {_PICKLED}, which is not read because it can run code; copy it again, "
-        "or see 'sgovss convert --trust-pickle'",
+        "MODEL.CLIP.WEIGHTS: …/clip.pt: a TorchScript archive of more than weights, or damaged; copy it again",
         proves=no_trace,
     ),
 ]
