@@ -69,6 +69,7 @@ def evaluations(case: Case) -> int:
 
 ROWS = {
     "TEST.PRECISION": Row("bfloat16", precision_of_encoder, torch.bfloat16),
+    "TEST.TF32": Row(True, lambda case: built(case.options).tf32, True),
     "TEST.EARLY_REJECTION": Row(2, lambda case: built(case.options).head.early_rejection, 2),
     "TEST.SKIP_ABSENT": Row(True, left, ("fields_test",), ABSENT),
     "TEST.PUBLISHED": Row("nothing", refusal(prepared), "TEST.PUBLISHED"),
@@ -83,6 +84,7 @@ ROWS = {
     "TEST.SLIDING_WINDOW.STRIDE": Row(200, view(lambda v: v.stride), 200, WINDOWS),
     "TEST.SLIDING_WINDOW.WORKING_SIZE": Row(500, view(lambda v: v.working_size), 500, WINDOWS),
     "TEST.SLIDING_WINDOW.GLOBAL_VIEW": Row(0, view(lambda v: v.global_view), 0, WINDOWS),
+    "TEST.SLIDING_WINDOW.ANTIALIAS": Row(False, view(lambda v: v.antialias), False, WINDOWS),
     "TEST.SCENE.WINDOW": Row(80, lambda case: windows(case)[0][2:], (80, 80)),
     "TEST.SCENE.STRIDE": Row(32, lambda case: sum(shape[0] for shape in windows(case))),
     "TEST.SCENE.BATCH": Row(2, lambda case: windows(case)[0][0], 2),
@@ -92,3 +94,4 @@ ROWS = {
 UNREAD = """
     TEST.AUG.MAX_SIZE TEST.EXPECTED_RESULTS TEST.KEYPOINT_OKS_SIGMAS TEST.DETECTIONS_PER_IMAGE TEST.PRECISE_BN
     """
+"""Detectron2's keys that sgovss does not read. EXPECTED_RESULTS is checked by Detectron2's trainer."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import nn
@@ -48,6 +50,14 @@ def dtype(case: Case) -> torch.dtype:
 def images(case: Case) -> int:
     """The number of images of a step."""
     return train(case).checkpointer.model.images
+
+
+def tf32(case: Case) -> bool:
+    """Whether training asks for TF32, which only CUDA has."""
+    asked = []
+    with patch("sgovss.engine.trainer.cuda_kernels", lambda _, **settings: asked.append(settings) or nullcontext()):
+        train(case)
+    return asked[0]["tf32"]
 
 
 def steps_of(case: Case) -> int:
@@ -139,6 +149,7 @@ ROWS = {
     "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": Row("norm", refusal(lambda case: case.cfg), "SOLVER.CLIP_GRADIENTS.CLIP_TYPE"),
     "SOLVER.AMP.ENABLED": Row(True, dtype, torch.bfloat16),
     "SOLVER.AMP.DTYPE": Row("float32", dtype, torch.float32, ("SOLVER.AMP.ENABLED", True)),
+    "SOLVER.TF32": Row(False, tf32, False),
     "SOLVER.NONFINITE_PATIENCE": Row(4, patience, "in 4"),
     "SOLVER.CHECKPOINT_PERIOD": Row(2, checkpoints, {"model_0000001.pth", "model_0000003.pth"}),
 }  # fmt: skip
