@@ -132,8 +132,8 @@ class SGOVSSCheckpointer(Checkpointer):
         apply_weights(self.model, content, path, self.base)
         if use is Use.RESUME and unread_tensors(self.model, content):
             raise InputError(
-                f"{path}: of an older version, whose optimizer has parameters that this one does not have, so it cannot "
-                "be resumed; to train on from its weights, set MODEL.WEIGHTS to it and leave out --resume"
+                f"{path}: of an older version, whose optimizer has parameters that this one does not have, so it "
+                "cannot be resumed; to train on from its weights, set MODEL.WEIGHTS to it and leave out --resume"
             )
         report_changes(self.cfg, content["config"], path, use)
         for key in self.checkpointables if checkpointables is None else checkpointables:
