@@ -32,7 +32,7 @@ from sgovss.modeling.clip_configuration import model_configuration
 from sgovss.modeling.clip_layouts import State
 from sgovss.modeling.clip_models import create_model
 from sgovss.modeling.clip_settings import find_activation, find_statistics
-from sgovss.modeling.clip_weights import Weights, compare, read_weights
+from sgovss.modeling.clip_weights import Weights, compare, has_square_grid, read_weights
 from sgovss.modeling.image_encoder import CLIPImageEncoder
 from sgovss.modeling.known_weights import Activation, StatedActivation, find_known, known_families
 
@@ -77,8 +77,8 @@ def resize_positions(state: State, model: nn.Module, name: str, size: int | None
         A description of the change; empty if none was needed.
 
     Raises:
-        InputError: the grids differ and no size was given, or a size was given and the image encoder has no positional
-            embedding.
+        InputError: the grids differ and no size was given, the grid of the weights is not square, or a size was given
+            and the image encoder has no positional embedding.
     """
     visual: Any = model.visual
     expected = getattr(visual, "positional_embedding", None)
@@ -87,6 +87,11 @@ def resize_positions(state: State, model: nn.Module, name: str, size: int | None
         raise InputError(f"--image-size: {name} has no positional embedding of images to resize; leave it out")
     if expected is None or found is None or found.shape == expected.shape or found.shape[1:] != expected.shape[1:]:
         return ""
+    if not has_square_grid(state):
+        raise InputError(
+            f"{path}: the positional embedding is {tuple(found.shape)}, which is not that of square images; {name} "
+            "needs a class token and a square grid"
+        )
     patch = visual.patch_size[0]
     before, after = (patch * math.isqrt(len(table) - 1) for table in (found, expected))
     if not size:

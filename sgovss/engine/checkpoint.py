@@ -23,6 +23,7 @@ from sgovss.modeling.checkpoint import (
     base_fingerprint,
     read_checkpoint,
     read_file,
+    unread_tensors,
 )
 
 logger = logging.getLogger(__name__)
@@ -129,6 +130,11 @@ class SGOVSSCheckpointer(Checkpointer):
         self, content: dict[str, Any], path: str | Path, checkpointables: list[str] | None, use: Use
     ) -> dict[str, Any]:
         apply_weights(self.model, content, path, self.base)
+        if use is Use.RESUME and unread_tensors(self.model, content):
+            raise InputError(
+                f"{path}: of an older version, whose optimizer has parameters that this one does not have, so it "
+                "cannot be resumed; to train on from its weights, set MODEL.WEIGHTS to it and leave out --resume"
+            )
         report_changes(self.cfg, content["config"], path, use)
         for key in self.checkpointables if checkpointables is None else checkpointables:
             if key not in content:

@@ -111,6 +111,7 @@ class Predictor:
             content = read_checkpoint(weights)
         if content is not None:
             assert weights is not None
+            cfg.MODEL.WEIGHTS = str(weights)
             expect_own_weights(cfg, content)
             if not cfg.INPUT.GROUND_SAMPLE_DISTANCE:
                 # Training derives it from the datasets; only the config in the checkpoint holds it.

@@ -16,10 +16,13 @@ from sgovss.config import config_from_dump, warn_of_removed_keys
 from sgovss.errors import InputError
 from sgovss.fingerprint import activations, difference, fingerprint
 from sgovss.modeling.clip_settings import keep_trained, trained_activation
-from sgovss.modeling.weights_file import file_format, is_foreign
+from sgovss.modeling.weights_file import Format, file_format, remedy_for
 
 TRAINING = "training"
 INFERENCE = "inference"
+
+_REFINED = "head.refinement.visual."  # followed by the feature map
+_OTHER_WEIGHTS = "set MODEL.CLIP.WEIGHTS for CLIP weights"
 
 
 class DamagedCheckpointError(Exception):
@@ -53,20 +56,17 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"MODEL.WEIGHTS: no file {path}; give a checkpoint of 'sgovss train'")
-    if is_foreign(path):
-        raise InputError(
-            f"MODEL.WEIGHTS: {path} is {file_format(path).value}, not a checkpoint of sgovss; set MODEL.CLIP.WEIGHTS "
-            "for CLIP weights"
-        )
+    kind = file_format(path)
+    if kind not in (Format.TORCH, Format.UNKNOWN):
+        remedy = remedy_for(kind) or _OTHER_WEIGHTS
+        raise InputError(f"MODEL.WEIGHTS: {path} is {kind.value}, not a checkpoint of sgovss; {remedy}")
     try:
         content = read_file(path)
     except DamagedCheckpointError as error:
         raise InputError(f"MODEL.WEIGHTS: {path} is {error}; {error.remedy}") from error
     known = isinstance(content, dict) and content.get("kind") in (TRAINING, INFERENCE)
     if not known or not {"model", "config"} <= content.keys():
-        raise InputError(
-            f"MODEL.WEIGHTS: {path} is not a checkpoint of sgovss; set MODEL.CLIP.WEIGHTS for CLIP weights"
-        )
+        raise InputError(f"MODEL.WEIGHTS: {path} is not a checkpoint of sgovss; {_OTHER_WEIGHTS}")
     return content
 
 
@@ -115,13 +115,30 @@ def apply_weights(model: nn.Module, content: dict[str, Any], path: str | Path, b
     if content["kind"] == TRAINING:
         trained = {key for key, value in model.named_parameters() if value.requires_grad}
         expected = {key: shape for key, shape in expected.items() if key in trained}
-    problem = _difference(expected, {key: value.shape for key, value in content["model"].items()})
+    unread = unread_tensors(model, content)
+    state = {key: value for key, value in content["model"].items() if key not in unread}
+    problem = _difference(expected, {key: value.shape for key, value in state.items()})
     if problem:
         raise InputError(f"MODEL.WEIGHTS: {path} belongs to another architecture or config: {problem}")
     if content["kind"] == TRAINING:
         _check_base(content["base_weights"], base, path)
     _check_activation(model, content, path)
-    model.load_state_dict(content["model"], strict=False)
+    model.load_state_dict(state, strict=False)
+
+
+def unread_tensors(model: nn.Module, content: dict[str, Any]) -> set[str]:
+    """Names of a checkpoint's tensors that never had an effect.
+
+    Older versions refined every feature map. Now those that neither the cost map nor the decoder reads are not refined,
+    such as res3 without visual guidance. If the decoder reads them, it has tensors for that, which a model without
+    visual guidance does not have.
+
+    Args:
+        model: the model that the weights are loaded into.
+        content: a checkpoint, as :func:`read_checkpoint` returns it.
+    """
+    own = {key.split(".")[3] for key in model.state_dict() if key.startswith(_REFINED)}
+    return {key for key in content["model"] if own and key.startswith(_REFINED) and key.split(".")[3] not in own}
 
 
 def _check_base(trained: dict[str, str], base: str, path: str | Path) -> None:

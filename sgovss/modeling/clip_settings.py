@@ -119,7 +119,8 @@ def _usual_statistics(name: str) -> Statistics | None:
 def pixel_statistics(cfg: CfgNode) -> tuple[list[float], list[float]]:
     """MODEL.PIXEL_MEAN and MODEL.PIXEL_STD; where they are empty, those of the CLIP weights.
 
-    They are OpenAI's if the weights' own are not known. Logs a warning, once, if the config has other ones.
+    They are OpenAI's if the weights' own are not known. Logs a warning, once, if the config has other ones. It does not
+    if the config names a checkpoint: the statistics of the checkpoint's training count then, see :func:`keep_trained`.
 
     Returns:
         three numbers each, for red, green and blue from 0 to 255.
@@ -128,7 +129,7 @@ def pixel_statistics(cfg: CfgNode) -> tuple[list[float], list[float]]:
     known = find_statistics(clip.NAME, clip.WEIGHTS)
     own = (known or OPENAI).of_bytes()
     used = (list(cfg.MODEL.PIXEL_MEAN) or own[0], list(cfg.MODEL.PIXEL_STD) or own[1])
-    if known and clip.WEIGHTS != "random" and _differ(used, own):
+    if known and clip.WEIGHTS != "random" and not cfg.MODEL.WEIGHTS and _differ(used, own):
         message = (
             f"MODEL.PIXEL_MEAN {used[0]} and PIXEL_STD {used[1]} are not those that '{clip.WEIGHTS}' of {clip.NAME} "
             f"was trained with, {own[0]} and {own[1]}; leave both keys out to use these"

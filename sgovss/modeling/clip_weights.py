@@ -7,6 +7,7 @@ training checkpoint. Weights are looked for at every prefix.
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -85,8 +86,6 @@ def read_weights(path: Path, model: nn.Module, trusted: bool = False, prefix: st
         InputError: see :func:`read_content`; or the file has no CLIP weights, or several models' that fit.
     """
     content = read_content(path, trusted)
-    if content.get("kind") in ("training", "inference") and "config" in content:
-        raise InputError(f"{path}: a checkpoint of sgovss, not CLIP weights; set MODEL.WEIGHTS to it")
     leaves = dict(_leaves(content))
     tensors = {name: value for name, value in leaves.items() if isinstance(value, torch.Tensor)}
     if not tensors:
@@ -125,15 +124,24 @@ def compare(state: State, model: nn.Module) -> Mismatch:
 
 
 def resize_positions(state: State, model: nn.Module) -> None:
-    """Resize positional embeddings of the model's width to its number of positions, in place."""
+    """Resize positional embeddings of the model's width to its number of positions, in place.
+
+    Tables that cannot be resized stay as they are: those of another width, and those of images that are not square.
+    """
     expected = model.state_dict()
-    if all(_same_width(state.get(key), expected.get(key)) for key in _POSITIONS):
+    if all(_same_width(state.get(key), expected.get(key)) for key in _POSITIONS) and has_square_grid(state):
         resize_pos_embed(state, model)
         resize_text_pos_embed(state, model)
 
 
 def _same_width(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
-    return one is None or other is None or one.shape[-1] == other.shape[-1]
+    return one is None or other is None or (one.dim() == other.dim() and one.shape[-1] == other.shape[-1])
+
+
+def has_square_grid(state: State) -> bool:
+    """Whether the image tower's positions are a class token and a square grid, or it has none."""
+    table = state.get("visual.positional_embedding")
+    return table is None or (len(table) > 1 and math.isqrt(len(table) - 1) ** 2 == len(table) - 1)
 
 
 def _leaves(content: Mapping[Any, Any], start: str = "") -> Iterator[tuple[str, Any]]:
@@ -194,11 +202,11 @@ def _resized(state: State, model: nn.Module) -> State:
     return copied
 
 
-def _beside(state: State, model: nn.Module) -> set[str]:
+def _beside(state: State, model: nn.Module) -> list[str]:
     """Tensors beside the encoders, such as a classifier's or a loss's; none unless the encoders are whole."""
     expected = model.state_dict().keys()
     own = {key.split(".")[0] for key in expected}
-    return {key for key in state if key.split(".")[0] not in own} if expected <= state.keys() else set()
+    return [key for key in state if key.split(".")[0] not in own] if expected <= state.keys() else []
 
 
 def _listed(prefixes: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,6 +33,7 @@ class Format(enum.Enum):
     NUMPY = "a NumPy file"
     HDF5 = "an HDF5 file"
     GGUF = "a GGUF file"
+    ONNX = "an ONNX file"
     EMPTY = "an empty file"
     UNKNOWN = "a file of unknown format"
 
@@ -42,6 +44,7 @@ _REMEDIES = {
     Format.PAGE: "download the file itself again; it may need a login, or the address of the file instead of its page",
     Format.ARCHIVE: "unpack it and give the weights file in it",
     Format.EMPTY: "copy it again",
+    Format.ONNX: "give the checkpoint that it was exported from, or use it with 'sgovss segment --onnx'",
 }
 _OTHER_REMEDY = "give a safetensors file, a file of torch.save, or one of OpenAI's archives; or copy it again"
 
@@ -59,6 +62,7 @@ _FIRST_BYTES = {
     b"\x89HDF": Format.HDF5,
     b"GGUF": Format.GGUF,
 }
+_ONNX = re.compile(rb"\x08[\x01-\x20](\x12|:)")  # the version of the format, then the producer or the graph
 _LONGEST_HEADER = 100_000_000  # of a safetensors file, in bytes
 _TAR = slice(257, 262)  # where a tar archive says "ustar"
 
@@ -79,15 +83,17 @@ def file_format(path: Path) -> Format:
         return Format.SAFETENSORS
     if head[_TAR] == b"ustar":
         return Format.ARCHIVE
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
+    if _ONNX.match(head):
+        return Format.ONNX
+    stripped = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if stripped[:1] in (b"{", b"["):
         return Format.INDEX if _shards(path) else Format.JSON
-    stripped = head.lstrip()
     return next((found for first, found in _FIRST_BYTES.items() if stripped.startswith(first)), Format.UNKNOWN)
 
 
-def is_foreign(path: Path) -> bool:
-    """Whether a file is of a known format that ``torch.save`` does not write."""
-    return file_format(path) not in (Format.TORCH, Format.EMPTY, Format.UNKNOWN)
+def remedy_for(kind: Format) -> str:
+    """What to do about a file of a format without weights, whatever it is given for; empty if that depends on it."""
+    return _REMEDIES.get(kind, "")
 
 
 def _zip_format(path: Path) -> Format:
@@ -115,7 +121,7 @@ def read_content(path: Path, trusted: bool = False) -> Mapping[str, Any]:
 
     Raises:
         InputError: the file is missing, damaged or of a format that is not read, has Python objects and is not
-            trusted, or is an index whose files are missing.
+            trusted, is an index whose files are missing, or is a checkpoint of sgovss.
     """
     if path.is_dir():
         raise InputError(f"{path}: a folder; give the weights file in it{_files_in(path)}")
@@ -141,7 +147,11 @@ def read_content(path: Path, trusted: bool = False) -> Mapping[str, Any]:
     except Exception as error:  # a damaged file can raise many kinds of errors
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise InputError(f"{path}: cannot be read as weights ({reason}); it may be cut short: copy it again") from error
-    return content if isinstance(content, Mapping) else {}
+    if not isinstance(content, Mapping):
+        return {}
+    if content.get("kind") in ("training", "inference") and "config" in content:
+        raise InputError(f"{path}: a checkpoint of sgovss, not CLIP weights; set MODEL.WEIGHTS to it")
+    return content
 
 
 def _read(path: Path, kind: Format, trusted: bool) -> Any:
@@ -152,7 +162,7 @@ def _read(path: Path, kind: Format, trusted: bool) -> Any:
     if kind in (Format.TORCH, Format.PICKLE):
         with path.open("rb") as file:  # by its path, torch would take a file for safetensors by the suffix
             return torch.load(file, map_location="cpu", weights_only=not trusted)
-    raise InputError(f"{path}: {kind.value}, not weights of torch; {_REMEDIES.get(kind, _OTHER_REMEDY)}")
+    raise InputError(f"{path}: {kind.value}, not weights of torch; {remedy_for(kind) or _OTHER_REMEDY}")
 
 
 def _shards(path: Path) -> list[str]:

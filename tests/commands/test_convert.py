@@ -166,6 +166,16 @@ def test_the_tower_at_another_size_sees_what_resized_weights_show(tmp_path, conv
         torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("rows", [1 + 3 * 4, 3 * 4, 0])
+def test_positions_of_images_that_are_not_square_are_one_line(tmp_path, convert, rows):
+    state = small_clip().state_dict()
+    state["visual.positional_embedding"] = torch.zeros(rows, state["visual.positional_embedding"].shape[1])
+    torch.save(state, tmp_path / "clip.pt")
+    status, error = convert(tmp_path / "clip.pt", "--model", "small", "--activation", "gelu")
+    assert status == 2
+    assert f"clip.pt: the positional embedding is ({rows}, " in error and "not that of square images" in error
+
+
 def test_positions_of_another_size_are_not_resized_unasked(tmp_path, convert):
     bare(small_clip(image_size=96), tmp_path / "RemoteCLIP-ViT-B-32.pt")
     status, error = convert(tmp_path / "RemoteCLIP-ViT-B-32.pt")

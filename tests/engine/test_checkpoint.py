@@ -137,7 +137,38 @@ def test_other_files_in_model_weights_are_named(tmp_path, write, what):
     write({"visual.proj": torch.zeros(2)}, tmp_path / "clip.pth")
     with pytest.raises(InputError, match=what) as caught:
         read_checkpoint(tmp_path / "clip.pth")
-    assert "MODEL.CLIP.WEIGHTS for CLIP weights" in str(caught.value) and "damaged" not in str(caught.value)
+    assert "damaged" not in str(caught.value)
+    assert ("git lfs pull" if "LFS" in what else "MODEL.CLIP.WEIGHTS for CLIP weights") in str(caught.value)
+
+
+class Refining(Small):
+    """A model whose head refines some feature maps."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        maps = torch.nn.ModuleDict({name: torch.nn.Linear(2, 2) for name in names})
+        self.head = torch.nn.ModuleDict({"refinement": torch.nn.ModuleDict({"visual": maps})})
+
+
+@pytest.mark.parametrize("kind", ["training", "inference"])
+def test_refined_maps_that_nothing_reads_are_left_out_of_older_checkpoints(kind):
+    source, target = Refining("res3", "dense"), Refining("dense")
+    apply_weights(target, content_of(source, kind, "a"), "x.pth", "a")
+    key = "head.refinement.visual.dense.weight"
+    assert torch.equal(source.state_dict()[key], target.state_dict()[key])
+    with pytest.raises(InputError, match=r"2 tensors missing \(head\.refinement\.visual\.res3"):
+        apply_weights(source, content_of(target, kind, "a"), "x.pth", "a")
+
+
+def test_an_older_checkpoint_with_further_parameters_is_not_resumed(tmp_path):
+    cfg = load_config("sgovss_tiny.yaml", ["OUTPUT_DIR", str(tmp_path)])
+    source, target = Refining("res3", "dense"), Refining("dense")
+    target.text_embedder.load_state_dict(source.text_embedder.state_dict())
+    target.image_encoder.load_state_dict(source.image_encoder.state_dict())
+    SGOVSSCheckpointer(source, cfg).save("model_0000001")
+    with pytest.raises(InputError, match=r"older version.*set MODEL\.WEIGHTS to it and leave out --resume"):
+        SGOVSSCheckpointer(target, cfg).resume_or_load("", resume=True)
+    SGOVSSCheckpointer(target, cfg).resume_or_load(str(tmp_path / "model_0000001.pth"), resume=False)
 
 
 def test_fingerprint_depends_on_the_clip_weights_only():

@@ -167,6 +167,8 @@ def test_other_statistics_than_the_weights_own_are_told_once(caplog):
     assert not warnings_about(caplog, config("ViT-B-16", "openai", *options))  # equal but for rounding
     assert not warnings_about(caplog, config("ViT-B-16", "random", *options))
     assert not warnings_about(caplog, config("tiny", "random", *options))  # such as a checkpoint's
+    trained = ("MODEL.WEIGHTS", "model_final.pth")  # the statistics are those of its training
+    assert not warnings_about(caplog, config("ViT-L-14", "laion2b_s32b_b82k", *options, *trained))
 
 
 def test_a_model_that_detectron2_builds_has_the_statistics_of_its_weights():

@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from sgovss.errors import InputError
-from sgovss.modeling.clip_models import load_weights_file
+from sgovss.modeling.checkpoint import read_checkpoint
+from sgovss.modeling.clip_models import load_clip, load_weights_file
 from sgovss.modeling.clip_weights import read_weights
 from tests.modeling.conftest import TEXT, VISION
 from tests.modeling.published import bare, itra, small_clip, transformers_clip
@@ -202,6 +203,8 @@ def test_an_index_without_its_shards_names_them(tmp_path, outside):
 FOREIGN = {
     b"version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 5\n": "pointer of Git LFS.*git lfs pull",
     b"<!DOCTYPE html><html><body>Sign in</body></html>": "a web page.*download",
+    b"\xef\xbb\xbf\n<html>": "a web page.*download",
+    b"\x08\x0a\x12\x07pytorch\x1a\x05": "an ONNX file.*sgovss segment --onnx",
     b'{"hidden_size": 768}': "a JSON file without weights.*weights file beside it",
     b"\x1f\x8b\x08\x00" + bytes(40): "an archive of other files.*unpack it",
     b"PK\x05\x06" + bytes(18): "unknown format",
@@ -219,6 +222,39 @@ def test_files_of_other_formats_are_named(tmp_path, content):
     with pytest.raises(InputError, match=FOREIGN[content]) as caught:
         load_weights_file(small_clip(), path)
     assert "--trust-pickle" not in str(caught.value) and "damaged" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", FOREIGN)
+def test_the_same_files_are_named_where_a_checkpoint_is_expected(tmp_path, content):
+    path = tmp_path / "model.pth"
+    path.write_bytes(content)
+    expected = "damaged.*copy it again" if "unknown format" in FOREIGN[content] else FOREIGN[content]
+    with pytest.raises(InputError, match=expected):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("rows", [1 + 3 * 4, 3 * 4, 1, 0])
+def test_positions_of_images_that_are_not_square_are_one_line(tmp_path, rows):
+    state = prefixed("")
+    state["visual.positional_embedding"] = torch.zeros(rows, state["visual.positional_embedding"].shape[1])
+    torch.save(state, tmp_path / "clip.pt")
+    with pytest.raises(InputError, match=rf"clip\.pt: these weights belong to .*positional_embedding is \({rows}"):
+        load_weights_file(small_clip(), tmp_path / "clip.pt")
+
+
+@pytest.mark.parametrize("key", ["visual.positional_embedding", "positional_embedding"])
+@pytest.mark.parametrize("change", [lambda table: table[None], lambda table: table[0]])
+def test_positions_of_another_number_of_dimensions_are_one_line(tmp_path, key, change):
+    state = prefixed("")
+    torch.save(state | {key: change(state[key])}, tmp_path / "clip.pt")
+    with pytest.raises(InputError, match=rf"another architecture.*{key} is "):
+        load_weights_file(small_clip(), tmp_path / "clip.pt")
+
+
+def test_a_checkpoint_is_told_before_an_activation_is_asked_for(tmp_path):
+    torch.save({"kind": "training", "config": "", "model": prefixed("image_encoder.")}, tmp_path / "model_final.pth")
+    with pytest.raises(InputError, match=r"MODEL\.CLIP\.WEIGHTS: .*a checkpoint of sgovss.*set MODEL\.WEIGHTS"):
+        load_clip("ViT-B-16", str(tmp_path / "model_final.pth"))
 
 
 def test_a_folder_is_named_with_the_files_in_it(tmp_path):
