@@ -76,7 +76,7 @@ _RULES = {
         lambda name: name == "TrainingSampler",
         "use TrainingSampler, the only one whose order a resumed run can continue",
     ),
-    "SOLVER.LR_SCHEDULER_NAME": _one_of("WarmupCosineLR", "WarmupMultiStepLR", "WarmupStepWithFixedGammaLR"),
+    "SOLVER.LR_SCHEDULER_NAME": _one_of("WarmupCosineLR", "WarmupMultiStepLR"),
     "SOLVER.AMP.DTYPE": _one_of("bfloat16", "float16", "float32"),
     "SOLVER.ACCUMULATE": _ABOVE_ZERO,
     "SOLVER.BASE_LR": _ABOVE_ZERO,

@@ -120,7 +120,6 @@ def batch(case: Case) -> int:
 FLAT = ("SOLVER.BASE_LR", 1.0, "SOLVER.MAX_ITER", 8, "SOLVER.WARMUP_ITERS", 0)
 WARM = (*FLAT, "SOLVER.WARMUP_ITERS", 4, "SOLVER.LR_SCHEDULER_NAME", "WarmupMultiStepLR", "SOLVER.STEPS", ())
 STEPS = (*FLAT, "SOLVER.LR_SCHEDULER_NAME", "WarmupMultiStepLR", "SOLVER.STEPS", (4,))
-DECAYS = (*FLAT, "SOLVER.LR_SCHEDULER_NAME", "WarmupStepWithFixedGammaLR", "SOLVER.NUM_DECAYS", 1, "SOLVER.GAMMA", 0.5)
 COSINE_END = 0.038060  # of the half wave from 1 to 0, at seven eighths
 
 ROWS = {
@@ -130,7 +129,6 @@ ROWS = {
     "SOLVER.BASE_LR_END": Row(0.5, last_rate, round(0.5 + COSINE_END / 2, 6), FLAT),
     "SOLVER.GAMMA": Row(0.25, rates, [1.0] * 4 + [0.25] * 4, STEPS),
     "SOLVER.STEPS": Row((6,), rates, [1.0] * 6 + [0.1] * 2, STEPS),
-    "SOLVER.NUM_DECAYS": Row(3, rates, [1.0, 1.0, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125], DECAYS),
     "SOLVER.WARMUP_FACTOR": Row(0.5, lambda case: rates(case)[:3], [0.5, 0.625, 0.75], WARM),
     "SOLVER.WARMUP_ITERS": Row(2, lambda case: rates(case)[2:], [1.0] * 6, WARM),
     "SOLVER.WARMUP_METHOD": Row("constant", rates, [0.001] * 4 + [1.0] * 4, WARM),
@@ -154,4 +152,4 @@ ROWS = {
     "SOLVER.CHECKPOINT_PERIOD": Row(2, checkpoints, {"model_0000001.pth", "model_0000003.pth"}),
 }  # fmt: skip
 
-UNREAD = "SOLVER.MOMENTUM SOLVER.NESTEROV SOLVER.BIAS_LR_FACTOR SOLVER.CLIP_GRADIENTS.NORM_TYPE"
+UNREAD = "SOLVER.NUM_DECAYS SOLVER.MOMENTUM SOLVER.NESTEROV SOLVER.BIAS_LR_FACTOR SOLVER.CLIP_GRADIENTS.NORM_TYPE"
