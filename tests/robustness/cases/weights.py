@@ -139,7 +139,7 @@ CASES: list[Case] = [
         "CLIP weights of unknown activation",
         "train_net",
         clip(clip_file),
-        "MODEL.CLIP.ACTIVATION: 'auto', but nothing tells the activation of clip.pt; set quick_gelu if its weights "
+        "MODEL.CLIP.ACTIVATION: 'auto', but the activation of clip.pt is not known; set quick_gelu if its weights "
         "come from OpenAI's, gelu if from LAION's or trained from scratch; or write it into the file with "
         "'sgovss convert --activation' (tools/convert_weights.py)",
     ),
