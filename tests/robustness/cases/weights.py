@@ -81,7 +81,7 @@ CASES: list[Case] = [
         "empty checkpoint file",
         "train_net",
         fine_tuned(lambda place: emptied(checkpoint(place))),
-        "MODEL.WEIGHTS: …/mine.pth is damaged or cut short (…); copy it again",
+        "MODEL.WEIGHTS: …/mine.pth is an empty file, not a checkpoint of sgovss; copy it again",
     ),
     refused(
         "truncated checkpoint",
