@@ -15,12 +15,13 @@ from sgovss.vocabulary import Vocabulary
 from tests.modeling.conftest import make_batch, make_head, train_steps
 
 SWITCHES = ("bias_guidance", "decoder", "visual_guidance", "text_guidance")
+OFF = ((), *itertools.combinations(SWITCHES, 1), ("visual_guidance", "text_guidance"), SWITCHES)
 
 
-@pytest.mark.parametrize("on", list(itertools.product((True, False), repeat=4)), ids=str)
-def test_every_trained_parameter_has_a_gradient_whatever_is_switched_off(model, vocabulary, on):
+@pytest.mark.parametrize("off", OFF, ids=" ".join)
+def test_every_trained_parameter_has_a_gradient_whatever_is_switched_off(model, vocabulary, off):
     """DistributedDataParallel ends with an error at a parameter without a gradient."""
-    model.head = make_head(model.image_encoder.output_shape(), **dict(zip(SWITCHES, on, strict=True)))
+    model.head = make_head(model.image_encoder.output_shape(), **dict.fromkeys(off, False))
     batch = make_batch(vocabulary)
     train_steps(model, batch, steps=2)  # opens the gates
     model.zero_grad(set_to_none=True)
