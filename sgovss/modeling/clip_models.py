@@ -179,7 +179,7 @@ def _download(name: str, tag: str, found: dict[str, Any]) -> str:
     except Exception as error:  # there are many kinds of network errors
         raise InputError(
             f"MODEL.CLIP.WEIGHTS: cannot download '{tag}' for {name} ({type(error).__name__}); fetch {_source(found)} "
-            f"on a machine with network and set MODEL.CLIP.WEIGHTS to the file's path{_settings(name, tag, found)}"
+            f"on a machine with network and set {_settings(name, tag, found)}"
         ) from error
 
 
@@ -193,10 +193,10 @@ def _source(found: dict[str, Any]) -> str:
 
 
 def _settings(name: str, tag: str, found: dict[str, Any]) -> str:
-    """The other keys to set with the file of a tag, since its name may not tell them."""
-    text = f" and MODEL.CLIP.ACTIVATION to {activation_of(name, tag)}"
+    """The keys to set for the file of a tag, whose name may not tell its activation and statistics."""
+    settings = ["MODEL.CLIP.WEIGHTS to the file's path", f"MODEL.CLIP.ACTIVATION to {activation_of(name, tag)}"]
     statistics = statistics_of_tag(found)
-    if statistics == OPENAI:
-        return text
-    mean, std = statistics.of_bytes()
-    return f"{text}, MODEL.PIXEL_MEAN to {mean} and MODEL.PIXEL_STD to {std}".replace(" and MODEL.CLIP", ", MODEL.CLIP")
+    if statistics != OPENAI:
+        mean, std = statistics.of_bytes()
+        settings += [f"MODEL.PIXEL_MEAN to {mean}", f"MODEL.PIXEL_STD to {std}"]
+    return f"{', '.join(settings[:-1])} and {settings[-1]}"

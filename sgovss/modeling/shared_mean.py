@@ -22,7 +22,8 @@ def shared_mean(values: torch.Tensor, weights: torch.Tensor, least: float) -> to
         of all. It is 0 if all weights are 0.
     """
     weights = weights.to(values.dtype)
-    total = torch.stack([weights.sum(), weights.new_tensor(float(weights.numel()))])
+    # Filling does not wait for a CUDA device; copying a Python number to it would.
+    total = torch.stack([weights.sum(), weights.new_full((), weights.numel())])
     processes = comm.get_world_size()
     if processes > 1:
         dist.all_reduce(total)

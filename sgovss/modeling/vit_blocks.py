@@ -91,7 +91,7 @@ class DensePath(nn.Module):
         check_value("MODEL.CLIP.DENSE", dense)
         self.heads = block.attn.num_heads
         self.compared = _COMPARED[dense]
-        self.prefers_neighbours = dense == "neighbours"
+        self.weighs_distance = dense == "neighbours"
         self.ln_1 = block.ln_1
         for name in dict.fromkeys((*self.compared, "value")):
             self.add_module(name, _projection(block.attn, name))
@@ -103,7 +103,7 @@ class DensePath(nn.Module):
             return self.output(self.value(self.ln_1(x[:, 1:])))
         x = self.ln_1(x)
         value = _to_heads(self.value(x), self.heads)
-        bias = neighbour_bias(grid, value) if self.prefers_neighbours else None
+        bias = neighbour_bias(grid, value) if self.weighs_distance else None
         attended = []
         for name in self.compared:
             part = value if name == "value" else _to_heads(self.get_submodule(name)(x), self.heads)

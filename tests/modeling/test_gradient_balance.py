@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
 from sgovss.config import load_config
 from sgovss.engine.gradient_ratio import gradient_ratio
 from sgovss.modeling import build_model
+from sgovss.modeling.image_encoder import CLIPImageEncoder
 from sgovss.synthetic import generate_image
 from sgovss.vocabulary import Vocabulary
-from tests.modeling.conftest import make_batch
+from tests.modeling.conftest import TUNING, make_batch
 
 NAMES = (
     """
@@ -71,6 +74,22 @@ def test_the_ratio_is_that_of_the_norms_of_two_separate_gradients(model, vocabul
     losses = model(batch)
     torch.testing.assert_close(gradient_ratio(losses, tuned), norms[0] / norms[1])
     sum(losses.values()).backward()  # it can still be derived
+
+
+def test_gradient_checkpointing_gives_the_same_ratio_and_gradients(kind, clip, model, vocabulary):
+    model, batch = changed(model, spread=0.05), make_batch(vocabulary)
+    frugal = copy.deepcopy(model)
+    frugal.image_encoder = CLIPImageEncoder(visual=copy.deepcopy(clip).visual, tuning=TUNING[kind], recompute=True)
+    frugal.image_encoder.load_state_dict(model.image_encoder.state_dict())
+    ratios, gradients = [], []
+    for each in (model, frugal):
+        torch.manual_seed(0)
+        losses, tuned = each(batch), list(each.image_encoder.parameters())
+        ratios.append(gradient_ratio(losses, tuned))
+        sum(losses.values()).backward()
+        gradients.append([parameter.grad for parameter in tuned])
+    torch.testing.assert_close(ratios[1], ratios[0])
+    torch.testing.assert_close(gradients[1], gradients[0])
 
 
 def test_there_is_no_ratio_without_compensation_or_training(model, vocabulary):

@@ -31,8 +31,8 @@ def test_every_trained_parameter_has_a_gradient_whatever_is_switched_off(model, 
 
 def test_detached_levels_train_the_encoder_through_the_dense_map_only(model, vocabulary):
     head = make_head(model.image_encoder.output_shape(), detach_levels=True)
-    levels = {name: x.requires_grad_() for name, x in model.image_encoder(torch.randn(1, 3, 64, 64)).items()}
-    levels = {name: x.detach().requires_grad_() for name, x in levels.items()}
+    maps = model.image_encoder(torch.randn(1, 3, 64, 64))
+    levels = {name: features.detach().requires_grad_() for name, features in maps.items()}
     text = model.text_embedder(vocabulary).embeddings
     head.train()(levels, text).sum().backward()
     assert {name for name, x in levels.items() if x.grad is not None} == {"dense"}
