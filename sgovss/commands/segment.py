@@ -71,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Check the user's input before a model is loaded and anything is written.
     vocabulary, rejection = Vocabulary.parse(args.vocabulary), _rejection(args)
     rejection.scored(vocabulary), rejection.legend(vocabulary)
+    for note in rejection.notes(vocabulary):
+        print(f"note: {note}", file=sys.stderr)
     # List the images once: the outputs of one process must not become the inputs of another.
     images = find_images(args.input, without=args.output)
     _scene_options(args)

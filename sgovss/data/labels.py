@@ -174,9 +174,18 @@ def read_rgb(file: str | Path | BinaryIO, source: str | None = None) -> np.ndarr
     """
     source = source or str(file)
     with open_image(file, source) as image:
-        refuse_deep(image, source)
-        turn = _TURNS.get(orientation(image))
-        return np.asarray((image if turn is None else image.transpose(turn)).convert("RGB"))
+        return rgb_of(image, source)
+
+
+def rgb_of(image: Image.Image, source: str | Path) -> np.ndarray:
+    """The pixels of an open image as a read-only (H, W, 3) uint8 RGB array, rotated according to its EXIF orientation.
+
+    Raises:
+        InputError: the image has more than 8 bits per channel.
+    """
+    refuse_deep(image, source)
+    turn = _TURNS.get(orientation(image))
+    return np.asarray((image if turn is None else image.transpose(turn)).convert("RGB"))
 
 
 def refuse_deep(image: Image.Image, source: str | Path) -> None:

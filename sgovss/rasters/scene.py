@@ -45,7 +45,7 @@ class RasterSegmenter:
 
     Args:
         predictor: the model.
-        vocabulary: the classes, or a text for :meth:`Vocabulary.parse`.
+        vocabulary: the classes, in any form that :meth:`Vocabulary.of` takes.
         options: bands, resolution, outputs and others; None for the defaults.
 
     Raises:
@@ -55,7 +55,7 @@ class RasterSegmenter:
     def __init__(
         self, predictor: ImagePredictor, vocabulary: Vocabulary | str, options: SceneOptions | None = None
     ) -> None:
-        vocabulary = Vocabulary.parse(vocabulary) if isinstance(vocabulary, str) else vocabulary
+        vocabulary = Vocabulary.of(vocabulary)
         self.options = options or SceneOptions()
         if self.options.cache and not isinstance(predictor.model, SGOVSS):
             raise InputError(
