@@ -121,7 +121,8 @@ class RasterSegmenter:
         result.write_overlay(source, sums, files["overlay"])
         seconds = time.monotonic() - started
         facts["time"] = f"{seconds:.1f} s, {source.height * source.width / 1e6 / seconds:.2f} megapixels a second"
-        facts["peak memory"] = f"{peak_megabytes():,.0f} MB, of the process so far"
+        if not math.isnan(peak := peak_megabytes()):
+            facts["peak memory"] = f"{peak:,.0f} MB, of the process so far"
         write_finished(files["shares"], source, sums, facts, finished)
         store.remove()
         return result.segmentation(source, sums, files, facts)
