@@ -79,7 +79,8 @@ class Vocabulary(Sequence[ClassEntry]):
         notes: lines for the user, about how the names were read.
 
     Raises:
-        InputError: there is no class, a name is empty, or a name belongs to two classes.
+        InputError: there is no class, an item is no :class:`ClassEntry`, a name is empty, or a name belongs to two
+            classes.
     """
 
     def __init__(self, classes: Iterable[ClassEntry], source: str = "vocabulary", notes: Sequence[str] = ()) -> None:
@@ -89,6 +90,10 @@ class Vocabulary(Sequence[ClassEntry]):
             raise InputError(f"{source}: no class names; give at least one, such as 'building, road'")
         seen: dict[str, str] = {}
         for entry in self.classes:
+            if not isinstance(entry, ClassEntry) or isinstance(entry.synonyms, str):
+                raise InputError(
+                    f"{source}: expected ClassEntry(name, (synonyms,)), not {entry!r:.60}; Vocabulary.of takes names"
+                )
             for name in entry.names:
                 if (mark := _unprintable(name)) is not None:
                     raise InputError(

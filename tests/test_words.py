@@ -213,3 +213,9 @@ def test_lists_in_python():
 def test_other_objects_are_refused(words):
     with pytest.raises(InputError, match=r"expected class names such as|a class is a name"):
         Vocabulary.of(words)
+
+
+@pytest.mark.parametrize("classes", ["building, road", ["building", "road"], [ClassEntry("tree", "forest")], [None]])
+def test_the_constructor_takes_entries_only(classes):
+    with pytest.raises(InputError, match=r"expected ClassEntry\(name, .*Vocabulary\.of takes names"):
+        Vocabulary(classes)

@@ -185,7 +185,10 @@ def refuse_deep(image: Image.Image, source: str | Path) -> None:
     """
     layout = _layout(image)
     if image.mode in DEEP_MODES or re.match(r"(RGB|LA|CMYK)[AXa]*;16", layout):
-        raise InputError(f"{source}: image of more than 8 bits a channel ({layout}); scale it to 8 bits first")
+        raise InputError(
+            f"{source}: image of more than 8 bits a channel ({layout}); scale it to 8 bits first, for example with "
+            "'gdal_translate -ot Byte -scale'"
+        )
 
 
 def _layout(image: Image.Image) -> str:

@@ -29,6 +29,9 @@ _FEWEST_STEPS = 50
 _MONOTONE_FRACTION = 0.25
 
 
+_COLOR_KEYS = "'mask_colors' of a class or 'colors' of 'ignore'"
+
+
 class RawLabels:
     """Reader of the labels of a dataset as published.
 
@@ -48,6 +51,8 @@ class RawLabels:
             "threshold": self._from_threshold,
         }[form]
         self.num_classes = len(spec.classes)
+        renamed = spec.ignore.raw_values is not None or any(entry.raw_value is not None for entry in spec.classes)
+        self._value_keys = "'raw_value' of a class or 'raw_values' of 'ignore'" if renamed else "a class or to 'ignore'"
         written = [values[0] for values in spec.values]
         ignored = [value for value in spec.ignore.values if 0 <= value <= MAX_VALUE]
         self._written = np.array([*written, *ignored[:1]], np.uint16)
@@ -85,13 +90,15 @@ class RawLabels:
         known, known_ids = self._palette
         position = np.minimum(np.searchsorted(known, codes), len(known) - 1)
         ids = np.where(known[position] == codes, known_ids[position], OUTSIDE)
-        _refuse_outside(ids, codes, source, "colour", lambda code: [code >> 16, code >> 8 & 255, code & 255])
+        _refuse_outside(
+            ids, codes, source, "colour", _COLOR_KEYS, lambda code: [code >> 16, code >> 8 & 255, code & 255]
+        )
         return ids
 
     def _from_values(self, content: bytes, source: str) -> np.ndarray:
         raw = read_values(io.BytesIO(content), source)
         ids = self._map.lookup(raw)
-        _refuse_outside(ids, raw, source, "value", int)
+        _refuse_outside(ids, raw, source, "value", self._value_keys, int)
         return ids
 
     def _from_threshold(self, content: bytes, source: str) -> np.ndarray:
@@ -158,7 +165,19 @@ def _rgb(content: bytes, source: str) -> np.ndarray:
         return read_gdal_rgb(io.BytesIO(content), source).astype(np.int32)
 
 
-def _refuse_outside(ids: np.ndarray, raw: np.ndarray, source: str, what: str, show: Callable[[int], object]) -> None:
+def _refuse_outside(
+    ids: np.ndarray, raw: np.ndarray, source: str, what: str, where: str, show: Callable[[int], object]
+) -> None:
+    """Raise an InputError if a pixel is outside the specification.
+
+    Args:
+        ids: (H, W) class ids; OUTSIDE for such pixels.
+        raw: (H, W) values or colour codes.
+        source: the file name in the message.
+        what: "value" or "colour".
+        where: keys of the dataset file to which it may be added.
+        show: how an item of ``raw`` is shown.
+    """
     outside = ids == OUTSIDE
     if not outside.any():
         return
@@ -170,7 +189,7 @@ def _refuse_outside(ids: np.ndarray, raw: np.ndarray, source: str, what: str, sh
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
     raise InputError(
         f"{source}: {what} outside the dataset's specification: {shown}{more}; correct the mask, or add the {what} "
-        "to a class or to 'ignore' in the dataset file"
+        f"to {where} in the dataset file"
     )
 
 

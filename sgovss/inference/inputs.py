@@ -74,7 +74,7 @@ def find_images(inputs: Sequence[str | Path], without: str | Path | None = None)
     owners: dict[Path, Path] = {}
     for path, name in found.items():
         if owners.setdefault(name, path) != path:
-            raise InputError(f"{owners[name]} and {path} would both be written as '{name}'; segment them one by one")
+            raise InputError(f"{owners[name]} and {path} would both be written as '{name}'; rename one of them")
     return found
 
 

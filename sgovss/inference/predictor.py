@@ -156,6 +156,8 @@ def segment_image(model: SegmentationModel, image: ImageInput, vocabulary: Words
     Warns:
         UserWarning: the classes may have been read in another way than meant, see :meth:`Rejection.notes`.
     """
+    if not isinstance(rejection, Rejection):
+        raise InputError(f"rejection: expected Rejection(threshold, background), not {type(rejection).__name__}")
     pixels = rgb_pixels(image)
     classes = Vocabulary.of(vocabulary)
     if classes is not vocabulary:

@@ -68,6 +68,8 @@ def test_images_and_words_in_every_documented_form(predictor, tmp_path):
         predictor("none.jpg", WORDS)
     with pytest.raises(InputError, match="expected class names such as"):
         predictor(pixels, {"building": 1})
+    with pytest.raises(InputError, match=r"rejection: expected Rejection\(threshold, background\), not float"):
+        predictor(pixels, WORDS, 0.5)
     with pytest.raises(InputError, match="more than 8 bits a channel"):
         predictor(Image.fromarray(np.zeros((8, 8), np.uint16)), WORDS)
 
