@@ -17,7 +17,7 @@ from sgovss.inference.predictor import Predictor
 from sgovss.inference.rejection import Rejection
 from sgovss.inference.segmentation import Segmentation
 from sgovss.modeling.meta_arch import EncodedImages
-from sgovss.vocabulary import Vocabulary, Words
+from sgovss.vocabulary import Words
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class InteractiveSegmenter:
         Raises:
             InputError: the image is no longer kept, or the classes are wrong or too many.
         """
-        kept, vocabulary = self._find(name), Vocabulary.of(vocabulary)
+        kept, vocabulary = self._find(name), rejection.classes(vocabulary)
         scored, legend = rejection.scored(vocabulary), rejection.legend(vocabulary)
         if len(scored) > (most := classes_at_once(kept.encoded.size)):
             raise InputError(f"classes: {len(scored)} are too many for this page; give at most {most}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -154,15 +153,12 @@ def segment_image(model: SegmentationModel, image: ImageInput, vocabulary: Words
         InputError: the image cannot be read, has another shape or type or no pixel, or a class name is wrong.
 
     Warns:
-        UserWarning: the classes may have been read in another way than meant, see :meth:`Rejection.notes`.
+        UserWarning: the classes may have been read in another way than meant, see :meth:`Rejection.classes`.
     """
     if not isinstance(rejection, Rejection):
         raise InputError(f"rejection: expected Rejection(threshold, background), not {type(rejection).__name__}")
     pixels = rgb_pixels(image)
-    classes = Vocabulary.of(vocabulary)
-    if classes is not vocabulary:
-        for note in rejection.notes(classes):
-            warnings.warn(note, stacklevel=3)
+    classes = rejection.classes(vocabulary)
     # np.array copies: torch needs writable memory.
     tensor = torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C")).to(model.device)
     labels, best = model.score_image(tensor, rejection.scored(classes)).best()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import torch
 
 from sgovss.errors import InputError
-from sgovss.vocabulary import ClassEntry, Vocabulary
+from sgovss.vocabulary import ClassEntry, Vocabulary, Words
 from sgovss.word_lists import seems_several
 
 OTHER = "other"
@@ -68,6 +69,22 @@ class Rejection:
             elif seems_several(name):
                 notes.append(f"one class, '{name}'; commas separate classes, as in 'building, road'")
         return notes
+
+    def classes(self, words: Words) -> Vocabulary:
+        """Return the vocabulary of what Python code gives, see :meth:`Vocabulary.of`.
+
+        Raises:
+            InputError: the words are wrong.
+
+        Warns:
+            UserWarning: the words may have been read in another way than meant, see :meth:`notes`. A
+                :class:`Vocabulary` gives no warning.
+        """
+        vocabulary = Vocabulary.of(words)
+        if vocabulary is not words:
+            for note in self.notes(vocabulary):
+                warnings.warn(note, stacklevel=4)
+        return vocabulary
 
     def scored(self, vocabulary: Vocabulary) -> Vocabulary:
         """Return the classes to score: the user's, followed by one class of all background names.

@@ -32,7 +32,7 @@ from sgovss.rasters.summary import LabelRaster, facts_of, read_finished, sum_cla
 from sgovss.rasters.vectors import AreaOfInterest, write_polygons
 from sgovss.rasters.writer import gdal_environment, write_labels, write_probabilities
 from sgovss.resources import peak_megabytes
-from sgovss.vocabulary import Vocabulary
+from sgovss.vocabulary import Vocabulary, Words
 
 logger = logging.getLogger(__name__)
 
@@ -52,11 +52,9 @@ class RasterSegmenter:
         InputError: the vocabulary is wrong, or an option does not fit the model.
     """
 
-    def __init__(
-        self, predictor: ImagePredictor, vocabulary: Vocabulary | str, options: SceneOptions | None = None
-    ) -> None:
-        vocabulary = Vocabulary.of(vocabulary)
+    def __init__(self, predictor: ImagePredictor, vocabulary: Words, options: SceneOptions | None = None) -> None:
         self.options = options or SceneOptions()
+        vocabulary = self.options.rejection.classes(vocabulary)
         if self.options.cache and not isinstance(predictor.model, SGOVSS):
             raise InputError(
                 "--cache stores encoded windows, which an ONNX file does not return; leave out --cache or --onnx"
