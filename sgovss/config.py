@@ -338,4 +338,9 @@ def _removed(error: Exception) -> str | None:
 
 def _reason(error: Exception) -> str:
     message = str(error.args[0] if isinstance(error, KeyError) and error.args else error) or type(error).__name__
-    return " ".join(message.split())[:300]
+    message = " ".join(message.split())[:300]
+    if "Type mismatch (<class 'tuple'> vs. <class 'str'>)" in message:
+        message += "; write a tuple, such as \"('fields_train',)\", with the comma"
+    elif "Type mismatch (<class 'list'> vs. <class 'str'>)" in message:
+        message += "; write a list, such as \"['tree','water']\""
+    return message

@@ -141,7 +141,9 @@ def create_app(segmenter: InteractiveSegmenter, max_megabytes: int = 64, host: s
         pixels = segmenter.image(asked["image"])
         painted = paint(pixels, result.labels.astype(np.uint16), result.legend.colors(), _alpha(asked))
         overlay = _data_url(Image.fromarray(painted), "JPEG")
-        return jsonify(overlay=overlay, legend=_legend(result), seconds=round(time.monotonic() - started, 2))
+        seconds = round(time.monotonic() - started, 2)
+        notes = _rejection(asked).notes(_classes(asked))
+        return jsonify(overlay=overlay, legend=_legend(result), seconds=seconds, notes=notes)
 
     @app.post("/labels")
     def labels():
@@ -207,8 +209,15 @@ def _segmentation(segmenter: InteractiveSegmenter, asked: Any) -> Segmentation:
     for key in ("image", "words"):
         if not isinstance(asked.get(key), str):
             raise InputError(f"the request has no {key}")
-    rejection = Rejection.parse(_number(asked, "threshold"), str(asked.get("background") or ""))
-    return segmenter.segment(asked["image"], Vocabulary.from_string(asked["words"], "classes"), rejection)
+    return segmenter.segment(asked["image"], _classes(asked), _rejection(asked))
+
+
+def _classes(asked: dict[str, Any]) -> Vocabulary:
+    return Vocabulary.from_string(asked["words"], "classes")
+
+
+def _rejection(asked: dict[str, Any]) -> Rejection:
+    return Rejection.parse(_number(asked, "threshold"), str(asked.get("background") or ""))
 
 
 def _alpha(asked: dict[str, Any]) -> float:

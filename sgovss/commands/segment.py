@@ -33,6 +33,7 @@ from detectron2.utils import comm
 from tqdm import tqdm
 
 from sgovss.config import load_config
+from sgovss.engine.launch_options import LaunchOptions
 from sgovss.errors import InputError, command
 from sgovss.export.onnx_file import OnnxImagePath
 from sgovss.export.onnx_predictor import OnnxPredictor, onnx_config
@@ -71,9 +72,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Check the user's input before a model is loaded and anything is written.
     vocabulary, rejection = Vocabulary.parse(args.vocabulary), _rejection(args)
     rejection.scored(vocabulary), rejection.legend(vocabulary)
+    for note in rejection.notes(vocabulary):
+        print(f"note: {note}", file=sys.stderr)
     # List the images once: the outputs of one process must not become the inputs of another.
     images = find_images(args.input, without=args.output)
     _scene_options(args)
+    processes = (args.processes, args.num_machines, args.machine_rank, args.dist_url, "--processes")
+    args.processes = LaunchOptions(*processes).checked().processes
     _expect_model(args)
     # Only the first machine locks the folder; the others write to it too.
     with nullcontext() if args.machine_rank else sole_run(args.output):

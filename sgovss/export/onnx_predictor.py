@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from detectron2.config import CfgNode
 
@@ -18,6 +17,7 @@ from sgovss.errors import InputError
 from sgovss.export.image_path import Run, starts_of
 from sgovss.export.onnx_file import OnnxImagePath
 from sgovss.fingerprint import difference, fingerprint
+from sgovss.inference.inputs import ImageInput
 from sgovss.inference.predictor import segment_image
 from sgovss.inference.rejection import NOTHING_REJECTED, Rejection
 from sgovss.inference.segmentation import Segmentation
@@ -25,7 +25,7 @@ from sgovss.modeling.class_scores import ClassScores
 from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.text_embedder import TextEmbedder
 from sgovss.modeling.views import View, build_view
-from sgovss.vocabulary import Vocabulary
+from sgovss.vocabulary import Vocabulary, Words
 
 _FREE_KEYS = ("MODEL.CLIP.WEIGHTS", "MODEL.CLIP.TEMPLATES", "MODEL.CLIP.SYNONYMS", "MODEL.CLIP.KEEP_TEXT")
 """Keys of the text encoder. No other key of MODEL may be changed, because the file is fixed."""
@@ -91,9 +91,7 @@ class OnnxPredictor:
         """A digest of file and config: predictors with equal fingerprints give equal scores."""
         return hashlib.sha256(self.path.read_bytes() + self.cfg.MODEL.dump().encode()).hexdigest()
 
-    def __call__(
-        self, image: np.ndarray, vocabulary: Vocabulary | str, rejection: Rejection = NOTHING_REJECTED
-    ) -> Segmentation:
+    def __call__(self, image: ImageInput, vocabulary: Words, rejection: Rejection = NOTHING_REJECTED) -> Segmentation:
         """Segment one image; see :func:`segment_image`."""
         return segment_image(self.model, image, vocabulary, rejection)
 

@@ -17,7 +17,7 @@ from sgovss.inference.predictor import Predictor
 from sgovss.inference.rejection import Rejection
 from sgovss.inference.segmentation import Segmentation
 from sgovss.modeling.meta_arch import EncodedImages
-from sgovss.vocabulary import Vocabulary
+from sgovss.vocabulary import Words
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,12 @@ class InteractiveSegmenter:
         return self._find(name).pixels
 
     @torch.no_grad()
-    def segment(self, name: str, vocabulary: Vocabulary, rejection: Rejection) -> Segmentation:
+    def segment(self, name: str, vocabulary: Words, rejection: Rejection) -> Segmentation:
         """Segment a kept image.
 
         Args:
             name: returned by :meth:`add`.
-            vocabulary: the classes.
+            vocabulary: the classes, in any form that :meth:`Vocabulary.of` takes.
             rejection: rule for labelling pixels as "other".
 
         Returns:
@@ -94,7 +94,7 @@ class InteractiveSegmenter:
         Raises:
             InputError: the image is no longer kept, or the classes are wrong or too many.
         """
-        kept = self._find(name)
+        kept, vocabulary = self._find(name), rejection.classes(vocabulary)
         scored, legend = rejection.scored(vocabulary), rejection.legend(vocabulary)
         if len(scored) > (most := classes_at_once(kept.encoded.size)):
             raise InputError(f"classes: {len(scored)} are too many for this page; give at most {most}")

@@ -32,7 +32,7 @@ from sgovss.rasters.summary import LabelRaster, facts_of, read_finished, sum_cla
 from sgovss.rasters.vectors import AreaOfInterest, write_polygons
 from sgovss.rasters.writer import gdal_environment, write_labels, write_probabilities
 from sgovss.resources import peak_megabytes
-from sgovss.vocabulary import Vocabulary
+from sgovss.vocabulary import Vocabulary, Words
 
 logger = logging.getLogger(__name__)
 
@@ -45,18 +45,16 @@ class RasterSegmenter:
 
     Args:
         predictor: the model.
-        vocabulary: the classes, or a text for :meth:`Vocabulary.parse`.
+        vocabulary: the classes, in any form that :meth:`Vocabulary.of` takes.
         options: bands, resolution, outputs and others; None for the defaults.
 
     Raises:
         InputError: the vocabulary is wrong, or an option does not fit the model.
     """
 
-    def __init__(
-        self, predictor: ImagePredictor, vocabulary: Vocabulary | str, options: SceneOptions | None = None
-    ) -> None:
-        vocabulary = Vocabulary.parse(vocabulary) if isinstance(vocabulary, str) else vocabulary
+    def __init__(self, predictor: ImagePredictor, vocabulary: Words, options: SceneOptions | None = None) -> None:
         self.options = options or SceneOptions()
+        vocabulary = self.options.rejection.classes(vocabulary)
         if self.options.cache and not isinstance(predictor.model, SGOVSS):
             raise InputError(
                 "--cache stores encoded windows, which an ONNX file does not return; leave out --cache or --onnx"
@@ -121,7 +119,8 @@ class RasterSegmenter:
         result.write_overlay(source, sums, files["overlay"])
         seconds = time.monotonic() - started
         facts["time"] = f"{seconds:.1f} s, {source.height * source.width / 1e6 / seconds:.2f} megapixels a second"
-        facts["peak memory"] = f"{peak_megabytes():,.0f} MB, of the process so far"
+        if not math.isnan(peak := peak_megabytes()):
+            facts["peak memory"] = f"{peak:,.0f} MB, of the process so far"
         write_finished(files["shares"], source, sums, facts, finished)
         store.remove()
         return result.segmentation(source, sums, files, facts)

@@ -86,7 +86,8 @@ class RasterSource:
             indices = self._read(window, out_shape=shape, resampling=Resampling.nearest)[0]
             pixels = np.moveaxis(self._palette[indices], -1, 0).astype(np.float32)
         else:
-            pixels = self._read(window, out_shape=shape, resampling=resampling).astype(np.float32)
+            with np.errstate(over="ignore"):  # no-data values of 64 bits
+                pixels = self._read(window, out_shape=shape, resampling=resampling).astype(np.float32)
         if self.stretch is not None:
             low, high = np.array(self.stretch, np.float32).T[..., None, None]
             pixels = (pixels - low) * (255 / (high - low))

@@ -99,6 +99,21 @@ def test_requests_one_after_the_other(client, predictor):
     assert (np.asarray(Image.open(io.BytesIO(labels.data))) == predictor(scene(), WORDS).labels).all()
 
 
+@pytest.mark.parametrize(
+    ("words", "threshold", "notes"),
+    [
+        ("building, road", "0", []),
+        ("building road", "0", ["one class, 'building road': every pixel will be it"]),
+        ("building\nroad", "0", []),
+        ("building and road", "0.5", ["one class, 'building and road'; commas separate classes"]),
+    ],
+)
+def test_readings_that_may_not_be_meant_are_told(client, words, threshold, notes):
+    image = upload(client, scene()).get_json()["image"]
+    answer = client.post("/segment", json={"image": image, "words": words, "threshold": threshold}).get_json()
+    assert [note[: len(start)] for note, start in zip(answer["notes"], notes, strict=True)] == notes
+
+
 def test_rejection(client):
     asked = {"image": upload(client, scene()).get_json()["image"], "words": WORDS, "threshold": 1}
     legend = client.post("/segment", json=asked).get_json()["legend"]
