@@ -67,7 +67,11 @@ def draw(panels: dict[str, np.ndarray], style: dict[int, tuple[str, str]], path:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Draw the scene, run both commands, write the picture, and print how many labels agree."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m research.checks.qgis_picture",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--output", type=Path, default=PICTURE, help=f"default {PICTURE}")
     args = parser.parse_args(argv)
     image = generate_image(_SEED, size=_SIDE, style="b").image
