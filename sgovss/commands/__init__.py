@@ -38,12 +38,12 @@ SUBCOMMANDS = {
     "segment": Subcommand("sgovss.commands.segment", "segment images and rasters into classes that you name"),
     "app": Subcommand("sgovss.commands.app", "serve a local web page that segments images"),
     "train": Subcommand("sgovss.commands.train", "train a model, or evaluate one", keeps_freed_memory=True),
+    "prepare": Subcommand("sgovss.commands.prepare", "convert a published dataset for training", False),
+    "check": Subcommand("sgovss.commands.check", "check the files of a prepared dataset", False),
     "evaluate": Subcommand(
         "sgovss.commands.evaluate", "evaluate every checkpoint of a run and name the best", keeps_freed_memory=True
     ),
     "compare": Subcommand("sgovss.commands.compare", "compare the scores of two runs, with their significance"),
-    "prepare": Subcommand("sgovss.commands.prepare", "convert a published dataset for training", False),
-    "check": Subcommand("sgovss.commands.check", "check the files of a prepared dataset", False),
     "export": Subcommand("sgovss.commands.export", "export a model to ONNX, torch.export or QGIS"),
     "convert": Subcommand("sgovss.commands.convert", "convert published CLIP weights to safetensors"),
     "benchmark": Subcommand("sgovss.commands.benchmark", "measure the speed and memory of a model"),
