@@ -1,4 +1,4 @@
-"""Export a model to ONNX or torch.export, or to the plugin Deepness of QGIS, and compare the file with the model.
+"""Export a model to ONNX, torch.export, the plugin Deepness of QGIS, or a folder without pickle.
 
 examples:
   sgovss export --config-file sgovss_tiny.yaml --output model.onnx \\
@@ -21,6 +21,9 @@ change results. Its images must be larger than the encoder's stride.
 
 --format deepness writes an ONNX file for the plugin Deepness of QGIS. Its words and its size are fixed, its only input
 are images (N, 3, size, size) in 0 to 1, and its metadata are the plugin's settings. See docs/qgis.md.
+
+--format folder writes a self-contained model without pickle: model.safetensors, config.yaml, a card (README.md) and a
+STAC item (mlm.json). MODEL.WEIGHTS and sgovss.Predictor.from_pretrained take the folder.
 """
 
 from __future__ import annotations
@@ -31,7 +34,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from detectron2.config import CfgNode
 
 from sgovss.errors import InputError, command
 from sgovss.export import deepness
@@ -39,11 +41,11 @@ from sgovss.export.image_path import TOLERANCE, expect_equal, trace
 from sgovss.export.onnx_file import OPSET, OnnxImagePath, expect_packages, metadata_of, write_onnx
 from sgovss.files import atomic_path
 from sgovss.inference.predictor import Predictor
-from sgovss.modeling.checkpoint import config_of
+from sgovss.modeling.checkpoint import portable_config
 from sgovss.modeling.meta_arch import SGOVSS
 from sgovss.vocabulary import Vocabulary
 
-_SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "deepness": ".onnx"}
+_SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "deepness": ".onnx", "folder": ""}
 _SIZE = 512
 
 
@@ -51,13 +53,17 @@ _SIZE = 512
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``sgovss export``; returns its exit status."""
     args = _parser().parse_args(argv)
-    if args.output.suffix != _SUFFIXES[args.format]:
+    if args.format != "folder" and args.output.suffix != _SUFFIXES[args.format]:
         raise InputError(f"--output {args.output}: a file of --format {args.format} ends in {_SUFFIXES[args.format]}")
+    _expect_own_options(args)
     vocabulary = _vocabulary(args)
-    if args.format != "torch":
+    if args.format in ("onnx", "deepness"):
         expect_packages("onnx", "onnxscript", "onnxruntime")
     predictor = Predictor(args.config_file, options=(*args.opts, "MODEL.DEVICE", "cpu", "TEST.PRECISION", "float32"))
-    if vocabulary is None:
+    if args.format == "folder":
+        predictor.save_pretrained(args.output, args.licence, args.scores)
+        print(f"{args.output}: {', '.join(sorted(path.name for path in args.output.iterdir()))}")
+    elif vocabulary is None:
         export(predictor, args.format, args.output, _SIZE if args.size is None else args.size)
     else:
         export_deepness(predictor, vocabulary, args.output, args.size, args.overlap, args.gsd)
@@ -65,15 +71,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _vocabulary(args: argparse.Namespace) -> Vocabulary | None:
-    """Return the words of --format deepness; None for another format, which has none of its options."""
+    """Return the words of --format deepness; None for another format."""
     if args.format == "deepness":
         if not args.words:
             raise InputError("--words: --format deepness needs the classes, such as --words 'building, road, water'")
         return Vocabulary.parse(args.words)
-    for name in ("words", "gsd", "overlap"):
-        if getattr(args, name) is not None:
-            raise InputError(f"--{name} belongs to --format deepness; leave it out, or add that option")
     return None
+
+
+def _expect_own_options(args: argparse.Namespace) -> None:
+    """Raise an InputError for an option that belongs to another format."""
+    for owner, names in {"deepness": ("words", "gsd", "overlap"), "folder": ("licence", "scores")}.items():
+        for name in names:
+            if args.format != owner and getattr(args, name) is not None:
+                raise InputError(f"--{name} belongs to --format {owner}; leave it out, or add that option")
 
 
 def export(predictor: Predictor, kind: str, path: Path, size: int) -> None:
@@ -94,7 +105,7 @@ def export(predictor: Predictor, kind: str, path: Path, size: int) -> None:
     if size < 2 * divisor:
         raise InputError(f"--size {size}: give at least {2 * divisor}, twice the image encoder's stride")
     program = trace(model)
-    metadata = metadata_of(model, _embedded_config(predictor.cfg))
+    metadata = metadata_of(model, portable_config(predictor.cfg))
     with atomic_path(path) as partial:
         if kind == "onnx":
             write_onnx(program, metadata, partial)
@@ -153,22 +164,14 @@ def _agreement(difference: float) -> str:
     return f"scores differ from the model's by {difference:.1e} at most (tolerance {TOLERANCE:g})"
 
 
-def _embedded_config(cfg: CfgNode) -> CfgNode:
-    """Return the config to store in the file. MODEL.WEIGHTS is empty, because the file itself holds the weights."""
-    cfg = cfg.clone()
-    if cfg.MODEL.WEIGHTS and cfg.MODEL.CLIP.WEIGHTS == "random":
-        # The file does not hold the text encoder, so its weights have to be loaded from their original source.
-        cfg.MODEL.CLIP.WEIGHTS = config_of(cfg.MODEL.WEIGHTS).MODEL.CLIP.WEIGHTS
-    cfg.MODEL.WEIGHTS = ""
-    return cfg
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="FILE", help="a config, or the name of one that comes "
                         "with sgovss")  # fmt: skip
     parser.add_argument("--format", choices=_SUFFIXES, default="onnx", help="default onnx")
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help=".onnx; .pt2 for torch")
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="FILE", help=".onnx; .pt2 for torch; a folder for folder"
+    )
     parser.add_argument("--size", type=int, metavar="PIXELS", help=f"side of the largest images that the file is "
                         f"checked with, default {_SIZE}; for deepness the side of the tiles, default the window of "
                         "rasters")  # fmt: skip
@@ -179,5 +182,9 @@ def _parser() -> argparse.ArgumentParser:
                         "per pixel; default as in training")  # fmt: skip
     plugin.add_argument("--overlap", type=int, metavar="PERCENT", help="overlap of neighbouring tiles; default that of "
                         "the windows of rasters")  # fmt: skip
+    folder = parser.add_argument_group("--format folder")
+    folder.add_argument("--licence", metavar="TEXT", help="licence of the model, for its card")
+    folder.add_argument("--scores", type=Path, metavar="DIR", help="OUTPUT_DIR of an evaluation of these weights, for "
+                        "the card")  # fmt: skip
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config options")
     return parser
