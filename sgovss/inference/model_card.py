@@ -55,23 +55,20 @@ class ModelFacts:
     scores: Mapping[str, Mapping[str, Any]]
 
 
-def collect_facts(
-    model: nn.Module, cfg: CfgNode, folder: Path, fine_tuned: bool, licence: str | None, scores: Path | None
-) -> ModelFacts:
+def collect_facts(model: nn.Module, cfg: CfgNode, folder: Path, licence: str | None, scores: Path | None) -> ModelFacts:
     """Collect the facts of a model whose weights are in a folder already.
 
     Args:
         model: the model.
-        cfg: its config.
+        cfg: its config, with DATASETS.TRAIN empty for CLIP without fine-tuning.
         folder: the model folder.
-        fine_tuned: whether the weights are those of a training.
         licence: of the model.
         scores: OUTPUT_DIR of an evaluation of these weights; None for no scores.
 
     Raises:
         InputError: there are no scores in ``scores``.
     """
-    trained_on = tuple(cfg.DATASETS.TRAIN) if fine_tuned else ()
+    trained_on = tuple(cfg.DATASETS.TRAIN)
     return ModelFacts(
         name=folder.resolve().name,
         trained_on=trained_on,

@@ -162,9 +162,11 @@ class Predictor:
                 "precision='float32'"
             )
         folder, cfg = Path(folder), portable_config(self.cfg)
+        if not self.cfg.MODEL.WEIGHTS:  # not fine-tuned: every class is unseen
+            cfg.DATASETS.TRAIN, cfg.DATASETS.UNSEEN = (), []
         write_model(self.model, cfg, folder)
         evaluation = None if scores is None else Path(scores)
-        facts = collect_facts(self.model, cfg, folder, bool(self.cfg.MODEL.WEIGHTS), licence, evaluation)
+        facts = collect_facts(self.model, cfg, folder, licence, evaluation)
         with atomic_path(folder / "README.md") as partial:
             partial.write_text(card(facts), encoding="utf-8")
         write_json_atomically(folder / "mlm.json", stac_item(facts))

@@ -100,9 +100,12 @@ def test_the_stac_item_has_what_the_extension_requires(folder: Path):
 
 def test_a_model_that_was_not_fine_tuned_says_so(predictor: sgovss.Predictor, tmp_path: Path):
     predictor.save_pretrained(tmp_path / "clip")
-    text = (tmp_path / "clip" / "README.md").read_text()
-    assert text.startswith("# clip") and "nothing: CLIP without fine-tuning" in text
-    assert "| not stated" in text and "No scores are recorded." in text
+    again = sgovss.Predictor.from_pretrained(tmp_path / "clip", options=CPU)
+    again.save_pretrained(tmp_path / "again")
+    for name in ("clip", "again"):
+        text = (tmp_path / name / "README.md").read_text()
+        assert text.startswith(f"# {name}") and "nothing: CLIP without fine-tuning" in text
+        assert "| not stated" in text and "No scores are recorded." in text
 
 
 def test_wrong_folders_are_one_line(folder: Path, tmp_path: Path):
