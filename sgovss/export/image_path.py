@@ -122,13 +122,17 @@ def expect_equal(model: SGOVSS, run: Run, size: int, source: str) -> float:
         text = model.text_embedder(vocabulary)
         found = run(images, text.embeddings, starts_of(text.owners, len(vocabulary)))
         differences.append((found - model.scores(images, vocabulary)).abs().max())
-    worst = torch.stack(differences).max().item()
-    if not worst <= TOLERANCE:
+    return expect_small(torch.stack(differences).max().item(), source)
+
+
+def expect_small(difference: float, source: str) -> float:
+    """Return a difference between scores; raise an InputError if it is larger than :data:`TOLERANCE`."""
+    if not difference <= TOLERANCE:
         raise InputError(
-            f"{source}: scores differ from the model's by {worst:.2g}, more than {TOLERANCE:g}; no file is written. "
-            "Please report the versions of torch, onnxscript and onnxruntime"
+            f"{source}: scores differ from the model's by {difference:.2g}, more than {TOLERANCE:g}; no file is "
+            "written. Please report the versions of torch, onnxscript and onnxruntime"
         )
-    return worst
+    return difference
 
 
 class _PaddedConvolution(nn.Module):

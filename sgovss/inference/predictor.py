@@ -17,15 +17,18 @@ from sgovss.config import add_options, config_from_dump, load_config
 from sgovss.config_changes import Use, report_changes
 from sgovss.config_rules import check_value
 from sgovss.errors import InputError
+from sgovss.files import atomic_path, write_json_atomically
 from sgovss.fingerprint import fingerprint
 from sgovss.inference.inputs import ImageInput, rgb_pixels
+from sgovss.inference.model_card import card, collect_facts, stac_item
 from sgovss.inference.rejection import NOTHING_REJECTED, Rejection
 from sgovss.inference.segmentation import Segmentation
 from sgovss.modeling.build import build_model
-from sgovss.modeling.checkpoint import expect_own_weights, load_weights, read_checkpoint
+from sgovss.modeling.checkpoint import expect_own_weights, load_weights, portable_config, read_checkpoint
 from sgovss.modeling.class_scores import ClassScores
 from sgovss.modeling.clip_settings import resolve_clip
 from sgovss.modeling.meta_arch import SGOVSS
+from sgovss.modeling.model_folder import write_model
 from sgovss.modeling.text_embedder import TextEmbeddings
 from sgovss.precision import AUTO, cast_weights, fast_precision
 from sgovss.vocabulary import Vocabulary, Words
@@ -125,6 +128,48 @@ class Predictor:
         for part in (self.model.image_encoder, self.model.head):
             cast_weights(part, cfg.TEST.PRECISION)
         self.cfg = cfg
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, options: tuple[str, ...] = (), precision: str | None = None
+    ) -> Predictor:
+        """Load a model folder, see :meth:`save_pretrained`; options and precision are those of the class.
+
+        Raises:
+            InputError: there is no such folder, or it has no model.
+        """
+        if not Path(folder).is_dir():
+            raise InputError(f"{folder}: no such folder; give one that 'sgovss export --format folder' wrote")
+        return cls(None, weights=folder, options=options, precision=precision)
+
+    def save_pretrained(self, folder: str | Path, licence: str | None = None, scores: str | Path | None = None) -> None:
+        """Write a self-contained model without pickle.
+
+        The folder has ``model.safetensors``, ``config.yaml``, ``README.md`` (a card) and ``mlm.json`` (a STAC item).
+
+        Args:
+            folder: it is created if needed.
+            licence: of the model, for its card.
+            scores: OUTPUT_DIR of an evaluation of these weights, for its card.
+
+        Raises:
+            InputError: the weights of this predictor are not in float32, the folder cannot be written to, or there are
+                no scores.
+        """
+        if self.cfg.TEST.PRECISION != "float32":
+            raise InputError(
+                f"save_pretrained: the weights are in {self.cfg.TEST.PRECISION}; load the predictor with "
+                "precision='float32'"
+            )
+        folder, cfg = Path(folder), portable_config(self.cfg)
+        if not self.cfg.MODEL.WEIGHTS:  # not fine-tuned: every class is unseen
+            cfg.DATASETS.TRAIN, cfg.DATASETS.UNSEEN = (), []
+        write_model(self.model, cfg, folder)
+        evaluation = None if scores is None else Path(scores)
+        facts = collect_facts(self.model, cfg, folder, licence, evaluation)
+        with atomic_path(folder / "README.md") as partial:
+            partial.write_text(card(facts), encoding="utf-8")
+        write_json_atomically(folder / "mlm.json", stac_item(facts))
 
     @functools.cached_property
     def fingerprint(self) -> str:
