@@ -14,7 +14,6 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated", category=FutureWarning)
     warnings.filterwarnings("ignore", message="No CUDA runtime is found")
     try:
-        import detectron2.engine
         import detectron2.modeling  # noqa: F401
     except ModuleNotFoundError as error:
         if error.name != "detectron2":

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from detectron2.layers import ShapeSpec
-from open_clip.timm_model import TimmModel
 from torch import nn
 
 from sgovss.errors import InputError
@@ -21,7 +22,8 @@ class ConvTower(nn.Module):
     """Feature maps at strides 8, 16 and 32, and a dense map: CLIP's head applied to each location of the last one.
 
     Args:
-        visual: open_clip's image tower with a timm trunk and average pooling.
+        visual: an image tower with a timm ``trunk`` with average pooling, and a ``head``, as in open_clip's
+            TimmModel.
         recompute: whether to use gradient checkpointing for each block.
 
     Raises:
@@ -29,7 +31,7 @@ class ConvTower(nn.Module):
             cannot be applied to a single location.
     """
 
-    def __init__(self, visual: TimmModel, recompute: bool = False) -> None:
+    def __init__(self, visual: Any, recompute: bool = False) -> None:
         super().__init__()
         reductions = [info["reduction"] for info in visual.trunk.feature_info]
         if not set(LEVEL_STRIDES.values()) <= set(reductions) or "pool" in visual.head._modules:

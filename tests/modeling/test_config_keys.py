@@ -10,7 +10,7 @@ from torch import nn
 from sgovss import load_config
 from sgovss.modeling import CLIPImageEncoder, CostVolumeHead, build_model
 from sgovss.modeling.compensation import GeneralizationCompensation
-from sgovss.modeling.templates import TEMPLATES
+from sgovss.modeling.templates import templates_of
 from sgovss.modeling.text_embedder import TextEmbedder
 from sgovss.modeling.views import Augmented, SlidingWindow, WholeImage, build_view
 
@@ -71,7 +71,7 @@ def test_encoders(on):
     assert CLIPImageEncoder.from_config(cfg, visual) == expected
     cfg.MODEL.CLIP.TEMPLATES = "plain"
     arguments = TextEmbedder.from_config(cfg, SimpleNamespace())
-    assert (arguments["templates"], arguments["synonyms"]) == (TEMPLATES["plain"], on)
+    assert (arguments["templates"], arguments["synonyms"]) == (templates_of("plain"), on)
     assert arguments["keep"] == (not on)
 
 
