@@ -187,6 +187,11 @@ def _add_test(cfg: CfgNode) -> None:
     # Also write Detectron2's COCO JSON with a run-length mask of every class in every image, which is large.
     cfg.TEST.SAVE_PREDICTIONS = False
 
+    # Average the scores of several views of each image: "turns" (four quarter turns), "mirror", and scales, such as
+    # ["turns", 1, 1.5]; empty for one view. See docs/views.md. (TEST.AUG of Detectron2 averages over scales that are
+    # given as lengths of the shorter side, with and without mirroring.)
+    cfg.TEST.VIEWS = []
+
     window = cfg.TEST.SLIDING_WINDOW = CfgNode()
     # Segment in overlapping windows instead of the whole image at once.
     window.ENABLED = False

@@ -13,6 +13,7 @@ from sgovss.modeling.compensation import GeneralizationCompensation
 from sgovss.modeling.templates import templates_of
 from sgovss.modeling.text_embedder import TextEmbedder
 from sgovss.modeling.views import Augmented, SlidingWindow, WholeImage, build_view
+from sgovss.view_set import ViewSet
 
 SWITCHES = ("BIAS_GUIDANCE", "DECODER", "VISUAL_GUIDANCE", "TEXT_GUIDANCE", "RECOMPUTE_DECODER", "DETACH_LEVELS")
 NUMBERS = {
@@ -84,4 +85,6 @@ def test_views():
     assert build_view(config(TEST__SLIDING_WINDOW__ENABLED=True)).antialias
     for flip in (True, False):
         cfg = config(**changes, TEST__AUG__ENABLED=True, TEST__AUG__MIN_SIZES=(64, 128), TEST__AUG__FLIP=flip)
-        assert build_view(cfg) == Augmented(expected, (64, 128), flip)
+        assert build_view(cfg) == Augmented(expected, ViewSet(mirror=flip), (64, 128))
+    cfg = config(**changes, TEST__VIEWS=["turns", 1, 1.5])
+    assert build_view(cfg) == Augmented(expected, ViewSet(turns=True, scales=(1.0, 1.5)))
