@@ -45,6 +45,7 @@ from sgovss.inference.segmentation import Segmentation, output_file
 from sgovss.modeling.checkpoint import read_checkpoint
 from sgovss.precision import AUTO
 from sgovss.rasters.options import SceneOptions, parse_bands, parse_min_area, parse_stretch
+from sgovss.view_set import QUALITIES, parse_views
 from sgovss.vocabulary import Vocabulary
 
 _SUMMARY = "run.json"
@@ -67,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     args.command = shlex.join(["sgovss", "segment", *(sys.argv[1:] if argv is None else argv)])
     # Check the user's input before a model is loaded and anything is written.
+    args.opts = [*args.opts, *_view_options(args)]
     vocabulary, rejection = Vocabulary.parse(args.vocabulary), _rejection(args)
     rejection.scored(vocabulary), rejection.legend(vocabulary)
     # List the images once: the outputs of one process must not become the inputs of another.
@@ -82,6 +84,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if failed:
         print(f"{len(failed)} of {len(images)} images failed", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _view_options(args: argparse.Namespace) -> list[str]:
+    """Return the config options that --views or --quality stand for."""
+    if args.quality:
+        return ["TEST.VIEWS", str(list(QUALITIES[args.quality]))]
+    if args.views is None:
+        return []
+    parse_views(args.views, "--views")
+    return ["TEST.VIEWS", str([item.strip() for item in args.views.split(",")])]
 
 
 def _launch(args: argparse.Namespace, images: Mapping[Path, Path]) -> None:
@@ -270,6 +282,11 @@ def _parser() -> argparse.ArgumentParser:
                         "for one of them becomes 'other'")  # fmt: skip
     parser.add_argument("--threshold", type=float, default=0.0, metavar="SCORE", help="a pixel whose best score is "
                         "below this becomes 'other'; 0 to 1")  # fmt: skip
+    views = parser.add_mutually_exclusive_group()
+    views.add_argument("--views", metavar="VIEWS", help="average the scores of several views: turns (four quarter "
+                       "turns), mirror, and scales, such as turns,1,1.5")  # fmt: skip
+    views.add_argument("--quality", choices=QUALITIES, help="a set of views by name; default fast, which is one view. "
+                       "good takes 4 times as long, best 13 times")  # fmt: skip
     _add_raster_arguments(parser.add_argument_group("rasters"))
     several = parser.add_argument_group("several processes, among which the images are divided")
     several.add_argument(
