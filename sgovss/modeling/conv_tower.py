@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from detectron2.layers import ShapeSpec
 from torch import nn
 
 from sgovss.errors import InputError
+from sgovss.modeling.layers import MapShape
 
 LEVEL_STRIDES = {"res3": 8, "res4": 16, "res5": 32}
 
@@ -43,10 +43,10 @@ class ConvTower(nn.Module):
         self.indices = [reductions.index(stride) for stride in LEVEL_STRIDES.values()]
         channels = [visual.trunk.feature_info[index]["num_chs"] for index in self.indices]
         self.shapes = {
-            name: ShapeSpec(channels=count, stride=stride)
+            name: MapShape(channels=count, stride=stride)
             for (name, stride), count in zip(LEVEL_STRIDES.items(), channels, strict=True)
         }
-        self.shapes["dense"] = ShapeSpec(channels=self._joint_dimension(), stride=LEVEL_STRIDES["res5"])
+        self.shapes["dense"] = MapShape(channels=self._joint_dimension(), stride=LEVEL_STRIDES["res5"])
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """(B, 3, H, W) -> res3, res4, res5 and dense; see :class:`CLIPImageEncoder`."""

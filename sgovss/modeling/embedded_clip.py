@@ -10,13 +10,13 @@ import math
 from collections import OrderedDict
 from typing import Any
 
-import timm
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn
 
 from sgovss.modeling.clip_configuration import ASSETS, EMBEDDED_MODEL, embedded_configuration, minilm_folder
+from sgovss.modeling.efficientnet import FEATURES, EfficientNetLite0
 
 WEIGHTS = ASSETS / "image_tower.safetensors"
 
@@ -26,7 +26,7 @@ _UNUSED = ("embeddings.position_ids", "pooler.")
 
 
 class EmbeddedImageTower(nn.Module):
-    """A timm trunk and a linear projection of its pooled features, as in open_clip's ``TimmModel``.
+    """A convolutional trunk and a linear projection of its pooled features, as in open_clip's ``TimmModel``.
 
     Args:
         pretrained: whether to load the weights, or to leave them random.
@@ -35,10 +35,8 @@ class EmbeddedImageTower(nn.Module):
     def __init__(self, pretrained: bool) -> None:
         super().__init__()
         configuration = embedded_configuration()["model_cfg"]
-        vision = configuration["vision_cfg"]
-        trunk: Any = timm.create_model(vision["timm_model_name"], num_classes=0, global_pool=vision["timm_pool"])
-        self.trunk = trunk
-        projection = nn.Linear(trunk.num_features, configuration["embed_dim"], bias=False)
+        self.trunk = EfficientNetLite0()
+        projection = nn.Linear(FEATURES, configuration["embed_dim"], bias=False)
         self.head = nn.Sequential(OrderedDict(drop=nn.Dropout(0.0), proj=projection))
         if pretrained:
             state = load_file(WEIGHTS)

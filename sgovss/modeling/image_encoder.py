@@ -6,19 +6,18 @@ from typing import TYPE_CHECKING
 
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.layers import ShapeSpec
-from detectron2.modeling import Backbone
 from torch import nn
 
 from sgovss.config_rules import check_value
 from sgovss.errors import InputError
 from sgovss.modeling.conv_tower import ConvTower
+from sgovss.modeling.layers import MapShape
 
 if TYPE_CHECKING:
     from sgovss.modeling.vit_tower import ViTTower
 
 
-class CLIPImageEncoder(Backbone):
+class CLIPImageEncoder(nn.Module):
     """The image encoder of a CLIP model, changed to return feature maps. It adds no parameters.
 
     Feature maps for normalised images (B, 3, H, W):
@@ -66,7 +65,7 @@ class CLIPImageEncoder(Backbone):
         """Keep inference mode; see the class."""
         return super().train(False)
 
-    def output_shape(self) -> dict[str, ShapeSpec]:
+    def output_shape(self) -> dict[str, MapShape]:
         return dict(self.tower.shapes)
 
     @property

@@ -91,7 +91,7 @@ class TextEmbedder(nn.Module):
     ) -> None:
         super().__init__()
         self.clip: Any = clip.requires_grad_(False).eval()
-        self.clip.visual = None
+        self.clip.register_module("visual", None)
         self.tokenizer = tokenizer
         self.templates = templates
         self.synonyms = synonyms
