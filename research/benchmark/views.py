@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import time
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from sgovss.modeling.views import build_view
 from sgovss.view_set import parse_views
 
 _DATASETS = ("generated_scenes_test", "dubai_mbrsc_test", "dronedeploy_sample_test")
-_VIEWS = ("1", "mirror", "turns", "1,1.5", "1,1.5,2", "turns,1,1.5")
+_VIEWS = ("1", "mirror", "turns", "1,1.5", "turns,1,1.5")
 
 
 def add_command(commands: Any) -> None:
@@ -31,6 +32,7 @@ def add_command(commands: Any) -> None:
     parser.add_argument("--config-file", default="sgovss_tiny.yaml", metavar="FILE")
     parser.add_argument("--datasets", nargs="+", default=_DATASETS, metavar="NAME", help=f"default {_DATASETS}")
     parser.add_argument("--views", nargs="+", default=_VIEWS, metavar="VIEWS", help=f"default {_VIEWS}")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="only every N-th image of each dataset")
     parser.add_argument("--weights", metavar="FILE", help="a checkpoint; without it the model is not fine-tuned")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here too")
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config options")
@@ -45,14 +47,16 @@ def compare_views(args: argparse.Namespace) -> None:
     cfg = load_config(args.config_file, [*args.opts, "DATALOADER.NUM_WORKERS", "0"])
     register_datasets(cfg.DATASETS.SPECIFICATIONS)
     model = Predictor(cfg, args.weights).model
-    found = {views: {name: evaluate(model, cfg, name, views) for name in args.datasets} for views in args.views}
+    found = {
+        views: {name: evaluate(model, cfg, name, views, args.every) for name in args.datasets} for views in args.views
+    }
     print(tabulate(rows(found), headers="keys", floatfmt=".1f", tablefmt="github"))
     if args.json:
         write_json_atomically(args.json, {**args.origin, "results": found})
 
 
-def evaluate(model: SGOVSS, cfg: Any, dataset: str, views: str) -> dict[str, float]:
-    """Segment a dataset in some views; returns the mIoU in percent and the CPU seconds of the model."""
+def evaluate(model: SGOVSS, cfg: Any, dataset: str, views: str, every: int = 1) -> dict[str, float]:
+    """Segment every so-many-th image of a dataset in some views; returns the mIoU in percent and the CPU seconds of the model."""
     cfg = cfg.clone()
     cfg.DATASETS.TEST = (dataset,)
     cfg.TEST.VIEWS = [] if views == "1" else views.split(",")
@@ -62,7 +66,7 @@ def evaluate(model: SGOVSS, cfg: Any, dataset: str, views: str) -> dict[str, flo
     evaluator.reset()
     seconds = 0.0
     with torch.no_grad():
-        for batch in Trainer.build_test_loader(cfg, dataset):
+        for batch in itertools.islice(Trainer.build_test_loader(cfg, dataset), 0, None, every):
             started = time.process_time()
             outputs = model(batch)
             seconds += time.process_time() - started

@@ -12,7 +12,6 @@ import numpy as np
 from tabulate import tabulate
 
 from sgovss.evaluation import metrics
-from sgovss.evaluation.pictures import draw_confusion
 from sgovss.files import write_json_atomically
 from sgovss.vocabulary import Match
 
@@ -122,6 +121,8 @@ class Report:
         """
         write_json_atomically(folder / f"{self.dataset}.json", self._content())
         title = f"{self.dataset}: mIoU {_percent(self.summary['mIoU'])}"
+        from sgovss.evaluation.pictures import draw_confusion  # imports Matplotlib
+
         draw_confusion(self.matrix, self.names, self.seen, title, folder / f"{self.dataset}_confusion.png")
 
     def _content(self) -> dict[str, object]:

@@ -58,11 +58,11 @@ class TextCache:
             templates: prompts with ``{}`` for the name.
         """
         path = self._path(names, templates)
-        if not path.is_file():
-            return None
         try:
             with safe_open(path, "pt") as file:
                 embeddings, known = file.get_tensor(_KEY), (file.metadata() or {}).get(_DIGEST)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         except (SafetensorError, OSError) as error:
             _warn(path, error)
             return None
@@ -86,7 +86,7 @@ class TextCache:
     def _trim(self) -> None:
         """Remove the files that were not used for the longest time, until the others are within the limit."""
         files = []
-        for path in self.folder.glob("*.safetensors"):
+        for path in self.folder.glob("[!.]*.safetensors"):
             try:
                 files.append((path.stat(), path))
             except FileNotFoundError:  # another process removed it

@@ -41,7 +41,10 @@ def test_the_image_tower_equals_open_clips(reference, embedded, size):
 
 def test_random_weights_have_timms_spread():
     torch.manual_seed(0)
-    own, other = EfficientNetLite0().state_dict(), timm.create_model("tf_efficientnet_lite0", num_classes=0).state_dict()
+    own, other = (
+        EfficientNetLite0().state_dict(),
+        timm.create_model("tf_efficientnet_lite0", num_classes=0).state_dict(),
+    )
     assert own.keys() == other.keys()
     for name, value in own.items():
         assert value.shape == other[name].shape
