@@ -56,7 +56,7 @@ def compare_views(args: argparse.Namespace) -> None:
 
 
 def evaluate(model: SGOVSS, cfg: Any, dataset: str, views: str, every: int = 1) -> dict[str, float]:
-    """Segment every so-many-th image of a dataset in some views; returns the mIoU in percent and the CPU seconds of the model."""
+    """Segment every so-many-th image of a dataset; returns the mIoU in percent and the CPU seconds of the model."""
     cfg = cfg.clone()
     cfg.DATASETS.TEST = (dataset,)
     cfg.TEST.VIEWS = [] if views == "1" else views.split(",")

@@ -10,6 +10,8 @@ import open_clip
 import pytest
 import torch
 from detectron2.modeling import build_model
+
+import sgovss.modeling.registration  # noqa: F401
 from safetensors.torch import save_file
 
 from sgovss.config import load_config
