@@ -15,9 +15,8 @@ from sgovss.data.label_map import LabelMap
 from sgovss.data.labels import load_labels, read_rgb
 from sgovss.data.registration import dataset_metadata, held_out_ids, training_vocabulary
 from sgovss.errors import InputError
+from sgovss.label_ids import IMAGE_PAD_VALUE
 from sgovss.vocabulary import Vocabulary
-
-IMAGE_PAD_VALUE = 128.0
 
 
 class SegmentationMapper:

@@ -267,6 +267,7 @@ def _settings(cfg: CfgNode) -> dict[str, Any]:
         "view": {key.lower(): window[key] for key in window if key != "ENABLED"} if window.ENABLED else "whole image",
         "min_size": cfg.INPUT.MIN_SIZE_TEST,
         "flip_and_scale": cfg.TEST.AUG.ENABLED,
+        "views": [str(item) for item in cfg.TEST.VIEWS],
         "precision": cfg.TEST.PRECISION,
         "tf32": cfg.TEST.TF32,
         "seed": cfg.SEED,

@@ -13,7 +13,6 @@ from tabulate import tabulate
 
 from sgovss.evaluation import metrics
 from sgovss.evaluation.image_counts import ImageCounts, below_common_folder
-from sgovss.evaluation.pictures import draw_confusion
 from sgovss.evaluation.tables import write_tables
 from sgovss.files import write_json_atomically
 from sgovss.vocabulary import Match
@@ -127,6 +126,8 @@ class Report:
         """
         write_json_atomically(folder / f"{self.dataset}.json", self._content())
         title = f"{self.dataset}: mIoU {_percent(self.summary['mIoU'])}"
+        from sgovss.evaluation.pictures import draw_confusion  # imports Matplotlib
+
         draw_confusion(self.matrix, self.names, self.seen, title, folder / f"{self.dataset}_confusion.png")
         body = [
             [row["name"], _group(row), row["iou"], row["precision"], row["recall"], row["pixels"]] for row in self.rows

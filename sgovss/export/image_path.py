@@ -12,6 +12,7 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from sgovss.errors import InputError
+from sgovss.modeling.efficientnet import SameConv2d
 from sgovss.modeling.image_encoder import CLIPImageEncoder
 from sgovss.modeling.meta_arch import SGOVSS, best_word, scores_of
 from sgovss.vocabulary import Vocabulary
@@ -142,7 +143,7 @@ class _PaddedConvolution(nn.Module):
     trace, that would be a formula of the image size which grows with every layer.
     """
 
-    def __init__(self, layer: Conv2dSame) -> None:
+    def __init__(self, layer: Conv2dSame | SameConv2d) -> None:
         super().__init__()
         self.layer = layer
         missing = [max(0, kernel - stride) for kernel, stride in zip(layer.kernel_size, layer.stride, strict=True)]
@@ -156,7 +157,7 @@ class _PaddedConvolution(nn.Module):
 def _pad_in_advance(module: nn.Module) -> None:
     """Replace convolutions that compute their padding from the size of the input, in place."""
     for name, child in module.named_children():
-        if isinstance(child, Conv2dSame):
+        if isinstance(child, Conv2dSame | SameConv2d):
             setattr(module, name, _PaddedConvolution(child))
         else:
             _pad_in_advance(child)

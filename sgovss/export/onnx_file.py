@@ -45,6 +45,7 @@ def metadata_of(model: SGOVSS, cfg: CfgNode) -> dict[str, str]:
     Returns:
         version, CLIP model, templates, hash of the text encoder, size divisibility and config, as texts by name.
     """
+    model.text_embedder.build()
     return {
         "version": __version__,
         "model": cfg.MODEL.CLIP.NAME,

@@ -22,7 +22,7 @@ from sgovss.inference.predictor import segment_image
 from sgovss.inference.rejection import NOTHING_REJECTED, Rejection
 from sgovss.inference.segmentation import Segmentation
 from sgovss.modeling.class_scores import ClassScores
-from sgovss.modeling.clip_models import load_clip
+from sgovss.modeling.clip_loading import load_clip
 from sgovss.modeling.text_embedder import TextEmbedder
 from sgovss.modeling.views import View, build_view
 from sgovss.vocabulary import Vocabulary, Words
@@ -79,6 +79,7 @@ class OnnxPredictor:
         self.cfg = onnx_config(run, options)
         clip = self.cfg.MODEL.CLIP
         embedder = TextEmbedder(self.cfg, load_clip(clip.NAME, clip.WEIGHTS, clip.ACTIVATION)).eval()
+        embedder.build()
         if difference(fingerprint(embedder), run.metadata["text_encoder_sha256"]):
             raise InputError(
                 f"MODEL.CLIP.WEIGHTS: the text encoder of '{clip.WEIGHTS}' is not the one that {path} was exported "

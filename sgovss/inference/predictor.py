@@ -174,7 +174,7 @@ class Predictor:
     @functools.cached_property
     def fingerprint(self) -> str:
         """A digest of weights and config: predictors of equal fingerprint give equal scores."""
-        weights = fingerprint(self.model.image_encoder, self.model.text_embedder, self.model.head)
+        weights = f"{fingerprint(self.model.image_encoder, self.model.head)} {self.model.text_embedder.identity}"
         return hashlib.sha256(f"{self.cfg.MODEL.dump()}{self.cfg.TEST.PRECISION}{weights}".encode()).hexdigest()
 
     def __call__(self, image: ImageInput, vocabulary: Words, rejection: Rejection = NOTHING_REJECTED) -> Segmentation:

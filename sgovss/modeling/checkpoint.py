@@ -17,6 +17,7 @@ from sgovss.errors import InputError
 from sgovss.fingerprint import activations, difference, fingerprint
 from sgovss.modeling.clip_settings import keep_trained, trained_activation
 from sgovss.modeling.model_folder import read_model
+from sgovss.modeling.text_embedder import TextEmbedder
 from sgovss.modeling.weights_file import Format, file_format, remedy_for
 
 TRAINING = "training"
@@ -41,7 +42,10 @@ class DamagedCheckpointError(Exception):
 
 def base_fingerprint(model: nn.Module) -> str:
     """The fingerprint of the CLIP weights and activations in a model (image and text encoder)."""
-    return fingerprint(model.get_submodule("image_encoder"), model.get_submodule("text_embedder"))
+    text = model.get_submodule("text_embedder")
+    if isinstance(text, TextEmbedder):
+        text.build()  # activations are those of built modules
+    return fingerprint(model.get_submodule("image_encoder"), text)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

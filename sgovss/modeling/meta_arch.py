@@ -10,16 +10,15 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
-from detectron2.modeling import META_ARCH_REGISTRY, build_sem_seg_head
 from detectron2.utils.memory import retry_if_cuda_oom
 from torch import nn
 
 from sgovss.modeling.chunks import chunk_size, map_chunks
 from sgovss.modeling.class_scores import ClassScores
-from sgovss.modeling.clip_models import load_clip
+from sgovss.modeling.clip_loading import load_clip
 from sgovss.modeling.clip_settings import pixel_statistics
 from sgovss.modeling.compensation import GeneralizationCompensation
-from sgovss.modeling.cost_volume import CostVolumeHead
+from sgovss.modeling.cost_volume import CostVolumeHead, build_head
 from sgovss.modeling.image_encoder import CLIPImageEncoder
 from sgovss.modeling.objective import PixelObjective
 from sgovss.modeling.text_embedder import TextEmbedder, TextEmbeddings
@@ -44,7 +43,6 @@ class EncodedImages(NamedTuple):
     size: tuple[int, int]
 
 
-@META_ARCH_REGISTRY.register()
 class SGOVSS(nn.Module):
     """Soft-guided open-vocabulary semantic segmentation.
 
@@ -124,7 +122,7 @@ class SGOVSS(nn.Module):
         return {
             "image_encoder": encoder,
             "text_embedder": TextEmbedder(cfg, clip),
-            "head": build_sem_seg_head(cfg, encoder.output_shape()),
+            "head": build_head(cfg, encoder.output_shape()),
             "objective": PixelObjective(node.IGNORED_PIXELS, cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE, node.LEAST_SHARE),
             "compensation": GeneralizationCompensation(cfg) if node.COMPENSATION.ENABLED else None,
             "view": build_view(cfg),

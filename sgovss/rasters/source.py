@@ -10,8 +10,8 @@ import rasterio
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.windows import Window
 
-from sgovss.data.mapper import IMAGE_PAD_VALUE
 from sgovss.errors import InputError
+from sgovss.label_ids import IMAGE_PAD_VALUE
 
 _SAMPLE = 1024  # side of the thumbnail that the stretch is computed on
 PERCENTILES = (2.0, 98.0)

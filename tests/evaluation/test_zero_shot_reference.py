@@ -17,7 +17,7 @@ from sgovss.commands.train import main
 from sgovss.config import load_config
 from sgovss.data.specification_file import find_specification
 from sgovss.modeling.clip_models import create_model, create_tokenizer
-from sgovss.modeling.templates import TEMPLATES
+from sgovss.modeling.templates import templates_of
 
 NAME = "small-vit"
 SMALL = {
@@ -50,7 +50,7 @@ def plain_clip(clip, image: Image.Image, words: list[tuple[str, ...]], dense: st
     tokenizer = create_tokenizer(NAME)
     text = []
     for word in (word for names in words for word in names):
-        prompts = tokenizer([template.format(word) for template in TEMPLATES["imagenet"]])
+        prompts = tokenizer([template.format(word) for template in templates_of("imagenet")])
         text.append(F.normalize(clip.encode_text(prompts, normalize=True).mean(dim=0), dim=0))
     height, width = pixels.shape[1:]
     total, count = torch.zeros(len(words), height, width), torch.zeros(height, width)
