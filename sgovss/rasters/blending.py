@@ -49,7 +49,7 @@ class ScoreSums:
         self._sums[:, cells, columns] += part
 
     def mean(self, begin: int, end: int) -> torch.Tensor:
-        """Blended scores (T, end - begin, columns) of the rows of cells ``begin`` to ``end - 1``, which are finished."""
+        """Blended scores (T, end - begin, columns) of finished rows of cells, ``begin`` to ``end - 1``."""
         down, across = self._totals
         totals = down[begin:end, None] * across[self._left : self._right]
         return self._sums[:, begin - self._top : end - self._top] / totals

@@ -25,7 +25,7 @@ def gdal_environment(cache: int = _LEAST) -> Iterator[None]:
             GDAL's own configuration takes small numbers as megabytes.
     """
     with rasterio.Env(GDAL_CACHEMAX=cache, GDAL_NUM_THREADS="1"), warnings.catch_warnings():
-        # RasterSegmenter has its own message for rasters without georeference.
+        # The plan of a scene has its own message for rasters without georeference.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
 

@@ -77,7 +77,7 @@ class Axis:
         return pixels // self.step * self.cells
 
     def positions(self, first: int, last: int) -> np.ndarray:
-        """Positions of the pixels ``first`` to ``last - 1`` of the scene in cells: (last - first,) float64, 0 or more."""
+        """Positions in cells of the pixels ``first`` to ``last - 1`` of the scene: (last - first,) float64."""
         centres = (np.arange(first, last) + 0.5) * self.scale * self.cells / self.step - 0.5
         return np.clip(centres, 0, self.in_cells(_up(self.length, self.step)) - 1)
 

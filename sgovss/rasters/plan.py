@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from sgovss.rasters.grid import PIECE, TILE, Axis
 from sgovss.rasters.units import Box, Unit, UnitGrid
-
-_PICTURE = 1400  # longest side of the overview picture in pixels
 
 
 class Step(NamedTuple):
@@ -85,15 +83,14 @@ class ScenePlan:
         """The plan with other units; sides in pixels, multiples of 512. The result is the same, byte for byte."""
         return replace(self, units=replace(self.units, rows=rows, columns=columns), strips=1)
 
-    @property
-    def picture_factor(self) -> int:
-        """The overview picture has one pixel for so many pixels of the scene along each side."""
-        return math.ceil(max(self.units.height, self.units.width) / _PICTURE)
-
     def box(self, units: list[Unit]) -> Box:
         """The pixels of a rectangle of units, given band by band."""
         first, last = self.units.box(units[0]), self.units.box(units[-1])
         return Box(first.top, last.bottom, first.left, last.right)
+
+    def serial_order(self, units: Collection[Unit]) -> Iterator[list[Unit]]:
+        """Divide units into the rectangles that one process segments one after the other."""
+        return self.units.passes(units, self.strips)
 
     def steps(self, units: list[Unit]) -> Iterator[Step]:
         """The rows of windows of a rectangle of units, from top to bottom.
@@ -118,9 +115,7 @@ class ScenePlan:
             yield Step(row, batches, ready, [[unit for unit in units if unit.band == band] for band in bands])
 
 
-def plan_units(
-    down: Axis, across: Axis, classes: int, megabytes: int, probabilities: bool
-) -> tuple[UnitGrid, int]:
+def plan_units(down: Axis, across: Axis, classes: int, megabytes: int, probabilities: bool) -> tuple[UnitGrid, int]:
     """Choose the size of the units.
 
     Args:

@@ -119,7 +119,7 @@ class RasterSource:
         return self._values(window, size)[1] if self._needs_pixels else self._mask(window, size)
 
     def cache_size(self, rows: int) -> int:
-        """Size of GDAL's block cache for reading windows of so many rows; see :func:`sgovss.rasters.gdal.cache_size`."""
+        """Size in bytes of GDAL's block cache for windows of so many rows; see :mod:`sgovss.rasters.gdal`."""
         return cache_size(self._dataset, self.bands, rows)
 
     def another(self) -> RasterSource:

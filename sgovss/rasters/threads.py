@@ -31,7 +31,6 @@ def read_ahead(
     local = threading.local()
     with ExitStack() as handles:
         pool = ThreadPoolExecutor(threads, thread_name_prefix="read")
-        handles.callback(pool.shutdown, wait=True, cancel_futures=True)
 
         def run(task: Callable[[RasterSource], _Read]) -> _Read:
             if not hasattr(local, "source"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 
 _MOST_SCORES = {"cpu": 2**20, "cuda": 2**27}
 """Scores (pixels times classes) interpolated at once: what fits into a processor's cache, or keeps a GPU busy."""
@@ -59,18 +60,16 @@ def to_percent(scores: torch.Tensor) -> torch.Tensor:
 def _candidates(maps: torch.Tensor) -> torch.Tensor:
     """Find the classes that can be the best at some pixel: (t,) int64 ids.
 
-    An interpolated score is a weighted mean, so it is at most the largest value of its class, and the best score at a
-    pixel is at least the smallest of the best scores of the cells.
+    Between four cells, the interpolated scores of a class are between the smallest and the largest of its four values.
+    A class is left out if its largest value is everywhere below the smallest value of another class.
     """
     everything = torch.arange(len(maps), device=maps.device)
     if maps.device.type != "cpu":
         return everything  # the number of candidates would have to be waited for
-    return everything[maps.amax(dim=(1, 2)) >= _lower_bound(maps)]
-
-
-def _lower_bound(maps: torch.Tensor) -> torch.Tensor:
-    """The largest of the classes' smallest values: at every pixel, one class has at least this score."""
-    return maps.amin(dim=(1, 2)).amax()
+    kernel = [min(2, side) for side in maps.shape[1:]]
+    largest = F.max_pool2d(maps[None], kernel, stride=1)[0]
+    smallest = -F.max_pool2d(-maps[None], kernel, stride=1)[0]
+    return everything[(largest >= smallest.amax(dim=0)).any(dim=2).any(dim=1)]
 
 
 def _interpolated(maps: torch.Tensor, down: torch.Tensor, across: torch.Tensor) -> torch.Tensor:

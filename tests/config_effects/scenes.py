@@ -18,7 +18,7 @@ def windows(case: Case) -> list[tuple[int, ...]]:
     """The shapes (B, 3, H, W) of the batches, for a raster of 100 x 180 pixels of 0.3 m."""
     rasterio = pytest.importorskip("rasterio", reason="needs the extra 'geo'")
     from sgovss.rasters.options import SceneOptions
-    from sgovss.rasters.scene import RasterSegmenter
+    from sgovss.rasters.scene import SceneMapper
 
     shapes = []
 
@@ -34,5 +34,5 @@ def windows(case: Case) -> list[tuple[int, ...]]:
     cfg = Case((*map(str, SMALL), *case.options), case.folder, ()).cfg
     model = SimpleNamespace(scores=scores, device=torch.device("cpu"))
     predictor = SimpleNamespace(cfg=cfg, model=model, fingerprint="none")
-    RasterSegmenter(predictor, Vocabulary.from_string("road, water"), SceneOptions())(path, case.folder / "out")
+    SceneMapper(predictor, Vocabulary.from_string("road, water"), SceneOptions())(path, case.folder / "out")
     return shapes

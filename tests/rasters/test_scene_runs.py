@@ -108,14 +108,14 @@ def test_outputs_are_not_inputs(demo, write_raster, scene_pixels, tmp_path):
 def test_an_unexpected_failure_concerns_one_image_only(demo, write_raster, scene_pixels, tmp_path, monkeypatch):
     for name in ("a.tif", "b.tif"):
         write_raster(scene_pixels, name=name, **UTM)
-    call = scene_module.RasterSegmenter.__call__
+    call = scene_module.SceneMapper.__call__
 
     def failing(self, path, target):
         if path.name == "a.tif":
             raise RuntimeError("out of the ordinary")
         return call(self, path, target)
 
-    monkeypatch.setattr(scene_module.RasterSegmenter, "__call__", failing)
+    monkeypatch.setattr(scene_module.SceneMapper, "__call__", failing)
     status, out, errors = demo(tmp_path)
     assert status == 1 and "RuntimeError: out of the ordinary" in errors
     assert (out / "b_labels.tif").is_file() and "out of the ordinary" in (out / "report.html").read_text()
