@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -86,7 +86,7 @@ class UnitFiller:
     threads: int = 1
 
     @torch.no_grad()
-    def __call__(self, units: list[Unit]) -> Iterator[list[tuple[Unit, UnitPixels]]]:
+    def __call__(self, units: list[Unit]) -> Generator[list[tuple[Unit, UnitPixels]], None, None]:
         """Fill a rectangle of units.
 
         Args:

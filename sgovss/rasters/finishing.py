@@ -144,4 +144,4 @@ class Finisher:
         shares = list(sums.shares.values())
         picture = draw_overlay(self._parts.picture(), raster.read_small_labels(), self._legend, shares=shares)
         with atomic_path(self._files["overlay"]) as partial:
-            Image.fromarray(picture).save(partial)
+            Image.fromarray(picture).save(partial, compress_level=1)  # six times as fast, and a tenth larger

@@ -107,7 +107,7 @@ class PartialOutputs:
         files = self._files(results)
         for path, parts in files.items():
             write_boxes(path, [(self.plan.units.box(unit), pixels) for unit, pixels in parts.items()])
-        sums = {unit: [zlib.crc32(parts[unit]) for parts in files.values()] for unit, _ in results}
+        sums = {unit: [_checksum(parts[unit]) for parts in files.values()] for unit, _ in results}
         for path, number in zip(files, range(len(files)), strict=True):
             self._expect(path, {unit: sums[unit][number] for unit in sums})
             synchronize(path)
@@ -162,7 +162,7 @@ class PartialOutputs:
         with rasterio.open(path) as raster:
             for unit, expected in sums.items():
                 try:
-                    found = zlib.crc32(raster.read(window=window_of(self.plan.units.box(unit))))
+                    found = _checksum(raster.read(window=window_of(self.plan.units.box(unit))))
                 except rasterio.errors.RasterioError:
                     found = None
                 if found != expected:
@@ -206,6 +206,10 @@ class PartialOutputs:
 
 _PLAN = "plan.json"
 _OURS = (_PLAN, "ledger.jsonl", "labels.tif", "probabilities.tif", "picture.npy", "merged.raw")
+
+
+def _checksum(pixels: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(pixels).data)
 
 
 def folder_of(target: str | Path) -> Path:

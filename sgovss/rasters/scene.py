@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -88,7 +88,7 @@ class SceneMapper:
         if not self.options.restart and (finished := self.finished(plan)) is not None:
             logger.warning("%s: already finished, nothing to do; --restart segments it again", path)
             return finished
-        with self._errors(plan), open_source(plan) as source:
+        with self._errors(plan), gdal_environment(), open_source(plan) as source:
             self._fill_missing(plan, self._partial(plan, source))
         return self.finish(plan, started)
 
@@ -117,7 +117,7 @@ class SceneMapper:
             remove_begun(plan.target)
         return begun_plan(plan) or plan
 
-    def fill(self, plan: ScenePlan, units: Sequence[Unit]) -> Iterator[list[tuple[Unit, UnitPixels]]]:
+    def fill(self, plan: ScenePlan, units: Sequence[Unit]) -> Generator[list[tuple[Unit, UnitPixels]], None, None]:
         """Compute the pixels of a rectangle of units. Nothing is written, except to the folder of ``--cache``.
 
         A unit gets the same pixels whether it is filled alone or with others; together no window is encoded twice.
@@ -134,7 +134,7 @@ class SceneMapper:
         """
         model, options = self.predictor.model, self.options
         rows = round(plan.down.window / plan.down.scale)
-        with open_source(plan) as source, gdal_environment(source.cache_size(rows)):
+        with gdal_environment(), open_source(plan) as source, gdal_environment(source.cache_size(rows)):
             filler = UnitFiller(
                 plan=plan,
                 source=source,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TypeVar
@@ -16,7 +16,7 @@ _Read = TypeVar("_Read")
 
 def read_ahead(
     tasks: Iterable[Callable[[RasterSource], _Read]], source: RasterSource, threads: int, depth: int
-) -> Iterator[_Read]:
+) -> Generator[_Read, None, None]:
     """Run functions that read a raster in other threads, each with its own handle of the raster.
 
     Args:
@@ -39,7 +39,12 @@ def read_ahead(
             return task(local.source)
 
         opened: list[RasterSource] = []
-        handles.callback(lambda: [each.close() for each in opened])
+
+        def close_all() -> None:
+            for each in opened:
+                each.close()
+
+        handles.callback(close_all)
         # Callbacks run in reverse order: the threads end before their handles are closed.
         handles.callback(pool.shutdown, wait=True, cancel_futures=True)
         waiting: deque[Future[_Read]] = deque()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
-import torch.nn.functional as F
 
 _MOST_SCORES = {"cpu": 2**20, "cuda": 2**27}
 """Scores (pixels times classes) interpolated at once: what fits into a processor's cache, or keeps a GPU busy."""
@@ -66,10 +65,17 @@ def _candidates(maps: torch.Tensor) -> torch.Tensor:
     everything = torch.arange(len(maps), device=maps.device)
     if maps.device.type != "cpu":
         return everything  # the number of candidates would have to be waited for
-    kernel = [min(2, side) for side in maps.shape[1:]]
-    largest = F.max_pool2d(maps[None], kernel, stride=1)[0]
-    smallest = -F.max_pool2d(-maps[None], kernel, stride=1)[0]
-    return everything[(largest >= smallest.amax(dim=0)).any(dim=2).any(dim=1)]
+    largest, smallest = _of_four(maps, torch.maximum), _of_four(maps, torch.minimum)
+    return everything[(largest >= smallest.amax(dim=0)).flatten(1).any(dim=1)]
+
+
+def _of_four(maps: torch.Tensor, choose: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """The largest or smallest of each four cells that are neighbours: (T, r, c) -> (T, r - 1, c - 1), at least 1."""
+    for axis in (1, 2):
+        count = maps.shape[axis] - 1
+        if count:
+            maps = choose(maps.narrow(axis, 0, count), maps.narrow(axis, 1, count))
+    return maps
 
 
 def _interpolated(maps: torch.Tensor, down: torch.Tensor, across: torch.Tensor) -> torch.Tensor:
