@@ -7,6 +7,7 @@ import logging
 import uuid
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -205,7 +206,16 @@ class PartialOutputs:
 
 
 _PLAN = "plan.json"
-_OURS = (_PLAN, "ledger.jsonl", "labels.tif", "probabilities.tif", "picture.npy", "merged.raw")
+_OURS = (
+    _PLAN,
+    "ledger.jsonl",
+    "labels.tif",
+    "probabilities.tif",
+    "picture.npy",
+    "merged.raw",
+    "labels_again.tif",
+    "probabilities_again.tif",
+)
 
 
 def _checksum(pixels: np.ndarray) -> int:
@@ -224,32 +234,43 @@ def begun_plan(plan: ScenePlan) -> ScenePlan | None:
     Raises:
         InputError: that run has other settings, or the folder is not one of an unfinished run.
     """
-    folder = folder_of(plan.target)
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    found = _read_plan(plan.target)
+    if found is None:
         return None
-    try:
-        found = ScenePlan.from_json(json.loads((folder / _PLAN).read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{folder}: needed for unfinished parts, but holds something else; move it away, or give another --output"
-        ) from error
     wanted = json.loads(json.dumps(plan.settings))
     changed = [key for key in sorted({*found.settings, *wanted}) if found.settings.get(key) != wanted.get(key)]
     if changed:
         raise InputError(
-            f"{folder}: holds an unfinished run with other settings ({changed[0]}); give the same settings to continue "
-            "it, or --restart to begin anew"
+            f"{folder_of(plan.target)}: holds an unfinished run with other settings ({changed[0]}); give the same "
+            "settings to continue it, or --restart to begin anew"
         )
-    return found
+    return replace(found, smallest=plan.smallest)  # of the outputs, not of the units
 
 
 def remove_begun(target: str | Path) -> None:
-    """Remove the unfinished outputs of a scene; other files in the folder are kept."""
-    folder = folder_of(target)
-    if not (folder / _PLAN).is_file():
+    """Remove the unfinished outputs of a scene; other files in the folder are kept.
+
+    Raises:
+        InputError: the folder is not one of an unfinished run.
+    """
+    if _read_plan(target) is None:
         return
+    folder = folder_of(target)
     # The plan last: without it, the rest would not be recognised.
     for name in reversed(_OURS):
         (folder / name).unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()
+
+
+def _read_plan(target: str | Path) -> ScenePlan | None:
+    """Read the plan of an unfinished run; see :func:`begun_plan`."""
+    folder = folder_of(target)
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return None
+    try:
+        return ScenePlan.from_json(json.loads((folder / _PLAN).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder}: needed for unfinished parts, but holds something else; move it away, or give another --output"
+        ) from error
