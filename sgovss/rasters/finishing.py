@@ -20,11 +20,11 @@ from sgovss.rasters.geotiff import add_overviews, create_labels, create_probabil
 from sgovss.rasters.merging import merge_small_regions
 from sgovss.rasters.partial import PartialOutputs
 from sgovss.rasters.plan import ScenePlan
-from sgovss.rasters.polygons import write_polygons
 from sgovss.rasters.source import RasterSource
 from sgovss.rasters.style import write_style
 from sgovss.rasters.summary import LabelRaster
 from sgovss.rasters.units import Box
+from sgovss.rasters.vectors import write_polygons
 from sgovss.vocabulary import Vocabulary
 
 Change = Callable[[Box, np.ndarray], np.ndarray]
