@@ -6,7 +6,6 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 BATCHES = (1, 2, 4, 8)
