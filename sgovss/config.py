@@ -210,8 +210,8 @@ def _add_test(cfg: CfgNode) -> None:
     # Rasters of any size: side and stride of the windows, in pixels at the resolution that the model sees.
     scene.WINDOW = 512
     scene.STRIDE = 384
-    # Number of windows in a batch.
-    scene.BATCH = 1
+    # Number of windows in a batch; 0 chooses it by the device and its memory.
+    scene.BATCH = 0
     # Memory in MB for the scores of unfinished windows. A lower value gives narrower strips; 0 gives the narrowest.
     scene.MEMORY = 256
 

@@ -93,7 +93,7 @@ _RULES = {
     "TEST.PRECISION": _one_of("float32", "bfloat16", "float16"),
     "TEST.SLIDING_WINDOW.WORKING_SIZE": _NOT_BELOW_ZERO,
     "TEST.SLIDING_WINDOW.GLOBAL_VIEW": _NOT_BELOW_ZERO,
-    "TEST.SCENE.BATCH": _ABOVE_ZERO,
+    "TEST.SCENE.BATCH": _NOT_BELOW_ZERO,
     "TEST.SCENE.MEMORY": _NOT_BELOW_ZERO,
     "OUTPUT_DIR": _Rule(lambda folder: folder != "", "name a folder"),
 }

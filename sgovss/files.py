@@ -17,6 +17,7 @@ from sgovss.errors import InputError
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path to write to; it is renamed to ``path`` if the block succeeds, else deleted.
 
+    The content is on the disk before the file gets its name, so that a power failure does not leave a part of it.
     Missing folders are created. The temporary file is in the same folder and has the same suffix, because writers
     choose a format by the suffix.
 
@@ -32,9 +33,28 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise InputError(_unwritable(path.parent, error)) from error
     try:
         yield partial
-        partial.replace(path)
+        replace_durably(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def replace_durably(partial: Path, path: Path) -> None:
+    """Rename a file of the same file system, after its content is on the disk, and keep the new name there too."""
+    synchronize(partial)
+    partial.replace(path)
+    synchronize(path.parent)
+
+
+def synchronize(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems cannot synchronise folders
+            raise
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

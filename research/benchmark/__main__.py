@@ -4,7 +4,8 @@
     python -m research.benchmark profile --config-file sgovss_vitb16_384.yaml --size 384 --classes 150
     python -m research.benchmark views --datasets generated_scenes_test dubai_mbrsc_test
 
-``scenes`` segments georeferenced rasters with ``sgovss segment`` and reports time, throughput and peak memory.
+``scenes`` segments georeferenced rasters and reports the time of start and work, the ratio of the work to the bare
+model (encoder and head over the same windows from memory, in the same process), and peak memory.
 ``profile`` shows the time of each part and operator of an inference, and lower bounds (floors) of the whole time.
 ``views`` compares sets of views by time and mIoU.
 """

@@ -208,10 +208,10 @@ def _segment(args: argparse.Namespace) -> Segment:
 
     @functools.cache
     def raster_segmenter() -> Segment:
-        from sgovss.rasters.scene import RasterSegmenter  # with the libraries for rasters
+        from sgovss.rasters.scene import SceneMapper  # with the libraries for rasters
 
         assert options is not None
-        return RasterSegmenter(predictor, vocabulary, options)
+        return SceneMapper(predictor, vocabulary, options)
 
     def segment(path: Path, target: Path) -> Segmentation:
         if options is not None and path.suffix.lower() in RASTER_SUFFIXES:
@@ -258,13 +258,15 @@ def _scene_options(args: argparse.Namespace) -> SceneOptions | None:
         probabilities=args.probabilities,
         polygons=args.polygons,
         cache=args.cache,
-        resume=args.resume,
+        restart=args.restart,
+        overlap=args.overlap,
         rejection=_rejection(args),
     )
 
 
 _SCENE_ONLY = (
     "bands", "stretch", "gsd", "aoi", "min-area", "confidence", "probabilities", "polygons", "cache", "resume",
+    "restart", "overlap",
 )  # fmt: skip
 
 
@@ -315,10 +317,14 @@ def _add_raster_arguments(rasters: argparse._ArgumentGroup) -> None:
     rasters.add_argument("--aoi", type=Path, metavar="FILE", help="area of interest: a vector file; only pixels inside "
                          "its polygons are segmented")  # fmt: skip
     rasters.add_argument("--min-area", metavar="M2", help="merge regions below this area into a neighbour: square "
-                         "metres (100) or pixels (50px); holds the labels of the whole raster in memory")  # fmt: skip
+                         "metres (100) or pixels (50px)")  # fmt: skip
     rasters.add_argument("--confidence", action="store_true", help="write a second band: score of the class in percent")
     rasters.add_argument("--probabilities", action="store_true", help="write a raster of the scores of all classes")
     rasters.add_argument("--polygons", action="store_true", help="write a GeoPackage of regions with class and area")
     rasters.add_argument("--cache", type=Path, metavar="DIR", help="keep encoded windows here, so that a run with "
                          "other classes is faster")  # fmt: skip
-    rasters.add_argument("--resume", action="store_true", help="continue an interrupted run")
+    rasters.add_argument("--overlap", type=float, metavar="FRACTION", help="fraction of its side that a window shares "
+                         "with the next; more is slower and has fewer seams")  # fmt: skip
+    again = rasters.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="continue an interrupted run, which is the default")
+    again.add_argument("--restart", action="store_true", help="begin anew, without what an earlier run has finished")

@@ -45,8 +45,19 @@ class SegmentationModel(Protocol):
     def text_embedder(self) -> Callable[[Vocabulary], TextEmbeddings]:
         """Embeds a vocabulary."""
 
+    @property
+    def size_divisibility(self) -> int:
+        """See :meth:`SGOVSS.size_divisibility`."""
+
+    @property
+    def map_cells(self) -> int:
+        """See :meth:`SGOVSS.map_cells`."""
+
     def scores(self, images: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
         """See :meth:`SGOVSS.scores`."""
+
+    def score_maps(self, images: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
+        """See :meth:`SGOVSS.score_maps`."""
 
     def score_image(self, image: torch.Tensor, vocabulary: Vocabulary) -> ClassScores:
         """See :meth:`SGOVSS.score_image`."""

@@ -28,6 +28,9 @@ from sgovss.vocabulary import Vocabulary
 
 _FROZEN = "frozen_encoder."
 
+MAP_CELLS = 8
+"""Cells of the logits for each cell of the dense map, as the decoder enlarges it three times by two."""
+
 
 class EncodedImages(NamedTuple):
     """Output of the image encoder, which can be classified with any vocabulary.
@@ -203,6 +206,29 @@ class SGOVSS(nn.Module):
     def scores(self, images: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
         """Images (B, 3, H, W) in 0..255 -> scores (B, T, H, W) in 0..1; see :meth:`classify`."""
         return self.classify(self.encode(images), vocabulary)
+
+    def score_maps(self, images: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
+        """Images (B, 3, H, W) in 0..255 -> score maps; see :meth:`maps_of`."""
+        return self.maps_of(self.encode(images), vocabulary)
+
+    def maps_of(self, encoded: EncodedImages, vocabulary: Vocabulary) -> torch.Tensor:
+        """Encoded images -> scores at the resolution of the logits.
+
+        Returns:
+            (B, T, h, w) float32 in 0..1, of the padded images: h and w are ``map_cells`` for each
+            ``size_divisibility`` pixels.
+        """
+        return self._logits(encoded, vocabulary).float().sigmoid_()
+
+    @property
+    def size_divisibility(self) -> int:
+        """Images are padded to a multiple of this number of pixels."""
+        return self.image_encoder.size_divisibility
+
+    @property
+    def map_cells(self) -> int:
+        """Cells of a score map for ``size_divisibility`` pixels."""
+        return MAP_CELLS
 
     def encode(self, images: torch.Tensor) -> EncodedImages:
         """Encode images (B, 3, H, W) in 0..255; the result does not depend on a vocabulary."""
