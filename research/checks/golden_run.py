@@ -107,23 +107,20 @@ def steps(nudge: float = 0.0) -> dict[str, list[float]]:
 
 
 def write_images(folder: Path) -> list[str]:
-    """Write six images of rectangles with noise and their labels; return the options of a run on them."""
+    """Write six images of squares with noise and their labels; return the options of a run on them."""
     rng = np.random.default_rng(0)
-    colours = np.array([(150, 70, 60), (20, 40, 90), (40, 80, 40)])
+    colours = np.array([(230, 230, 230), (0, 30, 60), (60, 110, 40)])
     for name in ("images", "labels"):
         (folder / name).mkdir()
     for number in range(6):
-        labels = np.zeros((WIDTH, WIDTH), np.uint8)
-        for value in (1, 2, 0, 1, 2):
-            top, left = rng.integers(0, WIDTH - 32, 2)
-            labels[top : top + rng.integers(16, 48), left : left + rng.integers(16, 48)] = value
-        pixels = colours[labels] + rng.integers(-9, 10, (WIDTH, WIDTH, 3))
+        labels = np.kron(rng.integers(0, 3, (3, 3)), np.ones((WIDTH // 3, WIDTH // 3))).astype(np.uint8)
+        pixels = np.clip(colours[labels] + rng.integers(-9, 10, (WIDTH, WIDTH, 3)), 0, 255)
         Image.fromarray(pixels.astype(np.uint8)).save(folder / "images" / f"{'aaaabb'[number]}_{number}.png")
         Image.fromarray(labels).save(folder / "labels" / f"{'aaaabb'[number]}_{number}.png")
     files = {"images": "images", "labels": "labels", "image_suffix": ".png"}
     names = ("building", "water", "forest")
     content = {
-        "name": "golden", "title": "Rectangles", "source": None, "licence": None, "citation": None,
+        "name": "golden", "title": "Squares", "source": None, "licence": None, "citation": None,
         "verified": "unverified", "ground_sample_distance": 0.3, "root": str(folder.parent), "folder": folder.name,
         "classes": [{"name": name, "color": [value, 0, 0], "value": value} for value, name in enumerate(names)],
         "splits": {"train": {**files, "select": "a_*"}, "test": {**files, "select": "b_*"}},
@@ -176,8 +173,7 @@ def _main_job(folder: Path, nudge: float) -> dict[str, Any]:
             raise InputError("segmenting the raster ended with an error")
     with rasterio.open(folder / "out" / "scene_labels.tif") as raster:
         pixels = np.bincount(raster.read(1).ravel(), minlength=7).tolist()
-    with rasterio.open(folder / "out" / "scene_confidence.tif") as raster:
-        confidence = raster.read(1).mean(dtype=np.float64)
+        confidence = float(raster.read(2).mean(dtype=np.float64))
     losses = sorted(name for name in lines[0] if name.startswith("loss_") or name == "gradient_norm")
     return {
         **{name: [line[name] for line in lines[:STEPS]] for name in losses},

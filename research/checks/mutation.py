@@ -131,7 +131,7 @@ def draw(modules: Sequence[str], count: int, seed: int, records: Path | None) ->
     every = {name: mutants((CHECKOUT / name).read_text(encoding="utf-8")) for name in modules}
     pool = [(name, index) for name, found in every.items() for index in range(len(found))]
     chosen = defaultdict(list)
-    for name, index in random.Random(seed).sample(pool, min(count, len(pool))):
+    for name, index in sorted(random.Random(seed).sample(pool, min(count, len(pool)))):
         chosen[name].append(every[name][index])
     return [
         Task(

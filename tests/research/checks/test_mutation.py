@@ -83,7 +83,7 @@ def test_mutants_that_tests_miss_are_shown_and_finished_modules_are_kept(small, 
     assert mutation.main(command) == 0
     said = capfd.readouterr().out
     assert "2 of 3 mutants killed" in said and "SURVIVED" not in said  # nothing ran again
-    assert mutation.main(["--quick", "3"]) == 1  # two of three are too few
+    assert mutation.main([*command, "--quick", "3"]) == 1  # two of three are too few
 
 
 def test_tests_that_fail_anyway_prove_nothing(small, capfd):
