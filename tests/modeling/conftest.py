@@ -137,9 +137,9 @@ def open_gates(module: nn.Module) -> None:
             each.scale.data = torch.randn(each.scale.shape, generator=generator)
 
 
-def make_batch(vocabulary: Vocabulary, size: int = 64, images: int = 2) -> list[dict]:
+def make_batch(vocabulary: Vocabulary, size: int = 64, images: int = 2, seed: int = 2) -> list[dict]:
     """Random images with random labels, some ignored."""
-    generator = torch.Generator().manual_seed(2)
+    generator = torch.Generator().manual_seed(seed)
     batch = []
     for _ in range(images):
         labels = torch.randint(0, len(vocabulary), (size, size), generator=generator)
