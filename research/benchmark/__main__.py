@@ -3,8 +3,8 @@
     python -m research.benchmark scenes --sizes 3000 12000 --classes 10 100
     python -m research.benchmark profile --config-file sgovss_vitb16_384.yaml --size 384 --classes 150
 
-``scenes`` segments georeferenced rasters and reports the time of start and work, the ratio of the work to the bare model
-(encoder and head over the same windows from memory, in the same process), and peak memory.
+``scenes`` segments georeferenced rasters and reports the time of start and work, the ratio of the work to the bare
+model (encoder and head over the same windows from memory, in the same process), and peak memory.
 ``profile`` shows the time of each part and operator of an inference, and lower bounds (floors) of the whole time.
 """
 
