@@ -1,0 +1,62 @@
+"""What the page asks for: the JSON of a request, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sgovss.errors import InputError
+from sgovss.inference.rejection import Rejection
+from sgovss.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A picture and the classes to segment it into.
+
+    Attributes:
+        picture: name of the picture, as the server gave it.
+        vocabulary: the classes.
+        rejection: rule for labelling pixels as "other".
+    """
+
+    picture: str
+    vocabulary: Vocabulary
+    rejection: Rejection
+
+    @classmethod
+    def parse(cls, content: Any) -> Asked:
+        """Check the JSON of a request: ``image`` and ``words``, optionally ``background`` and ``threshold``.
+
+        Raises:
+            InputError: the request is wrong.
+        """
+        if not isinstance(content, dict):
+            raise InputError("the request is not a JSON object with image and words")
+        for key in ("image", "words"):
+            if not isinstance(content.get(key), str):
+                raise InputError(f"the request has no {key}")
+        rejection = Rejection.parse(_threshold(content), str(content.get("background") or ""))
+        return cls(content["image"], Vocabulary.from_string(content["words"], "classes"), rejection)
+
+    def without_threshold(self) -> Asked:
+        """The same without a threshold, which the page applies itself."""
+        return replace(self, rejection=replace(self.rejection, threshold=0.0))
+
+    @property
+    def scored(self) -> Vocabulary:
+        """The classes to score; the last is the background, if there is one."""
+        return self.rejection.scored(self.vocabulary)
+
+    @property
+    def legend(self) -> Vocabulary:
+        """The classes of the result."""
+        return self.rejection.legend(self.vocabulary)
+
+
+def _threshold(content: dict[str, Any]) -> float:
+    value = content.get("threshold", 0.0)
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"threshold: '{value}' is not a number") from error

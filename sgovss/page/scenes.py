@@ -1,0 +1,213 @@
+"""Scenes: GeoTIFFs and other deep or georeferenced rasters, segmented by the scene engine into files."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import threading
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import torch
+from rasterio.windows import Window
+
+from sgovss.errors import InputError
+from sgovss.inference.predictor import ImagePredictor
+from sgovss.inference.ranking import Ranking, rank
+from sgovss.inference.segmentation import Segmentation
+from sgovss.modeling.class_scores import ClassScores
+from sgovss.page.answers import Download, Picture, View, jpeg, shares_csv, shares_json
+from sgovss.page.asked import Asked
+from sgovss.page.photographs import LONGEST, refuse_large
+from sgovss.rasters.options import SceneOptions
+from sgovss.rasters.scene import RasterSegmenter
+from sgovss.rasters.source import RasterSource
+from sgovss.rasters.writer import gdal_environment
+
+_SUFFIXES = {"GTiff": ".tif", "JP2OpenJPEG": ".jp2", "PNG": ".png"}  # drivers that uploads may be opened with
+_MOST_CACHED = 16_000_000  # pixels; encoded windows take about 50 times the space of a pixel
+_MOST_SCORES = 1_000_000_000  # pixels times classes: the scores of all classes are files
+_VIEW = 1536  # longest side in pixels of the labels for the screen
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A scene in its folder."""
+
+    picture: Picture
+    file: Path
+    preview: bytes
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) for the screen."""
+        return _fitting(self.picture.height, self.picture.width, _VIEW)
+
+
+class SceneDesk:
+    """Holds scenes and segments them; see :class:`sgovss.page.answers.Desk`.
+
+    Args:
+        predictor: the model.
+        folder: for the scenes and their products. It belongs to this desk; files of scenes that are not kept any
+            longer are deleted.
+        lock: held while the model is in use.
+        kept: number of scenes to keep.
+    """
+
+    def __init__(self, predictor: ImagePredictor, folder: Path, lock: threading.Lock, kept: int = 2) -> None:
+        self._predictor = predictor
+        self._folder = folder
+        self._lock = lock
+        self._kept = kept
+        self._scenes: OrderedDict[str, _Kept] = OrderedDict()
+
+    def holds(self, name: str) -> bool:
+        """Whether a name is that of a scene."""
+        return name.startswith("scene-")
+
+    def add(self, content: bytes, title: str) -> Picture:
+        """Keep a scene.
+
+        Args:
+            content: of a TIFF, JPEG 2000 or PNG file.
+            title: its file name, for messages.
+
+        Raises:
+            InputError: it cannot be read, or has too many pixels.
+        """
+        name = f"scene-{hashlib.blake2b(content, digest_size=8).hexdigest()}"
+        with self._lock:
+            if name not in self._scenes:
+                self._scenes[name] = self._keep(name, content, title)
+                if len(self._scenes) > self._kept:
+                    _, oldest = self._scenes.popitem(last=False)
+                    shutil.rmtree(oldest.file.parent)
+            self._scenes.move_to_end(name)
+            return self._scenes[name].picture
+
+    def preview(self, name: str) -> bytes:
+        """Return a JPEG of the scene for the screen."""
+        return self._find(name).preview
+
+    def view(self, asked: Asked) -> View:
+        """Segment a scene; the threshold is not applied."""
+        asked = asked.without_threshold()
+        kept = self._find(asked.picture)
+        with self._lock:
+            result = self._segment(kept, asked)
+            ranking, valid = _read_ranking(result.files["probabilities"], kept.size)
+        return View(asked.legend, ranking, result.shares, result.areas, valid)
+
+    def labels(self, asked: Asked) -> Download:
+        """Segment a scene and return its label map as GeoTIFF."""
+        with self._lock:
+            result = self._segment(self._find(asked.picture), asked)
+            return Download(result.files["labels"].open("rb"), "labels.tif", "image/tiff")
+
+    def files(self, asked: Asked) -> Download:
+        """Segment a scene and return labels, their style for QGIS, polygons, overlay and shares as a zip."""
+        with self._lock:
+            result = self._segment(self._find(asked.picture), asked)
+            archive = result.files["labels"].with_name("files.zip")
+            _write_archive(archive, result)
+            return Download(archive.open("rb"), "segmentation.zip", "application/zip")
+
+    def _find(self, name: str) -> _Kept:
+        kept = self._scenes.get(name)
+        if kept is None:
+            raise InputError("the image is no longer in memory; drop it again")
+        return kept
+
+    def _keep(self, name: str, content: bytes, title: str) -> _Kept:
+        folder = self._folder / name
+        folder.mkdir()
+        try:
+            file = folder / f"upload{_checked(content, title)}"
+            file.write_bytes(content)
+            with _named(file, title), gdal_environment(), RasterSource(file) as source:
+                preview = _preview(source)
+                note = "not georeferenced" if source.crs is None else source.crs.to_string()[:60]
+                picture = Picture(name, source.width, source.height, title, note, scene=True)
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
+        return _Kept(picture, file, preview)
+
+    def _segment(self, kept: _Kept, asked: Asked) -> Segmentation:
+        """Run the scene engine, unless it has finished with the same classes; the only place that does so."""
+        pixels = kept.picture.height * kept.picture.width
+        if len(asked.scored) > (most := _MOST_SCORES // pixels):
+            raise InputError(f"classes: {len(asked.scored)} are too many for this scene; give at most {most}")
+        settings = repr(([entry.names for entry in asked.scored], asked.rejection))
+        digest = hashlib.blake2b(settings.encode(), digest_size=8).hexdigest()
+        options = SceneOptions(
+            confidence=True,
+            probabilities=True,
+            polygons=True,
+            cache=kept.file.with_name("cache") if pixels <= _MOST_CACHED else None,
+            resume=True,
+            rejection=asked.rejection,
+        )
+        with _named(kept.file, kept.picture.title):
+            segment = RasterSegmenter(self._predictor, asked.vocabulary, options)
+            return segment(kept.file, kept.file.parent / digest / "scene")
+
+
+def _checked(content: bytes, title: str) -> str:
+    """Check an upload and return the suffix for its kind of file.
+
+    Only these drivers may open it: others, such as VRT, read the files that it names.
+
+    Raises:
+        InputError: it is of no such kind, damaged, or has too many pixels.
+    """
+    try:
+        with gdal_environment(), rasterio.MemoryFile(content) as file, file.open(driver=[*_SUFFIXES]) as raster:
+            refuse_large(raster.height, raster.width, title)
+            return _SUFFIXES[raster.driver]
+    except rasterio.errors.RasterioError as error:
+        raise InputError(f"{title}: cannot read this scene; is it damaged or cut off?") from error
+
+
+@contextmanager
+def _named(file: Path, title: str) -> Iterator[None]:
+    """Name a scene in messages as the user named it."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(str(error).replace(str(file), title)) from error
+
+
+def _fitting(height: int, width: int, longest: int) -> tuple[int, int]:
+    factor = min(1.0, longest / max(height, width))
+    return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+def _preview(source: RasterSource) -> bytes:
+    whole = Window(0, 0, source.width, source.height)
+    return jpeg(source.read(whole, _fitting(source.height, source.width, LONGEST)))
+
+
+def _read_ranking(probabilities: Path, size: tuple[int, int]) -> tuple[Ranking, np.ndarray]:
+    """Rank the classes at (height, width) pixels of a raster of scores in percent; also the pixels with data."""
+    with gdal_environment(), rasterio.open(probabilities) as raster:
+        percents = raster.read(out_shape=(raster.count, *size))
+        valid = percents[0] != raster.nodata
+    scores = torch.from_numpy(np.where(valid, percents, 0).astype(np.float32) / 100)
+    return rank(ClassScores.of(scores)), valid
+
+
+def _write_archive(path: Path, result: Segmentation) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for kind in ("labels", "style", "polygons", "overlay"):
+            file = result.files[kind]
+            archive.write(file, file.name.removeprefix("scene_"))
+        archive.writestr("shares.json", shares_json(result.shares, result.areas))
+        archive.writestr("shares.csv", shares_csv(result.shares, result.areas))
