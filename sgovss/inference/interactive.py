@@ -69,7 +69,7 @@ class InteractiveSegmenter:
         name = hashlib.blake2b(pixels.tobytes() + str(pixels.shape).encode(), digest_size=8).hexdigest()
         with self._lock:
             if name not in self._images:
-                tensor = torch.from_numpy(self._shrunk(pixels)).permute(2, 0, 1)[None].to(self._model.device)
+                tensor = torch.from_numpy(np.array(self._shrunk(pixels))).permute(2, 0, 1)[None].to(self._model.device)
                 self._images[name] = KeptImage(pixels, self._model.encode(tensor))
                 if len(self._images) > self._kept:
                     self._images.popitem(last=False)

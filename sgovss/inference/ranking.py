@@ -51,6 +51,21 @@ def rank(scores: ClassScores) -> Ranking:
     return Ranking(ids[0], ids[1], top[0], (best - second) / total)
 
 
+def rank_others(scores: torch.Tensor, labels: torch.Tensor) -> Ranking:
+    """Rank the classes where the best is known already, for scores that are rounded, so that several may be equal.
+
+    Args:
+        scores: (T, H, W) in 0..1.
+        labels: (H, W) int64, the best class.
+    """
+    best = scores.gather(0, labels[None])[0]
+    if len(scores) == 1:
+        return Ranking(labels, labels, best, torch.ones_like(best))
+    second, runners_up = scores.scatter(0, labels[None], -1.0).max(dim=0)
+    leads = (_odds(best) - _odds(second)).clamp(min=0) / _odds(scores).sum(dim=0)
+    return Ranking(labels, runners_up, best, leads)
+
+
 def _best_two(scores: torch.Tensor, ids: torch.Tensor, start: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Choose the two best of each pixel.
 

@@ -84,6 +84,7 @@ class View:
         shares: fraction of the pixels of each class.
         areas: square metres of each class; None if the picture is not georeferenced.
         valid: (H, W) bool, the pixels with data.
+        step: the scores are rounded to multiples of this.
     """
 
     legend: Vocabulary
@@ -91,6 +92,7 @@ class View:
     shares: Mapping[str, float]
     areas: Mapping[str, float] | None
     valid: np.ndarray
+    step: float = 1 / _FULL
 
     def packed(self, seconds: float) -> bytes:
         """Pack the view as one message.
@@ -100,8 +102,8 @@ class View:
         numbers are little-endian; those of the arrays are uint16.
         """
         height, width = self.valid.shape
-        content = {"height": height, "width": width, "seconds": round(seconds, 2), "classes": self._classes()}
-        header = json.dumps(content).encode()
+        content = {"height": height, "width": width, "seconds": round(seconds, 2), "step": self.step}
+        header = json.dumps({**content, "classes": self._classes()}).encode()
         header += b" " * (-len(header) % 4)
         ranking = self.ranking
         arrays = [np.where(self.valid, ranking.labels.numpy(), _FULL), ranking.runners_up.numpy()]

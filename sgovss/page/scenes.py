@@ -7,7 +7,7 @@ import shutil
 import threading
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,8 @@ from rasterio.windows import Window
 
 from sgovss.errors import InputError
 from sgovss.inference.predictor import ImagePredictor
-from sgovss.inference.ranking import Ranking, rank
+from sgovss.inference.ranking import Ranking, rank_others
 from sgovss.inference.segmentation import Segmentation
-from sgovss.modeling.class_scores import ClassScores
 from sgovss.page.answers import Download, Picture, View, jpeg, shares_csv, shares_json
 from sgovss.page.asked import Asked
 from sgovss.page.photographs import LONGEST, refuse_large
@@ -102,8 +101,8 @@ class SceneDesk:
         kept = self._find(asked.picture)
         with self._lock:
             result = self._segment(kept, asked)
-            ranking, valid = _read_ranking(result.files["probabilities"], kept.size)
-        return View(asked.legend, ranking, result.shares, result.areas, valid)
+            ranking, valid = _read_ranking(result.files, kept.size)
+        return View(asked.legend, ranking, result.shares, result.areas, valid, step=0.01)
 
     def labels(self, asked: Asked) -> Download:
         """Segment a scene and return its label map as GeoTIFF."""
@@ -195,13 +194,15 @@ def _preview(source: RasterSource) -> bytes:
     return jpeg(source.read(whole, _fitting(source.height, source.width, LONGEST)))
 
 
-def _read_ranking(probabilities: Path, size: tuple[int, int]) -> tuple[Ranking, np.ndarray]:
-    """Rank the classes at (height, width) pixels of a raster of scores in percent; also the pixels with data."""
-    with gdal_environment(), rasterio.open(probabilities) as raster:
+def _read_ranking(files: Mapping[str, Path], size: tuple[int, int]) -> tuple[Ranking, np.ndarray]:
+    """Read labels and scores of a scene, shrunk to (height, width) pixels; also the pixels with data."""
+    with gdal_environment(), rasterio.open(files["labels"]) as raster:
+        labels = raster.read(1, out_shape=size)
+        valid = labels != raster.nodata
+    with gdal_environment(), rasterio.open(files["probabilities"]) as raster:
         percents = raster.read(out_shape=(raster.count, *size))
-        valid = percents[0] != raster.nodata
     scores = torch.from_numpy(np.where(valid, percents, 0).astype(np.float32) / 100)
-    return rank(ClassScores.of(scores)), valid
+    return rank_others(scores, torch.from_numpy(np.where(valid, labels, 0).astype(np.int64))), valid
 
 
 def _write_archive(path: Path, result: Segmentation) -> None:

@@ -60,6 +60,7 @@ function enable() {
 }
 
 async function take(text, request) {
+  if (working) return showError("problem", "Still working on the last request; try again when it is done");
   await work(text, "problem", async () => {
     const answer = await request();
     const preview = await loadPreview(answer.image);
@@ -68,9 +69,11 @@ async function take(text, request) {
     at("result").hidden = true;
     at("empty").hidden = true;
     at("zoom").hidden = false;
+    at("unsure").value = 0;
+    at("about").textContent = `${answer.title}: ${size(answer)}`;
     stage.setPicture(preview);
     at("canvas").setAttribute("aria-label", `Picture ${answer.title}, not segmented`);
-    return size(answer);
+    return answer.scene ? "A scene of this size may take minutes" : "";
   });
   // A photograph takes a moment; a scene may take minutes, so it waits for the button.
   if (picture !== null && painting === null && at("problem").hidden && !picture.scene) await run();
@@ -95,8 +98,8 @@ function example() {
 }
 
 function run() {
-  if (picture === null) return;
-  work("Segmenting …", "wrong", async () => {
+  if (picture === null) return null;
+  return work("Segmenting …", "wrong", async () => {
     const now = asked();
     const view = await segment(now);
     result = now;
@@ -124,9 +127,9 @@ function repaint() {
 }
 
 function applyThreshold() {
-  const part = at("unsure").value / 100;
-  painting.leaveOut(part);
-  at("unsure-shown").textContent = part ? `${at("unsure").value} %, --threshold ${painting.threshold.toFixed(3)}` : "none";
+  painting.leaveOut(at("unsure").value / 100);
+  const { leftOut, threshold } = painting;
+  at("unsure-shown").textContent = leftOut ? `${percent(leftOut)}: scores below ${threshold.toFixed(3)}` : "none";
 }
 
 function describe(place) {

@@ -7,7 +7,7 @@ export class Painting {
     this.view = view;
     this.shown = view.classes.map(() => true);
     this.highlighted = null; // number of a class
-    this.least = 0; // pixels of a lower score are left out
+    this.least = this.left = 0; // pixels of a lower score are left out; their number
     this.canvas = document.createElement("canvas");
     [this.canvas.width, this.canvas.height] = [view.width, view.height];
     this.context = this.canvas.getContext("2d");
@@ -24,13 +24,18 @@ export class Painting {
 
   // Leave out this fraction of the pixels: those of the lowest scores.
   leaveOut(fraction) {
-    let left = Math.floor(fraction * this.pixels);
-    this.least = 0;
-    while (left > 0 && this.least < FULL) left -= this.histogram[this.least++];
+    const wanted = fraction * this.pixels;
+    this.left = this.least = 0;
+    while (this.left < wanted && this.least < FULL) this.left += this.histogram[this.least++];
   }
 
+  // The score that divides the pixels in the same way at full precision, and the fraction that is left out.
   get threshold() {
-    return this.least / FULL;
+    return this.least ? (this.least - 1) / FULL + this.view.step / 2 : 0;
+  }
+
+  get leftOut() {
+    return this.left / Math.max(1, this.pixels);
   }
 
   // Paint the layer; returns {kept, all, leads}: pixels painted, all pixels, and sums of leads, for each class.

@@ -1,7 +1,7 @@
 // The words used before, kept by the browser.
 
 const KEY = "sgovss.words";
-const MOST = 5;
+const MOST = 4;
 
 export class Recent {
   constructor(box, list, onChoose) {
