@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from sgovss.synthetic import generate_image
 
-SIZE = 640
 _SEEDS = (48, 22, 2, 20)  # of style "a": a river, houses, a park, an airport
+EXAMPLES = len(_SEEDS)
+"""Number of examples."""
 
 
-def draw_example(number: int) -> tuple[np.ndarray, str]:
+@lru_cache(maxsize=EXAMPLES)
+def draw_example(number: int, size: int = 640) -> tuple[np.ndarray, str]:
     """Draw an example.
 
     Args:
-        number: 0 or more; the examples are repeated after the last.
+        number: 0 to :data:`EXAMPLES` - 1.
+        size: side in pixels.
 
     Returns:
-        (640, 640, 3) uint8 RGB; what it shows.
+        (size, size, 3) uint8 RGB; what it shows.
     """
-    drawn = generate_image(_SEEDS[number % len(_SEEDS)], SIZE, "a")
+    drawn = generate_image(_SEEDS[number], size, "a")
     return drawn.image, f"example: {drawn.kind}"

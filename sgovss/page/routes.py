@@ -14,7 +14,7 @@ from flask import Flask, Response, jsonify, request, send_file
 from sgovss.errors import InputError
 from sgovss.page.answers import Desk, Download, Picture
 from sgovss.page.asked import Asked
-from sgovss.page.examples import draw_example
+from sgovss.page.examples import EXAMPLES, draw_example
 from sgovss.page.photographs import PhotographDesk, read_photograph
 from sgovss.page.uploads import is_scene
 
@@ -67,7 +67,7 @@ class Routes:
         number = asked.get("number", 0) if isinstance(asked, dict) else 0
         if not isinstance(number, int) or not 0 <= number < 2**31:
             raise InputError(f"number: '{number}' is not the number of an example")
-        pixels, title = draw_example(number)
+        pixels, title = draw_example(number % EXAMPLES)
         return _described(self._photographs.add(pixels, title, "drawn, not a photograph"), started)
 
     def preview(self, name: str) -> Response:

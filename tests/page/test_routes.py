@@ -12,9 +12,8 @@ import pytest
 from PIL import Image
 
 from sgovss.errors import InputError
-from sgovss.inference.interactive import InteractiveSegmenter
 from sgovss.inference.rejection import Rejection
-from sgovss.page import examples
+from sgovss.page import examples, routes
 from sgovss.page.server import create_app
 from sgovss.vocabulary import Vocabulary
 from tests.page.conftest import WORDS, png, scene, unpack
@@ -122,9 +121,9 @@ def test_large_photographs_have_a_small_view(client):
 
 
 def test_examples_are_drawn_and_differ(client, monkeypatch):
-    monkeypatch.setattr(examples, "SIZE", 96)
-    names = {client.post("/example", json={"number": number}).get_json()["image"] for number in range(3)}
-    assert len(names) == 3
+    monkeypatch.setattr(routes, "draw_example", lambda number: examples.draw_example(number, 96))
+    names = {client.post("/example", json={"number": number}).get_json()["image"] for number in range(8)}
+    assert len(names) == examples.EXAMPLES == 4
     first = client.post("/example").get_json()
     assert first["title"].startswith("example: ") and first["image"] in names
     for number in (-1, "a", 1.5, 2**40):

@@ -8,13 +8,15 @@ import threading
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 pytest.importorskip("flask", reason="needs the extra 'app'")
-rasterio = pytest.importorskip("rasterio", reason="needs the extra 'geo'")
-pyogrio = pytest.importorskip("pyogrio", reason="needs the extra 'geo'")
+pytest.importorskip("rasterio", reason="needs the extra 'geo'")
+pytest.importorskip("pyogrio", reason="needs the extra 'geo'")
+import numpy as np
+import pyogrio
+import rasterio
+from PIL import Image
 
 from sgovss.page.scenes import SceneDesk
 from sgovss.page.server import create_app
@@ -46,7 +48,7 @@ def raster(path: Path, driver: str, **options: object) -> bytes:
     return path.read_bytes()
 
 
-def test_a_geotiff_from_upload_to_products(client, geotiff):
+def test_a_geotiff_from_upload_to_products(client, geotiff, tmp_path):
     answer = upload(client, geotiff.read_bytes(), "plot 1.tif").get_json()
     assert (answer["width"], answer["height"], answer["scene"], answer["note"]) == (160, 120, True, "EPSG:32632")
     assert Image.open(io.BytesIO(client.get(f"/preview/{answer['image']}").data)).size == (160, 120)
@@ -61,7 +63,8 @@ def test_a_geotiff_from_upload_to_products(client, geotiff):
         assert (made.crs, made.transform, made.shape) == (source.crs, source.transform, source.shape)
         labels = np.where(made.read_masks(1) > 0, made.read(1).astype(int), 65535)
     assert (labels == view.labels).all()
-    assert pyogrio.read_info(io.BytesIO(archive.read("polygons.gpkg")).getvalue())["crs"] == "EPSG:32632"
+    polygons = Path(archive.extract("polygons.gpkg", tmp_path))
+    assert pyogrio.read_info(polygons)["crs"] == "EPSG:32632"
     shares = json.loads(archive.read("shares.json"))
     assert shares["shares"] == {entry["name"]: entry["share"] for entry in view.header["classes"]}
     assert archive.read("shares.csv").decode().splitlines()[0] == "class,share,square_metres"

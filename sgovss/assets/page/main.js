@@ -13,6 +13,7 @@ const recent = new Recent(at("recent"), at("history"), words => {
   at("words").value = words;
   run();
 });
+const QUICK = 1_500_000; // pixels of a scene
 let picture = null; // what the server said about the picture
 let painting = null;
 let result = null; // what was asked for the painting
@@ -33,11 +34,11 @@ function showError(place, text) {
 async function work(text, place, task) {
   if (working) return;
   working = true;
-  ["problem", "wrong"].forEach(name => showError(name, ""));
+  ["problem", "wrong", "failed"].forEach(name => showError(name, ""));
   const started = performance.now();
   const tick = () => { at("clock").textContent = `${Math.round((performance.now() - started) / 1000)} s`; };
   const clock = setInterval(tick, 500);
-  at("status").textContent = text;
+  at("status").textContent = at("doing").textContent = text;
   enable();
   try {
     at("status").textContent = await task();
@@ -73,10 +74,14 @@ async function take(text, request) {
     at("about").textContent = `${answer.title}: ${size(answer)}`;
     stage.setPicture(preview);
     at("canvas").setAttribute("aria-label", `Picture ${answer.title}, not segmented`);
-    return answer.scene ? "A scene of this size may take minutes" : "";
+    return slow() ? "This many pixels may take minutes" : "";
   });
-  // A photograph takes a moment; a scene may take minutes, so it waits for the button.
-  if (picture !== null && painting === null && at("problem").hidden && !picture.scene) await run();
+  if (picture !== null && painting === null && at("problem").hidden && !slow()) await run();
+}
+
+// A photograph takes a moment; a large scene may take minutes, so it waits for the button.
+function slow() {
+  return picture.scene && picture.width * picture.height > QUICK;
 }
 
 function size({ width, height, note }) {
@@ -145,7 +150,7 @@ function describe(place) {
 
 function saveFrom(address, name) {
   const body = { ...result, threshold: painting.threshold };
-  work(`Writing ${name} …`, "wrong", async () => {
+  work(`Writing ${name} …`, "failed", async () => {
     save(await download(address, body), name);
     return `${name} is among your downloads`;
   });
