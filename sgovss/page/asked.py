@@ -18,15 +18,17 @@ class Asked:
         picture: name of the picture, as the server gave it.
         vocabulary: the classes.
         rejection: rule for labelling pixels as "other".
+        gsd: metres per pixel at which the model gets a scene; 0 as in its training.
     """
 
     picture: str
     vocabulary: Vocabulary
     rejection: Rejection
+    gsd: float = 0.0
 
     @classmethod
     def parse(cls, content: Any) -> Asked:
-        """Check the JSON of a request: ``image`` and ``words``, optionally ``background`` and ``threshold``.
+        """Check the JSON of a request: ``image`` and ``words``, optionally ``background``, ``threshold`` and ``gsd``.
 
         Raises:
             InputError: the request is wrong.
@@ -36,8 +38,9 @@ class Asked:
         for key in ("image", "words"):
             if not isinstance(content.get(key), str):
                 raise InputError(f"the request has no {key}")
-        rejection = Rejection.parse(_threshold(content), str(content.get("background") or ""))
-        return cls(content["image"], Vocabulary.from_string(content["words"], "classes"), rejection)
+        rejection = Rejection.parse(_number(content, "threshold"), str(content.get("background") or ""))
+        vocabulary = Vocabulary.from_string(content["words"], "classes")
+        return cls(content["image"], vocabulary, rejection, _number(content, "gsd"))
 
     def without_threshold(self) -> Asked:
         """The same without a threshold, which the page applies itself."""
@@ -54,9 +57,9 @@ class Asked:
         return self.rejection.legend(self.vocabulary)
 
 
-def _threshold(content: dict[str, Any]) -> float:
-    value = content.get("threshold", 0.0)
+def _number(content: dict[str, Any], key: str) -> float:
+    value = content.get(key, 0.0)
     try:
-        return float(value)
+        return float(value or 0.0)
     except (TypeError, ValueError) as error:
-        raise InputError(f"threshold: '{value}' is not a number") from error
+        raise InputError(f"{key}: '{value}' is not a number") from error

@@ -132,8 +132,7 @@ class SceneDesk:
             file.write_bytes(content)
             with _named(file, title), gdal_environment(), RasterSource(file) as source:
                 preview = _preview(source)
-                note = "not georeferenced" if source.crs is None else source.crs.to_string()[:60]
-                picture = Picture(name, source.width, source.height, title, note, scene=True)
+                picture = Picture(name, source.width, source.height, title, _place(source), scene=True)
         except BaseException:
             shutil.rmtree(folder)
             raise
@@ -144,9 +143,10 @@ class SceneDesk:
         pixels = kept.picture.height * kept.picture.width
         if len(asked.scored) > (most := _MOST_SCORES // pixels):
             raise InputError(f"classes: {len(asked.scored)} are too many for this scene; give at most {most}")
-        settings = repr(([entry.names for entry in asked.scored], asked.rejection))
+        settings = repr(([entry.names for entry in asked.scored], asked.rejection, asked.gsd))
         digest = hashlib.blake2b(settings.encode(), digest_size=8).hexdigest()
         options = SceneOptions(
+            gsd=asked.gsd,
             confidence=True,
             probabilities=True,
             polygons=True,
@@ -177,11 +177,20 @@ def _checked(content: bytes, title: str) -> str:
 
 @contextmanager
 def _named(file: Path, title: str) -> Iterator[None]:
-    """Name a scene in messages as the user named it."""
+    """Name a scene, and the option of its resolution, in messages as the page names them."""
     try:
         yield
     except InputError as error:
-        raise InputError(str(error).replace(str(file), title)) from error
+        text = str(error).replace(str(file), title).replace("another --gsd", "other metres per pixel under More")
+        raise InputError(text) from error
+
+
+def _place(source: RasterSource) -> str:
+    """Name the coordinates of a scene: their code, or the name in their WKT."""
+    if source.crs is None:
+        return "not georeferenced"
+    text = source.crs.to_string()
+    return text.split('"')[1] if text.count('"') > 1 else text[:60]
 
 
 def _fitting(height: int, width: int, longest: int) -> tuple[int, int]:

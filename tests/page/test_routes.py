@@ -160,6 +160,7 @@ def test_the_page_has_nothing_inline_and_nothing_from_elsewhere(client):
         ({"image": "nowhere"}, "no longer in memory"),
         ({"threshold": "much"}, "threshold: 'much' is not a number"),
         ({"threshold": 2}, "is not from 0 to 1"),
+        ({"gsd": "fine"}, "gsd: 'fine' is not a number"),
         ({"background": "road"}, "stands twice"),
     ],
 )

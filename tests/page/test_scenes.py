@@ -81,6 +81,16 @@ def test_the_threshold_and_the_background_are_in_the_products(client, geotiff):
     assert [c["name"] for c in unpack(client.post("/segment", json=asked).data).header["classes"]][-1] == "other"
 
 
+@pytest.mark.parametrize("metres", [0.001, 20, 70_000])
+def test_a_scene_far_from_the_models_resolution_gets_a_remedy_that_works(client, tmp_path, metres):
+    transform = rasterio.Affine(metres, 0, 300_000, 0, -metres, 5_000_000)
+    content = raster(tmp_path / "far.tif", "GTiff", crs="EPSG:32632", transform=transform)
+    asked = {"image": upload(client, content, "far.tif").get_json()["image"], "words": WORDS}
+    error = client.post("/segment", json=asked).get_json()["error"]
+    assert error.startswith("far.tif: has ") and error.endswith("give other metres per pixel under More")
+    assert client.post("/segment", json={**asked, "gsd": str(metres)}).status_code == 200
+
+
 def test_other_classes_do_not_encode_again(predictor, client, geotiff, monkeypatch):
     calls = []
     forward = predictor.model.image_encoder.forward

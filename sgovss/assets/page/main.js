@@ -21,7 +21,8 @@ let examples = 0;
 let working = false;
 
 function asked() {
-  return { image: picture.image, words: at("words").value, background: at("background").value };
+  return { image: picture.image, words: at("words").value, background: at("background").value,
+    gsd: at("gsd").value.trim() };
 }
 
 function showError(place, text) {
@@ -45,6 +46,7 @@ async function work(text, place, task) {
   } catch (error) {
     at("status").textContent = "";
     showError(place, error.message);
+    if (error.message.includes("under More")) at("more").open = true;
   }
   clearInterval(clock);
   at("clock").textContent = "";
@@ -71,6 +73,8 @@ async function take(text, request) {
     at("empty").hidden = true;
     at("zoom").hidden = false;
     at("unsure").value = 0;
+    at("gsd").value = "";
+    at("scene-only").hidden = !answer.scene;
     at("about").textContent = `${answer.title}: ${size(answer)}`;
     stage.setPicture(preview);
     at("canvas").setAttribute("aria-label", `Picture ${answer.title}, not segmented`);
