@@ -28,14 +28,14 @@ function asked() {
 function showError(place, text) {
   at(place).textContent = text;
   at(place).hidden = !text;
-  at("words").setAttribute("aria-invalid", String(!at("wrong").hidden));
+  at("words").setAttribute("aria-invalid", String(place === "wrong" && /^classes/.test(text)));
 }
 
 // Run one piece of work with a clock and a bar; an error is shown at a place.
 async function work(text, place, task) {
   if (working) return;
   working = true;
-  ["problem", "wrong", "failed"].forEach(name => showError(name, ""));
+  ["problem", "failed", "wrong"].forEach(name => showError(name, ""));
   const started = performance.now();
   const tick = () => { at("clock").textContent = `${Math.round((performance.now() - started) / 1000)} s`; };
   const clock = setInterval(tick, 500);
@@ -90,7 +90,7 @@ function slow() {
 
 function size({ width, height, note }) {
   const pixels = width * height;
-  const million = pixels >= 1e5 ? ` (${(pixels / 1e6).toFixed(1)} million)` : "";
+  const million = pixels >= 1e6 ? ` (${(pixels / 1e6).toFixed(1)} million)` : "";
   return `${width} × ${height} pixels${million}${note ? `, ${note}` : ""}`;
 }
 
