@@ -32,6 +32,7 @@ from sgovss.rasters.writer import gdal_environment
 _SUFFIXES = {"GTiff": ".tif", "JP2OpenJPEG": ".jp2", "PNG": ".png"}  # drivers that uploads may be opened with
 _MOST_CACHED = 16_000_000  # pixels; encoded windows take about 50 times the space of a pixel
 _MOST_SCORES = 1_000_000_000  # pixels times classes: the scores of all classes are files
+_MOST_OF_A_BLOCK = 2**30  # bytes of one block of a file, which GDAL decodes in one piece
 _VIEW = 1536  # longest side in pixels of the labels for the screen
 
 
@@ -133,6 +134,9 @@ class SceneDesk:
             with _named(file, title), gdal_environment(), RasterSource(file) as source:
                 preview = _preview(source)
                 picture = Picture(name, source.width, source.height, title, _place(source), scene=True)
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise InputError(f"{title}: cannot write it to {folder.parent} ({error.strerror})") from error
         except BaseException:
             shutil.rmtree(folder)
             raise
@@ -165,11 +169,14 @@ def _checked(content: bytes, title: str) -> str:
     Only these drivers may open it: others, such as VRT, read the files that it names.
 
     Raises:
-        InputError: it is of no such kind, damaged, or has too many pixels.
+        InputError: it is of no such kind, damaged, or has too many pixels or too large blocks.
     """
     try:
         with gdal_environment(), rasterio.MemoryFile(content) as file, file.open(driver=[*_SUFFIXES]) as raster:
             refuse_large(raster.height, raster.width, title)
+            rows, columns = raster.block_shapes[0]
+            if rows * columns * raster.count * np.dtype(raster.dtypes[0]).itemsize > _MOST_OF_A_BLOCK:
+                raise InputError(f"{title}: its blocks are too large for this page; write it with TILED=YES")
             return _SUFFIXES[raster.driver]
     except rasterio.errors.RasterioError as error:
         raise InputError(f"{title}: cannot read this scene; is it damaged or cut off?") from error

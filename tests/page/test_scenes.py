@@ -159,6 +159,28 @@ def test_few_bytes_of_many_pixels_are_refused(client, folder, tmp_path, side):
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize(("bands", "side"), [(1200, 1024), (4000, 600)])
+def test_few_bytes_of_large_blocks_are_refused(client, folder, tmp_path, bands, side):
+    path = tmp_path / "deep.tif"
+    options = {"height": side, "width": side, "count": bands, "dtype": "uint8", "SPARSE_OK": "TRUE"}
+    options |= {"interleave": "pixel", "blockysize": side, "compress": "deflate"}
+    rasterio.open(path, "w", driver="GTiff", **options).close()
+    response = upload(client, path.read_bytes(), "deep.tif")
+    message = "deep.tif: its blocks are too large for this page; write it with TILED=YES"
+    assert (response.status_code, response.get_json()["error"]) == (400, message)
+
+
+def test_a_full_disk_is_one_line(client, folder, geotiff, monkeypatch):
+    def write_bytes(self: Path, content: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    content = geotiff.read_bytes()
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    error = upload(client, content, "plot.tif").get_json()["error"]
+    assert error == f"plot.tif: cannot write it to {folder} (No space left on device)"
+    assert list(folder.iterdir()) == []
+
+
 def test_only_the_last_scenes_are_kept(client, folder, tmp_path):
     names = [upload(client, raster(tmp_path / f"{i}", "GTiff", nodata=i)).get_json()["image"] for i in range(3)]
     assert sorted(path.name for path in folder.iterdir()) == sorted(names[1:])
