@@ -30,7 +30,7 @@ from sgovss.rasters.source import RasterSource
 from sgovss.rasters.writer import gdal_environment
 
 _SUFFIXES = {"GTiff": ".tif", "JP2OpenJPEG": ".jp2", "PNG": ".png"}  # drivers that uploads may be opened with
-_MOST_CACHED = 16_000_000  # pixels; encoded windows take about 50 times the space of a pixel
+_MOST_CACHED = 16_000_000  # pixels; the encoded windows of larger scenes would fill the temporary folder
 _MOST_SCORES = 1_000_000_000  # pixels times classes: the scores of all classes are files
 _MOST_OF_A_BLOCK = 2**30  # bytes of one block of a file, which GDAL decodes in one piece
 _VIEW = 1536  # longest side in pixels of the labels for the screen
