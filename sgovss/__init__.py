@@ -50,6 +50,8 @@ def __getattr__(name: str) -> Any:
     module = _LAZY[name]
     if module not in _WITHOUT_DETECTRON2:
         importlib.import_module("sgovss._detectron2")
+    if name == "add_sgovss_config":  # for scripts that let Detectron2 build the model
+        importlib.import_module("sgovss.modeling.registration")
     return getattr(importlib.import_module(module), name)
 
 

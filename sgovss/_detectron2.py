@@ -1,7 +1,10 @@
-"""Import Detectron2 once, and silence the warnings that its import raises with recent versions of PyTorch."""
+"""Check that Detectron2 is installed, and silence what it prints when it is imported and when a run fails."""
 
+import importlib.util
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sgovss.errors import InputError
 
@@ -10,16 +13,13 @@ class Detectron2NotFoundError(InputError, ImportError):
     """Detectron2 is not installed."""
 
 
-with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated", category=FutureWarning)
-    warnings.filterwarnings("ignore", message="No CUDA runtime is found")
-    try:
-        import detectron2.engine
-        import detectron2.modeling  # noqa: F401
-    except ModuleNotFoundError as error:
-        if error.name != "detectron2":
-            raise
-        raise Detectron2NotFoundError("Detectron2 is not installed; run 'sgovss install-detectron2'") from error
+@contextmanager
+def quiet_import() -> Iterator[None]:
+    """Silence the warnings that an import of Detectron2's larger parts raises with recent versions of PyTorch."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="No CUDA runtime is found")
+        yield
 
 
 def _needs_traceback(record: logging.LogRecord) -> bool:
@@ -27,4 +27,6 @@ def _needs_traceback(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], InputError))
 
 
+if importlib.util.find_spec("detectron2") is None:
+    raise Detectron2NotFoundError("Detectron2 is not installed; run 'sgovss install-detectron2'")
 logging.getLogger("detectron2.engine.train_loop").addFilter(_needs_traceback)

@@ -1,7 +1,7 @@
 """The config keys that sgovss adds to Detectron2's, and reading of configs.
 
 Reading a config does not import a model. Detectron2's ``build_model`` finds the parts of sgovss by their names after
-``import sgovss.modeling``; see :func:`add_sgovss_config`.
+``import sgovss.modeling.registration``; see :func:`add_sgovss_config`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from sgovss.paths import config_file
 def add_sgovss_config(cfg: CfgNode) -> None:
     """Add every key of sgovss to a Detectron2 config, with its default, in place.
 
-    To build the model with Detectron2's own functions, import :mod:`sgovss.modeling` first, which registers its parts::
+    To build the model with Detectron2's own functions, its parts have to be registered.
+    :mod:`sgovss.modeling.registration` does that, and ``sgovss.add_sgovss_config`` imports it::
 
-        import sgovss.modeling
+        import sgovss
         from detectron2.config import get_cfg
         from detectron2.modeling import build_model
 
@@ -187,6 +188,11 @@ def _add_test(cfg: CfgNode) -> None:
     # Also write Detectron2's COCO JSON with a run-length mask of every class in every image, which is large.
     cfg.TEST.SAVE_PREDICTIONS = False
 
+    # Average the scores of several views of each image: "turns" (four quarter turns), "mirror", and scales, such as
+    # ["turns", 1, 1.5]; empty for one view. See docs/views.md. (TEST.AUG of Detectron2 averages over scales that are
+    # given as lengths of the shorter side, with and without mirroring.)
+    cfg.TEST.VIEWS = []
+
     window = cfg.TEST.SLIDING_WINDOW = CfgNode()
     # Segment in overlapping windows instead of the whole image at once.
     window.ENABLED = False
@@ -204,8 +210,8 @@ def _add_test(cfg: CfgNode) -> None:
     # Rasters of any size: side and stride of the windows, in pixels at the resolution that the model sees.
     scene.WINDOW = 512
     scene.STRIDE = 384
-    # Number of windows in a batch.
-    scene.BATCH = 1
+    # Number of windows in a batch; 0 chooses it by the device and its memory.
+    scene.BATCH = 0
     # Memory in MB for the scores of unfinished windows. A lower value gives narrower strips; 0 gives the narrowest.
     scene.MEMORY = 256
 
@@ -338,4 +344,9 @@ def _removed(error: Exception) -> str | None:
 
 def _reason(error: Exception) -> str:
     message = str(error.args[0] if isinstance(error, KeyError) and error.args else error) or type(error).__name__
-    return " ".join(message.split())[:300]
+    message = " ".join(message.split())[:300]
+    if "Type mismatch (<class 'tuple'> vs. <class 'str'>)" in message:
+        message += "; write a tuple, such as \"('fields_train',)\", with the comma"
+    elif "Type mismatch (<class 'list'> vs. <class 'str'>)" in message:
+        message += "; write a list, such as \"['tree','water']\""
+    return message

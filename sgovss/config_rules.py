@@ -15,6 +15,7 @@ from detectron2.config import CfgNode
 
 from sgovss.errors import InputError
 from sgovss.precision import check_precision, has_bfloat16
+from sgovss.view_set import parse_views
 
 REMOVED_KEYS = {
     "MODEL.BACKBONE.NAME": "MODEL.CLIP.NAME chooses the image encoder",
@@ -92,7 +93,7 @@ _RULES = {
     "TEST.PRECISION": _one_of("float32", "bfloat16", "float16"),
     "TEST.SLIDING_WINDOW.WORKING_SIZE": _NOT_BELOW_ZERO,
     "TEST.SLIDING_WINDOW.GLOBAL_VIEW": _NOT_BELOW_ZERO,
-    "TEST.SCENE.BATCH": _ABOVE_ZERO,
+    "TEST.SCENE.BATCH": _NOT_BELOW_ZERO,
     "TEST.SCENE.MEMORY": _NOT_BELOW_ZERO,
     "OUTPUT_DIR": _Rule(lambda folder: folder != "", "name a folder"),
 }
@@ -118,6 +119,9 @@ def check_values(cfg: CfgNode, defaults: CfgNode) -> None:
     _check_device(cfg.MODEL.DEVICE)
     _check_decoder(cfg)
     _check_training(cfg)
+    parse_views(cfg.TEST.VIEWS)
+    if cfg.TEST.AUG.ENABLED and cfg.TEST.VIEWS:
+        raise InputError("TEST.AUG.ENABLED: TEST.VIEWS is set too; use TEST.VIEWS, which has scales and mirroring")
     if cfg.TEST.SLIDING_WINDOW.ENABLED:
         check_stride("TEST.SLIDING_WINDOW", cfg.TEST.SLIDING_WINDOW.WINDOW, cfg.TEST.SLIDING_WINDOW.STRIDE)
     check_stride("TEST.SCENE", cfg.TEST.SCENE.WINDOW, cfg.TEST.SCENE.STRIDE)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from sgovss.errors import InputError
 
@@ -16,6 +17,7 @@ from sgovss.errors import InputError
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path to write to; it is renamed to ``path`` if the block succeeds, else deleted.
 
+    The content is on the disk before the file gets its name, so that a power failure does not leave a part of it.
     Missing folders are created. The temporary file is in the same folder and has the same suffix, because writers
     choose a format by the suffix.
 
@@ -31,9 +33,28 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise InputError(_unwritable(path.parent, error)) from error
     try:
         yield partial
-        partial.replace(path)
+        replace_durably(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def replace_durably(partial: Path, path: Path) -> None:
+    """Rename a file of the same file system, after its content is on the disk, and keep the new name there too."""
+    synchronize(partial)
+    partial.replace(path)
+    synchronize(path.parent)
+
+
+def synchronize(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems cannot synchronise folders
+            raise
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -41,6 +62,7 @@ def sole_run(folder: str | Path, lock: str = ".lock") -> Iterator[None]:
     """Lock an output folder for the duration of the block; create the folder if needed.
 
     The lock belongs to the operating system, so it ends with the process, even after a crash. Its empty file remains.
+    On Windows there is no lock.
 
     Args:
         folder: the folder.
@@ -57,17 +79,30 @@ def sole_run(folder: str | Path, lock: str = ".lock") -> Iterator[None]:
         raise InputError(_unwritable(folder, error)) from error
     # Forked processes, such as loader workers, inherit the file. They may outlive a killed run by seconds, and would
     # keep its lock.
-    os.register_at_fork(after_in_child=file.close)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=file.close)
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _lock(file):
             raise InputError(
                 f"{folder}: another run is writing here; wait until it ends, or give another output folder"
-            ) from error
-        except OSError:
-            pass  # some network file systems have no locks
+            )
         yield
+
+
+def _lock(file: IO[str]) -> bool:
+    """Lock an open file; return whether no other process has locked it.
+
+    Nothing is locked on Windows, which has no ``fcntl``, and on network file systems without locks.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
+    return True
 
 
 def write_json_atomically(path: str | Path, content: object, indent: int | None = 2) -> None:

@@ -1,8 +1,11 @@
-"""The class id of pixels without a class, and the integer type of label maps."""
+"""The values of pixels without a class or without data, and the integer type of label maps."""
 
 from __future__ import annotations
 
 import numpy as np
+
+IMAGE_PAD_VALUE = 128.0
+"""The value, in all bands, of pixels without data in images."""
 
 
 def no_class_id(num_classes: int) -> int:

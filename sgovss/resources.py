@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import resource
+import math
+import sys
 from pathlib import Path
 
 
 def peak_megabytes() -> float:
-    """The peak resident memory of this process so far, in MiB.
+    """The peak resident memory of this process so far, in MiB; NaN on Windows, where it is not measured.
 
     On Linux a child process inherits ``ru_maxrss`` from its parent, so a small child of a large process would look
     large; /proc gives the value of the process itself.
@@ -17,4 +18,10 @@ def peak_megabytes() -> float:
         for line in status.read_text(encoding="utf-8").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    try:
+        import resource
+    except ImportError:
+        return math.nan
+    # In bytes on macOS, in KiB on other systems.
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

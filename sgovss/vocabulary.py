@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import re
-import reprlib
+import os
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, TypeAlias, overload
 
 import numpy as np
-import yaml
 
+from sgovss.class_entries import BARS_ONLY, ClassEntry, clean_name, entry_of
 from sgovss.errors import InputError
 from sgovss.palette import Color, distinct_colors
 from sgovss.plurals import singular
+from sgovss.word_files import is_file_name, read_file
+from sgovss.word_lists import WordList, read_text
 
 # Conventional map colours; all other classes get a colour of the palette.
 _FAMILIAR: dict[Color, tuple[str, ...]] = {
@@ -34,17 +33,13 @@ _FAMILIAR: dict[Color, tuple[str, ...]] = {
 _COLOR_OF = {word: color for color, words in _FAMILIAR.items() for word in words}
 
 
-def _clean(name: str) -> str:
-    return " ".join(str(name).split())
-
-
 def _key(name: str) -> str:
     """Normal form of a name, for comparisons.
 
     Case, hyphens, underscores, invisible characters and the Unicode form of accents are ignored.
     """
     seen = "".join(mark for mark in unicodedata.normalize("NFKC", name) if unicodedata.category(mark) != "Cf")
-    return _clean(seen.replace("-", " ").replace("_", " ")).casefold()
+    return clean_name(seen.replace("-", " ").replace("_", " ")).casefold()
 
 
 def _singular_key(name: str) -> str:
@@ -57,24 +52,8 @@ def _unprintable(name: str) -> str | None:
     return next((mark for mark in name if unicodedata.category(mark) in ("Cc", "Cs")), None)
 
 
-@dataclass(frozen=True)
-class ClassEntry:
-    """One class of a vocabulary.
-
-    Args:
-        name: class name in tables and legends.
-        synonyms: other names of the class. At inference the highest score of all names is used.
-        color: RGB in 0..255 for overlays; None to choose one.
-    """
-
-    name: str
-    synonyms: tuple[str, ...] = ()
-    color: Color | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The name and its synonyms, in order."""
-        return (self.name, *self.synonyms)
+Words: TypeAlias = "Vocabulary | str | os.PathLike[str] | Sequence[str | ClassEntry | dict[str, Any]]"
+"""Class names as Python code gives them; see :meth:`Vocabulary.of`."""
 
 
 class Match(NamedTuple):
@@ -97,17 +76,24 @@ class Vocabulary(Sequence[ClassEntry]):
     Args:
         classes: at least one class.
         source: how error messages refer to this vocabulary.
+        notes: lines for the user, about how the names were read.
 
     Raises:
-        InputError: there is no class, a name is empty, or a name belongs to two classes.
+        InputError: there is no class, an item is no :class:`ClassEntry`, a name is empty, or a name belongs to two
+            classes.
     """
 
-    def __init__(self, classes: Iterable[ClassEntry], source: str = "vocabulary") -> None:
+    def __init__(self, classes: Iterable[ClassEntry], source: str = "vocabulary", notes: Sequence[str] = ()) -> None:
         self.classes = tuple(classes)
+        self.notes = tuple(notes)
         if not self.classes:
             raise InputError(f"{source}: no class names; give at least one, such as 'building, road'")
         seen: dict[str, str] = {}
         for entry in self.classes:
+            if not isinstance(entry, ClassEntry) or isinstance(entry.synonyms, str):
+                raise InputError(
+                    f"{source}: expected ClassEntry(name, (synonyms,)), not {entry!r:.60}; Vocabulary.of takes names"
+                )
             for name in entry.names:
                 if (mark := _unprintable(name)) is not None:
                     raise InputError(
@@ -185,85 +171,70 @@ class Vocabulary(Sequence[ClassEntry]):
 
     @classmethod
     def from_string(cls, text: str, source: str = "vocabulary") -> Vocabulary:
-        """Parse ``"building, road, tree|forest"``: commas separate classes, bars separate synonyms."""
-        if not text.strip():
-            return cls([], source)
-        return cls((_entry_from_names(part.split("|"), source) for part in text.split(",")), source)
+        """Parse ``"building, road, tree|forest"``: commas separate classes, bars separate synonyms.
+
+        All rules are in :mod:`sgovss.word_lists`.
+
+        Raises:
+            InputError: the text cannot be read, or its classes are wrong.
+        """
+        return cls._from_words(read_text(text, source), source)
 
     @classmethod
     def from_file(cls, path: str | Path) -> Vocabulary:
         """Read a vocabulary file.
 
-        A .txt file has one class per line; empty lines and lines that start with # are skipped. A .json or .yaml file
-        has a list, at the top level or under ``classes``, whose items are strings or ``{name, synonyms, color}``. In a
-        line or string, bars or commas separate synonyms. The class lists of CAT-Seg and related projects (JSON) and of
-        SegEarth-OV (text) have this form.
+        A text file has one class per line, in which bars or commas separate synonyms. JSON and YAML have a list, at the
+        top level or under ``classes``, whose items are strings or ``{name, synonyms, color}``. A table (CSV) has a
+        column ``name``. The class lists of CAT-Seg and related projects (JSON) and of SegEarth-OV (text),
+        ``coco.names`` and the label maps of CVAT have one of these forms. See :mod:`sgovss.word_files`.
 
         Raises:
             InputError: the file is missing, cannot be parsed, or its classes are wrong.
         """
-        path = Path(path)
-        source = str(path)
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except OSError as error:
-            raise InputError(f"{path}: cannot read this vocabulary file ({error.strerror})") from error
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}: this vocabulary file is not UTF-8 text; save it as UTF-8") from error
-        suffix = path.suffix.lower()
-        if suffix == ".txt":
-            lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-            return cls([_entry_from_item(line, source) for line in lines], source)
-        try:
-            content = json.loads(text) if suffix == ".json" else yaml.safe_load(text)
-        except (ValueError, RecursionError, yaml.YAMLError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{path}: not a valid {suffix.lstrip('.') or 'YAML'} file ({reason})") from error
-        if isinstance(content, dict):
-            content = content.get("classes")
-        if not isinstance(content, list):
-            raise InputError(f"{path}: expected a list of class names, at the top level or under 'classes'")
-        return cls([_entry_from_item(item, source) for item in content], source)
+        return cls._from_words(read_file(path), str(Path(path).expanduser()))
 
     @classmethod
     def parse(cls, text: str) -> Vocabulary:
-        """Read a vocabulary from a command line value: the path of a vocabulary file, or the class names themselves."""
-        if text.lower().endswith((".txt", ".json", ".yaml", ".yml")):
-            return cls.from_file(text)
-        return cls.from_string(text)
+        """Read a vocabulary as users give it: the path of a vocabulary file, or the class names themselves.
 
+        Raises:
+            InputError: see :meth:`from_file` and :meth:`from_string`.
+        """
+        if is_file_name(text):
+            return cls.from_file(text.strip())
+        vocabulary = cls.from_string(text)
+        if len(vocabulary) == 1 and Path(text.strip()).is_dir():
+            note = f"'{text.strip()}' is taken as a class name, though a folder has this name"
+            return cls(vocabulary, notes=(*vocabulary.notes, note))
+        return vocabulary
 
-def _short(item: object) -> str:
-    """A shortened ``repr``. With YAML aliases, the full text of a list from a small file could fill the memory."""
-    shortened = reprlib.Repr()
-    shortened.maxlevel = 2
-    return shortened.repr(item)
+    @classmethod
+    def of(cls, words: Words) -> Vocabulary:
+        """Return the vocabulary of what is given in Python.
 
+        Args:
+            words: a vocabulary; a text or a path for :meth:`parse`; or a list or tuple of names, of
+                :class:`ClassEntry`, or of ``{name, synonyms, color}``. In the names of a list, bars separate synonyms.
 
-def _entry_from_names(raw_names: Sequence[str], source: str) -> ClassEntry:
-    names = [_clean(name) for name in raw_names]
-    if not all(names):
-        raise InputError(f"{source}: an empty class name in '{'|'.join(names)}'; remove the extra ',' or '|'")
-    return ClassEntry(names[0], tuple(names[1:]))
-
-
-def _entry_from_item(item: object, source: str) -> ClassEntry:
-    if isinstance(item, str):
-        return _entry_from_names(re.split(r"[|,]", item), source)
-    if isinstance(item, dict) and isinstance(item.get("name"), str):
-        color = item.get("color")
-        if color is not None and (
-            not isinstance(color, list | tuple)
-            or len(color) != 3
-            or not all(isinstance(c, int) and 0 <= c <= 255 for c in color)
-        ):
-            raise InputError(
-                f"{source}: colour of '{item['name']}' must be three numbers from 0 to 255, not {_short(color)}"
+        Raises:
+            InputError: it is none of these, or its classes are wrong.
+        """
+        if isinstance(words, Vocabulary):
+            return words
+        if isinstance(words, str):
+            return cls.parse(words)
+        if isinstance(words, os.PathLike):
+            return cls.from_file(os.fspath(words))
+        if isinstance(words, list | tuple):
+            return cls(
+                [item if isinstance(item, ClassEntry) else entry_of(item, "vocabulary", BARS_ONLY) for item in words]
             )
-        synonyms = item.get("synonyms") or ()
-        synonyms = [synonyms] if isinstance(synonyms, str) else synonyms
-        if not isinstance(synonyms, list | tuple) or not all(isinstance(word, str) for word in synonyms):
-            raise InputError(f"{source}: synonyms of '{item['name']}' must be strings, not {_short(synonyms)}")
-        entry = _entry_from_names([item["name"], *synonyms], source)
-        return ClassEntry(entry.name, entry.synonyms, tuple(color) if color is not None else None)
-    raise InputError(f"{source}: a class is a name or {{name, synonyms, color}}, not {_short(item)}")
+        raise InputError(
+            "vocabulary: expected class names such as 'building, road', a list of names, the path of a file or a "
+            f"Vocabulary, not {type(words).__name__}"
+        )
+
+    @classmethod
+    def _from_words(cls, words: WordList, source: str) -> Vocabulary:
+        return cls((entry_of(item, source) for item in words.items), source, words.notes)

@@ -73,7 +73,7 @@ def test_files(tmp_path, name, content):
         ("words.txt", "", "no class names"),
         ("words.json", "[", "not a valid json file"),
         ("words.yaml", "a: [", "not a valid yaml file"),
-        ("words.yaml", "names: [a]", "expected a list of class names"),
+        ("words.yaml", "title: [a]", "expected a list of class names"),
         ("words.yaml", "- 5", "a class is a name"),
         ("words.yaml", "- {name: a, color: [1, 2]}", "three numbers"),
         ("words.yaml", "- {name: a, color: 5}", "three numbers"),

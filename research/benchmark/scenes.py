@@ -1,20 +1,20 @@
-"""Time and peak memory of ``sgovss segment`` on large georeferenced rasters."""
+"""Time of a scene compared with the bare model's, and its peak memory, on georeferenced rasters."""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from tabulate import tabulate
 
 from sgovss.engine.workloads import aerial_class_names
@@ -24,40 +24,44 @@ from sgovss.synthetic import generate_image
 
 _TILE = 512
 _KINDS = 8  # number of different synthetic images in a raster
-_SEGMENT_AND_PRINT_PEAK_MEMORY = """
-import json, sys
-from sgovss.commands.segment import main
-from sgovss.resources import peak_megabytes
-status = main(sys.argv[1:])
-print(json.dumps(peak_megabytes()))
-sys.exit(status)
-"""
+LAYOUTS = {
+    "tiles": {"driver": "GTiff", "tiled": True, "blockxsize": _TILE, "blockysize": _TILE, "compress": "deflate"},
+    "strips": {"driver": "GTiff", "blockysize": 16, "compress": "lzw"},
+    "jp2": {"driver": "JP2OpenJPEG"},
+}
+"""Creation options of the rasters, by name."""
 
 
 @dataclass(frozen=True)
-class SceneRuns:
-    """Repetitions of one command.
+class SceneRun:
+    """One run; times are pairs of seconds on the wall and of all processors.
 
     Attributes:
-        seconds: time of each repetition, including the start of the program.
-        megabytes: peak memory of each repetition.
+        start: seconds on the wall until the model is loaded and the words are embedded.
+        work: from there to the last output.
+        bare: encoder and head, to logits, over the same windows from memory, in the best batch and the same process.
+        megabytes: peak memory without that of ``bare``.
     """
 
-    seconds: Sequence[float]
-    megabytes: Sequence[float]
+    start: float
+    work: tuple[float, float]
+    bare: tuple[float, float]
+    megabytes: float
 
     @property
-    def median(self) -> float:
-        """Median of the seconds."""
-        return statistics.median(self.seconds)
+    def ratio(self) -> float:
+        """Processor time of the work divided by that of the bare model: other programs on the machine matter little."""
+        return self.work[1] / self.bare[1]
 
 
 def add_command(commands: Any) -> None:
     """Add ``scenes`` to the subcommands of an argument parser."""
-    parser = commands.add_parser("scenes", help="large georeferenced rasters through sgovss segment")
+    parser = commands.add_parser("scenes", help="large georeferenced rasters through SceneMapper")
     parser.add_argument("--config-file", default="sgovss_tiny.yaml", metavar="FILE")
     parser.add_argument("--sizes", type=int, nargs="+", default=[3000, 12000], help="sides of the rasters in pixels")
     parser.add_argument("--classes", type=int, nargs="+", default=[17], help="numbers of classes")
+    parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=["tiles"], help="layouts of the files")
+    parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
     parser.add_argument("--repeats", type=int, default=1, help="default 1")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config options")
@@ -65,45 +69,47 @@ def add_command(commands: Any) -> None:
 
 
 def benchmark_scenes(args: argparse.Namespace) -> None:
-    """Segment a raster of each size with each number of classes; print a table, and write it to ``--json``."""
+    """Segment a raster of each size and layout with each number of classes; print a table, and write ``--json``."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for size in args.sizes:
-            scene = Path(folder) / f"scene_{size}.tif"
-            write_scene(scene, size)
+        for size, layout in itertools.product(args.sizes, args.layouts):
+            scene = Path(folder) / f"scene_{size}_{layout}"
+            write_scene(scene, size, layout)
             for classes in args.classes:
-                names, options = ", ".join(aerial_class_names(classes)), ["--opts", *args.opts] if args.opts else []
-                given = ["--config-file", args.config_file, "--input", scene, "--vocabulary", names]
-                runs = segment_scene([*given, "--output", Path(folder) / "out", *options], args.repeats)
-                rows.append(_row(size, classes, runs))
+                runs = [_run(args, scene, classes, Path(folder) / "out") for _ in range(args.repeats)]
+                rows.append(
+                    {"pixels": f"{size} x {size}", "layout": layout, "classes": classes, **_figures(size, runs)}
+                )
                 print(tabulate(rows[-1:], headers="keys", floatfmt=".3g"), flush=True)
     print(tabulate(rows, headers="keys", floatfmt=".3g"))
     if args.json:
         write_json_atomically(args.json, {**args.origin, "rows": rows})
 
 
-def _row(size: int, classes: int, runs: SceneRuns) -> dict[str, Any]:
+def _figures(size: int, runs: Sequence[SceneRun]) -> dict[str, Any]:
+    """Medians, and the range of the ratio."""
+    ratios = [run.ratio for run in runs]
     return {
-        "pixels": f"{size} x {size}",
-        "classes": classes,
-        "seconds": round(runs.median, 1),
-        "range": f"{min(runs.seconds):.1f} to {max(runs.seconds):.1f}",
-        "megapixels / s / core": round(size * size / 1e6 / runs.median / torch.get_num_threads(), 4),
-        "peak MB": round(max(runs.megabytes)),
+        "start s": round(statistics.median(run.start for run in runs), 1),
+        "work s": round(statistics.median(run.work[0] for run in runs), 1),
+        "bare model s": round(statistics.median(run.bare[0] for run in runs), 1),
+        "ratio": round(statistics.median(ratios), 3),
+        "range": f"{min(ratios):.2f} to {max(ratios):.2f}",
+        "megapixels / s": round(size * size / 1e6 / statistics.median(run.work[0] for run in runs), 3),
+        "peak MB": round(max(run.megabytes for run in runs)),
     }
 
 
-def write_scene(path: Path, size: int) -> None:
+def write_scene(path: Path, size: int, layout: str) -> None:
     """Write a georeferenced raster of ``size`` x ``size`` pixels of 0.3 m, composed of synthetic images."""
     import rasterio
     from rasterio.transform import from_origin
     from rasterio.windows import Window
 
     tiles = [generate_image(70_001 + kind, _TILE, "b").image.transpose(2, 0, 1) for kind in range(_KINDS)]
-    profile = {"driver": "GTiff", "height": size, "width": size, "count": 3, "dtype": "uint8", "compress": "deflate"}
+    form = {"height": size, "width": size, "count": 3, "dtype": "uint8"}
     place = {"crs": "EPSG:32632", "transform": from_origin(500_000, 5_300_000, 0.3, 0.3)}
-    layout = {"tiled": True, "blockxsize": _TILE, "blockysize": _TILE}
-    with rasterio.open(path, "w", **profile, **place, **layout) as raster:
+    with rasterio.open(path, "w", **form, **place, **LAYOUTS[layout]) as raster:
         for top in range(0, size, _TILE):
             for left in range(0, size, _TILE):
                 height, width = min(_TILE, size - top), min(_TILE, size - left)
@@ -111,22 +117,25 @@ def write_scene(path: Path, size: int) -> None:
                 raster.write(tile[:, :height, :width], window=Window(left, top, width, height))
 
 
-def segment_scene(arguments: Sequence[str | Path], repeats: int) -> SceneRuns:
-    """Run ``sgovss segment`` with these arguments, each time in a new process.
+def _run(args: argparse.Namespace, scene: Path, classes: int, output: Path) -> SceneRun:
+    """Run :mod:`research.benchmark.scene_run` in a new process.
 
     Raises:
-        InputError: a run failed; the message ends with its last line.
+        InputError: the run failed; the message ends with its last line.
     """
-    runs = [_run(arguments) for _ in range(repeats)]
-    return SceneRuns([seconds for seconds, _ in runs], [megabytes for _, megabytes in runs])
-
-
-def _run(arguments: Sequence[str | Path]) -> tuple[float, float]:
-    argv = [sys.executable, "-c", _SEGMENT_AND_PRINT_PEAK_MEMORY, *map(str, arguments)]
-    started = time.monotonic()
+    shutil.rmtree(output, ignore_errors=True)
+    names = ", ".join(aerial_class_names(classes))
+    given = [
+        args.config_file,
+        scene,
+        output / "scene",
+        names,
+        args.precision,
+        *(["--opts", *args.opts] if args.opts else []),
+    ]
+    argv = [sys.executable, "-m", "research.benchmark.scene_run", *map(str, given)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    seconds = time.monotonic() - started
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        raise InputError(f"sgovss segment ended with status {done.returncode}: {last}")
-    return seconds, json.loads(done.stdout.splitlines()[-1])
+        raise InputError(f"the run ended with status {done.returncode}: {last}")
+    return SceneRun(**json.loads(done.stdout.splitlines()[-1]))

@@ -35,7 +35,7 @@ sgovss train --config-file protocols/ovrs_dlrsd.yaml --eval-only MODEL.WEIGHTS m
 
 `sgovss prepare` only reads the source: folders, or archives (.zip, .tar, .tar.gz, .tgz). After an interruption, run it
 again and it continues. At the end it prints the pixels of each class, and the number of pairs next to the expected
-number. A colour or value that belongs to no class is an error, and so is a mask that was resized with interpolation.
+number. A colour or value that belongs to no class is an error. A note names masks that look resized with interpolation.
 
 **A dataset of your own** needs `name`, `classes` and `splits`; everything else is optional:
 

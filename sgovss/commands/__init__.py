@@ -40,7 +40,11 @@ SUBCOMMANDS = {
     "train": Subcommand("sgovss.commands.train", "train a model, or evaluate one", keeps_freed_memory=True),
     "prepare": Subcommand("sgovss.commands.prepare", "convert a published dataset for training", False),
     "check": Subcommand("sgovss.commands.check", "check the files of a prepared dataset", False),
-    "export": Subcommand("sgovss.commands.export", "export a model to ONNX or torch.export"),
+    "evaluate": Subcommand(
+        "sgovss.commands.evaluate", "evaluate every checkpoint of a run and name the best", keeps_freed_memory=True
+    ),
+    "compare": Subcommand("sgovss.commands.compare", "compare the scores of two runs, with their significance"),
+    "export": Subcommand("sgovss.commands.export", "export a model to ONNX, torch.export or QGIS"),
     "convert": Subcommand("sgovss.commands.convert", "convert published CLIP weights to safetensors"),
     "benchmark": Subcommand("sgovss.commands.benchmark", "measure the speed and memory of a model"),
     "install-detectron2": Subcommand(

@@ -118,6 +118,7 @@ def benchmark_parameters(args: argparse.Namespace) -> list[Row]:
     options = [*args.opts, "MODEL.DEVICE", "cpu"]
     model, cfg = random_model(args.config_file, options, "float32", training=False)
     rows: list[Row] = []
+    model.text_embedder.build()
     for name, count in count_parameters(model).items():
         rows.append({"part": name, **{key: f"{value / 1e6:.2f} M" for key, value in count.items()}})
     for size in args.size:

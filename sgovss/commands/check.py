@@ -20,7 +20,9 @@ import numpy as np
 from sgovss.data.class_table import class_table
 from sgovss.data.generated import ensure_generated
 from sgovss.data.inspection import SplitReport, duplicates, inspect_split
-from sgovss.data.labels import LabelMap, load_labels, read_rgb
+from sgovss.data.label_map import LabelMap
+from sgovss.data.labels import load_labels, read_rgb
+from sgovss.data.listing import files_of_no_split
 from sgovss.data.specification import DatasetSpecification
 from sgovss.data.specification_file import find_specification
 from sgovss.errors import InputError, command
@@ -58,6 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         problems += report.problems
         if args.preview:
             _preview(spec, split, report, args.preview, args.output / f"{spec.name}_{split}.png")
+    if left := files_of_no_split(spec, args.root):
+        print(
+            f"note: {len(left)} image files in the folders of {spec.name} belong to no split, such as {left[0]}; if "
+            "they should, correct the suffixes or 'select' in the dataset file\n"
+        )
     problems += duplicates(spec, reports)
     for problem in problems[:_SHOWN]:
         print(f"problem: {problem}")

@@ -19,6 +19,7 @@ from pathlib import Path
 from sgovss.data.archives import RawFiles
 from sgovss.data.class_table import class_table
 from sgovss.data.preparation import SplitPreparation, Totals
+from sgovss.data.raw_labels import interpolation_note
 from sgovss.data.specification import DatasetSpecification
 from sgovss.data.specification_file import find_specification
 from sgovss.errors import InputError, command
@@ -100,6 +101,8 @@ def summary(preparation: SplitPreparation, totals: Totals) -> str:
     ]
     if preparation.unlabelled:
         lines.append(f"  images without a label, left out: {preparation.unlabelled}")
+    if totals.interpolated:
+        lines.append(f"  note: {interpolation_note(totals.interpolated)}")
     table = class_table(spec, totals.pixels, totals.images)
     return "\n".join([*lines, table, ""])
 

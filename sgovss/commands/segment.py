@@ -15,6 +15,7 @@ The run gets a page report.html.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import json
 import logging
@@ -28,14 +29,12 @@ from pathlib import Path
 import sgovss._detectron2  # noqa: F401  before any other import of Detectron2, to suppress its warnings
 
 # isort: split
-from detectron2.engine import launch
 from detectron2.utils import comm
 from tqdm import tqdm
 
 from sgovss.config import load_config
+from sgovss.engine.launch_options import LaunchOptions
 from sgovss.errors import InputError, command
-from sgovss.export.onnx_file import OnnxImagePath
-from sgovss.export.onnx_predictor import OnnxPredictor, onnx_config
 from sgovss.files import sole_run, write_json_atomically
 from sgovss.inference.inputs import RASTER_SUFFIXES, find_images
 from sgovss.inference.memory import needs_windows
@@ -47,6 +46,7 @@ from sgovss.inference.segmentation import Segmentation, output_file
 from sgovss.modeling.checkpoint import read_checkpoint
 from sgovss.precision import AUTO
 from sgovss.rasters.options import SceneOptions, parse_bands, parse_min_area, parse_stretch
+from sgovss.view_set import QUALITIES, parse_views
 from sgovss.vocabulary import Vocabulary
 
 _SUMMARY = "run.json"
@@ -69,23 +69,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     args.command = shlex.join(["sgovss", "segment", *(sys.argv[1:] if argv is None else argv)])
     # Check the user's input before a model is loaded and anything is written.
+    args.opts = [*args.opts, *_view_options(args)]
     vocabulary, rejection = Vocabulary.parse(args.vocabulary), _rejection(args)
     rejection.scored(vocabulary), rejection.legend(vocabulary)
+    for note in rejection.notes(vocabulary):
+        print(f"note: {note}", file=sys.stderr)
     # List the images once: the outputs of one process must not become the inputs of another.
     images = find_images(args.input, without=args.output)
     _scene_options(args)
+    processes = (args.processes, args.num_machines, args.machine_rank, args.dist_url, "--processes")
+    args.processes = LaunchOptions(*processes).checked().processes
     _expect_model(args)
     # Only the first machine locks the folder; the others write to it too.
     with nullcontext() if args.machine_rank else sole_run(args.output):
-        launch(
-            segment_all,
-            args.processes,
-            num_machines=args.num_machines,
-            machine_rank=args.machine_rank,
-            dist_url=args.dist_url,
-            args=(args, images),
-            timeout=_PATIENCE,
-        )
+        _launch(args, images)
     if args.machine_rank:
         return 0
     failed = json.loads((Path(args.output) / _SUMMARY).read_text(encoding="utf-8"))["failed"]
@@ -94,11 +91,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
+def _view_options(args: argparse.Namespace) -> list[str]:
+    """Return the config options that --views or --quality stand for."""
+    if args.quality:
+        return ["TEST.VIEWS", str(list(QUALITIES[args.quality]))]
+    if args.views is None:
+        return []
+    parse_views(args.views, "--views")
+    return ["TEST.VIEWS", str([item.strip() for item in args.views.split(",")])]
+
+
+def _launch(args: argparse.Namespace, images: Mapping[Path, Path]) -> None:
+    """Run :func:`segment_all` in this process, or in those that the arguments ask for."""
+    if args.processes * args.num_machines == 1:
+        segment_all(args, images)
+        return
+    from detectron2.engine import launch  # with all that training needs
+
+    launch(
+        segment_all,
+        args.processes,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        args=(args, images),
+        timeout=_PATIENCE,
+    )
+
+
 def _expect_model(args: argparse.Namespace) -> None:
     """Raise an InputError if the files of the model cannot be used."""
     if args.onnx:
         if args.precision == "bfloat16":
             raise InputError("--precision bfloat16: an ONNX file computes in float32; leave out --precision")
+        if args.cache:
+            raise InputError(
+                "--cache stores encoded windows, which an ONNX file does not return; leave out --cache or --onnx"
+            )
+        from sgovss.export.onnx_file import OnnxImagePath
+        from sgovss.export.onnx_predictor import onnx_config
+
         onnx_config(OnnxImagePath(args.onnx), args.opts)
         return
     cfg = load_config(args.config_file, args.opts)
@@ -172,37 +204,36 @@ def _segment(args: argparse.Namespace) -> Segment:
     predictor = _predictor(args)
     # Class names that the text encoder rejects end the run, not each image.
     predictor.model.text_embedder(scored)
-    segment_raster = _raster_segmenter(args, predictor, vocabulary)
+    options = _scene_options(args)
+
+    @functools.cache
+    def raster_segmenter() -> Segment:
+        from sgovss.rasters.scene import SceneMapper  # with the libraries for rasters
+
+        assert options is not None
+        return SceneMapper(predictor, vocabulary, options)
 
     def segment(path: Path, target: Path) -> Segmentation:
-        if segment_raster is not None and path.suffix.lower() in RASTER_SUFFIXES:
-            return segment_raster(path, target)
+        if options is not None and path.suffix.lower() in RASTER_SUFFIXES:
+            return raster_segmenter()(path, target)
         if not needs_windows(path, len(scored)):
             return segment_photograph(predictor, path, vocabulary, target, rejection)
-        if segment_raster is None:
+        if options is None:
             raise InputError(
                 f"{path}: too many pixels to be segmented into {len(scored)} classes at once; to segment it "
                 "window by window: pip install 'sgovss[geo]'"
             )
-        return segment_raster(path, target)
+        return raster_segmenter()(path, target)
 
     return segment
 
 
 def _predictor(args: argparse.Namespace) -> ImagePredictor:
     if args.onnx:
+        from sgovss.export.onnx_predictor import OnnxPredictor
+
         return OnnxPredictor(args.onnx, tuple(args.opts))
     return Predictor(args.config_file, options=tuple(args.opts), precision=args.precision)
-
-
-def _raster_segmenter(args: argparse.Namespace, predictor: ImagePredictor, vocabulary: Vocabulary) -> Segment | None:
-    """Return the function that segments window by window; None without the libraries for rasters."""
-    options = _scene_options(args)
-    if options is None:
-        return None
-    from sgovss.rasters.scene import RasterSegmenter
-
-    return RasterSegmenter(predictor, vocabulary, options)
 
 
 def _rejection(args: argparse.Namespace) -> Rejection:
@@ -227,13 +258,15 @@ def _scene_options(args: argparse.Namespace) -> SceneOptions | None:
         probabilities=args.probabilities,
         polygons=args.polygons,
         cache=args.cache,
-        resume=args.resume,
+        restart=args.restart,
+        overlap=args.overlap,
         rejection=_rejection(args),
     )
 
 
 _SCENE_ONLY = (
     "bands", "stretch", "gsd", "aoi", "min-area", "confidence", "probabilities", "polygons", "cache", "resume",
+    "restart", "overlap",
 )  # fmt: skip
 
 
@@ -256,6 +289,11 @@ def _parser() -> argparse.ArgumentParser:
                         "for one of them becomes 'other'")  # fmt: skip
     parser.add_argument("--threshold", type=float, default=0.0, metavar="SCORE", help="a pixel whose best score is "
                         "below this becomes 'other'; 0 to 1")  # fmt: skip
+    views = parser.add_mutually_exclusive_group()
+    views.add_argument("--views", metavar="VIEWS", help="average the scores of several views: turns (four quarter "
+                       "turns), mirror, and scales, such as turns,1,1.5")  # fmt: skip
+    views.add_argument("--quality", choices=QUALITIES, help="a set of views by name; default fast, which is one view. "
+                       "good takes 4 times as long, best 13 times")  # fmt: skip
     _add_raster_arguments(parser.add_argument_group("rasters"))
     several = parser.add_argument_group("several processes, among which the images are divided")
     several.add_argument(
@@ -279,10 +317,14 @@ def _add_raster_arguments(rasters: argparse._ArgumentGroup) -> None:
     rasters.add_argument("--aoi", type=Path, metavar="FILE", help="area of interest: a vector file; only pixels inside "
                          "its polygons are segmented")  # fmt: skip
     rasters.add_argument("--min-area", metavar="M2", help="merge regions below this area into a neighbour: square "
-                         "metres (100) or pixels (50px); holds the labels of the whole raster in memory")  # fmt: skip
+                         "metres (100) or pixels (50px)")  # fmt: skip
     rasters.add_argument("--confidence", action="store_true", help="write a second band: score of the class in percent")
     rasters.add_argument("--probabilities", action="store_true", help="write a raster of the scores of all classes")
     rasters.add_argument("--polygons", action="store_true", help="write a GeoPackage of regions with class and area")
     rasters.add_argument("--cache", type=Path, metavar="DIR", help="keep encoded windows here, so that a run with "
                          "other classes is faster")  # fmt: skip
-    rasters.add_argument("--resume", action="store_true", help="continue an interrupted run")
+    rasters.add_argument("--overlap", type=float, metavar="FRACTION", help="fraction of its side that a window shares "
+                         "with the next; more is slower and has fewer seams")  # fmt: skip
+    again = rasters.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="continue an interrupted run, which is the default")
+    again.add_argument("--restart", action="store_true", help="begin anew, without what an earlier run has finished")

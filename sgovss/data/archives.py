@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from sgovss.data.suffixes import suffix_pattern
 from sgovss.data.tar_archives import TAR_SUFFIXES, Extent, TarIndex
 from sgovss.errors import InputError
 
@@ -80,9 +81,9 @@ class RawFiles:
     """The files below a folder. An archive (.zip, .tar, .tar.gz, .tgz) is treated as a folder with its content.
 
     A pattern selects files by their path, as in a shell: ``*`` matches any part of a name, ``?`` one character. It may
-    start at any folder of the path, so an additional folder around the data does not matter. The parts in braces are
-    joined to a name, which pairs an image with its label: ``Train/{*}/images_png/{*}.png`` matches
-    ``LoveDA/Train/Rural/images_png/7.png`` and gives it the name ``Rural_7``.
+    start at any folder of the path, so an additional folder around the data does not matter, and neither does the case
+    of the suffix. The parts in braces are joined to a name, which pairs an image with its label:
+    ``Train/{*}/images_png/{*}.png`` matches ``LoveDA/Train/Rural/images_png/7.PNG`` and gives it the name ``Rural_7``.
 
     Hidden files and links inside tar archives are left out. The temporary files of compressed tar archives are deleted
     together with this object, so keep the object while its files are read.
@@ -165,9 +166,11 @@ def pattern_problem(pattern: str) -> str | None:
 
 
 def _expression(pattern: str) -> re.Pattern[str]:
-    parts = re.split(r"([{}*?])", pattern)
+    start, suffix = re.fullmatch(r"(.*?)(\.[^.{}*?/]+)?", pattern, re.DOTALL).groups()  # type: ignore[union-attr]
+    parts = re.split(r"([{}*?])", start)
     regex = {"{": "(", "}": ")", **_WILDCARDS}
-    return re.compile(r"(?:^|/)" + "".join(regex.get(part, re.escape(part)) for part in parts) + "$")
+    ending = suffix_pattern(suffix) if suffix else ""
+    return re.compile(r"(?:^|/)" + "".join(regex.get(part, re.escape(part)) for part in parts) + ending + "$")
 
 
 def _inside(archive: Path, name: str) -> str:

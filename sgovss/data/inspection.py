@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from sgovss.data.labels import LabelMap, read_rgb, read_values
+from sgovss.data.class_table import absent_classes
+from sgovss.data.label_map import LabelMap
+from sgovss.data.labels import read_rgb, read_values
 from sgovss.data.listing import find_pairs
-from sgovss.data.raw_labels import looks_interpolated
+from sgovss.data.raw_labels import interpolation_note, looks_interpolated
 from sgovss.data.specification import DatasetSpecification
 from sgovss.errors import InputError
 from sgovss.processes import map_in_processes
@@ -30,11 +32,13 @@ class FileReport:
         digest: BLAKE2b digest of the image file in hexadecimal; empty if the file cannot be read.
         pixels: number of pixels of each class; ignored pixels last.
         problems: one line for each problem.
+        interpolated: whether the label may have been resized with interpolation.
     """
 
     digest: str
     pixels: tuple[int, ...]
     problems: tuple[str, ...]
+    interpolated: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,14 +84,22 @@ def inspect_split(spec: DatasetSpecification, split: str, root: str | Path | Non
     digests = {record["file_name"]: file.digest for record, file in zip(records, files, strict=True)}
     pixels, images = counts.sum(axis=0), (counts > 0).sum(axis=0)
     # The counts of a pair that could not be read are all zero.
-    only_ignored = (counts[:, -1] > 0) & (counts[:, :-1].sum(axis=1) == 0)
-    notes = list(_notes(spec, split, len(records), pixels, int(only_ignored.sum())))
+    read = int((counts.sum(axis=1) > 0).sum())
+    only_ignored = int(((counts[:, -1] > 0) & (counts[:, :-1].sum(axis=1) == 0)).sum())
+    notes = list(_count_notes(spec, split, len(records)))
+    if absent := absent_classes(spec.vocabulary.names, pixels, f"the {read} labels read"):
+        # A split without any class cannot be meant.
+        (problems if only_ignored == read else notes).append(f"{title}: {absent}")
+    if only_ignored:
+        notes.append(f"{title}: labels with only ignored pixels: {only_ignored}")
+    odd = [record["sem_seg_file_name"] for record, file in zip(records, files, strict=True) if file.interpolated]
+    notes += [interpolation_note(odd)] if odd else []
     return SplitReport(records, digests, pixels, images, problems, notes)
 
 
 def inspect_pair(record: dict[str, str], labels: LabelMap) -> FileReport:
     """Read one pair; its problems are returned, not raised."""
-    problems, digest = [], ""
+    problems, digest, interpolated = [], "", False
     pixels = np.zeros(labels.num_classes + 1, np.int64)
     image_file, label_file = record["file_name"], record["sem_seg_file_name"]
     try:
@@ -100,14 +112,13 @@ def inspect_pair(record: dict[str, str], labels: LabelMap) -> FileReport:
                 f"{label_file}: label is {values.shape[1]}x{values.shape[0]} pixels, its image {image_file} is "
                 f"{size[1]}x{size[0]}"
             )
-        if looks_interpolated(values):
-            problems.append(f"{label_file}: looks as if it had been resized with interpolation; use the original")
+        interpolated = looks_interpolated(values)
         ids = labels(values, label_file)
         ids[ids == labels.ignore_label] = labels.num_classes
         pixels = np.bincount(ids.reshape(-1), minlength=labels.num_classes + 1)
     except InputError as error:
         problems.append(str(error))
-    return FileReport(digest, tuple(pixels.tolist()), tuple(problems))
+    return FileReport(digest, tuple(pixels.tolist()), tuple(problems), interpolated)
 
 
 def duplicates(spec: DatasetSpecification, reports: dict[str, SplitReport]) -> Iterator[str]:
@@ -136,16 +147,10 @@ def _is_plain(path: str) -> bool:
         return False
 
 
-def _notes(spec: DatasetSpecification, split: str, pairs: int, pixels: np.ndarray, without_class: int) -> Iterator[str]:
-    """Unusual properties of a split, one line each."""
+def _count_notes(spec: DatasetSpecification, split: str, pairs: int) -> Iterator[str]:
     published = spec.splits[split].count
     if published is not None and published != pairs:
         yield f"{spec.name}_{split}: {pairs} pairs here, {published} in the published dataset"
-    empty = [entry.name for entry, count in zip(spec.classes, pixels, strict=False) if count == 0]
-    if empty:
-        yield f"{spec.name}_{split}: no pixel of {', '.join(empty)}"
-    if without_class:
-        yield f"{spec.name}_{split}: labels with only ignored pixels: {without_class}"
 
 
 def _digest(path: str) -> str:

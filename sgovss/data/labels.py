@@ -1,24 +1,22 @@
-"""Reading of images and labels; the only place where label values become class ids."""
+"""Reading of images and labels."""
 
 from __future__ import annotations
 
 import re
 import struct
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from sgovss.data.specification import DatasetSpecification
+from sgovss.data.gdal_images import gdal_values, is_tiff, read_gdal_rgb, read_gdal_size
+from sgovss.data.label_map import LabelMap
 from sgovss.errors import InputError
-from sgovss.label_ids import no_class_id
 
-OUTSIDE = -1
 LABEL_MODES = ("1", "L", "P", "I", "I;16", "I;16L", "I;16B")
 DEEP_MODES = (*LABEL_MODES[3:], "F")
 # Only these decoders of Pillow are used, because rarely used ones are a risk with untrusted files.
@@ -36,81 +34,6 @@ _TURNS = {
 _READ_ERRORS = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 
 
-@dataclass(frozen=True, eq=False)
-class LabelMap:
-    """A lookup table from label values to class ids.
-
-    Attributes:
-        table: (largest known value + 2,) int32. Entry v is the class id of label value v, or ``ignore_label``, or -1 if
-            v is not in the specification. The last entry is -1; it is used for all larger values.
-        ignore_label: 255, or 65535 if there are more than 255 classes.
-        num_classes: number of classes; ids are 0 to ``num_classes - 1``.
-    """
-
-    table: np.ndarray
-    ignore_label: int
-    num_classes: int
-
-    @classmethod
-    def from_specification(cls, spec: DatasetSpecification) -> LabelMap:
-        """Build the map for the labels that training reads."""
-        return cls.from_values(spec.values, spec.ignore.values)
-
-    @classmethod
-    def from_values(cls, values: Sequence[Sequence[int]], ignored: Sequence[int]) -> LabelMap:
-        """Build the map from the label values of each class, in id order, and the ignored label values."""
-        ignore_label = no_class_id(len(values))
-        largest = max((*(value for of_class in values for value in of_class), *ignored))
-        table = np.full(largest + 2, OUTSIDE, np.int32)
-        table[list(ignored)] = ignore_label
-        for index, of_class in enumerate(values):
-            table[list(of_class)] = index
-        return cls(table, ignore_label, len(values))
-
-    @property
-    def dtype(self) -> type[np.generic]:
-        """The smallest type that holds all ids and that Detectron2 can resize: uint8, else float32."""
-        return np.uint8 if self.ignore_label == 255 else np.float32
-
-    def without(self, held_out: Collection[int]) -> LabelMap:
-        """A copy of the map that ignores the pixels of these classes and renumbers the other ids without gaps."""
-        kept = [index for index in range(self.num_classes) if index not in held_out]
-        new_ids = np.full(self.num_classes, self.ignore_label, np.int32)
-        new_ids[kept] = np.arange(len(kept))
-        table = self.table.copy()
-        is_class = (table != OUTSIDE) & (table != self.ignore_label)
-        table[is_class] = new_ids[table[is_class]]
-        return LabelMap(table, self.ignore_label, len(kept))
-
-    def lookup(self, raw: np.ndarray) -> np.ndarray:
-        """Convert an (H, W) integer array of label values to a new (H, W) int32 array of ids; -1 for unknown values."""
-        last = len(self.table) - 1
-        raw = np.asarray(raw, np.int64)
-        return self.table[np.where(raw < 0, last, np.minimum(raw, last))]
-
-    def __call__(self, raw: np.ndarray, source: str | Path) -> np.ndarray:
-        """Convert like :meth:`lookup`, but refuse unknown values.
-
-        Args:
-            raw: (H, W) integers.
-            source: the file that error messages name.
-
-        Raises:
-            InputError: a value is not in the specification; the message gives the value and its number of pixels.
-        """
-        ids = self.lookup(raw)
-        outside = ids == OUTSIDE
-        if outside.any():
-            found, counts = np.unique(raw[outside], return_counts=True)
-            most = int(np.argmax(counts))
-            others = f" and {len(found) - 1} other such values" if len(found) > 1 else ""
-            raise InputError(
-                f"{source}: label value {found[most]} ({counts[most]} pixels){others} is outside the dataset's "
-                "specification; correct the label, or add the value to a class or to 'ignore' in the dataset file"
-            )
-        return ids
-
-
 def load_labels(path: str | Path, labels: LabelMap, dtype: type[np.generic] = np.int64) -> np.ndarray:
     """Read a label image as a writable (H, W) array of class ids and ``labels.ignore_label``.
 
@@ -120,6 +43,10 @@ def load_labels(path: str | Path, labels: LabelMap, dtype: type[np.generic] = np
         InputError: the file cannot be read, has several channels, or has a value outside the specification.
     """
     return labels(read_values(path), path).astype(dtype)
+
+
+class UnknownTiffError(InputError):
+    """A TIFF file of a kind that Pillow does not decode. GDAL may."""
 
 
 @contextmanager
@@ -132,6 +59,7 @@ def open_image(file: str | Path | BinaryIO, source: str | Path, what: str = "ima
         what: the kind of file in error messages.
 
     Raises:
+        UnknownTiffError: a TIFF file that Pillow does not decode.
         InputError: the file is missing or cannot be read, or has more pixels than Pillow's limit. Errors inside the
             block are converted too, because Pillow reads the pixels there.
     """
@@ -144,22 +72,78 @@ def open_image(file: str | Path | BinaryIO, source: str | Path, what: str = "ima
     except InputError:
         raise
     except _READ_ERRORS as error:
-        raise InputError(f"{source}: cannot read this {what} ({_reason(error)})") from error
+        head = _head(file)
+        if isinstance(error, UnidentifiedImageError) and is_tiff(head):
+            raise UnknownTiffError(
+                f"{source}: cannot read this {what} (a kind of TIFF that Pillow does not read)"
+            ) from error
+        raise InputError(f"{source}: cannot read this {what} ({_reason(error, head)})") from error
 
 
-def read_values(path: str | Path) -> np.ndarray:
-    """Read the values of a label image as an (H, W) array of integers.
+def read_values(file: str | Path | BinaryIO, source: str | None = None) -> np.ndarray:
+    """Read the values of a label image as an (H, W) array of integers, as they are stored in the file.
+
+    Grey may be stored as three equal channels. TIFF files that Pillow cannot decode, for example with 64-bit values,
+    are read with GDAL.
+
+    Args:
+        file: a path or an open binary file.
+        source: the file name in error messages; default: the path.
 
     Raises:
-        InputError: the file cannot be read, or has several channels.
+        InputError: the file cannot be read, has channels that differ, or has values that are no whole numbers.
     """
-    with open_image(path, path, "label image") as image:
-        if image.mode in LABEL_MODES:
-            return np.asarray(image)
+    source = source or str(file)
+    try:
+        with open_image(file, source, "label image") as image:
+            if image.mode in (*LABEL_MODES, "F"):
+                return _whole(_stored(image), source)
+            return _grey(image, source)
+    except UnknownTiffError:
+        return _whole(gdal_values(file, source), source)
+
+
+def _grey(image: Image.Image, source: str) -> np.ndarray:
+    """The values of an image whose channels, without alpha, are equal.
+
+    Raises:
+        InputError: the channels differ.
+    """
+    channels = np.asarray(image.convert("RGB"))
+    if image.mode not in ("RGB", "RGBA", "LA") or (channels != channels[..., :1]).any():
         raise InputError(
-            f"{path}: label image of mode {image.mode}, expected one channel of class values; convert colours with "
-            "sgovss prepare"
+            f"{source}: label image of mode {image.mode}, expected one channel of class values; convert colours with "
+            "sgovss prepare, with preparation.labels 'colors' in the dataset file"
         )
+    return channels[..., 0]
+
+
+def _stored(image: Image.Image) -> np.ndarray:
+    """The values of a grey or indexed image as stored. Pillow scales 2 and 4 bits to 0..255, and inverts some kinds."""
+    layout = _layout(image)  # before the pixels are decoded
+    values = np.asarray(image)
+    if layout.endswith("I") and image.mode in ("1", "L"):
+        values = ~values
+    bits = re.match(r"L;([24])", layout)
+    return values // (255 // (2 ** int(bits[1]) - 1)) if bits and image.mode == "L" else values
+
+
+def _whole(values: np.ndarray, source: str) -> np.ndarray:
+    """Convert label values to integers.
+
+    Raises:
+        InputError: a value is no whole number, or too large for 64 bits.
+    """
+    if values.dtype.kind != "f":
+        return values
+    with np.errstate(invalid="ignore"):
+        odd = ~(np.isfinite(values) & (np.abs(values) < 2.0**63) & (values == np.round(values)))
+    if odd.any():
+        raise InputError(
+            f"{source}: {odd.sum()} label values are no whole numbers, such as {values[odd][0]:g}; write class values "
+            "as whole numbers, and missing ones as a number that stands in 'ignore' of the dataset file"
+        )
+    return values.astype(np.int64)
 
 
 def read_rgb(file: str | Path | BinaryIO, source: str | None = None) -> np.ndarray:
@@ -173,10 +157,22 @@ def read_rgb(file: str | Path | BinaryIO, source: str | None = None) -> np.ndarr
         InputError: the file is missing or cannot be read, or has more than 8 bits per channel.
     """
     source = source or str(file)
-    with open_image(file, source) as image:
-        refuse_deep(image, source)
-        turn = _TURNS.get(orientation(image))
-        return np.asarray((image if turn is None else image.transpose(turn)).convert("RGB"))
+    try:
+        with open_image(file, source) as image:
+            return rgb_of(image, source)
+    except UnknownTiffError:
+        return read_gdal_rgb(file, source)
+
+
+def rgb_of(image: Image.Image, source: str | Path) -> np.ndarray:
+    """The pixels of an open image as a read-only (H, W, 3) uint8 RGB array, rotated according to its EXIF orientation.
+
+    Raises:
+        InputError: the image has more than 8 bits per channel.
+    """
+    refuse_deep(image, source)
+    turn = _TURNS.get(orientation(image))
+    return np.asarray((image if turn is None else image.transpose(turn)).convert("RGB"))
 
 
 def refuse_deep(image: Image.Image, source: str | Path) -> None:
@@ -187,11 +183,19 @@ def refuse_deep(image: Image.Image, source: str | Path) -> None:
     Raises:
         InputError: the image has more than 8 bits per channel.
     """
-    tile = getattr(image, "tile", None)  # only images from files have it
-    stored = tile[0][3] if tile else image.mode
-    layout = stored if isinstance(stored, str) else str(stored[0] if stored else "")
+    layout = _layout(image)
     if image.mode in DEEP_MODES or re.match(r"(RGB|LA|CMYK)[AXa]*;16", layout):
-        raise InputError(f"{source}: image of more than 8 bits a channel ({layout}); scale it to 8 bits first")
+        raise InputError(
+            f"{source}: image of more than 8 bits a channel ({layout}); scale it to 8 bits first, for example with "
+            "'gdal_translate -ot Byte -scale'"
+        )
+
+
+def _layout(image: Image.Image) -> str:
+    """How the pixels are stored in the file, as Pillow calls it, such as ``L;4`` for grey with 4 bits."""
+    tile = getattr(image, "tile", None)  # only images from files have it, until they are decoded
+    stored = tile[0][3] if tile else image.mode
+    return stored if isinstance(stored, str) else str(stored[0] if stored else "")
 
 
 def orientation(image: Image.Image) -> int:
@@ -210,13 +214,31 @@ def image_size(file: str | Path | BinaryIO, source: str | None = None) -> tuple[
     Raises:
         InputError: the file is missing or cannot be read.
     """
-    with open_image(file, source or str(file)) as image:
-        width, height = image.size
-        return (width, height) if orientation(image) in (5, 6, 7, 8) else (height, width)
+    source = source or str(file)
+    try:
+        with open_image(file, source) as image:
+            width, height = image.size
+            return (width, height) if orientation(image) in (5, 6, 7, 8) else (height, width)
+    except UnknownTiffError:
+        return read_gdal_size(file, source)
 
 
-def _reason(error: Exception) -> str:
+def _head(file: str | Path | BinaryIO) -> bytes:
+    """The first bytes of a file; empty if it cannot be read."""
+    try:
+        if isinstance(file, str | Path):
+            with Path(file).open("rb") as stream:
+                return stream.read(16)
+        file.seek(0)
+        return file.read(16)
+    except (OSError, ValueError):
+        return b""
+
+
+def _reason(error: Exception, head: bytes) -> str:
     if isinstance(error, UnidentifiedImageError):
+        if head.lstrip()[:1] in (b"{", b"[", b"<"):
+            return "text, such as polygons, not an image; draw polygons as label images first, with gdal_rasterize"
         return f"its content is none of {', '.join(FORMATS)}"
     if isinstance(error, Image.DecompressionBombError):
         assert Image.MAX_IMAGE_PIXELS is not None  # as the limit was exceeded

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from sgovss.data.specification import DatasetSpecification
 from sgovss.data.specification_fields import SplitSpecification
+from sgovss.data.suffixes import suffix_pattern
 from sgovss.errors import InputError
 from sgovss.paths import cache_folder
 
@@ -64,8 +66,8 @@ def find_pairs(
     records: list[dict[str, str]] = []
     alone: list[str] = []
     for images, labels in zip(part.images, part.labels, strict=True):
-        image_files = _files(spec, folder, images, part.image_suffix, part)
-        label_files = _files(spec, folder, labels, part.label_suffix, part)
+        image_files, label_files, twice = _both_sides(spec, folder, images, labels, part)
+        alone += twice
         alone += _alone(image_files, label_files, folder / labels, part.label_suffix, "label")
         alone += _alone(label_files, image_files, folder / images, part.image_suffix, "image")
         records += [
@@ -78,10 +80,51 @@ def find_pairs(
         ]
     if not records and not alone:
         wanted = ", ".join(f"{pattern}{part.image_suffix}" for pattern in part.select)
+        found = sorted({path.suffix for path in _walk(folder / part.images[0])})
+        there = f"; its files end in {', '.join(found[:5])}" if found else "; it has no files"
         raise InputError(
-            f"{folder / part.images[0]}: no image of {spec.name}_{split} here; expected files like {wanted}"
+            f"{folder / part.images[0]}: no image of {spec.name}_{split} here; expected files like {wanted}{there}"
         )
     return records, alone
+
+
+def files_of_no_split(spec: DatasetSpecification, root: str | Path | None = None) -> list[Path]:
+    """List the image files in the folders of a dataset's splits that belong to none of the splits, sorted.
+
+    Folders that do not exist are passed over.
+    """
+    folder = dataset_folder(spec, root)
+    sides = {(folder / name, part) for part in spec.splits.values() for name in (*part.images, *part.labels)}
+    taken: set[Path] = set()
+    for part in spec.splits.values():
+        for images, labels in zip(part.images, part.labels, strict=True):
+            if (folder / images).is_dir() and (folder / labels).is_dir():
+                image_files, label_files, _ = _both_sides(spec, folder, images, labels, part)
+                taken |= {*image_files.values(), *label_files.values()}
+    there = {path for top, _ in sides if top.is_dir() for path in _walk(top)}
+    return sorted(path for path in there - taken if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def _both_sides(
+    spec: DatasetSpecification, folder: Path, images: str, labels: str, part: SplitSpecification
+) -> tuple[dict[str, Path], dict[str, Path], list[str]]:
+    """The images and labels of a split by key, and one line for each two files with the same key.
+
+    A file that matches both sides, such as ``a_mask.png`` beside ``a.png``, belongs to the side with the deeper folder,
+    then to the one with the longer suffix.
+    """
+    image_files, twice = _files(spec, folder, images, part.image_suffix, part)
+    label_files, others = _files(spec, folder, labels, part.label_suffix, part)
+    both = {*image_files.values()} & {*label_files.values()}
+
+    def detail(subfolder: str, suffix: str) -> tuple[int, int]:
+        return len(Path(subfolder).parts), len(suffix)
+
+    are_labels = detail(labels, part.label_suffix) >= detail(images, part.image_suffix)
+    loser = image_files if are_labels else label_files
+    for key in [key for key, path in loser.items() if path in both]:
+        del loser[key]
+    return image_files, label_files, [*twice, *others]
 
 
 def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
@@ -98,20 +141,35 @@ def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[
 
 def _files(
     spec: DatasetSpecification, folder: Path, subfolder: str, suffix: str, part: SplitSpecification
-) -> dict[str, Path]:
-    """The files below a folder that belong to the split, by key."""
+) -> tuple[dict[str, Path], list[str]]:
+    """The files below a folder that belong to the split, by key, and one line for each two files with the same key."""
     top = folder / subfolder
     if not top.is_dir():
-        hint = f"or set {ROOT_VARIABLE} to the folder that holds '{folder.name}'"
-        if spec.root is not None or spec.generator is not None:
-            hint = "or correct 'root' in the dataset file"
-        raise InputError(f"{top}: folder of dataset '{spec.name}' not found; put the data there, {hint}")
-    found = {}
-    for path in _walk(top):
-        key = path.relative_to(top).as_posix().removesuffix(suffix)
-        if path.name.endswith(suffix) and any(fnmatchcase(key, pattern) for pattern in part.select):
-            found[key] = path
-    return found
+        raise InputError(_absent(spec, folder, top))
+    found: dict[str, Path] = {}
+    twice = []
+    ending = re.compile(suffix_pattern(suffix) + "$")
+    for path in sorted(_walk(top)):
+        key, matches = ending.subn("", path.relative_to(top).as_posix())
+        if not matches or not any(fnmatchcase(key, pattern) for pattern in part.select):
+            continue
+        if key in found:
+            twice.append(f"{path}: has the name of {found[key].name}, except for the suffix; keep one of them")
+        found[key] = path
+    return found, twice
+
+
+def _absent(spec: DatasetSpecification, folder: Path, top: Path) -> str:
+    """Describe a folder that is missing, or a file in its place."""
+    if top.exists():
+        return (
+            f"{top}: a file, where the dataset file '{spec.name}' needs a folder of image files; if it holds polygons, "
+            "draw them as label images first, with gdal_rasterize or the mask export of the annotation tool"
+        )
+    hint = f"or set {ROOT_VARIABLE} to the folder that holds '{folder.name}'"
+    if spec.root is not None or spec.generator is not None:
+        hint = "or correct 'root' in the dataset file"
+    return f"{top}: folder of dataset '{spec.name}' not found; put the data there, {hint}"
 
 
 def _walk(top: Path) -> Iterator[Path]:

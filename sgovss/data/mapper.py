@@ -11,12 +11,12 @@ from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
 from detectron2.projects.point_rend import ColorAugSSDTransform
 
-from sgovss.data.labels import LabelMap, load_labels, read_rgb
+from sgovss.data.label_map import LabelMap
+from sgovss.data.labels import load_labels, read_rgb
 from sgovss.data.registration import dataset_metadata, held_out_ids, training_vocabulary
 from sgovss.errors import InputError
+from sgovss.label_ids import IMAGE_PAD_VALUE
 from sgovss.vocabulary import Vocabulary
-
-IMAGE_PAD_VALUE = 128.0
 
 
 class SegmentationMapper:

@@ -12,9 +12,11 @@ import numpy as np
 from PIL import Image
 
 from sgovss.data.archives import RawFile
-from sgovss.data.labels import open_image, orientation, refuse_deep
-from sgovss.data.raw_labels import RawLabels
+from sgovss.data.gdal_images import read_gdal_rgb
+from sgovss.data.labels import UnknownTiffError, open_image, orientation, refuse_deep, rgb_of
+from sgovss.data.raw_labels import RawLabels, looks_interpolated
 from sgovss.data.specification import DatasetSpecification
+from sgovss.data.suffixes import same_suffix
 from sgovss.errors import InputError
 from sgovss.files import atomic_path
 from sgovss.tiling import windows
@@ -46,6 +48,7 @@ class Prepared:
         pixels: number of pixels of each class, ignored pixels last; each pixel of the published label counts once, even
             if tiles overlap.
         stamp: :attr:`Pair.stamp` of the converted files.
+        interpolated: whether a label of class values may have been resized with interpolation.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Prepared:
     tiles: int
     pixels: tuple[int, ...]
     stamp: tuple[int, ...]
+    interpolated: bool = False
 
 
 class PairConverter:
@@ -68,7 +72,7 @@ class PairConverter:
         part, preparation = spec.splits[split], spec.required_preparation
         self._labels = RawLabels(spec)
         self._tile, self._stride = preparation.tile, preparation.stride
-        self._bands = preparation.bands
+        self._bands, self._of_values = preparation.bands, preparation.labels == "values"
         self._image_folder, self._label_folder = folder / part.images[0], folder / part.labels[0]
         self._image_suffix, self._label_suffix = part.image_suffix, part.label_suffix
 
@@ -100,7 +104,8 @@ class PairConverter:
             with atomic_path(label_path) as partial:
                 Image.fromarray(written[top:bottom, left:right]).save(partial, format="PNG")
         count = sum(1 for _ in self.tiles(pair.name, size))
-        return Prepared(pair.name, size, count, tuple(pixels.tolist()), pair.stamp)
+        interpolated = self._of_values and looks_interpolated(written)
+        return Prepared(pair.name, size, count, tuple(pixels.tolist()), pair.stamp, interpolated)
 
     def tiles(self, name: str, size: tuple[int, int]) -> Iterator[tuple[str, tuple[int, int, int, int]]]:
         """Tiles of an image of this size.
@@ -129,8 +134,8 @@ class PairConverter:
 
     def _is_copied(self, pair: Pair) -> bool:
         suffix = Path(pair.image.member or pair.image.path).suffix.lower()
-        wanted = self._image_suffix.lower()
-        copied = suffix == wanted and self._tile is None and self._bands is None
+        wanted = Path(f"x{self._image_suffix}").suffix.lower()
+        copied = same_suffix(suffix, wanted) and self._tile is None and self._bands is None
         if wanted in _LOSSY and not copied:
             raise InputError(
                 f"{pair.image}: would be compressed again as {wanted}, which loses detail; set image_suffix of the "
@@ -150,29 +155,15 @@ def read_rgb_bands(content: bytes, source: str, bands: Sequence[int] | None) -> 
     Raises:
         InputError: the image cannot be read, has more than 8 bits per channel, or lacks one of the bands.
     """
+    file = io.BytesIO(content)
     if bands is not None:
-        return _read_bands(content, source, bands)
-    with open_image(io.BytesIO(content), source) as image:
-        _refuse_turned(image, source)
-        refuse_deep(image, source)
-        return np.asarray(image.convert("RGB"))
-
-
-def _read_bands(content: bytes, source: str, bands: Sequence[int]) -> np.ndarray:
+        return read_gdal_rgb(file, source, bands)
     try:
-        import rasterio
-    except ImportError as error:
-        raise InputError(f"{source}: reading chosen bands needs rasterio; pip install 'sgovss[geo]'") from error
-    try:
-        with rasterio.MemoryFile(content) as file, file.open() as dataset:
-            if max(bands) > dataset.count:
-                raise InputError(f"{source}: has {dataset.count} bands, band {max(bands)} is asked for")
-            pixels = dataset.read(list(bands))
-    except rasterio.errors.RasterioError as error:
-        raise InputError(f"{source}: cannot read this image ({error})") from error
-    if pixels.dtype != np.uint8:
-        raise InputError(f"{source}: image of type {pixels.dtype}; scale it to 8 bits a channel first")
-    return np.ascontiguousarray(pixels.transpose(1, 2, 0))
+        with open_image(file, source) as image:
+            _refuse_turned(image, source)
+            return rgb_of(image, source)
+    except UnknownTiffError:
+        return read_gdal_rgb(file, source)
 
 
 def _refuse_turned(image: Image.Image, source: str) -> None:
@@ -186,8 +177,13 @@ def _refuse_turned(image: Image.Image, source: str) -> None:
 
 def _size(content: bytes, source: str) -> tuple[int, int]:
     """(height, width) in pixels of an image that is copied unchanged. The image is decoded to detect damage."""
-    with open_image(io.BytesIO(content), source) as image:
-        _refuse_turned(image, source)
-        refuse_deep(image, source)
-        image.load()
-        return image.height, image.width
+    file = io.BytesIO(content)
+    try:
+        with open_image(file, source) as image:
+            _refuse_turned(image, source)
+            refuse_deep(image, source)
+            image.load()
+            return image.height, image.width
+    except UnknownTiffError:
+        height, width, _ = read_gdal_rgb(file, source).shape
+        return height, width

@@ -35,10 +35,12 @@ class Totals:
         tiles: number of image-label pairs made from them.
         pixels: (T + 1,) number of pixels of each class in the published labels; ignored pixels last.
         images: (T + 1,) number of published labels with at least one such pixel.
+        interpolated: names of the pairs whose labels may have been resized with interpolation.
     """
 
     def __init__(self, classes: int) -> None:
         self.pairs = self.tiles = 0
+        self.interpolated: list[str] = []
         self.pixels, self.images = np.zeros(classes + 1, np.int64), np.zeros(classes + 1, np.int64)
 
     def add(self, prepared: Prepared) -> None:
@@ -46,6 +48,8 @@ class Totals:
         self.tiles += prepared.tiles
         self.pixels += prepared.pixels
         self.images += np.array(prepared.pixels) > 0
+        if prepared.interpolated:
+            self.interpolated.append(prepared.name)
 
 
 class SplitPreparation:

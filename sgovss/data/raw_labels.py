@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
-from PIL import Image
 
-from sgovss.data.labels import LABEL_MODES, OUTSIDE, LabelMap, open_image
+from sgovss.data.gdal_images import read_gdal_rgb
+from sgovss.data.label_map import OUTSIDE, LabelMap
+from sgovss.data.labels import LABEL_MODES, UnknownTiffError, open_image, read_values
 from sgovss.data.specification import DatasetSpecification
+from sgovss.data.specification_fields import MAX_VALUE
 from sgovss.errors import InputError
 from sgovss.label_ids import no_class_id
 
@@ -25,6 +27,9 @@ _FEWEST_MIXTURES = 3
 # fewer than _FEWEST_STEPS steps never does.
 _FEWEST_STEPS = 50
 _MONOTONE_FRACTION = 0.25
+
+
+_COLOR_KEYS = "'mask_colors' of a class or 'colors' of 'ignore'"
 
 
 class RawLabels:
@@ -46,8 +51,11 @@ class RawLabels:
             "threshold": self._from_threshold,
         }[form]
         self.num_classes = len(spec.classes)
+        renamed = spec.ignore.raw_values is not None or any(entry.raw_value is not None for entry in spec.classes)
+        self._value_keys = "'raw_value' of a class or 'raw_values' of 'ignore'" if renamed else "a class or to 'ignore'"
         written = [values[0] for values in spec.values]
-        self._written = np.array([*written, *spec.ignore.values[:1]], np.uint16)
+        ignored = [value for value in spec.ignore.values if 0 <= value <= MAX_VALUE]
+        self._written = np.array([*written, *ignored[:1]], np.uint16)
         if self._written.max() <= 255:
             self._written = self._written.astype(np.uint8)
 
@@ -75,39 +83,34 @@ class RawLabels:
         return self._written[ids]
 
     def _from_colors(self, content: bytes, source: str) -> np.ndarray:
-        image = _decode(content, source)
-        if image.mode in LABEL_MODES and image.mode != "P":
-            raise InputError(
-                f"{source}: label image of mode {image.mode}, expected colours; if it holds class values, set "
-                "preparation.labels to 'values'"
-            )
-        rgb = np.asarray(image.convert("RGB"), np.int32)
+        rgb = _rgb(content, source)
         if self._pure:
             rgb = np.where(rgb >= _THRESHOLD, 255, 0)
         codes = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
         known, known_ids = self._palette
         position = np.minimum(np.searchsorted(known, codes), len(known) - 1)
         ids = np.where(known[position] == codes, known_ids[position], OUTSIDE)
-        _refuse_outside(ids, codes, source, "colour", lambda code: [code >> 16, code >> 8 & 255, code & 255])
+        _refuse_outside(
+            ids, codes, source, "colour", _COLOR_KEYS, lambda code: [code >> 16, code >> 8 & 255, code & 255]
+        )
         return ids
 
     def _from_values(self, content: bytes, source: str) -> np.ndarray:
-        raw = _one_channel(content, source)
+        raw = read_values(io.BytesIO(content), source)
         ids = self._map.lookup(raw)
-        _refuse_outside(ids, raw, source, "value", int)
-        if looks_interpolated(raw):
-            raise InputError(f"{source}: {_INTERPOLATED[0].lower()}{_INTERPOLATED[1:]}")
+        _refuse_outside(ids, raw, source, "value", self._value_keys, int)
         return ids
 
     def _from_threshold(self, content: bytes, source: str) -> np.ndarray:
-        return self._map.lookup(_one_channel(content, source) >= _THRESHOLD)
+        return self._map.lookup(read_values(io.BytesIO(content), source) >= _THRESHOLD)
 
 
 def looks_interpolated(values: np.ndarray) -> bool:
-    """Whether an (H, W) map of known class values was probably resized with interpolation.
+    """Whether an (H, W) map of known class values may have been resized with interpolation.
 
     At a border between two classes whose values differ by more than 1, interpolation inserts values in between. In an
-    original map, a pixel whose value lies strictly between those of its two neighbours is rare.
+    original map, a pixel whose value lies strictly between those of its two neighbours is rare, except where a class is
+    a thin line between two others, such as a kerb. So this is a reason to look at the map, not an error.
     """
     steps = between = 0
     for turned in (values.astype(np.int32), values.astype(np.int32).T):
@@ -116,6 +119,15 @@ def looks_interpolated(values: np.ndarray) -> bool:
         steps += int((np.abs(turned[:, 2:] - turned[:, :-2]) > 1).sum())
         between += int(same_direction.sum())
     return steps >= _FEWEST_STEPS and between / steps >= _MONOTONE_FRACTION
+
+
+def interpolation_note(names: Sequence[str]) -> str:
+    """One line about labels for which :func:`looks_interpolated` is true."""
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return (
+        f"{names[0]}{more}: between classes these labels have the values of other classes; right if such a class is a "
+        "thin line, otherwise they were resized with interpolation: use the original masks"
+    )
 
 
 _INTERPOLATED = (
@@ -135,28 +147,37 @@ def _palette(spec: DatasetSpecification) -> tuple[np.ndarray, np.ndarray]:
     return codes[order], ids[order]
 
 
-def _decode(content: bytes, source: str) -> Image.Image:
-    with open_image(io.BytesIO(content), source, "label image") as image:
-        image.load()
-        return image
+def _rgb(content: bytes, source: str) -> np.ndarray:
+    """Decode a colour-coded label to (H, W, 3) int32.
+
+    Raises:
+        InputError: the file cannot be read, or has one channel and no palette.
+    """
+    try:
+        with open_image(io.BytesIO(content), source, "label image") as image:
+            if image.mode in LABEL_MODES and image.mode != "P":
+                raise InputError(
+                    f"{source}: label image of mode {image.mode}, expected colours; if it holds class values, set "
+                    "preparation.labels to 'values'"
+                )
+            return np.asarray(image.convert("RGB"), np.int32)
+    except UnknownTiffError:
+        return read_gdal_rgb(io.BytesIO(content), source).astype(np.int32)
 
 
-def _one_channel(content: bytes, source: str) -> np.ndarray:
-    """Decode a label of one channel, or of three equal channels, to (H, W) integers."""
-    image = _decode(content, source)
-    if image.mode in LABEL_MODES:
-        return np.asarray(image).astype(np.int32)
-    if image.mode in ("RGB", "RGBA"):
-        red, green, blue = np.moveaxis(np.asarray(image)[..., :3], -1, 0)
-        if (red == green).all() and (red == blue).all():
-            return red.astype(np.int32)
-        raise InputError(
-            f"{source}: the mask is coloured, expected one channel of class values; check that it is the right file"
-        )
-    raise InputError(f"{source}: label image of mode {image.mode}, expected one channel of class values")
+def _refuse_outside(
+    ids: np.ndarray, raw: np.ndarray, source: str, what: str, where: str, show: Callable[[int], object]
+) -> None:
+    """Raise an InputError if a pixel is outside the specification.
 
-
-def _refuse_outside(ids: np.ndarray, raw: np.ndarray, source: str, what: str, show: Callable[[int], object]) -> None:
+    Args:
+        ids: (H, W) class ids; OUTSIDE for such pixels.
+        raw: (H, W) values or colour codes.
+        source: the file name in the message.
+        what: "value" or "colour".
+        where: keys of the dataset file to which it may be added.
+        show: how an item of ``raw`` is shown.
+    """
     outside = ids == OUTSIDE
     if not outside.any():
         return
@@ -168,7 +189,7 @@ def _refuse_outside(ids: np.ndarray, raw: np.ndarray, source: str, what: str, sh
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
     raise InputError(
         f"{source}: {what} outside the dataset's specification: {shown}{more}; correct the mask, or add the {what} "
-        "to a class or to 'ignore' in the dataset file"
+        f"to {where} in the dataset file"
     )
 
 

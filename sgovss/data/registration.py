@@ -12,7 +12,7 @@ from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 
 from sgovss import paths
 from sgovss.data.generated import ensure_generated
-from sgovss.data.labels import LabelMap
+from sgovss.data.label_map import LabelMap
 from sgovss.data.listing import dataset_folder, list_pairs
 from sgovss.data.specification import DatasetSpecification
 from sgovss.data.specification_file import load_specification

@@ -10,16 +10,35 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from sgovss.class_entries import entry_of
 from sgovss.data.archives import pattern_problem
 from sgovss.errors import InputError
 from sgovss.vocabulary import ClassEntry, Vocabulary
+from sgovss.word_lists import read_text
+from sgovss.word_structures import read_structure
 
-MAX_VALUE = 65535  # labels are 8-bit or 16-bit images
+MAX_VALUE = 65535  # prepared labels are 8-bit or 16-bit images
 
 
 def _as_list(value: Any) -> Any:
     """Convert a single item to a list of one."""
     return [value] if isinstance(value, str | int) else value
+
+
+def _as_classes(value: Any) -> Any:
+    """Convert names without further properties, in any form that vocabularies have, to classes."""
+    if isinstance(value, str):
+        value = read_text(value, "classes").items
+    elif isinstance(value, dict):
+        value = read_structure(value, "classes").items
+    return [_as_class(item) for item in value] if isinstance(value, list) else value
+
+
+def _as_class(item: Any) -> Any:
+    if not isinstance(item, str | tuple):
+        return item
+    entry = entry_of(item, "classes")
+    return {"name": entry.name, "synonyms": entry.synonyms}
 
 
 def _checked_pattern(pattern: str) -> str:
@@ -30,7 +49,8 @@ def _checked_pattern(pattern: str) -> str:
 
 Channel = Annotated[int, Field(strict=True, ge=0, le=255)]
 Rgb = tuple[Channel, Channel, Channel]
-LabelValue = Annotated[int, Field(strict=True, ge=0, le=MAX_VALUE)]
+ClassId = Annotated[int, Field(strict=True, ge=0, le=MAX_VALUE)]
+LabelValue = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]  # no-data values may be negative or large
 LabelValues = Annotated[tuple[LabelValue, ...], BeforeValidator(_as_list), Field(min_length=1)]
 Folders = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
 Count = Annotated[int, Field(strict=True, ge=1)]
@@ -64,7 +84,7 @@ class ClassSpecification(Model):
     """
 
     name: ClassName
-    id: LabelValue | None = None
+    id: ClassId | None = None
     synonyms: tuple[str, ...] = ()
     color: Rgb | None = None
     value: LabelValues | None = None
@@ -174,7 +194,7 @@ class DatasetFields(Model):
         notes: what a user should know.
         folder: dataset folder below the root; default: the name.
         root: the folder that holds ``folder``, relative to the YAML file; default: ``$DETECTRON2_DATASETS``.
-        classes: the classes in id order.
+        classes: the classes in id order. A class without further properties may be only its name.
         ignore: label values to ignore; default: none.
         splits: split name to its files.
         preparation: how ``sgovss prepare`` makes the folders of ``splits`` from the published data. None if the data
@@ -193,7 +213,9 @@ class DatasetFields(Model):
     notes: str | None = None
     folder: str | None = None
     root: str | None = None
-    classes: Annotated[tuple[ClassSpecification, ...], Field(min_length=1, max_length=MAX_VALUE)]
+    classes: Annotated[
+        tuple[ClassSpecification, ...], BeforeValidator(_as_classes), Field(min_length=1, max_length=MAX_VALUE)
+    ]
     ignore: IgnoreSpecification = IgnoreSpecification(values=())
     splits: Annotated[dict[Name, SplitSpecification], Field(min_length=1)]
     preparation: PreparationSpecification | None = None

@@ -101,7 +101,7 @@ def find_specification(name: str | Path) -> DatasetSpecification:
     Raises:
         InputError: no dataset has this name (the message lists similar names), or the file is wrong.
     """
-    if Path(name).suffix in (".yaml", ".yml"):
+    if Path(name).suffix.lower() in (".yaml", ".yml") or Path(name).is_file():
         return load_specification(name)
     known = {path.stem: path for path in paths.dataset_files()}
     if str(name) not in known:
@@ -119,7 +119,7 @@ def _read(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
         InputError: the file cannot be read or is not a YAML mapping, or a key is repeated.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"{path}: cannot read this dataset file ({error.strerror})") from error
     except UnicodeDecodeError as error:

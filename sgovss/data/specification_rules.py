@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 from typing import Any
 
-from sgovss.data.specification_fields import DatasetFields, GeneratorSpecification, PreparationSpecification
+from sgovss.data.specification_fields import MAX_VALUE, DatasetFields, GeneratorSpecification, PreparationSpecification
 from sgovss.errors import InputError
 from sgovss.synthetic.seeds import overlapping_splits
 
@@ -21,6 +21,8 @@ def problems(spec: DatasetFields) -> Iterator[tuple[Location, str]]:
                 ("classes", index, "id"),
                 f"id {entry.id} of '{entry.name}' should be {index}, its position in the list",
             )
+        if "|" in entry.name:
+            yield ("classes", index, "name"), f"'{entry.name}': give the other names in 'synonyms'"
     try:
         _ = spec.vocabulary
     except InputError as error:
@@ -93,7 +95,13 @@ def _preparation_problems(spec: DatasetFields, preparation: PreparationSpecifica
             ("preparation", "labels"),
             "labels of form 'threshold' have the raw values 0 and 1; each must belong to one class",
         )
-    if (spec.raw_ignored or spec.ignore.colors) and not spec.ignore.values:
+    for index, (first, *_) in enumerate(spec.values):
+        if not 0 <= first <= MAX_VALUE:
+            yield (
+                ("classes", index, "value"),
+                f"prepared labels hold 0 to {MAX_VALUE}, not {first}; give it as raw_value",
+            )
+    if (spec.raw_ignored or spec.ignore.colors) and not any(0 <= value <= MAX_VALUE for value in spec.ignore.values):
         yield ("ignore", "values"), "give the value, such as 255, of ignored pixels in prepared labels"
     if by_color and not all(spec.mask_colors):
         index = spec.mask_colors.index(())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import platform
 import subprocess
@@ -9,7 +10,6 @@ from pathlib import Path
 
 import detectron2
 import numpy as np
-import open_clip
 import torch
 
 from sgovss.files import write_json_atomically
@@ -39,7 +39,7 @@ def write_environment(folder: str | Path, seed: int, processes: int) -> None:
         "detectron2": detectron2.__version__,
         "torch": torch.__version__,
         "numpy": np.__version__,
-        "open_clip": open_clip.__version__,
+        "open_clip": importlib.metadata.version("open_clip_torch"),
     }
     write_json_atomically(Path(folder) / FILE, content)
 

@@ -17,6 +17,7 @@ from sgovss.data.labels import image_size
 from sgovss.data.quick_check import check_dataset
 from sgovss.data.registration import dataset_metadata, how_to_get
 from sgovss.data.unlabelled import list_unlabelled
+from sgovss.engine.launch_options import AUTO_URL, LaunchOptions
 from sgovss.errors import InputError
 from sgovss.evaluation.comparison import published_table
 from sgovss.files import atomic_path
@@ -26,23 +27,32 @@ from sgovss.modeling.clip_settings import resolve_clip
 
 
 def argument_parser(epilog: str) -> argparse.ArgumentParser:
-    """Detectron2's argument parser: --config-file, --eval-only, --resume, --num-gpus and trailing KEY VALUE pairs."""
-    return default_argument_parser(epilog=epilog)
+    """Detectron2's argument parser: --config-file, --eval-only, --resume, --num-gpus and trailing KEY VALUE pairs.
+
+    The default of --dist-url is a free port. Detectron2's is the same port for all runs of a user, so that a second run
+    would fail.
+    """
+    parser = default_argument_parser(epilog=epilog)
+    parser.set_defaults(dist_url=AUTO_URL)
+    return parser
 
 
 def prepare_config(args: argparse.Namespace) -> CfgNode:
     """Read the config, register its datasets, and check everything that can be checked before the run starts.
 
     Args:
-        args: parsed by :func:`argument_parser`; ``config_file`` is replaced by the path that was found.
+        args: parsed by :func:`argument_parser`; ``config_file`` is replaced by the path that was found, ``num_gpus`` by
+            at least 1.
 
     Returns:
         the frozen config.
 
     Raises:
-        InputError: the config, the weights or the data are wrong.
+        InputError: the config, the weights, the data or the options of several processes are wrong.
     """
     cfg = _read_config(args)
+    launch = LaunchOptions(args.num_gpus, args.num_machines, args.machine_rank, args.dist_url).checked()
+    args.num_gpus = launch.processes
     register_datasets(cfg.DATASETS.SPECIFICATIONS)
     if cfg.TEST.PUBLISHED:
         published_table(cfg.TEST.PUBLISHED)

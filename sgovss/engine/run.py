@@ -45,7 +45,8 @@ def _set_up(cfg: CfgNode, args: argparse.Namespace) -> None:
     """Set up datasets, random seeds and loggers of this process."""
     if comm.get_world_size() > 1:
         # Launched processes are spawned. Forked loader workers need not import everything again.
-        multiprocessing.set_start_method("fork", force=True)
+        if "fork" in multiprocessing.get_all_start_methods():
+            multiprocessing.set_start_method("fork", force=True)
         register_datasets(cfg.DATASETS.SPECIFICATIONS)
     adopt_seed(cfg, args.resume and not args.eval_only)
     default_setup(cfg, args)

@@ -184,9 +184,24 @@ class Trainer(DefaultTrainer):
             InputError: see :meth:`SGOVSSCheckpointer.resume_or_load`.
         """
         super().resume_or_load(resume)
+        if resume and comm.is_main_process():
+            self._report_resumed()
         if self.start_iter >= max(self.max_iter, 1) and comm.is_main_process():
             # An earlier process may have ended after writing its last numbered checkpoint and before this file.
             self.checkpointer.save("model_final", iteration=self.iter)
+
+    def _report_resumed(self) -> None:
+        folder = self.cfg.OUTPUT_DIR
+        if not self.checkpointer.has_checkpoint():
+            logger.info("--resume: no checkpoint in %s, so training starts with the first step", folder)
+        elif self.start_iter >= self.max_iter:
+            logger.warning(
+                "--resume: nothing left to train, because %s has a checkpoint after step %d and SOLVER.MAX_ITER is %d; "
+                "raise SOLVER.MAX_ITER to train on, or leave out --resume to start again",
+                folder,
+                self.start_iter,
+                self.max_iter,
+            )
 
     def train(self) -> Any:
         """Train from ``start_iter`` to ``max_iter``; return the results of the last evaluation."""
@@ -252,6 +267,7 @@ def _settings(cfg: CfgNode) -> dict[str, Any]:
         "view": {key.lower(): window[key] for key in window if key != "ENABLED"} if window.ENABLED else "whole image",
         "min_size": cfg.INPUT.MIN_SIZE_TEST,
         "flip_and_scale": cfg.TEST.AUG.ENABLED,
+        "views": [str(item) for item in cfg.TEST.VIEWS],
         "precision": cfg.TEST.PRECISION,
         "tf32": cfg.TEST.TF32,
         "seed": cfg.SEED,

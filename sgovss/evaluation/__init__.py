@@ -1,3 +1,6 @@
 """Scores of a segmentation, and pictures of them."""
 
-import sgovss._detectron2  # noqa: F401
+from sgovss._detectron2 import quiet_import
+
+with quiet_import():
+    import detectron2.evaluation  # noqa: F401

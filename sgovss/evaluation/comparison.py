@@ -17,6 +17,7 @@ from sgovss.files import atomic_path, write_json_atomically
 
 PUBLISHED = Path(__file__).resolve().parent.parent / "assets" / "published.yaml"
 OURS = "sgovss, this run"
+_SECOND_HAND = " †"
 
 
 class _Model(BaseModel):
@@ -30,13 +31,23 @@ class PublishedRow(_Model):
         method: name of the method.
         backbone: its image encoder; None if the source does not name it.
         source: the paper and the table that the numbers are quoted from.
+        first_hand: whether the numbers were read in the source itself; otherwise a third party quotes them.
+        mean: mean mIoU in percent as the source prints it, over its own choice of test sets; None if it is not known.
         values: mIoU in percent by column heading; columns that the source does not have are left out.
     """
 
     method: str
     backbone: str | None
     source: str
-    values: Annotated[dict[str, float], Field(min_length=1)]
+    first_hand: bool = True
+    mean: float | None = None
+    values: dict[str, float] = {}
+
+    @model_validator(mode="after")
+    def _has_a_number(self) -> PublishedRow:
+        if not self.values and self.mean is None:
+            raise ValueError(f"{self.method}: neither values nor a mean")
+        return self
 
 
 class PublishedTable(_Model):
@@ -44,13 +55,13 @@ class PublishedTable(_Model):
 
     Attributes:
         title: the protocol, with its training set.
-        columns: registered name of the test set by column heading.
+        columns: registered name of the test set by column heading; None for a set without a dataset file.
         notes: reasons why published numbers may differ from this run's, or why there are none.
         rows: results of the methods; empty if no published table was available.
     """
 
     title: str
-    columns: Annotated[dict[str, str], Field(min_length=1)]
+    columns: Annotated[dict[str, str | None], Field(min_length=1)]
     notes: tuple[str, ...] = ()
     rows: tuple[PublishedRow, ...] = ()
 
@@ -60,6 +71,11 @@ class PublishedTable(_Model):
             if unknown := row.values.keys() - self.columns.keys():
                 raise ValueError(f"{row.method}: no column '{min(unknown)}'")
         return self
+
+    @property
+    def datasets(self) -> dict[str, str]:
+        """Registered name of the test set by column heading, without sets that have no dataset file."""
+        return {heading: name for heading, name in self.columns.items() if name is not None}
 
 
 def published_tables() -> dict[str, PublishedTable]:
@@ -93,8 +109,8 @@ def write_comparison(name: str, evaluated: Sequence[str], folder: Path) -> None:
     """
     table = published_table(name)
     results = {dataset: _result(folder / "evaluation" / f"{dataset}.json") for dataset in evaluated}
-    ours = {heading: results[dataset]["mIoU"] for heading, dataset in table.columns.items() if dataset in results}
-    absent = [line for dataset in table.columns.values() if (line := how_to_get(dataset)) is not None]
+    ours = {heading: results[dataset]["mIoU"] for heading, dataset in table.datasets.items() if dataset in results}
+    absent = [line for dataset in table.datasets.values() if (line := how_to_get(dataset)) is not None]
     notes = [*table.notes, *_about_this_run(results)]
     content = {
         "protocol": name,
@@ -114,30 +130,33 @@ def write_comparison(name: str, evaluated: Sequence[str], folder: Path) -> None:
     print(f"\n{text}\nAlso in {folder / 'comparison.md'} and {folder / 'comparison.json'}")
 
 
-def markdown(table: PublishedTable, ours: Mapping[str, float | None], absent: Sequence[str]) -> str:
+def markdown(table: PublishedTable, ours: Mapping[str, float | None] | None, absent: Sequence[str]) -> str:
     """Format a table as Markdown, with sources and notes below it.
 
     Args:
         table: the published results.
-        ours: mIoU in percent of this run by column heading; it becomes the last row.
+        ours: mIoU in percent of this run by column heading; it becomes the last row. None for no such row.
         absent: a line for each test set that was not evaluated.
     """
     sources = list(dict.fromkeys(row.source for row in table.rows))
+    with_mean = any(row.mean is not None for row in table.rows)
     rows = [
-        [f"{row.method} [{sources.index(row.source) + 1}]", row.backbone or "", *_cells(table, row.values)]
+        [
+            f"{row.method} [{sources.index(row.source) + 1}]" + ("" if row.first_hand else _SECOND_HAND),
+            row.backbone or "",
+            *_cells([*map(row.values.get, table.columns), *([row.mean] if with_mean else [])]),
+        ]
         for row in table.rows
     ]
-    rows.append([f"**{OURS}**", "", *_cells(table, ours)])
-    body = tabulate(rows, headers=["method", "backbone", *table.columns], tablefmt="github", disable_numparse=True)
-    lines = [
-        f"## {table.title}",
-        "",
-        "mIoU in percent. Results of other methods are quoted from their sources.",
-        "",
-        body,
-        "",
-    ]
+    if ours is not None:
+        rows.append([f"**{OURS}**", "", *_cells([*map(ours.get, table.columns), *([None] if with_mean else [])])])
+    headers = ["method", "backbone", *table.columns, *(["mean of the source"] if with_mean else [])]
+    body = tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+    lines = [f"## {table.title}", "", "mIoU in percent. Results of other methods are quoted from their sources.", ""]
+    lines += [body, ""]
     lines += [f"[{number}] {source}  " for number, source in enumerate(sources, 1)]
+    if not all(row.first_hand for row in table.rows):
+        lines.append(f"{_SECOND_HAND.strip()} not read in the source itself, but in a text that quotes it  ")
     lines += [f"- {note}" for note in table.notes]
     lines += [f"- not evaluated: {line}" for line in absent]
     return "\n".join(lines) + "\n"
@@ -157,8 +176,8 @@ def _about_this_run(results: Mapping[str, dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _cells(table: PublishedTable, values: Mapping[str, float | None]) -> list[str]:
-    return ["" if values.get(heading) is None else f"{values[heading]:.2f}" for heading in table.columns]
+def _cells(values: Sequence[float | None]) -> list[str]:
+    return ["" if value is None else f"{value:.2f}" for value in values]
 
 
 def _result(path: Path) -> dict[str, Any]:

@@ -35,6 +35,8 @@ class OpenVocabularyEvaluator(SemSegEvaluator):
     - ``<output_dir>/evaluation/<dataset_name>.json``: all scores, with 95 % intervals over the images, the seen and
       unseen classes with the names that were matched, and the settings;
     - ``<output_dir>/evaluation/<dataset_name>_confusion.png``: the confusion matrix;
+    - ``<output_dir>/evaluation/<dataset_name>/``: the table of the classes (``classes.md``, ``.tex``, ``.csv``) and the
+      counts of each image (``images.json``), with which ``sgovss compare`` compares two runs;
     - ``<output_dir>/evaluation/<dataset_name>/sem_seg_predictions.json``, with ``save_predictions``: run-length masks
       in Detectron2's COCO format.
 

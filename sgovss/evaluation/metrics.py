@@ -62,10 +62,11 @@ def class_counts(matrix: np.ndarray) -> np.ndarray:
 
 def class_scores(matrix: np.ndarray) -> ClassScores:
     """Compute the scores of each class from a (T + 1, T + 1) confusion matrix, in percent."""
-    return _scores(class_counts(matrix))
+    return scores_of_counts(class_counts(matrix))
 
 
-def _scores(counts: np.ndarray) -> ClassScores:
+def scores_of_counts(counts: np.ndarray) -> ClassScores:
+    """Compute the scores of each class from their counts (3, T), see :func:`class_counts`, in percent."""
     hits, true, predicted = counts
     absent = true == 0
     return ClassScores(
@@ -95,7 +96,7 @@ def summarize(matrix: np.ndarray, seen: Sequence[bool]) -> dict[str, float | Non
         - ``seen_mIoU``, ``unseen_mIoU``: ``mIoU`` over the seen and over the unseen classes; ``harmonic_mIoU``: their
           harmonic mean.
     """
-    return _summary(class_counts(matrix), seen)
+    return summarize_counts(class_counts(matrix), seen)
 
 
 def bootstrap_intervals(
@@ -118,12 +119,33 @@ def bootstrap_intervals(
     """
     images = len(counts)
     if images < 2:
-        return dict.fromkeys(_summary(counts.sum(axis=0), seen))
-    times = np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), size=resamples)
-    drawn = (times @ counts.reshape(images, -1)).reshape(resamples, *counts.shape[1:])
-    summaries = [_summary(each, seen) for each in drawn]
+        return dict.fromkeys(summarize_counts(counts.sum(axis=0), seen))
+    drawn = count_drawn(draw_images(images, resamples), counts)
+    summaries = [summarize_counts(each, seen) for each in drawn]
     tail = 50 * (1 - level)
     return {name: _interval([each[name] for each in summaries], tail) for name in summaries[0]}
+
+
+def draw_images(images: int, resamples: int) -> np.ndarray:
+    """Draw test sets of as many images, with replacement and a fixed seed.
+
+    Returns:
+        (resamples, images) int64, how often each image is in each drawn test set.
+    """
+    return np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), size=resamples)
+
+
+def count_drawn(times: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Sum the counts of drawn images.
+
+    Args:
+        times: (R, N) int64, see :func:`draw_images`.
+        counts: (N, 3, T) int64.
+
+    Returns:
+        (R, 3, T) int64.
+    """
+    return (times @ counts.reshape(len(counts), -1)).reshape(len(times), *counts.shape[1:])
 
 
 def _interval(values: list[float | None], tail: float) -> tuple[float, float] | None:
@@ -134,8 +156,9 @@ def _interval(values: list[float | None], tail: float) -> tuple[float, float] | 
     return float(low), float(high)
 
 
-def _summary(counts: np.ndarray, seen: Sequence[bool]) -> dict[str, float | None]:
-    scores = _scores(counts)
+def summarize_counts(counts: np.ndarray, seen: Sequence[bool]) -> dict[str, float | None]:
+    """Compute the headline numbers, see :func:`summarize`, from the counts (3, T) of :func:`class_counts`."""
+    scores = scores_of_counts(counts)
     present = scores.pixels > 0
     found = present | scores.predicted
     known = np.asarray(seen, dtype=bool)

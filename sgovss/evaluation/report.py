@@ -12,7 +12,8 @@ import numpy as np
 from tabulate import tabulate
 
 from sgovss.evaluation import metrics
-from sgovss.evaluation.pictures import draw_confusion
+from sgovss.evaluation.image_counts import ImageCounts, below_common_folder
+from sgovss.evaluation.tables import write_tables
 from sgovss.files import write_json_atomically
 from sgovss.vocabulary import Match
 
@@ -115,14 +116,27 @@ class Report:
         return f"{classes}\n\n{headline}"
 
     def write(self, folder: Path) -> None:
-        """Write ``<dataset>.json`` and ``<dataset>_confusion.png`` into a folder.
+        """Write ``<dataset>.json``, ``<dataset>_confusion.png`` and the folder ``<dataset>`` into a folder.
+
+        The folder has the table of the classes as ``classes.md``, ``classes.tex`` and ``classes.csv``, and
+        ``images.json`` with the counts of each image.
 
         Raises:
             InputError: the folder cannot be written to.
         """
         write_json_atomically(folder / f"{self.dataset}.json", self._content())
         title = f"{self.dataset}: mIoU {_percent(self.summary['mIoU'])}"
+        from sgovss.evaluation.pictures import draw_confusion  # imports Matplotlib
+
         draw_confusion(self.matrix, self.names, self.seen, title, folder / f"{self.dataset}_confusion.png")
+        body = [
+            [row["name"], _group(row), row["iou"], row["precision"], row["recall"], row["pixels"]] for row in self.rows
+        ]
+        write_tables(
+            ["class", "training", "IoU", "precision", "recall", "pixels"], body, folder / self.dataset / "classes"
+        )
+        images = below_common_folder(self.counts)
+        ImageCounts(self.dataset, self.names, self.seen, images).write(folder / self.dataset)
 
     def _content(self) -> dict[str, object]:
         return {

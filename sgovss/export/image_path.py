@@ -12,6 +12,7 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from sgovss.errors import InputError
+from sgovss.modeling.efficientnet import SameConv2d
 from sgovss.modeling.image_encoder import CLIPImageEncoder
 from sgovss.modeling.meta_arch import SGOVSS, best_word, scores_of
 from sgovss.vocabulary import Vocabulary
@@ -122,13 +123,17 @@ def expect_equal(model: SGOVSS, run: Run, size: int, source: str) -> float:
         text = model.text_embedder(vocabulary)
         found = run(images, text.embeddings, starts_of(text.owners, len(vocabulary)))
         differences.append((found - model.scores(images, vocabulary)).abs().max())
-    worst = torch.stack(differences).max().item()
-    if not worst <= TOLERANCE:
+    return expect_small(torch.stack(differences).max().item(), source)
+
+
+def expect_small(difference: float, source: str) -> float:
+    """Return a difference between scores; raise an InputError if it is larger than :data:`TOLERANCE`."""
+    if not difference <= TOLERANCE:
         raise InputError(
-            f"{source}: scores differ from the model's by {worst:.2g}, more than {TOLERANCE:g}; no file is written. "
-            "Please report the versions of torch, onnxscript and onnxruntime"
+            f"{source}: scores differ from the model's by {difference:.2g}, more than {TOLERANCE:g}; no file is "
+            "written. Please report the versions of torch, onnxscript and onnxruntime"
         )
-    return worst
+    return difference
 
 
 class _PaddedConvolution(nn.Module):
@@ -138,7 +143,7 @@ class _PaddedConvolution(nn.Module):
     trace, that would be a formula of the image size which grows with every layer.
     """
 
-    def __init__(self, layer: Conv2dSame) -> None:
+    def __init__(self, layer: Conv2dSame | SameConv2d) -> None:
         super().__init__()
         self.layer = layer
         missing = [max(0, kernel - stride) for kernel, stride in zip(layer.kernel_size, layer.stride, strict=True)]
@@ -152,7 +157,7 @@ class _PaddedConvolution(nn.Module):
 def _pad_in_advance(module: nn.Module) -> None:
     """Replace convolutions that compute their padding from the size of the input, in place."""
     for name, child in module.named_children():
-        if isinstance(child, Conv2dSame):
+        if isinstance(child, Conv2dSame | SameConv2d):
             setattr(module, name, _PaddedConvolution(child))
         else:
             _pad_in_advance(child)

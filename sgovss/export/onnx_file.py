@@ -6,6 +6,7 @@ import importlib.util
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +18,10 @@ from sgovss.export.image_path import INPUTS
 from sgovss.fingerprint import fingerprint
 from sgovss.modeling.meta_arch import SGOVSS
 from sgovss.version import __version__
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+    from torch.onnx import ONNXProgram
 
 OPSET = 25
 """The newest opset that both torch's exporter and onnxruntime support."""
@@ -40,6 +45,7 @@ def metadata_of(model: SGOVSS, cfg: CfgNode) -> dict[str, str]:
     Returns:
         version, CLIP model, templates, hash of the text encoder, size divisibility and config, as texts by name.
     """
+    model.text_embedder.build()
     return {
         "version": __version__,
         "model": cfg.MODEL.CLIP.NAME,
@@ -52,25 +58,63 @@ def metadata_of(model: SGOVSS, cfg: CfgNode) -> dict[str, str]:
 
 def write_onnx(program: ExportedProgram, metadata: Mapping[str, str], path: Path) -> None:
     """Write the program of :func:`sgovss.export.image_path.trace` as one ONNX file."""
+    text = (
+        "images: RGB in 0..255, any size. embeddings: of names and synonyms, L2-normalised, class after class. "
+        "starts: row of the name of each class. scores: 0..1, of the best name or synonym of each class."
+    )
+    named = {_PREFIX + key: value for key, value in metadata.items()}
+    save_onnx(to_onnx(program, INPUTS, OPSET), text, named, path)
+
+
+def to_onnx(program: ExportedProgram, inputs: Mapping[str, Mapping[int, str]], opset: int) -> ONNXProgram:
+    """Translate a program whose output are scores.
+
+    Args:
+        program: an image path.
+        inputs: for each input, in order, the names of its axes of variable size.
+        opset: version of ONNX's operators.
+    """
     average = torch.ops.aten.adaptive_avg_pool2d.default
     exported = torch.onnx.export(
         program,
-        input_names=list(INPUTS),
+        input_names=list(inputs),
         output_names=["scores"],
-        dynamic_shapes=INPUTS,
-        opset_version=OPSET,
+        dynamic_shapes=dict(inputs),
+        opset_version=opset,
         custom_translation_table={average: _adaptive_average},
         # onnxruntime optimises better when it loads the file.
         optimize=False,
         verbose=False,
     )
     assert exported is not None
-    exported.model.doc_string = (
-        "images: RGB in 0..255, any size. embeddings: of names and synonyms, L2-normalised, class after class. "
-        "starts: row of the name of each class. scores: 0..1, of the best name or synonym of each class."
-    )
-    exported.model.metadata_props.update({_PREFIX + key: value for key, value in metadata.items()})
+    return exported
+
+
+def save_onnx(exported: ONNXProgram, text: str, metadata: Mapping[str, str], path: Path) -> None:
+    """Write one ONNX file with a description and metadata."""
+    exported.model.doc_string = text
+    exported.model.metadata_props.update(metadata)
     exported.save(path, external_data=False)
+
+
+def onnx_session(path: Path) -> InferenceSession:
+    """Open an ONNX file with onnxruntime, on the fastest device that it supports.
+
+    Raises:
+        InputError: onnxruntime cannot read the file.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # errors; its warnings are about constants that are computed at each run
+    available = onnxruntime.get_available_providers()
+    providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
+    try:
+        return onnxruntime.InferenceSession(path, options, providers)
+    except Exception as error:  # onnxruntime raises many types for damaged files
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: onnxruntime cannot read this as an ONNX model ({reason})") from error
 
 
 class OnnxImagePath:
@@ -90,20 +134,10 @@ class OnnxImagePath:
 
     def __init__(self, path: str | Path) -> None:
         expect_packages("onnxruntime")
-        import onnxruntime
-
         self.path = Path(path)
         if not self.path.is_file():
             raise InputError(f"{path}: no such file; 'sgovss export' writes ONNX files")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        available = onnxruntime.get_available_providers()
-        providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
-        try:
-            self._session = onnxruntime.InferenceSession(path, options, providers)
-        except Exception as error:  # onnxruntime raises many types for damaged files
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(f"{path}: onnxruntime cannot read this as an ONNX model ({reason})") from error
+        self._session = onnx_session(self.path)
         found = self._session.get_modelmeta().custom_metadata_map
         self.metadata = {key.removeprefix(_PREFIX): value for key, value in found.items() if key.startswith(_PREFIX)}
         if "config" not in self.metadata:

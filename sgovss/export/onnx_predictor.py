@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
+import torch.nn.functional as F
 from detectron2.config import CfgNode
 
 from sgovss.config import add_options, config_from_dump
@@ -18,14 +18,16 @@ from sgovss.errors import InputError
 from sgovss.export.image_path import Run, starts_of
 from sgovss.export.onnx_file import OnnxImagePath
 from sgovss.fingerprint import difference, fingerprint
+from sgovss.inference.inputs import ImageInput
 from sgovss.inference.predictor import segment_image
 from sgovss.inference.rejection import NOTHING_REJECTED, Rejection
 from sgovss.inference.segmentation import Segmentation
 from sgovss.modeling.class_scores import ClassScores
-from sgovss.modeling.clip_models import load_clip
+from sgovss.modeling.clip_loading import load_clip
+from sgovss.modeling.meta_arch import MAP_CELLS
 from sgovss.modeling.text_embedder import TextEmbedder
 from sgovss.modeling.views import View, build_view
-from sgovss.vocabulary import Vocabulary
+from sgovss.vocabulary import Vocabulary, Words
 
 _FREE_KEYS = ("MODEL.CLIP.WEIGHTS", "MODEL.CLIP.TEMPLATES", "MODEL.CLIP.SYNONYMS", "MODEL.CLIP.KEEP_TEXT")
 """Keys of the text encoder. No other key of MODEL may be changed, because the file is fixed."""
@@ -39,6 +41,7 @@ class ExportedModel:
         run: the image path.
         text_embedder: embeds vocabularies.
         view: the view for testing, such as sliding windows.
+        divisibility: see ``size_divisibility``.
 
     Attributes:
         device: of the images it takes.
@@ -47,6 +50,7 @@ class ExportedModel:
     run: Run
     text_embedder: TextEmbedder
     view: View
+    divisibility: int
 
     device = torch.device("cpu")
 
@@ -54,6 +58,24 @@ class ExportedModel:
         """See :meth:`SGOVSS.scores`."""
         text = self.text_embedder(vocabulary)
         return self.run(images.float(), text.embeddings, starts_of(text.owners, len(vocabulary)))
+
+    @property
+    def size_divisibility(self) -> int:
+        """See :meth:`SGOVSS.size_divisibility`."""
+        return self.divisibility
+
+    @property
+    def map_cells(self) -> int:
+        """See :meth:`SGOVSS.map_cells`."""
+        return MAP_CELLS
+
+    def score_maps(self, images: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
+        """See :meth:`SGOVSS.score_maps`. The file gives scores of every pixel, from which those of the cells are taken.
+
+        The sides of the images must be multiples of ``size_divisibility``.
+        """
+        size = [side // self.size_divisibility * self.map_cells for side in images.shape[-2:]]
+        return F.interpolate(self.scores(images, vocabulary), size=size, mode="bilinear", align_corners=False)
 
     @torch.no_grad()
     def score_image(self, image: torch.Tensor, vocabulary: Vocabulary) -> ClassScores:
@@ -79,21 +101,20 @@ class OnnxPredictor:
         self.cfg = onnx_config(run, options)
         clip = self.cfg.MODEL.CLIP
         embedder = TextEmbedder(self.cfg, load_clip(clip.NAME, clip.WEIGHTS, clip.ACTIVATION)).eval()
+        embedder.build()
         if difference(fingerprint(embedder), run.metadata["text_encoder_sha256"]):
             raise InputError(
                 f"MODEL.CLIP.WEIGHTS: the text encoder of '{clip.WEIGHTS}' is not the one that {path} was exported "
                 "with; give the weights that the model was trained from"
             )
-        self.model = ExportedModel(run, embedder, build_view(self.cfg))
+        self.model = ExportedModel(run, embedder, build_view(self.cfg), int(run.metadata["size_divisibility"]))
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """A digest of file and config: predictors with equal fingerprints give equal scores."""
         return hashlib.sha256(self.path.read_bytes() + self.cfg.MODEL.dump().encode()).hexdigest()
 
-    def __call__(
-        self, image: np.ndarray, vocabulary: Vocabulary | str, rejection: Rejection = NOTHING_REJECTED
-    ) -> Segmentation:
+    def __call__(self, image: ImageInput, vocabulary: Words, rejection: Rejection = NOTHING_REJECTED) -> Segmentation:
         """Segment one image; see :func:`segment_image`."""
         return segment_image(self.model, image, vocabulary, rejection)
 

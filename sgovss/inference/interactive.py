@@ -19,7 +19,7 @@ from sgovss.inference.rejection import Rejection
 from sgovss.inference.segmentation import Segmentation
 from sgovss.modeling.class_scores import ClassScores
 from sgovss.modeling.meta_arch import EncodedImages
-from sgovss.vocabulary import Vocabulary
+from sgovss.vocabulary import Vocabulary, Words
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,12 @@ class InteractiveSegmenter:
         return self._find(name).pixels
 
     @torch.no_grad()
-    def segment(self, name: str, vocabulary: Vocabulary, rejection: Rejection) -> Segmentation:
+    def segment(self, name: str, vocabulary: Words, rejection: Rejection) -> Segmentation:
         """Segment a kept image.
 
         Args:
             name: returned by :meth:`add`.
-            vocabulary: the classes.
+            vocabulary: the classes, in any form that :meth:`Vocabulary.of` takes.
             rejection: rule for labelling pixels as "other".
 
         Returns:
@@ -99,7 +99,10 @@ class InteractiveSegmenter:
         Raises:
             InputError: the image is no longer kept, or the classes are wrong or too many.
         """
-        kept, legend = self._find(name), rejection.legend(vocabulary)
+        kept, vocabulary = self._find(name), rejection.classes(vocabulary)
+        legend = rejection.legend(vocabulary)
+        with self._lock:
+            found, score = self._scores(kept, rejection.scored(vocabulary)).best()
         with self._lock:
             found, score = self._scores(kept, rejection.scored(vocabulary)).best()
         labels, best = rejection.reject(found, score, len(vocabulary)).cpu().numpy(), score.cpu().numpy()

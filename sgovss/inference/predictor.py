@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -16,17 +17,21 @@ from sgovss.config import add_options, config_from_dump, load_config
 from sgovss.config_changes import Use, report_changes
 from sgovss.config_rules import check_value
 from sgovss.errors import InputError
+from sgovss.files import atomic_path, write_json_atomically
 from sgovss.fingerprint import fingerprint
+from sgovss.inference.inputs import ImageInput, rgb_pixels
+from sgovss.inference.model_card import card, collect_facts, stac_item
 from sgovss.inference.rejection import NOTHING_REJECTED, Rejection
 from sgovss.inference.segmentation import Segmentation
 from sgovss.modeling.build import build_model
-from sgovss.modeling.checkpoint import expect_own_weights, load_weights, read_checkpoint
+from sgovss.modeling.checkpoint import expect_own_weights, load_weights, portable_config, read_checkpoint
 from sgovss.modeling.class_scores import ClassScores
 from sgovss.modeling.clip_settings import resolve_clip
 from sgovss.modeling.meta_arch import SGOVSS
+from sgovss.modeling.model_folder import write_model
 from sgovss.modeling.text_embedder import TextEmbeddings
 from sgovss.precision import AUTO, cast_weights, fast_precision
-from sgovss.vocabulary import Vocabulary
+from sgovss.vocabulary import Vocabulary, Words
 
 
 class SegmentationModel(Protocol):
@@ -40,8 +45,19 @@ class SegmentationModel(Protocol):
     def text_embedder(self) -> Callable[[Vocabulary], TextEmbeddings]:
         """Embeds a vocabulary."""
 
+    @property
+    def size_divisibility(self) -> int:
+        """See :meth:`SGOVSS.size_divisibility`."""
+
+    @property
+    def map_cells(self) -> int:
+        """See :meth:`SGOVSS.map_cells`."""
+
     def scores(self, images: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
         """See :meth:`SGOVSS.scores`."""
+
+    def score_maps(self, images: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
+        """See :meth:`SGOVSS.score_maps`."""
 
     def score_image(self, image: torch.Tensor, vocabulary: Vocabulary) -> ClassScores:
         """See :meth:`SGOVSS.score_image`."""
@@ -62,9 +78,7 @@ class ImagePredictor(Protocol):
     def fingerprint(self) -> str:
         """A digest of weights and config: predictors of equal fingerprint give equal scores."""
 
-    def __call__(
-        self, image: np.ndarray, vocabulary: Vocabulary | str, rejection: Rejection = NOTHING_REJECTED
-    ) -> Segmentation:
+    def __call__(self, image: ImageInput, vocabulary: Words, rejection: Rejection = NOTHING_REJECTED) -> Segmentation:
         """See :func:`segment_image`."""
 
 
@@ -86,7 +100,7 @@ class Predictor:
     Example::
 
         predict = sgovss.Predictor("sgovss_tiny.yaml")
-        segmentation = predict(image, "building, road, tree|forest, water")
+        segmentation = predict("photo.jpg", "building, road, tree|forest, water")
     """
 
     def __init__(
@@ -126,49 +140,89 @@ class Predictor:
             cast_weights(part, cfg.TEST.PRECISION)
         self.cfg = cfg
 
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, options: tuple[str, ...] = (), precision: str | None = None
+    ) -> Predictor:
+        """Load a model folder, see :meth:`save_pretrained`; options and precision are those of the class.
+
+        Raises:
+            InputError: there is no such folder, or it has no model.
+        """
+        if not Path(folder).is_dir():
+            raise InputError(f"{folder}: no such folder; give one that 'sgovss export --format folder' wrote")
+        return cls(None, weights=folder, options=options, precision=precision)
+
+    def save_pretrained(self, folder: str | Path, licence: str | None = None, scores: str | Path | None = None) -> None:
+        """Write a self-contained model without pickle.
+
+        The folder has ``model.safetensors``, ``config.yaml``, ``README.md`` (a card) and ``mlm.json`` (a STAC item).
+
+        Args:
+            folder: it is created if needed.
+            licence: of the model, for its card.
+            scores: OUTPUT_DIR of an evaluation of these weights, for its card.
+
+        Raises:
+            InputError: the weights of this predictor are not in float32, the folder cannot be written to, or there are
+                no scores.
+        """
+        if self.cfg.TEST.PRECISION != "float32":
+            raise InputError(
+                f"save_pretrained: the weights are in {self.cfg.TEST.PRECISION}; load the predictor with "
+                "precision='float32'"
+            )
+        folder, cfg = Path(folder), portable_config(self.cfg)
+        if not self.cfg.MODEL.WEIGHTS:  # not fine-tuned: every class is unseen
+            cfg.DATASETS.TRAIN, cfg.DATASETS.UNSEEN = (), []
+        write_model(self.model, cfg, folder)
+        evaluation = None if scores is None else Path(scores)
+        facts = collect_facts(self.model, cfg, folder, licence, evaluation)
+        with atomic_path(folder / "README.md") as partial:
+            partial.write_text(card(facts), encoding="utf-8")
+        write_json_atomically(folder / "mlm.json", stac_item(facts))
+
     @functools.cached_property
     def fingerprint(self) -> str:
         """A digest of weights and config: predictors of equal fingerprint give equal scores."""
-        weights = fingerprint(self.model.image_encoder, self.model.text_embedder, self.model.head)
+        weights = f"{fingerprint(self.model.image_encoder, self.model.head)} {self.model.text_embedder.identity}"
         return hashlib.sha256(f"{self.cfg.MODEL.dump()}{self.cfg.TEST.PRECISION}{weights}".encode()).hexdigest()
 
-    def __call__(
-        self, image: np.ndarray, vocabulary: Vocabulary | str, rejection: Rejection = NOTHING_REJECTED
-    ) -> Segmentation:
+    def __call__(self, image: ImageInput, vocabulary: Words, rejection: Rejection = NOTHING_REJECTED) -> Segmentation:
         """Segment one image; see :func:`segment_image`."""
         return segment_image(self.model, image, vocabulary, rejection)
 
 
-def segment_image(
-    model: SegmentationModel, image: np.ndarray, vocabulary: Vocabulary | str, rejection: Rejection
-) -> Segmentation:
+def segment_image(model: SegmentationModel, image: ImageInput, vocabulary: Words, rejection: Rejection) -> Segmentation:
     """Segment one image.
 
     Args:
         model: in inference mode.
-        image: (H, W, 3) uint8 RGB.
-        vocabulary: the classes, or a text for :meth:`Vocabulary.parse`.
+        image: an array (H, W, 3) uint8 RGB, a PIL image, or the path of an image file.
+        vocabulary: the classes, in any form that :meth:`Vocabulary.of` takes.
         rejection: rule for labelling pixels as "other", which is then the last class of the legend.
 
     Returns:
         labels and scores of the size of the image.
 
     Raises:
-        InputError: the image has another shape or type or no pixel, or a class name is wrong.
+        InputError: the image cannot be read, has another shape or type or no pixel, or a class name is wrong.
+
+    Warns:
+        UserWarning: the classes may have been read in another way than meant, see :meth:`Rejection.classes`.
     """
-    if not isinstance(image, np.ndarray):
-        raise InputError(
-            f"image: expected an array (H, W, 3) uint8 RGB, not {type(image).__name__}; read the file first"
-        )
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise InputError(f"image: expected (H, W, 3) uint8 RGB, not {image.shape} {image.dtype}")
-    if isinstance(vocabulary, str):
-        vocabulary = Vocabulary.parse(vocabulary)
+    if not isinstance(rejection, Rejection):
+        raise InputError(f"rejection: expected Rejection(threshold, background), not {type(rejection).__name__}")
+    pixels = rgb_pixels(image)
+    classes = rejection.classes(vocabulary)
     # np.array copies: torch needs writable memory.
-    tensor = torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C")).to(model.device)
-    labels, best = model.score_image(tensor, rejection.scored(vocabulary)).best()
-    labels = rejection.reject(labels, best, len(vocabulary))
-    return Segmentation(labels.cpu().numpy(), rejection.legend(vocabulary), best.cpu().numpy(), image=image)
+    tensor = torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C")).to(model.device)
+    labels, best = model.score_image(tensor, rejection.scored(classes)).best()
+    labels = rejection.reject(labels, best, len(classes))
+    result = Segmentation(labels.cpu().numpy(), rejection.legend(classes), best.cpu().numpy(), image=pixels)
+    if isinstance(image, str | os.PathLike):
+        result.source = Path(image)
+    return result
 
 
 def _build(cfg: CfgNode) -> SGOVSS:

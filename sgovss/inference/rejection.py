@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import torch
 
 from sgovss.errors import InputError
-from sgovss.vocabulary import ClassEntry, Vocabulary
+from sgovss.vocabulary import ClassEntry, Vocabulary, Words
+from sgovss.word_lists import seems_several
 
 OTHER = "other"
 _GREY = (150, 150, 150)
@@ -36,13 +38,53 @@ class Rejection:
 
     @classmethod
     def parse(cls, threshold: float, background: str | None) -> Rejection:
-        """Parse the background names as a user types them: ``"background|ground"``, or nothing."""
-        return cls(threshold, tuple(name.strip() for name in (background or "").split("|") if name.strip()))
+        """Parse the background names as a user types them: ``"background|ground"``, or nothing.
+
+        Commas and the other separators of class names separate them too.
+
+        Raises:
+            InputError: the threshold is not in 0..1, or a name is wrong.
+        """
+        text = (background or "").strip(" |")
+        if not text:
+            return cls(threshold)
+        names = Vocabulary.from_string(text, "--background")
+        return cls(threshold, tuple(name for entry in names for name in entry.names))
 
     @property
     def rejects(self) -> bool:
         """Whether any pixel can be rejected."""
         return bool(self.threshold or self.background)
+
+    def notes(self, vocabulary: Vocabulary) -> list[str]:
+        """Lines for the user: about how the names were read, and about a map that will have one class only."""
+        notes = list(vocabulary.notes)
+        if len(vocabulary) == 1:
+            name = vocabulary.names[0]
+            if not self.rejects:
+                notes.append(
+                    f"one class, '{name}': every pixel will be it; commas separate classes, as in 'building, road', "
+                    "and a background or a threshold rejects pixels"
+                )
+            elif seems_several(name):
+                notes.append(f"one class, '{name}'; commas separate classes, as in 'building, road'")
+        return notes
+
+    def classes(self, words: Words) -> Vocabulary:
+        """Return the vocabulary of what Python code gives, see :meth:`Vocabulary.of`.
+
+        Raises:
+            InputError: the words are wrong.
+
+        Warns:
+            UserWarning: the words may have been read in another way than meant, see :meth:`notes`. A
+                :class:`Vocabulary` gives no warning.
+        """
+        vocabulary = Vocabulary.of(words)
+        if vocabulary is not words:
+            for note in self.notes(vocabulary):
+                warnings.warn(note, stacklevel=4)
+        return vocabulary
 
     def scored(self, vocabulary: Vocabulary) -> Vocabulary:
         """Return the classes to score: the user's, followed by one class of all background names.

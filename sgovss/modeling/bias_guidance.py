@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
-from detectron2.layers import ShapeSpec
 from torch import nn
 
-from sgovss.modeling.layers import Attention, ZeroGate
+from sgovss.modeling.layers import Attention, MapShape, ZeroGate
 
 _BIAS_GRID = 4
 """Rows and columns of the grid that each feature map is averaged onto before the bias tokens attend to it."""
@@ -65,7 +64,7 @@ class BiasGuidedRefinement(nn.Module):
     """
 
     def __init__(
-        self, *, input_shape: Mapping[str, ShapeSpec], refined: Sequence[str], dim: int, heads: int, tokens: int
+        self, *, input_shape: Mapping[str, MapShape], refined: Sequence[str], dim: int, heads: int, tokens: int
     ) -> None:
         super().__init__()
         channels = {name: shape.channels for name, shape in input_shape.items()}

@@ -16,6 +16,8 @@ from sgovss.config import config_from_dump, warn_of_removed_keys
 from sgovss.errors import InputError
 from sgovss.fingerprint import activations, difference, fingerprint
 from sgovss.modeling.clip_settings import keep_trained, trained_activation
+from sgovss.modeling.model_folder import read_model
+from sgovss.modeling.text_embedder import TextEmbedder
 from sgovss.modeling.weights_file import Format, file_format, remedy_for
 
 TRAINING = "training"
@@ -40,11 +42,17 @@ class DamagedCheckpointError(Exception):
 
 def base_fingerprint(model: nn.Module) -> str:
     """The fingerprint of the CLIP weights and activations in a model (image and text encoder)."""
-    return fingerprint(model.get_submodule("image_encoder"), model.get_submodule("text_embedder"))
+    text = model.get_submodule("text_embedder")
+    if isinstance(text, TextEmbedder):
+        text.build()  # activations are those of built modules
+    return fingerprint(model.get_submodule("image_encoder"), text)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint of sgovss; only tensors and plain values are unpickled.
+    """Read a checkpoint of sgovss, or a model folder; only tensors and plain values are unpickled.
+
+    Args:
+        path: a file of ``sgovss train``, or a folder of :func:`sgovss.modeling.model_folder.write_model`.
 
     Returns:
         ``kind`` (:data:`TRAINING` or :data:`INFERENCE`), ``model`` (a state dict), ``config`` (YAML), and for training
@@ -54,6 +62,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         InputError: the file is missing or damaged, or is not a checkpoint of sgovss.
     """
     path = Path(path)
+    if path.is_dir():
+        return {"kind": INFERENCE, **read_model(path)}
     if not path.is_file():
         raise InputError(f"MODEL.WEIGHTS: no file {path}; give a checkpoint of 'sgovss train'")
     kind = file_format(path)
@@ -217,3 +227,14 @@ def config_of(checkpoint: str | Path) -> CfgNode:
         InputError: see :func:`read_checkpoint`.
     """
     return config_from_dump(read_checkpoint(checkpoint)["config"], checkpoint)
+
+
+def portable_config(cfg: CfgNode) -> CfgNode:
+    """The config to store beside the weights of a model, without MODEL.WEIGHTS and the output folder."""
+    cfg = cfg.clone()
+    if cfg.MODEL.WEIGHTS and cfg.MODEL.CLIP.WEIGHTS == "random":
+        # The weights that the training started from; the checkpoint itself needs none.
+        cfg.MODEL.CLIP.WEIGHTS = config_of(cfg.MODEL.WEIGHTS).MODEL.CLIP.WEIGHTS
+    cfg.MODEL.WEIGHTS = ""
+    cfg.OUTPUT_DIR = "output"
+    return cfg

@@ -7,8 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import open_clip
-
 from sgovss.errors import InputError
 
 EMBEDDED_MODEL = "tiny"
@@ -48,6 +46,8 @@ def model_configuration(name: str) -> dict[str, Any]:
         configuration = embedded_configuration()["model_cfg"]
         configuration["text_cfg"]["hf_model_name"] = str(minilm_folder())
         return configuration
+    import open_clip
+
     try:
         configuration = open_clip.get_model_config(name)
     except Exception as error:  # names with hf-hub: or local-dir: are looked up, which can fail in many ways

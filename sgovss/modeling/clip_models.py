@@ -1,4 +1,4 @@
-"""CLIP models of open_clip and the embedded model: building them and loading their weights."""
+"""CLIP models of open_clip: building them and loading their weights; and their tokenizers."""
 
 from __future__ import annotations
 
@@ -11,16 +11,13 @@ from typing import Any, TypeAlias
 import open_clip
 import torch
 from open_clip.tokenizer import HFTokenizer
-from safetensors.torch import load_file
 
 from sgovss.config_rules import check_value
 from sgovss.errors import InputError
-from sgovss.modeling.clip_configuration import ASSETS, EMBEDDED_MODEL, OTHER_NAMES, model_configuration, reason
+from sgovss.modeling.clip_configuration import EMBEDDED_MODEL, OTHER_NAMES, model_configuration, reason
 from sgovss.modeling.clip_settings import activation_of, is_file
 from sgovss.modeling.clip_weights import compare, read_weights, resize_positions
 from sgovss.modeling.known_weights import OPENAI, statistics_of_tag
-
-WEIGHTS = ASSETS / "image_tower.safetensors"
 
 ClipModel: TypeAlias = "open_clip.CLIP | open_clip.CustomTextCLIP"
 
@@ -109,24 +106,13 @@ def _is_not_pooler_report(record: logging.LogRecord) -> bool:
     return not rows or not all(row.startswith("pooler.") and "UNEXPECTED" in row for row in rows)
 
 
-def load_clip(name: str, weights: str, activation: str = "auto") -> ClipModel:
-    """Build an open_clip model and load its weights.
-
-    Args:
-        name: ``tiny`` or a model name of open_clip.
-        weights: ``embedded`` (of the tiny model), ``random`` (for tests and benchmarks), a pretrained tag of open_clip,
-            or the path of a file in one of the layouts of :mod:`sgovss.modeling.clip_layouts`.
-        activation: ``gelu``, ``quick_gelu``, or ``auto`` for the one that :func:`activation_of` finds.
-
-    Raises:
-        InputError: there is no such model, tag, file or activation, the activation is not known, or the file is damaged
-            or belongs to another architecture.
-    """
-    tag = None if weights in ("embedded", "random") or is_file(name, weights) else _find_tag(name, weights)
-    model = create_model(name, activation_of(name, weights) if activation == "auto" else activation)
+def load_open_clip(name: str, weights: str, activation: str = "auto") -> ClipModel:
+    """Build an open_clip model and load its weights; see :func:`sgovss.modeling.clip_loading.load_clip`."""
     if weights == "embedded":
-        _load_embedded(model, name)
-    elif tag is not None:
+        raise InputError(f"MODEL.CLIP.WEIGHTS: 'embedded' belongs to MODEL.CLIP.NAME '{EMBEDDED_MODEL}', not '{name}'")
+    tag = None if weights == "random" or is_file(name, weights) else _find_tag(name, weights)
+    model = create_model(name, activation_of(name, weights) if activation == "auto" else activation)
+    if tag is not None:
         load_weights_file(model, Path(_download(name, weights, tag)))
     elif weights != "random":
         load_weights_file(model, Path(weights))
@@ -154,13 +140,6 @@ def load_weights_file(model: ClipModel, path: Path) -> None:
     if found.missing:
         raise InputError(f"MODEL.CLIP.WEIGHTS: {found.incomplete(path)}")
     model.load_state_dict(state)
-
-
-def _load_embedded(model: ClipModel, name: str) -> None:
-    if name != EMBEDDED_MODEL:
-        raise InputError(f"MODEL.CLIP.WEIGHTS: 'embedded' belongs to MODEL.CLIP.NAME '{EMBEDDED_MODEL}', not '{name}'")
-    state = {key: value.float() if value.is_floating_point() else value for key, value in load_file(WEIGHTS).items()}
-    model.visual.load_state_dict(state)
 
 
 def _find_tag(name: str, tag: str) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import open_clip
 from detectron2.config import CfgNode
 from detectron2.utils.logger import log_first_n
 
@@ -30,9 +29,22 @@ _TOLERANCE = 0.1
 _SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".json")
 
 
+_NO_TAGS = ("embedded", "random")
+"""Values of MODEL.CLIP.WEIGHTS that are neither a file nor a tag."""
+
+
+def _tag(name: str, weights: str) -> dict[str, Any]:
+    """What open_clip states about one of its pretrained tags; empty if it is none."""
+    if weights in _NO_TAGS:
+        return {}
+    import open_clip
+
+    return open_clip.get_pretrained_cfg(name, weights)
+
+
 def is_file(name: str, weights: str) -> bool:
     """Whether MODEL.CLIP.WEIGHTS names a file or folder, existing or not, instead of a tag of open_clip."""
-    if weights in ("embedded", "random") or open_clip.get_pretrained_cfg(name, weights):
+    if weights in _NO_TAGS or _tag(name, weights):
         return False
     return Path(weights).exists() or weights.lower().endswith(_SUFFIXES)
 
@@ -66,7 +78,7 @@ def activation_of(name: str, weights: str) -> Activation:
     whose configuration leaves no choice.
 
     Args:
-        name, weights: as :func:`sgovss.modeling.clip_models.load_clip` takes them.
+        name, weights: as :func:`sgovss.modeling.clip_loading.load_clip` takes them.
 
     Raises:
         InputError: it is not known, and the file may be missing or damaged; or there is no such model.
@@ -88,7 +100,7 @@ def activation_of(name: str, weights: str) -> Activation:
 
 def _configured_activation(name: str, weights: str) -> Activation:
     """The activation of a tag of open_clip; for other weights, of the model configuration."""
-    tag = open_clip.get_pretrained_cfg(name, weights)
+    tag = _tag(name, weights)
     return "quick_gelu" if tag.get("quick_gelu", model_configuration(name).get("quick_gelu")) else "gelu"
 
 
@@ -96,13 +108,13 @@ def find_statistics(name: str, weights: str) -> Statistics | None:
     """The pixel statistics that weights were trained with; None if they are not known.
 
     Args:
-        name, weights: as :func:`sgovss.modeling.clip_models.load_clip` takes them.
+        name, weights: as :func:`sgovss.modeling.clip_loading.load_clip` takes them.
     """
     if is_file(name, weights):
         return stated_statistics(Path(weights)) or _usual_statistics(name)
     if name == EMBEDDED_MODEL:
         return _usual_statistics(name)
-    tag = open_clip.get_pretrained_cfg(name, weights)
+    tag = _tag(name, weights)
     return statistics_of_tag(tag) if tag else None
 
 
@@ -111,6 +123,8 @@ def _usual_statistics(name: str) -> Statistics | None:
     if name == EMBEDDED_MODEL:
         stated = embedded_configuration()["preprocess_cfg"]
         return Statistics(tuple(stated["mean"]), tuple(stated["std"]))
+    import open_clip
+
     tags = (open_clip.get_pretrained_cfg(name, tag) for tag in open_clip.list_pretrained_tags_by_model(name))
     found = {statistics_of_tag(tag) for tag in tags}
     return found.pop() if len(found) == 1 else None

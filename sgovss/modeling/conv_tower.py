@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from detectron2.layers import ShapeSpec
-from open_clip.timm_model import TimmModel
 from torch import nn
 
 from sgovss.errors import InputError
+from sgovss.modeling.layers import MapShape
 
 LEVEL_STRIDES = {"res3": 8, "res4": 16, "res5": 32}
 
@@ -21,7 +22,8 @@ class ConvTower(nn.Module):
     """Feature maps at strides 8, 16 and 32, and a dense map: CLIP's head applied to each location of the last one.
 
     Args:
-        visual: open_clip's image tower with a timm trunk and average pooling.
+        visual: an image tower with a timm ``trunk`` with average pooling, and a ``head``, as in open_clip's
+            TimmModel.
         recompute: whether to use gradient checkpointing for each block.
 
     Raises:
@@ -29,7 +31,7 @@ class ConvTower(nn.Module):
             cannot be applied to a single location.
     """
 
-    def __init__(self, visual: TimmModel, recompute: bool = False) -> None:
+    def __init__(self, visual: Any, recompute: bool = False) -> None:
         super().__init__()
         reductions = [info["reduction"] for info in visual.trunk.feature_info]
         if not set(LEVEL_STRIDES.values()) <= set(reductions) or "pool" in visual.head._modules:
@@ -41,10 +43,10 @@ class ConvTower(nn.Module):
         self.indices = [reductions.index(stride) for stride in LEVEL_STRIDES.values()]
         channels = [visual.trunk.feature_info[index]["num_chs"] for index in self.indices]
         self.shapes = {
-            name: ShapeSpec(channels=count, stride=stride)
+            name: MapShape(channels=count, stride=stride)
             for (name, stride), count in zip(LEVEL_STRIDES.items(), channels, strict=True)
         }
-        self.shapes["dense"] = ShapeSpec(channels=self._joint_dimension(), stride=LEVEL_STRIDES["res5"])
+        self.shapes["dense"] = MapShape(channels=self._joint_dimension(), stride=LEVEL_STRIDES["res5"])
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """(B, 3, H, W) -> res3, res4, res5 and dense; see :class:`CLIPImageEncoder`."""

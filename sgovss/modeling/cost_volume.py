@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
-from detectron2.layers import ShapeSpec
-from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from torch import nn
 
 from sgovss.modeling.bias_guidance import BiasGuidedRefinement
 from sgovss.modeling.decoder import MultiscaleDecoder
+from sgovss.modeling.layers import MapShape
 
 STAGE_LEVELS = ("res5", "res4", "res3")
 """The feature map that guides each decoder stage, from coarse to fine."""
@@ -31,7 +30,6 @@ def correlate(dense: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         return torch.einsum("bdhw,btd->bthw", F.normalize(dense.float(), dim=1), F.normalize(text.float(), dim=-1))
 
 
-@SEM_SEG_HEADS_REGISTRY.register()
 class CostVolumeHead(nn.Module):
     """Bias-guided refinement, cost map, multiscale decoder and output layer.
 
@@ -67,7 +65,7 @@ class CostVolumeHead(nn.Module):
     def __init__(
         self,
         *,
-        input_shape: Mapping[str, ShapeSpec],
+        input_shape: Mapping[str, MapShape],
         bias_guidance: bool,
         decoder: bool,
         visual_guidance: bool,
@@ -121,7 +119,7 @@ class CostVolumeHead(nn.Module):
         self.logit_bias = nn.Parameter(torch.tensor(float(logit_bias)))
 
     @classmethod
-    def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) -> dict:
+    def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, MapShape]) -> dict:
         node = cfg.MODEL.SGOVSS
         return {
             "input_shape": input_shape,
@@ -224,3 +222,12 @@ class _LevelGuide(nn.Module):
 
 def _times(size: Sequence[int], factor: int) -> tuple[int, int]:
     return size[0] * factor, size[1] * factor
+
+
+def build_head(cfg: CfgNode, input_shape: Mapping[str, MapShape]) -> nn.Module:
+    """Build the head that MODEL.SEM_SEG_HEAD.NAME names: :class:`CostVolumeHead`, or one registered with Detectron2."""
+    if CostVolumeHead.__name__ == cfg.MODEL.SEM_SEG_HEAD.NAME:
+        return CostVolumeHead(cfg, input_shape)
+    from detectron2.modeling import build_sem_seg_head
+
+    return build_sem_seg_head(cfg, input_shape)

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from timm.layers import LayerNorm2d
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from sgovss.modeling.chunks import chunk_size, map_chunks, update_chunks
-from sgovss.modeling.layers import ZeroGate
+from sgovss.modeling.layers import ChannelNorm, ZeroGate
 
 _EPSILON = 1e-6
 _MOST_INTERPOLATED = 2**31 - 1
@@ -32,7 +31,7 @@ class SpatialRefinement(nn.Module):
     def __init__(self, dim: int, guidance: int, kernel: int) -> None:
         super().__init__()
         self.depthwise = nn.Conv2d(dim, dim, kernel, padding=kernel // 2, groups=dim)
-        self.norm = LayerNorm2d(dim)
+        self.norm = ChannelNorm(dim)
         self.expand = nn.Conv2d(dim, 2 * dim, 1)
         self.guide = nn.Conv2d(guidance, 2 * dim, 1, bias=False) if guidance else None
         self.contract = nn.Conv2d(2 * dim, dim, 1)

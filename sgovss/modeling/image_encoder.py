@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.layers import ShapeSpec
-from detectron2.modeling import Backbone
-from open_clip.timm_model import TimmModel
-from open_clip.transformer import VisionTransformer
 from torch import nn
 
 from sgovss.config_rules import check_value
 from sgovss.errors import InputError
 from sgovss.modeling.conv_tower import ConvTower
-from sgovss.modeling.vit_tower import ViTTower
+from sgovss.modeling.layers import MapShape
+
+if TYPE_CHECKING:
+    from sgovss.modeling.vit_tower import ViTTower
 
 
-class CLIPImageEncoder(Backbone):
+class CLIPImageEncoder(nn.Module):
     """The image encoder of a CLIP model, changed to return feature maps. It adds no parameters.
 
     Feature maps for normalised images (B, 3, H, W):
@@ -34,7 +35,7 @@ class CLIPImageEncoder(Backbone):
     of the tuned and the frozen encoder are exactly equal.
 
     Args:
-        visual: open_clip's image tower, a TimmModel or a VisionTransformer.
+        visual: an image tower: open_clip's TimmModel or VisionTransformer, or the embedded model's.
         tuning: trainable parameters: ``full`` (all), ``attention`` (query and value projections of a ViT) or ``none``.
         dense: the kind of dense map of a ViT; see :class:`sgovss.modeling.vit_blocks.DensePath`.
         recompute: whether to use gradient checkpointing for each block.
@@ -64,7 +65,7 @@ class CLIPImageEncoder(Backbone):
         """Keep inference mode; see the class."""
         return super().train(False)
 
-    def output_shape(self) -> dict[str, ShapeSpec]:
+    def output_shape(self) -> dict[str, MapShape]:
         return dict(self.tower.shapes)
 
     @property
@@ -75,19 +76,24 @@ class CLIPImageEncoder(Backbone):
         check_value("MODEL.CLIP.TUNING", tuning)
         self.requires_grad_(tuning == "full")
         if tuning == "attention":
-            if not isinstance(self.tower, ViTTower):
+            if isinstance(self.tower, ConvTower):
                 raise InputError("MODEL.CLIP.TUNING: 'attention' needs a ViT; use 'full' for a convolutional encoder")
             for parameter in self.tower.query_value_parameters():
                 parameter.requires_grad_(True)
 
 
 def _dense_tower(visual: nn.Module, dense: str, recompute: bool) -> ConvTower | ViTTower:
-    if isinstance(visual, VisionTransformer):
-        return ViTTower(visual, dense, recompute)
-    if isinstance(visual, TimmModel):
+    if hasattr(visual, "trunk") and hasattr(visual, "head"):  # open_clip's TimmModel, or the embedded model's tower
         if dense != "value":
             raise InputError(f"MODEL.CLIP.DENSE: '{dense}' needs a ViT; use 'value' for a convolutional encoder")
         return ConvTower(visual, recompute)
+    # A ViT comes from open_clip, which then is imported already.
+    from open_clip.transformer import VisionTransformer
+
+    from sgovss.modeling.vit_tower import ViTTower
+
+    if isinstance(visual, VisionTransformer):
+        return ViTTower(visual, dense, recompute)
     raise InputError(
         f"MODEL.CLIP.NAME: a {type(visual).__name__} has no dense map; "
         "use a convolutional timm model (such as convnext_large_d_320) or a ViT (such as ViT-B-16)"

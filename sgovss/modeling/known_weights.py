@@ -7,9 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-import open_clip
 import yaml
-from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from safetensors import SafetensorError, safe_open
 
@@ -34,7 +32,7 @@ class Statistics(NamedTuple):
         return mean, std
 
 
-OPENAI = Statistics(OPENAI_DATASET_MEAN, OPENAI_DATASET_STD)
+OPENAI = Statistics((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 
 
 class _Model(BaseModel):
@@ -105,6 +103,8 @@ def _tagged(path: Path) -> KnownFile | None:
     found = next((name for name in (path.name, *folders[:1], *cached) if name in _tags()), None)
     if found is None:
         return None
+    import open_clip
+
     model, tag = _tags()[found]
     facts = open_clip.get_pretrained_cfg(model, tag)
     return KnownFile(
@@ -120,6 +120,8 @@ def _tagged(path: Path) -> KnownFile | None:
 @functools.cache
 def _tags() -> dict[str, tuple[str, str]]:
     """Model and tag by the name of their repository and, if it is distinctive, of their download."""
+    import open_clip
+
     found: dict[str, tuple[str, str]] = {}
     for model, tag in open_clip.list_pretrained():
         facts = open_clip.get_pretrained_cfg(model, tag)

@@ -1,10 +1,39 @@
-"""Layers that several parts of the model use: a gate that is initialised to zero, and attention."""
+"""Layers that several parts of the model use: a gate that is initialised to zero, a norm, and attention."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+
+class MapShape(NamedTuple):
+    """The shape of a feature map. Detectron2's ``ShapeSpec``, which is slow to import, has these attributes too.
+
+    Attributes:
+        channels: number of channels.
+        stride: side of a location in pixels.
+    """
+
+    channels: int
+    stride: int
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of each location, as timm's ``LayerNorm2d``.
+
+    Args:
+        channels: number of channels.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=1e-6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) -> the same shape."""
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class ZeroGate(nn.Module):

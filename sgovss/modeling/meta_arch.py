@@ -10,16 +10,15 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
-from detectron2.modeling import META_ARCH_REGISTRY, build_sem_seg_head
 from detectron2.utils.memory import retry_if_cuda_oom
 from torch import nn
 
 from sgovss.modeling.chunks import chunk_size, map_chunks
 from sgovss.modeling.class_scores import ClassScores
-from sgovss.modeling.clip_models import load_clip
+from sgovss.modeling.clip_loading import load_clip
 from sgovss.modeling.clip_settings import pixel_statistics
 from sgovss.modeling.compensation import GeneralizationCompensation
-from sgovss.modeling.cost_volume import CostVolumeHead
+from sgovss.modeling.cost_volume import CostVolumeHead, build_head
 from sgovss.modeling.image_encoder import CLIPImageEncoder
 from sgovss.modeling.objective import PixelObjective
 from sgovss.modeling.text_embedder import TextEmbedder, TextEmbeddings
@@ -28,6 +27,9 @@ from sgovss.precision import autocast, cast_weights, cuda_kernels
 from sgovss.vocabulary import Vocabulary
 
 _FROZEN = "frozen_encoder."
+
+MAP_CELLS = 8
+"""Cells of the logits for each cell of the dense map, as the decoder enlarges it three times by two."""
 
 
 class EncodedImages(NamedTuple):
@@ -44,7 +46,6 @@ class EncodedImages(NamedTuple):
     size: tuple[int, int]
 
 
-@META_ARCH_REGISTRY.register()
 class SGOVSS(nn.Module):
     """Soft-guided open-vocabulary semantic segmentation.
 
@@ -124,7 +125,7 @@ class SGOVSS(nn.Module):
         return {
             "image_encoder": encoder,
             "text_embedder": TextEmbedder(cfg, clip),
-            "head": build_sem_seg_head(cfg, encoder.output_shape()),
+            "head": build_head(cfg, encoder.output_shape()),
             "objective": PixelObjective(node.IGNORED_PIXELS, cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE, node.LEAST_SHARE),
             "compensation": GeneralizationCompensation(cfg) if node.COMPENSATION.ENABLED else None,
             "view": build_view(cfg),
@@ -205,6 +206,29 @@ class SGOVSS(nn.Module):
     def scores(self, images: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
         """Images (B, 3, H, W) in 0..255 -> scores (B, T, H, W) in 0..1; see :meth:`classify`."""
         return self.classify(self.encode(images), vocabulary)
+
+    def score_maps(self, images: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
+        """Images (B, 3, H, W) in 0..255 -> score maps; see :meth:`maps_of`."""
+        return self.maps_of(self.encode(images), vocabulary)
+
+    def maps_of(self, encoded: EncodedImages, vocabulary: Vocabulary) -> torch.Tensor:
+        """Encoded images -> scores at the resolution of the logits.
+
+        Returns:
+            (B, T, h, w) float32 in 0..1, of the padded images: h and w are ``map_cells`` for each
+            ``size_divisibility`` pixels.
+        """
+        return self._logits(encoded, vocabulary).float().sigmoid_()
+
+    @property
+    def size_divisibility(self) -> int:
+        """Images are padded to a multiple of this number of pixels."""
+        return self.image_encoder.size_divisibility
+
+    @property
+    def map_cells(self) -> int:
+        """Cells of a score map for ``size_divisibility`` pixels."""
+        return MAP_CELLS
 
     def encode(self, images: torch.Tensor) -> EncodedImages:
         """Encode images (B, 3, H, W) in 0..255; the result does not depend on a vocabulary."""

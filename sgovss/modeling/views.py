@@ -1,4 +1,4 @@
-"""Ways to score an image at inference: as a whole, in sliding windows, mirrored, at several scales."""
+"""Ways to score an image at inference: as a whole, in sliding windows, in several orientations and scales."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from detectron2.config import CfgNode
 
 from sgovss.config_rules import check_stride
 from sgovss.modeling.class_scores import ClassScores, mean_scores, resize
 from sgovss.tiling import starts, total_weights
+from sgovss.view_set import ViewSet, parse_views
 
 Score = Callable[[torch.Tensor], Sequence[ClassScores]]
 """Images (B, 3, H, W) in 0..255 -> the scores of each."""
@@ -95,41 +97,88 @@ class SlidingWindow:
 
 @dataclass(frozen=True)
 class Augmented:
-    """The mean of the scores at several scales, with and without mirroring.
+    """The mean of the scores in several orientations and at several scales.
 
     Args:
-        view: how each scaled image is scored.
-        sizes: lengths of the shorter side in pixels; empty keeps the size.
-        flip: whether to add the mirror image at each scale.
+        view: how each image is scored.
+        views: the orientations and scales.
+        sizes: lengths of the shorter side in pixels, instead of the scales; empty to use the scales.
     """
 
     view: View
-    sizes: Sequence[int]
-    flip: bool
+    views: ViewSet
+    sizes: Sequence[int] = ()
 
     def __call__(self, score: Score, image: torch.Tensor) -> ClassScores:
         size = image.shape[-2:]
         results = []
-        for shorter in self.sizes or (min(size),):
-            factor = shorter / min(size)
+        for factor in [side / min(size) for side in self.sizes] or self.views.scales:
             height, width = (max(1, round(side * factor)) for side in size)
             scaled = resize(image, (height, width), antialias=True)
-            results.append(self.view(score, scaled).resized(size, antialias=True))
-            if self.flip:
-                mirrored = self.view(score, scaled.flip(-1)).then(lambda scores: scores.flip(-1), (height, width))
-                results.append(mirrored.resized(size, antialias=True))
+            for orientation in self.views.orientations:
+                seen = self.view(score, orientation.apply(scaled)).then(orientation.undo, (height, width))
+                results.append(seen.resized(size, antialias=True))
         return mean_scores(results)
 
 
+ScoreMaps = Callable[[torch.Tensor], torch.Tensor]
+"""Images (B, 3, H, W) in 0..255 -> score maps (B, T, h, w) that cover the images, at any stride."""
+
+
+@torch.no_grad()
+def mean_maps(score: ScoreMaps, images: torch.Tensor, views: ViewSet, multiple: int = 1) -> torch.Tensor:
+    """The mean of score maps over views, in the frame of the images.
+
+    Memory does not grow with the number of views.
+
+    Args:
+        score: scores a batch in one view.
+        images: (B, 3, H, W) in 0..255.
+        views: orientations and scales.
+        multiple: what the sides of scaled images are rounded to; the stride of the image encoder, so that it need not
+            pad them.
+
+    Returns:
+        (B, T, h, w) at the resolution that ``score`` has for the unscaled images.
+    """
+    sides = images.shape[-2:]
+    total: torch.Tensor | None = None
+    for scale in views.scales:
+        scaled = images if scale == 1 else _resized_batch(images, [_rounded(side * scale, multiple) for side in sides])
+        for orientation in views.orientations:
+            maps = orientation.undo(score(orientation.apply(scaled))).float()
+            grid = [round(a * b / c) for a, b, c in zip(maps.shape[-2:], sides, scaled.shape[-2:], strict=True)]
+            maps = _resized_batch(maps, grid if total is None else list(total.shape[-2:]))
+            total = maps if total is None else total.add_(maps)
+    assert total is not None
+    return total / len(views)
+
+
+def _resized_batch(x: torch.Tensor, size: list[int]) -> torch.Tensor:
+    if list(x.shape[-2:]) == size:
+        return x
+    return F.interpolate(x.float(), size=size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def _rounded(side: float, multiple: int) -> int:
+    return max(1, round(side / multiple)) * multiple
+
+
+def build_views(cfg: CfgNode) -> ViewSet:
+    """The orientations and scales of TEST.VIEWS."""
+    return parse_views(cfg.TEST.VIEWS)
+
+
 def build_view(cfg: CfgNode) -> View:
-    """Build the view that TEST.SLIDING_WINDOW and TEST.AUG of the config describe."""
+    """Build the view that TEST.SLIDING_WINDOW, and TEST.VIEWS or TEST.AUG of the config describe."""
     node = cfg.TEST.SLIDING_WINDOW
     view: View = WholeImage()
     if node.ENABLED:
         view = SlidingWindow(node.WINDOW, node.STRIDE, node.WORKING_SIZE, node.GLOBAL_VIEW, antialias=node.ANTIALIAS)
     if cfg.TEST.AUG.ENABLED:
-        view = Augmented(view, tuple(cfg.TEST.AUG.MIN_SIZES), cfg.TEST.AUG.FLIP)
-    return view
+        return Augmented(view, ViewSet(mirror=cfg.TEST.AUG.FLIP), tuple(cfg.TEST.AUG.MIN_SIZES))
+    views = build_views(cfg)
+    return view if views == ViewSet() else Augmented(view, views)
 
 
 def add_window(

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
-from detectron2.layers import ShapeSpec
 from open_clip.transformer import VisionTransformer
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from sgovss.errors import InputError
+from sgovss.modeling.layers import MapShape
 from sgovss.modeling.vit_blocks import Block, DensePath
 
 _ROWS = 16
@@ -54,8 +54,8 @@ class ViTTower(nn.Module):
         depth = len(blocks) + 1
         self.level_blocks = dict(zip((depth // 3, 2 * depth // 3, depth - 1), ("res3", "res4", "res5"), strict=True))
         width, patch = self.class_embedding.shape[0], visual.patch_size[0]
-        self.shapes = {name: ShapeSpec(channels=width, stride=patch) for name in self.level_blocks.values()}
-        self.shapes["dense"] = ShapeSpec(channels=self.projection.shape[1], stride=patch)
+        self.shapes = {name: MapShape(channels=width, stride=patch) for name in self.level_blocks.values()}
+        self.shapes["dense"] = MapShape(channels=self.projection.shape[1], stride=patch)
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """(B, 3, H, W) -> res3, res4, res5 and dense; see :class:`CLIPImageEncoder`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
@@ -94,8 +94,8 @@ class View:
     valid: np.ndarray
     step: float = 1 / _FULL
 
-    def packed(self, seconds: float) -> bytes:
-        """Pack the view as one message.
+    def packed(self, seconds: float, notes: Sequence[str]) -> bytes:
+        """Pack the view as one message, with the seconds it took and notes about the words.
 
         The message is the length of the JSON in bytes (4 bytes), the JSON with spaces up to a multiple of 4 bytes, and
         four arrays (H, W): labels (65535 where there is no data), next best labels, scores and leads (65535 is 1). All
@@ -103,6 +103,7 @@ class View:
         """
         height, width = self.valid.shape
         content = {"height": height, "width": width, "seconds": round(seconds, 2), "step": self.step}
+        content |= {"notes": list(notes)}
         header = json.dumps({**content, "classes": self._classes()}).encode()
         header += b" " * (-len(header) % 4)
         ranking = self.ranking

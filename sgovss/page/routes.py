@@ -79,7 +79,8 @@ class Routes:
         started = time.monotonic()
         asked = _asked()
         view = self._desk(asked.picture).view(asked)
-        return Response(view.packed(time.monotonic() - started), mimetype="application/octet-stream")
+        message = view.packed(time.monotonic() - started, asked.rejection.notes(asked.vocabulary))
+        return Response(message, mimetype="application/octet-stream")
 
     def labels(self) -> Response:
         """Return the label map of a picture."""

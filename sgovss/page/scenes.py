@@ -24,10 +24,10 @@ from sgovss.inference.segmentation import Segmentation
 from sgovss.page.answers import Download, Picture, View, jpeg, shares_csv, shares_json
 from sgovss.page.asked import Asked
 from sgovss.page.photographs import LONGEST, refuse_large
+from sgovss.rasters.gdal import gdal_environment
 from sgovss.rasters.options import SceneOptions
-from sgovss.rasters.scene import RasterSegmenter
+from sgovss.rasters.scene import SceneMapper
 from sgovss.rasters.source import RasterSource
-from sgovss.rasters.writer import gdal_environment
 
 _SUFFIXES = {"GTiff": ".tif", "JP2OpenJPEG": ".jp2", "PNG": ".png"}  # drivers that uploads may be opened with
 _MOST_CACHED = 16_000_000  # pixels; the encoded windows of larger scenes would fill the temporary folder
@@ -155,11 +155,10 @@ class SceneDesk:
             probabilities=True,
             polygons=True,
             cache=kept.file.with_name("cache") if pixels <= _MOST_CACHED else None,
-            resume=True,
             rejection=asked.rejection,
         )
         with _named(kept.file, kept.picture.title):
-            segment = RasterSegmenter(self._predictor, asked.vocabulary, options)
+            segment = SceneMapper(self._predictor, asked.vocabulary, options)
             return segment(kept.file, kept.file.parent / digest / "scene")
 
 
@@ -207,7 +206,7 @@ def _fitting(height: int, width: int, longest: int) -> tuple[int, int]:
 
 def _preview(source: RasterSource) -> bytes:
     whole = Window(0, 0, source.width, source.height)
-    return jpeg(source.read(whole, _fitting(source.height, source.width, LONGEST)))
+    return jpeg(source.read(whole, _fitting(source.height, source.width, LONGEST))[0])
 
 
 def _read_ranking(files: Mapping[str, Path], size: tuple[int, int]) -> tuple[Ranking, np.ndarray]:

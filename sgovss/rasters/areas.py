@@ -86,8 +86,20 @@ def on_ground(transform: Affine, column: float, row: float) -> tuple[float, floa
     return a * column + b * row + c, d * column + e * row + f
 
 
-def ground_sample_distance(crs: CRS | None, transform: Affine, height: int, width: int) -> float | None:
-    """Return the metres per pixel at the middle of a raster; None if it is not georeferenced."""
+def ground_sample_distances(crs: CRS | None, transform: Affine, height: int, width: int) -> tuple[float, float] | None:
+    """Measure a pixel at the middle of a raster.
+
+    Returns:
+        metres per pixel down and across, along geodesics; None if the raster is not georeferenced.
+    """
     areas = pixel_areas(crs, transform)
-    area = math.nan if areas is None else areas.at(height / 2, width / 2)
-    return math.sqrt(area) if area > 0 else None
+    if areas is None:
+        return None
+    row, column = height / 2, width / 2
+    lines = []
+    for begin, end in (((row, column + 0.5), (row + 1, column + 0.5)), ((row + 0.5, column), (row + 0.5, column + 1))):
+        points = [on_ground(transform, x, y) for y, x in (begin, end)]
+        longitudes, latitudes = areas.ellipsoid.to_degrees([x for x, _ in points], [y for _, y in points])
+        lines.append(areas.ellipsoid.geodesic.line_length(longitudes, latitudes))
+    down, across = lines
+    return (down, across) if 0 < down < math.inf and 0 < across < math.inf else None

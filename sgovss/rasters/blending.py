@@ -1,107 +1,70 @@
-"""Blend the scores of overlapping windows into the scores of a scene, chunk by chunk."""
+"""Weighted sums of the score maps of overlapping windows, on the grid of the maps and on the device of the model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-
-import numpy as np
 import torch
-import torch.nn.functional as F
-from rasterio.windows import Window
 
-from sgovss.modeling.views import add_window, weighted_mean
-from sgovss.rasters.grid import Chunk, WindowGrid
-from sgovss.rasters.source import RasterSource
-
-Corner = tuple[int, int]
-"""(top, left) of a window."""
-
-ReadWindows = Callable[[Sequence[Corner]], torch.Tensor]
-"""Corners of B windows -> their pixels (B, 3, h, w) uint8."""
-
-ScoreWindows = Callable[[Sequence[Corner], ReadWindows], torch.Tensor]
-"""Corners of B windows and the function that reads windows -> scores (B, T, h, w) in 0..1."""
-
-AreaMask = Callable[[Window], np.ndarray]
-"""A window -> (height, width) bool: the pixels inside the area of interest."""
+from sgovss.rasters.grid import Axis
 
 
-@dataclass(frozen=True)
-class WindowBlender:
-    """Blends the scores of overlapping windows over a scene.
-
-    Memory holds the scores of one row of windows in one strip of the grid, whatever the size of the scene.
+class ScoreSums:
+    """Sums of score maps over a rectangle of cells, of which memory holds only the rows that are not finished.
 
     Args:
-        source: the raster.
-        grid: its windows.
+        down, across: the axes of the scene.
+        rows: first and last row of cells of the rectangle; the last is not included.
+        columns: the same for columns.
         classes: T.
-        score: scores windows.
-        scale: side of a window in pixels as the model sees it, divided by its side in the scene.
-        batch: number of windows scored at once.
-        area: the area of interest; None for the whole scene.
+        height: number of rows of cells held in memory.
+        device: of the maps.
     """
 
-    source: RasterSource
-    grid: WindowGrid
-    classes: int
-    score: ScoreWindows
-    scale: float = 1.0
-    batch: int = 1
-    area: AreaMask | None = None
+    def __init__(
+        self,
+        down: Axis,
+        across: Axis,
+        rows: tuple[int, int],
+        columns: tuple[int, int],
+        classes: int,
+        height: int,
+        device: torch.device,
+    ) -> None:
+        self._down, self._across = down, across
+        self._top, self._bottom = rows
+        self._left, self._right = columns
+        self._sums = torch.zeros(classes, height, self._right - self._left, device=device)
+        self._weights, self._totals = (
+            [torch.from_numpy(values).to(device) for values in (getattr(down, name), getattr(across, name))]
+            for name in ("weights", "totals")
+        )
 
-    def run(self, strip: int, first: int = 0) -> Iterator[tuple[Chunk, torch.Tensor, np.ndarray]]:
-        """Blend the chunks of a strip, starting at its row of windows number ``first``.
+    def add(self, maps: torch.Tensor, row: int, column: int) -> None:
+        """Add the map (T, h, w) of the window in some row and column of windows. Cells outside are left out."""
+        top = self._down.in_cells(self._down.starts[row]) - self._top
+        left = self._across.in_cells(self._across.starts[column]) - self._left
+        inside, cells = _overlap(top, maps.shape[1], self._bottom - self._top)
+        beside, columns = _overlap(left, maps.shape[2], self._right - self._left)
+        down, across = self._weights
+        part = maps[:, inside, beside].float() * down[inside, None] * across[beside]
+        self._sums[:, cells, columns] += part
 
-        Yields:
-            the chunk; its (T, h, w) float32 scores in 0..1, zero where no window was scored; an (h, w) bool mask, true
-            for pixels that have data and are inside the area of interest.
-        """
-        chunks = self.grid.chunks(strip)
-        height, _ = self.grid.shape
-        begin = self.grid.first_row_for(first)
-        sums = torch.zeros(self.classes, height, chunks[0].size[1])
-        for chunk in chunks[begin:]:
-            self._add_row(sums, chunk)
-            rows = chunk.size[0]
-            if chunk.row >= first:
-                down, across = self.grid.totals
-                totals = down[chunk.top : chunk.bottom], across[chunk.left : chunk.right]
-                yield chunk, weighted_mean(sums[:, :rows], *totals), self._mask(_window(chunk))
-            # Keep the rows that the next windows overlap. They become the first rows.
-            kept = sums[:, rows:].clone()
-            sums.zero_()[:, : kept.shape[1]] = kept
+    def mean(self, begin: int, end: int) -> torch.Tensor:
+        """Blended scores (T, end - begin, columns) of finished rows of cells, ``begin`` to ``end - 1``."""
+        down, across = self._totals
+        totals = down[begin:end, None] * across[self._left : self._right]
+        return self._sums[:, begin - self._top : end - self._top] / totals
 
-    def _add_row(self, sums: torch.Tensor, chunk: Chunk) -> None:
-        """Add the scores of the row of windows that begins at the top of a chunk."""
-        height, width = self.grid.shape
-        wanted = [
-            left for left in self.grid.lefts_of(chunk) if self._mask(Window(left, chunk.top, width, height)).any()
-        ]
-        for start in range(0, len(wanted), self.batch):
-            lefts = wanted[start : start + self.batch]
-            for left, scores in zip(lefts, self._scores([(chunk.top, left) for left in lefts]), strict=True):
-                add_window(sums, scores, 0, left - chunk.left, self.grid.weights)
-
-    def _scores(self, corners: Sequence[Corner]) -> torch.Tensor:
-        """Return the (B, T, height, width) scores of windows at the resolution of the scene."""
-        height, width = self.grid.shape
-        size = max(1, round(height * self.scale)), max(1, round(width * self.scale))
-
-        def read(asked: Sequence[Corner]) -> torch.Tensor:
-            images = [self.source.read(Window(left, top, width, height), size) for top, left in asked]
-            return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-
-        scores = self.score(corners, read).float().cpu()
-        if size == (height, width):
-            return scores
-        return F.interpolate(scores, size=(height, width), mode="bilinear", align_corners=False)
-
-    def _mask(self, window: Window) -> np.ndarray:
-        mask = self.source.valid(window)
-        return mask if self.area is None else mask & self.area(window)
+    def drop(self, before: int) -> None:
+        """Forget the rows of cells before ``before``."""
+        finished = before - self._top
+        if finished <= 0:
+            return
+        kept = self._sums[:, finished:].clone()
+        self._sums.zero_()[:, : kept.shape[1]] = kept
+        self._top = before
 
 
-def _window(chunk: Chunk) -> Window:
-    return Window(chunk.left, chunk.top, chunk.right - chunk.left, chunk.bottom - chunk.top)
+def _overlap(start: int, length: int, limit: int) -> tuple[slice, slice]:
+    """The part of ``length`` cells from ``start`` on that lies in 0..limit, as a slice of the part and of the whole."""
+    begin, end = max(start, 0), max(min(start + length, limit), max(start, 0))
+    return slice(begin - start, end - start), slice(begin, end)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from sgovss.files import atomic_path
-from sgovss.modeling.meta_arch import EncodedImages
+from sgovss.modeling.meta_arch import SGOVSS, EncodedImages
+from sgovss.vocabulary import Vocabulary
 
 
 class FeatureCache:
@@ -28,26 +29,59 @@ class FeatureCache:
         digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=12).hexdigest()
         self.folder = folder / digest
 
-    def get(self, corner: tuple[int, int], encode: Callable[[], EncodedImages]) -> EncodedImages:
-        """Read the encoding of a window from disk; if there is none or it is damaged, encode the window and write it.
+    def get(self, corner: tuple[int, int]) -> EncodedImages | None:
+        """Read the encoding of a window.
 
         Args:
-            corner: (top, left) of the window in pixels.
-            encode: encodes the window.
+            corner: (top, left) of the window in pixels of the model.
 
         Returns:
-            the encoded window; on the CPU if it was read from disk.
+            the encoded window, on the CPU; None if there is none or it is damaged.
         """
-        path = self.folder / f"{corner[0]}_{corner[1]}.safetensors"
-        if path.is_file():
-            try:
-                tensors = load_file(path)
-                sizes = tensors.pop("sizes").tolist()
-                return EncodedImages(tensors, tuple(sizes[:2]), tuple(sizes[2:]))
-            except (SafetensorError, KeyError):
-                path.unlink()
-        encoded = encode()
+        path = self._path(corner)
+        try:
+            tensors = load_file(path)
+            sizes = tensors.pop("sizes").tolist()
+        except FileNotFoundError:
+            return None
+        except (SafetensorError, KeyError):
+            path.unlink()
+            return None
+        return EncodedImages(tensors, tuple(sizes[:2]), tuple(sizes[2:]))
+
+    def put(self, corner: tuple[int, int], encoded: EncodedImages) -> None:
+        """Write the encoding of one window."""
         tensors = {name: level.cpu().contiguous() for name, level in encoded.levels.items()}
-        with atomic_path(path) as partial:
+        with atomic_path(self._path(corner)) as partial:
             save_file({**tensors, "sizes": torch.tensor([*encoded.padded_size, *encoded.size])}, partial)
-        return encoded
+
+    def _path(self, corner: tuple[int, int]) -> Path:
+        return self.folder / f"{corner[0]}_{corner[1]}.safetensors"
+
+
+class CachedScores:
+    """Scores windows, and keeps their encodings.
+
+    Args:
+        model: the model.
+        vocabulary: the classes.
+        cache: where the encodings are kept.
+    """
+
+    def __init__(self, model: SGOVSS, vocabulary: Vocabulary, cache: FeatureCache) -> None:
+        self._model, self._vocabulary, self._cache = model, vocabulary, cache
+
+    def __call__(self, corners: Sequence[tuple[int, int]], images: torch.Tensor) -> torch.Tensor:
+        """Corners (top, left) of B windows and their pixels (B, 3, H, W) -> score maps (B, T, h, w)."""
+        device = self._model.device
+        found = [self._cache.get(corner) for corner in corners]
+        missing = [i for i, encoded in enumerate(found) if encoded is None]
+        if missing:
+            encoded = self._model.encode(images[missing].to(device))
+            for number, i in enumerate(missing):
+                one = {name: level[number : number + 1] for name, level in encoded.levels.items()}
+                found[i] = encoded._replace(levels=one)
+                self._cache.put(corners[i], encoded._replace(levels=one))
+        all_found = [each for each in found if each is not None]
+        levels = {name: torch.cat([each.levels[name].to(device) for each in all_found]) for name in all_found[0].levels}
+        return self._model.maps_of(all_found[0]._replace(levels=levels), self._vocabulary)

@@ -1,8 +1,8 @@
-"""Overlapping windows over a scene, in strips that bound memory, and the weights for blending them."""
+"""Overlapping windows over a scene, in the pixels that the model sees, and the grid of score maps below them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,106 +10,104 @@ import numpy as np
 
 from sgovss.tiling import starts, total_weights
 
-_BYTES = 4  # of a score
-_WIDEST = 4096  # pixels of a strip; wider strips save almost nothing, and memory would grow with the scene
+TILE = 512
+"""Side of a tile of the outputs in pixels. All parts of a scene that are segmented on their own consist of tiles."""
+
+PIECE = 128
+"""Rows of a tile that are computed at once; a divisor of :data:`TILE`."""
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """The part of a strip whose scores are final when one row of windows has been added.
+class Axis:
+    """One axis of a scene: its pixels, the windows over it, and the cells of the score maps.
 
-    Attributes:
-        strip, row: number of the strip, and of the row of windows.
-        top, bottom, left, right: pixels of the scene; ``bottom`` and ``right`` are not included.
-    """
-
-    strip: int
-    row: int
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) in pixels."""
-        return self.bottom - self.top, self.right - self.left
-
-
-@dataclass(frozen=True)
-class WindowGrid:
-    """The windows of a scene, and the order in which they are segmented.
-
-    The scene is segmented in vertical strips, each from top to bottom, so that memory holds the scores of one row of
-    windows in one strip only. The width of the strips does not change the result: each pixel is blended from the same
-    windows.
+    The model sees the scene resampled to another length. Score maps are coarser: ``step`` pixels of the model are
+    ``cells`` cells. As all windows begin at multiples of ``step``, their maps fall on one grid of cells, and blending
+    needs no resampling.
 
     Args:
-        height, width: of the scene in pixels.
-        window: side of the windows in pixels of the scene.
-        stride: pixels from one window to the next.
-        strip: width of the strips in pixels.
+        pixels: length of the scene in its own pixels.
+        length: the same length in pixels of the model.
+        window: side of the windows in pixels of the model, a multiple of ``step``.
+        stride: pixels of the model from one window to the next, a multiple of ``step``.
+        step: the model takes multiples of this number of pixels.
+        cells: cells of a score map for ``step`` pixels.
     """
 
-    height: int
-    width: int
+    pixels: int
+    length: int
     window: int
     stride: int
-    strip: int
+    step: int
+    cells: int
+
+    @classmethod
+    def plan(cls, pixels: int, scale: float, window: int, stride: int, step: int, cells: int) -> Axis:
+        """Plan the windows for a scene that the model gets ``scale`` times as long.
+
+        Args:
+            window, stride: as wished; they become multiples of ``step``, and the window at most as long as the scene.
+        """
+        length = max(1, round(pixels * scale))
+        window = _up(min(window, length), step)
+        return cls(pixels, length, window, min(max(step, stride // step * step), window), step, cells)
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """(height, width) of every window."""
-        return min(self.window, self.height), min(self.window, self.width)
+    def scale(self) -> float:
+        """Pixels of the model for one pixel of the scene."""
+        return self.length / self.pixels
 
     @cached_property
-    def tops(self) -> list[int]:
-        """First rows of the windows."""
-        return starts(self.height, self.window, self.stride)
+    def starts(self) -> list[int]:
+        """First pixels of the windows, in pixels of the model. The last window may end up to a step outside."""
+        return starts(_up(self.length, self.step), self.window, self.stride)
 
-    @cached_property
-    def lefts(self) -> list[int]:
-        """First columns of the windows."""
-        return starts(self.width, self.window, self.stride)
+    def extent(self, start: int) -> tuple[float, float, int]:
+        """First pixel and length of a window inside the scene, in its pixels, and the length in pixels of the model."""
+        inside = min(start + self.window, self.length) - start
+        return start / self.scale, inside / self.scale, inside
 
     @property
-    def strips(self) -> int:
-        """Number of strips."""
-        return -(-self.width // self.strip)
+    def window_cells(self) -> int:
+        """Cells of a window."""
+        return self.in_cells(self.window)
 
-    def chunks(self, strip: int) -> list[Chunk]:
-        """The chunks of a strip, one for each row of windows, from top to bottom."""
-        left, right = strip * self.strip, min((strip + 1) * self.strip, self.width)
-        ends = [*self.tops[1:], self.height]
-        return [
-            Chunk(strip, row, top, end, left, right) for row, (top, end) in enumerate(zip(self.tops, ends, strict=True))
-        ]
+    def in_cells(self, pixels: int) -> int:
+        """Pixels of the model, a multiple of ``step``, in cells."""
+        return pixels // self.step * self.cells
 
-    def all_chunks(self) -> Iterator[Chunk]:
-        """The chunks of all strips."""
-        for strip in range(self.strips):
-            yield from self.chunks(strip)
+    def positions(self, first: int, last: int) -> np.ndarray:
+        """Positions in cells of the pixels ``first`` to ``last - 1`` of the scene: (last - first,) float64."""
+        centres = (np.arange(first, last) + 0.5) * self.scale * self.cells / self.step - 0.5
+        return np.clip(centres, 0, self.in_cells(_up(self.length, self.step)) - 1)
 
-    def lefts_of(self, chunk: Chunk) -> list[int]:
-        """First columns of the windows that overlap the strip of a chunk."""
-        return [left for left in self.lefts if left < chunk.right and left + self.shape[1] > chunk.left]
+    def cells_of(self, first: int, last: int) -> tuple[int, int]:
+        """The cells from which pixels ``first`` to ``last - 1`` are interpolated; the end is not included."""
+        begin, end = self.positions(first, first + 1)[0], self.positions(last - 1, last)[0]
+        return math.floor(begin), math.ceil(end) + 1
 
-    def first_row_for(self, row: int) -> int:
-        """Number of the first row of windows that overlaps the chunk of ``row``."""
-        return next(i for i, top in enumerate(self.tops) if top + self.shape[0] > self.tops[row])
+    def interpolation(self, first: int, last: int) -> np.ndarray:
+        """Weights (last - first, cells) float32 that interpolate pixels linearly from the cells of :meth:`cells_of`."""
+        begin, end = self.cells_of(first, last)
+        distances = np.abs(self.positions(first, last)[:, None] - np.arange(begin, end))
+        return np.clip(1 - distances, 0, None).astype(np.float32)
+
+    def windows_over(self, begin: int, end: int) -> range:
+        """Numbers of the windows that overlap the cells ``begin`` to ``end - 1``."""
+        first = [self.in_cells(start) for start in self.starts]
+        inside = [i for i, top in enumerate(first) if top < end and top + self.window_cells > begin]
+        return range(inside[0], inside[-1] + 1)
 
     @cached_property
-    def weights(self) -> tuple[np.ndarray, np.ndarray]:
-        """(window height,) and (window width,) float32 weights of a window's rows and columns (Hann)."""
-        return hann(self.shape[0]), hann(self.shape[1])
+    def weights(self) -> np.ndarray:
+        """(cells of a window,) float32, the weights of its cells."""
+        return hann(self.window_cells)
 
     @cached_property
-    def totals(self) -> tuple[np.ndarray, np.ndarray]:
-        """(height,) and (width,) float32 sums of the weights of all windows in each row and column."""
-        return (
-            total_weights(self.height, self.tops, self.weights[0]),
-            total_weights(self.width, self.lefts, self.weights[1]),
-        )
+    def totals(self) -> np.ndarray:
+        """(cells,) float32, the sum of the weights of all windows over each cell."""
+        length = self.in_cells(_up(self.length, self.step))
+        return total_weights(length, [self.in_cells(start) for start in self.starts], self.weights)
 
 
 def hann(length: int) -> np.ndarray:
@@ -120,17 +118,5 @@ def hann(length: int) -> np.ndarray:
     return np.sin(np.pi * (np.arange(length) + 0.5) / length).astype(np.float32) ** 2
 
 
-def strip_width(classes: int, window: int, megabytes: int, width: int) -> int:
-    """Compute the width in pixels of the widest strip whose scores fit into memory.
-
-    Args:
-        classes: number of classes.
-        window: height of a row of windows in pixels.
-        megabytes: memory for the scores.
-        width: of the scene in pixels.
-
-    Returns:
-        a multiple of 256, at least one window and at most 4096; or the width of the scene if that is less.
-    """
-    fitting = megabytes * 2**20 // (classes * window * _BYTES)
-    return min(width, max(min(fitting // 256 * 256, _WIDEST), window))
+def _up(number: int, step: int) -> int:
+    return -(-number // step) * step

@@ -34,7 +34,8 @@ class SceneOptions:
         probabilities: write the scores of all classes.
         polygons: write the regions as polygons.
         cache: folder for encoded windows.
-        resume: continue an interrupted run.
+        restart: segment the scene anew, even if an earlier run has finished it or parts of it.
+        overlap: fraction of a window's side that neighbouring windows share; None for TEST.SCENE.STRIDE.
         rejection: rule for labelling pixels as "other".
 
     Raises:
@@ -51,7 +52,8 @@ class SceneOptions:
     probabilities: bool = False
     polygons: bool = False
     cache: str | Path | None = None
-    resume: bool = False
+    restart: bool = False
+    overlap: float | None = None
     rejection: Rejection = field(default_factory=Rejection)
 
     def __post_init__(self) -> None:
@@ -68,6 +70,8 @@ class SceneOptions:
             raise InputError(f"--gsd: {self.gsd:g} is not a distance; give metres per pixel, such as 0.3")
         if not self.min_area >= 0:
             raise InputError(f"--min-area: '{self.min_area:g}' is {_MIN_AREA}")
+        if self.overlap is not None and not 0 <= self.overlap <= 0.9:
+            raise InputError(f"--overlap: {self.overlap:g} is not from 0 to 0.9; give a fraction such as 0.25")
         if self.aoi is not None and not Path(self.aoi).exists():
             raise InputError(f"--aoi {self.aoi}: no such file")
 

@@ -5,58 +5,56 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import rasterio
-import torch
 from tqdm import tqdm
 
 from sgovss.errors import InputError
-from sgovss.inference.memory import window_at_once
 from sgovss.inference.predictor import ImagePredictor
 from sgovss.inference.segmentation import Segmentation, output_file
-from sgovss.label_ids import id_dtype, no_class_id
 from sgovss.modeling.meta_arch import SGOVSS
-from sgovss.rasters.areas import ground_sample_distance
-from sgovss.rasters.blending import Corner, ReadWindows, ScoreWindows, WindowBlender
-from sgovss.rasters.features import FeatureCache
-from sgovss.rasters.grid import WindowGrid, strip_width
+from sgovss.rasters.features import CachedScores, FeatureCache
+from sgovss.rasters.filling import ScoreWindows, UnitFiller
+from sgovss.rasters.finishing import Finisher
+from sgovss.rasters.gdal import gdal_environment
 from sgovss.rasters.options import SceneOptions
+from sgovss.rasters.partial import PartialOutputs, UnitPixels, begun_plan, remove_begun
+from sgovss.rasters.plan import ScenePlan
+from sgovss.rasters.planning import plan_scene, view_settings
 from sgovss.rasters.source import RasterSource
-from sgovss.rasters.store import ChunkStore
-from sgovss.rasters.style import write_style
-from sgovss.rasters.summary import LabelRaster, facts_of, read_finished, sum_classes, write_finished
-from sgovss.rasters.vectors import AreaOfInterest, write_polygons
-from sgovss.rasters.writer import gdal_environment, write_labels, write_probabilities
+from sgovss.rasters.summary import LabelRaster, facts_of, open_source, read_finished, write_finished
+from sgovss.rasters.threads import writer
+from sgovss.rasters.units import Unit
+from sgovss.rasters.vectors import AreaOfInterest
 from sgovss.resources import peak_megabytes
-from sgovss.vocabulary import Vocabulary
+from sgovss.vocabulary import Words
 
 logger = logging.getLogger(__name__)
 
-_WINDOW_MULTIPLE = 4  # the scores of one window may take at most 4 times TEST.SCENE.MEMORY
-_MAX_SCALE = 16.0  # a scene is shrunk or enlarged at most by this factor
+_READERS = {"cpu": 1, "cuda": 4}
 
 
-class RasterSegmenter:
-    """Segments rasters with one model and one vocabulary.
+class SceneMapper:
+    """Segments rasters with one model and one vocabulary, in three steps.
+
+    ``plan`` divides a scene into units, ``fill`` computes the pixels of units, in any order and in any process, and
+    ``finish`` writes the outputs. Calling the mapper does all three in this process.
 
     Args:
         predictor: the model.
-        vocabulary: the classes, or a text for :meth:`Vocabulary.parse`.
+        vocabulary: the classes, in any form that :meth:`Vocabulary.of` takes.
         options: bands, resolution, outputs and others; None for the defaults.
 
     Raises:
         InputError: the vocabulary is wrong, or an option does not fit the model.
     """
 
-    def __init__(
-        self, predictor: ImagePredictor, vocabulary: Vocabulary | str, options: SceneOptions | None = None
-    ) -> None:
-        vocabulary = Vocabulary.parse(vocabulary) if isinstance(vocabulary, str) else vocabulary
+    def __init__(self, predictor: ImagePredictor, vocabulary: Words, options: SceneOptions | None = None) -> None:
         self.options = options or SceneOptions()
+        vocabulary = self.options.rejection.classes(vocabulary)
         if self.options.cache and not isinstance(predictor.model, SGOVSS):
             raise InputError(
                 "--cache stores encoded windows, which an ONNX file does not return; leave out --cache or --onnx"
@@ -71,7 +69,8 @@ class RasterSegmenter:
 
         Writes ``<target>_labels.tif`` with ``<target>_labels.qml``, ``<target>_overlay.png`` and
         ``<target>_shares.json``; on request ``<target>_probabilities.tif`` and ``<target>_polygons.gpkg``. Finished
-        parts are kept in ``<target>.parts`` until all files are written.
+        parts are kept in ``<target>.parts`` until all files are written, and are used by the next call with the same
+        settings.
 
         Args:
             path: a file that GDAL reads.
@@ -84,177 +83,158 @@ class RasterSegmenter:
             InputError: the raster cannot be read, an option does not fit it, or the outputs cannot be written.
         """
         started = time.monotonic()
-        try:
-            with gdal_environment(), RasterSource(path, self.options.bands, self.options.stretch) as source:
-                return self._segment(source, Path(target), started)
-        except rasterio.errors.RasterioError as error:
-            raise InputError(
-                f"{path}: {' '.join(str(error).split())}; finished parts are kept, continue with --resume"
-            ) from error
-        except OSError as error:
-            raise InputError(
-                f"{target}: cannot write ({error.strerror or error}); finished parts are kept, continue with --resume"
-            ) from error
+        plan = self.plan(path, target)
+        if not self.options.restart and (finished := self.finished(plan)) is not None:
+            logger.warning("%s: already finished, nothing to do; --restart segments it again", path)
+            return finished
+        with self._errors(plan), gdal_environment(), open_source(plan) as source:
+            self._fill_missing(plan, self._partial(plan, source))
+        return self.finish(plan, started)
 
-    def _segment(self, source: RasterSource, target: Path, started: float) -> Segmentation:
-        gsd = ground_sample_distance(source.crs, source.transform, source.height, source.width)
-        scale = self._scale(source, gsd)
-        grid = self._grid(source, scale)
-        area = AreaOfInterest(Path(self.options.aoi), source) if self.options.aoi else None
-        smallest = self._smallest(source, gsd)
-        view = self._view_settings(source, grid, scale)
-        settings = self._settings(view)
-        finished = {**settings, "smallest": smallest, "polygons": self.options.polygons}
-        files = self._files(target)
-        result = LabelRaster(source.path, self.options, files["labels"], self.legend)
-        if self.options.resume:
-            segmentation = read_finished(result, source, files, finished)
-            if segmentation is not None:
-                return segmentation
-        store = ChunkStore(target.with_name(f"{target.name}.parts"), settings, self.options.resume)
-        batch = self.predictor.cfg.TEST.SCENE.BATCH
-        blender = WindowBlender(source, grid, len(self.scored), self._score(view), scale, batch, area)
-        self._fill(store, blender, source.path)
-        facts = facts_of(source, grid, gsd, scale)
-        facts |= self._write(files, source, grid, store, smallest)
-        sums = sum_classes(source, files["labels"], self.legend)
-        result.write_overlay(source, sums, files["overlay"])
-        seconds = time.monotonic() - started
-        facts["time"] = f"{seconds:.1f} s, {source.height * source.width / 1e6 / seconds:.2f} megapixels a second"
-        facts["peak memory"] = f"{peak_megabytes():,.0f} MB, of the process so far"
-        write_finished(files["shares"], source, sums, facts, finished)
-        store.remove()
-        return result.segmentation(source, sums, files, facts)
+    def plan(self, path: str | Path, target: str | Path) -> ScenePlan:
+        """Plan a scene, or read the plan of an unfinished run with the same target and settings.
 
-    def _files(self, target: Path) -> dict[str, Path]:
+        Raises:
+            InputError: the raster cannot be read, an option does not fit it, or ``<target>.parts`` holds a run with
+                other settings or something else.
+        """
+        with gdal_environment(), RasterSource(path, self.options.bands, self.options.stretch) as source:
+            if self.options.aoi:
+                AreaOfInterest(Path(self.options.aoi), source)
+            model = self.predictor.model
+            plan = plan_scene(
+                source,
+                Path(target),
+                self.options,
+                self.scored,
+                self.legend,
+                self.predictor.cfg,
+                (model.size_divisibility, model.map_cells, model.device),
+                self.predictor.fingerprint,
+            )
+        if self.options.restart:
+            remove_begun(plan.target)
+        return begun_plan(plan) or plan
+
+    def fill(self, plan: ScenePlan, units: Sequence[Unit]) -> Generator[list[tuple[Unit, UnitPixels]], None, None]:
+        """Compute the pixels of a rectangle of units. Nothing is written, except to the folder of ``--cache``.
+
+        A unit gets the same pixels whether it is filled alone or with others; together no window is encoded twice.
+
+        Args:
+            plan: of :meth:`plan`, also of another process.
+            units: one unit, or a rectangle of :meth:`UnitGrid.passes`.
+
+        Yields:
+            the units of one band of rows, with their pixels.
+
+        Raises:
+            InputError: the raster is damaged.
+        """
+        model, options = self.predictor.model, self.options
+        rows = round(plan.down.window / plan.down.scale)
+        with gdal_environment(), open_source(plan) as source, gdal_environment(source.cache_size(rows)):
+            filler = UnitFiller(
+                plan=plan,
+                source=source,
+                area=AreaOfInterest(Path(options.aoi), source) if options.aoi else None,
+                score=self._score(plan),
+                device=model.device,
+                scored=len(self.scored),
+                classes=self.classes,
+                rejection=options.rejection,
+                confidence=options.confidence,
+                probabilities=options.probabilities,
+                threads=_READERS.get(model.device.type, 1),
+            )
+            with closing(filler([*units])) as bands:
+                yield from bands
+
+    def finish(self, plan: ScenePlan, started: float | None = None) -> Segmentation:
+        """Write the outputs of a scene whose units are all kept in ``<target>.parts``.
+
+        Args:
+            plan: of :meth:`plan`.
+            started: :func:`time.monotonic` at the start of the work, for the report.
+
+        Raises:
+            InputError: units are missing, or the outputs cannot be written.
+        """
+        with self._errors(plan), gdal_environment(), open_source(plan) as source:
+            parts, files = self._partial(plan, source), self._files(plan)
+            missing = [unit for unit in plan.units.all() if unit not in parts.finished]
+            if missing:
+                raise InputError(f"{parts.folder}: {len(missing)} parts are not finished yet; run the command again")
+            finisher = Finisher(plan, source, parts, self.legend, self.scored, self.options.confidence, files)
+            sums, more = finisher()
+            facts = facts_of(source, plan) | more
+            if started is not None:
+                seconds = time.monotonic() - started
+                rate = source.height * source.width / 1e6 / seconds
+                facts["time"] = f"{seconds:.1f} s, {rate:.2f} megapixels a second"
+            if not math.isnan(peak := peak_megabytes()):
+                facts["peak memory"] = f"{peak:,.0f} MB, of the process so far"
+            write_finished(files["shares"], source, sums, facts, self._finished_settings(plan))
+            parts.remove()
+            return self._result(plan).segmentation(source, sums, files, facts)
+
+    def finished(self, plan: ScenePlan) -> Segmentation | None:
+        """Return the result of a scene that was finished with the same settings and has all its files; else None."""
+        with gdal_environment(), open_source(plan) as source:
+            return read_finished(self._result(plan), source, self._files(plan), self._finished_settings(plan))
+
+    def _fill_missing(self, plan: ScenePlan, parts: PartialOutputs) -> None:
+        """Fill the units that are not finished, while another thread writes those that are."""
+        total = sum(1 for _ in plan.units.all())
+        missing = [unit for unit in plan.units.all() if unit not in parts.finished]
+        if 0 < len(missing) < total:
+            logger.warning("%s: continues, %d of %d parts are finished", plan.path, total - len(missing), total)
+        name = Path(plan.path).name
+        with (
+            tqdm(total=total, initial=total - len(missing), desc=name, unit="part", leave=False) as progress,
+            writer() as write,
+        ):
+            for units in plan.serial_order(missing):
+                with closing(self.fill(plan, units)) as bands:
+                    for band in bands:
+                        write(lambda band=band: parts.keep(band))  # type: ignore[misc]
+                        progress.update(len(band))
+
+    def _partial(self, plan: ScenePlan, source: RasterSource) -> PartialOutputs:
+        options = self.options
+        return PartialOutputs(plan, source, self.legend, self.scored, options.confidence, options.probabilities)
+
+    def _result(self, plan: ScenePlan) -> LabelRaster:
+        return LabelRaster(plan, self._files(plan)["labels"], self.legend, self.options.confidence)
+
+    def _files(self, plan: ScenePlan) -> dict[str, Path]:
         """Return the paths of a scene's outputs, by kind."""
         endings = {"labels": "labels.tif", "style": "labels.qml", "overlay": "overlay.png", "shares": "shares.json"}
         if self.options.probabilities:
             endings["probabilities"] = "probabilities.tif"
         if self.options.polygons:
             endings["polygons"] = "polygons.gpkg"
-        return {kind: output_file(target, ending) for kind, ending in endings.items()}
+        return {kind: output_file(Path(plan.target), ending) for kind, ending in endings.items()}
 
-    def _write(
-        self, files: Mapping[str, Path], source: RasterSource, grid: WindowGrid, store: ChunkStore, smallest: int
-    ) -> dict[str, str]:
-        """Write labels, style, probabilities and polygons; returns facts for the report."""
-        write_labels(files["labels"], source, grid, store, self.legend, self.options.confidence, smallest)
-        write_style(files["style"], self.legend)
-        if self.options.probabilities:
-            write_probabilities(files["probabilities"], source, grid, store, self.scored)
-        if not self.options.polygons:
-            return {}
-        count = write_polygons(files["polygons"], files["labels"], self.legend)
-        return {"polygons": f"{count:,}"}
+    def _finished_settings(self, plan: ScenePlan) -> dict[str, object]:
+        """Return everything that the outputs depend on."""
+        return {**plan.settings, "smallest": plan.smallest, "polygons": self.options.polygons}
 
-    def _scale(self, source: RasterSource, gsd: float | None) -> float:
-        """Return the factor by which the scene is resampled along each side before the model sees it."""
-        wanted = self.options.gsd or self.predictor.cfg.INPUT.GROUND_SAMPLE_DISTANCE
-        if not wanted or gsd is None:
-            why = "it is not georeferenced" if wanted else "the model's ground sample distance is not known (see --gsd)"
-            logger.warning("%s: segmented at its own resolution, because %s", source.path, why)
-            return 1.0
-        scale = gsd / wanted
-        if not 1 / _MAX_SCALE <= scale <= _MAX_SCALE:
-            raise InputError(
-                f"{source.path}: has {gsd:.3g} m per pixel, and the model is to get {wanted:.3g} m; a factor of more "
-                f"than {_MAX_SCALE:g} is not supported, give another --gsd"
-            )
-        # A difference of a tenth changes the result little, and resampling would blur the scene.
-        return 1.0 if 0.9 <= scale <= 1.1 else scale
-
-    def _grid(self, source: RasterSource, scale: float) -> WindowGrid:
-        node = self.predictor.cfg.TEST.SCENE
-        # If the scene is shrunk for the model, a window has more pixels, whose scores must fit into memory.
-        largest = math.isqrt(_WINDOW_MULTIPLE * node.MEMORY * 2**20 // (4 * len(self.scored)))
-        enlarged = min(1 / scale, max(1.0, largest / node.WINDOW))
-        # With thousands of classes the windows are made smaller instead.
-        enlarged = min(enlarged, window_at_once(len(self.scored)) / node.WINDOW)
-        window, stride = (max(1, round(side * enlarged)) for side in (node.WINDOW, node.STRIDE))
-        strip = strip_width(len(self.scored), min(window, source.height), node.MEMORY, source.width)
-        return WindowGrid(source.height, source.width, window, stride, strip)
-
-    def _smallest(self, source: RasterSource, gsd: float | None) -> int:
-        """Return the minimum size of a region in pixels."""
-        if self.options.min_area_in_pixels or not self.options.min_area:
-            return math.ceil(self.options.min_area)
-        if gsd is None:
-            raise InputError(f"--min-area: {source.path} is not georeferenced; give pixels, such as 50px")
-        return math.ceil(self.options.min_area / gsd**2)
-
-    def _view_settings(self, source: RasterSource, grid: WindowGrid, scale: float) -> dict[str, Any]:
-        """Return everything that the encoded windows depend on."""
-        stat = source.path.stat()
-        return {
-            "scene": [str(source.path.resolve()), stat.st_size, stat.st_mtime_ns],
-            "bands": source.bands,
-            "stretch": source.stretch,
-            "window": [grid.window, grid.stride],
-            "scale": scale,
-            "model": self.predictor.fingerprint,
-        }
-
-    def _settings(self, view: Mapping[str, Any]) -> dict[str, Any]:
-        """Return everything that the finished chunks depend on."""
-        aoi = None if self.options.aoi is None else Path(self.options.aoi)
-        return {
-            **view,
-            "words": [entry.names for entry in self.scored],
-            "legend": self.legend.names,
-            "threshold": self.options.rejection.threshold,
-            "aoi": None if aoi is None else [str(aoi.resolve()), aoi.stat().st_mtime_ns],
-            "memory": self.predictor.cfg.TEST.SCENE.MEMORY,
-            "outputs": [self.options.confidence, self.options.probabilities],
-        }
-
-    def _score(self, view: Mapping[str, Any]) -> ScoreWindows:
+    def _score(self, plan: ScenePlan) -> ScoreWindows:
         """Return the function that scores windows, with the cache if there is one."""
-        model = self.predictor.model
+        model, scored = self.predictor.model, self.scored
         if self.options.cache is None:
-            return lambda corners, read: model.scores(read(corners).to(model.device), self.scored)
+            return lambda _, images: model.score_maps(images.to(model.device), scored)
         assert isinstance(model, SGOVSS)
-        return _cached(model, FeatureCache(Path(self.options.cache), view), self.scored)
+        return CachedScores(model, scored, FeatureCache(Path(self.options.cache), view_settings(plan)))
 
-    @torch.no_grad()
-    def _fill(self, store: ChunkStore, blender: WindowBlender, path: Path) -> None:
-        """Segment the chunks that the store does not hold yet."""
-        grid = blender.grid
-        total = grid.strips * len(grid.tops)
-        with tqdm(total=total, desc=path.name, unit="row", mininterval=1, leave=False) as progress:
-            for strip in range(grid.strips):
-                missing = [chunk for chunk in grid.chunks(strip) if not store.has(chunk)]
-                progress.update(len(grid.tops) - len(missing))
-                for chunk, scores, valid in blender.run(strip, missing[0].row) if missing else ():
-                    if not store.has(chunk):
-                        store.save(chunk, **self._arrays(scores, valid))
-                        progress.update()
-
-    def _arrays(self, scores: torch.Tensor, valid: np.ndarray) -> dict[str, np.ndarray]:
-        labels, best = self.options.rejection(scores, self.classes)
-        count = len(self.legend)
-        arrays = {"labels": np.where(valid, labels.numpy(), no_class_id(count)).astype(id_dtype(count))}
-        if self.options.confidence:
-            arrays["confidence"] = _percents(best, valid)
-        if self.options.probabilities:
-            arrays["probabilities"] = _percents(scores, valid)
-        return arrays
-
-
-def _cached(model: SGOVSS, cache: FeatureCache, scored: Vocabulary) -> ScoreWindows:
-    """Return a function that scores windows and keeps their encodings in a cache."""
-
-    def score_one(corner: Corner, read: ReadWindows) -> torch.Tensor:
-        encoded = cache.get(corner, lambda: model.encode(read([corner]).to(model.device)))
-        levels = {name: level.to(model.device) for name, level in encoded.levels.items()}
-        return model.classify(encoded._replace(levels=levels), scored)
-
-    def score(corners: Sequence[Corner], read: ReadWindows) -> torch.Tensor:
-        return torch.cat([score_one(corner, read) for corner in corners])
-
-    return score
-
-
-def _percents(scores: torch.Tensor, valid: np.ndarray) -> np.ndarray:
-    """Convert scores in 0..1 to uint8 percents, with 255 for no data."""
-    return np.where(valid, (scores.numpy() * 100).round(), 255).astype(np.uint8)
+    @contextmanager
+    def _errors(self, plan: ScenePlan) -> Iterator[None]:
+        """Raise errors of GDAL and of the disk in one line."""
+        kept = "finished parts are kept, the same command continues"
+        try:
+            yield
+        except rasterio.errors.RasterioError as error:
+            raise InputError(f"{plan.path}: {' '.join(str(error).split())}; {kept}") from error
+        except OSError as error:
+            raise InputError(f"{plan.target}: cannot write ({error.strerror or error}); {kept}") from error

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import rasterio
-from rasterio.enums import ColorInterp, Resampling
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.windows import Window
 
-from sgovss.data.mapper import IMAGE_PAD_VALUE
 from sgovss.errors import InputError
+from sgovss.label_ids import IMAGE_PAD_VALUE
+from sgovss.rasters.gdal import cache_size
+from sgovss.rasters.resampling import pixels_around, resample, resampling_weights
 
 _SAMPLE = 1024  # side of the thumbnail that the stretch is computed on
 PERCENTILES = (2.0, 98.0)
@@ -26,6 +30,8 @@ class RasterSource:
             alpha, or the first one three times if there are fewer.
         percentiles: lower and upper percentile of the whole raster, which are mapped to 0 and 255. None stretches only
             data that are not 8-bit, with :data:`PERCENTILES`.
+        stretch: (low, high) values of each band that are mapped to 0 and 255, if they are known already; percentiles
+            are then not computed.
 
     Attributes:
         height, width: in pixels.
@@ -42,6 +48,7 @@ class RasterSource:
         path: str | Path,
         bands: Sequence[int] | None = None,
         percentiles: Sequence[float] | None = None,
+        stretch: Sequence[Sequence[float]] | None = None,
     ) -> None:
         self.path = Path(path)
         try:
@@ -63,57 +70,63 @@ class RasterSource:
         self._palette = self._colors()
         if self._palette is not None:
             return
-        if percentiles is not None or any(self.dtypes[band - 1] != "uint8" for band in self.bands):
+        if stretch is not None:
+            self.stretch = [(low, high) for low, high in stretch]
+        elif percentiles is not None or any(self.dtypes[band - 1] != "uint8" for band in self.bands):
             self.stretch = self._percentiles(percentiles or PERCENTILES)
 
-    def read(self, window: Window, size: tuple[int, int]) -> np.ndarray:
-        """Read a window.
+    def read(self, window: Window, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Read the pixels of a window, and which of them have data.
+
+        No data are pixels of the no-data value, outside the mask or the alpha band, and NaN and infinite values. Where
+        the window is shrunk, pixels without data do not count.
 
         Args:
-            window: in pixels.
+            window: in pixels; the numbers need not be whole.
             size: (height, width) of the result.
 
         Returns:
-            (height, width, 3) uint8 RGB; pixels without data are grey.
+            (height, width, 3) uint8 RGB, grey where there are no data; (height, width) bool, true where there are.
 
         Raises:
             InputError: the file is damaged there.
         """
-        shape = (len(self.bands), *size)
-        smaller = size[0] < window.height or size[1] < window.width
-        resampling = Resampling.average if smaller else Resampling.bilinear
         if self._palette is not None:
-            indices = self._read(window, out_shape=shape, resampling=Resampling.nearest)[0]
-            pixels = np.moveaxis(self._palette[indices], -1, 0).astype(np.float32)
+            shape = (1, *size)
+            indices = self._read(window, [self.bands[0]], out_shape=shape, resampling=Resampling.nearest)[0]
+            pixels, valid = np.moveaxis(self._palette[indices], -1, 0), self._mask(window, size, indices[None])
         else:
-            pixels = self._read(window, out_shape=shape, resampling=resampling).astype(np.float32)
+            pixels, valid = self._values(window, size)
         if self.stretch is not None:
             low, high = np.array(self.stretch, np.float32).T[..., None, None]
-            pixels = (pixels - low) * (255 / (high - low))
-        # Resampling spreads NaN, so the result is checked too.
-        valid = self.valid(window, size) & np.isfinite(pixels).all(axis=0)
-        pixels[:, ~valid] = IMAGE_PAD_VALUE
-        return np.clip(np.rint(pixels), 0, 255).astype(np.uint8).transpose(1, 2, 0)
+            pixels = (_as_float32(pixels) - low) * (255 / (high - low))
+        if pixels.dtype != np.uint8:
+            pixels = np.clip(np.rint(np.where(valid, pixels, 0)), 0, 255).astype(np.uint8)
+        return np.where(valid[..., None], pixels.transpose(1, 2, 0), np.uint8(IMAGE_PAD_VALUE)), valid
 
-    def valid(self, window: Window, size: tuple[int, int] | None = None) -> np.ndarray:
-        """Compute which pixels of a window have data, from the no-data value, the mask and the alpha band.
-
-        NaN and infinite values are no data.
+    def valid(self, window: Window) -> np.ndarray:
+        """Compute which pixels of a window have data; see :meth:`read`.
 
         Args:
-            window: window of the raster in pixels.
-            size: (height, width) of the result; by default that of the window.
+            window: window of the raster in whole pixels.
 
         Returns:
             (height, width) bool.
         """
-        size = size or (int(window.height), int(window.width))
-        shape = (len(self.bands), *size)
-        masks = self._dataset.read_masks(list(self.bands), window=window, out_shape=shape)
-        valid = masks.any(axis=0)
-        if any(np.dtype(self.dtypes[band - 1]).kind == "f" for band in self.bands):
-            valid &= np.isfinite(self._read(window, out_shape=shape)).all(axis=0)
-        return valid
+        size = int(window.height), int(window.width)
+        if self._always_valid:
+            return np.ones(size, bool)
+        return self._values(window, size)[1] if self._needs_pixels else self._mask(window, size)
+
+    def cache_size(self, rows: int) -> int:
+        """Size in bytes of GDAL's block cache for windows of so many rows; see :mod:`sgovss.rasters.gdal`."""
+        return cache_size(self._dataset, self.bands, rows)
+
+    def another(self) -> RasterSource:
+        """Open the same raster again, for use in another thread."""
+        other = copy.copy(self)
+        other._dataset = rasterio.open(self.path)
+        return other
 
     def close(self) -> None:
         """Close the file."""
@@ -125,9 +138,73 @@ class RasterSource:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _read(self, window: Window, **options: object) -> np.ndarray:
+    def _read(self, window: Window, bands: Sequence[int] | None = None, **options: object) -> np.ndarray:
         try:
-            return self._dataset.read(list(self.bands), window=window, **options)
+            return self._dataset.read(list(bands or self.bands), window=window, **options)
+        except rasterio.errors.RasterioError as error:
+            raise InputError(f"{self.path}: damaged or cut off ({_short(error)}); get the file again") from error
+
+    @cached_property
+    def _floats(self) -> bool:
+        """Whether the bands in use can hold NaN."""
+        return any(np.dtype(self.dtypes[band - 1]).kind == "f" for band in self.bands)
+
+    @cached_property
+    def _flags(self) -> set[frozenset[MaskFlags]]:
+        """The kinds of mask of the bands in use."""
+        return {frozenset(self._dataset.mask_flag_enums[band - 1]) for band in self.bands}
+
+    @cached_property
+    def _always_valid(self) -> bool:
+        return not self._floats and self._flags == {frozenset([MaskFlags.all_valid])}
+
+    @cached_property
+    def _needs_pixels(self) -> bool:
+        """Whether the mask is computed from the pixels."""
+        return self._floats or self._flags == {frozenset([MaskFlags.nodata])}
+
+    def _values(self, window: Window, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Read (bands, *size) values, not stretched yet, and which pixels have data."""
+        if (window.height, window.width) == size or not self._floats:
+            smaller = size[0] <= window.height and size[1] <= window.width
+            # If one side shrinks and the other grows, GDAL's bilinear kernel still covers all pixels.
+            resampling = Resampling.average if smaller else Resampling.bilinear
+            pixels = self._read(window, out_shape=(len(self.bands), *size), resampling=resampling)
+            valid = self._mask(window, size, pixels if (window.height, window.width) == size else None)
+            return pixels, valid & np.isfinite(pixels).all(axis=0) if self._floats else valid
+        return self._resampled(window, size)
+
+    def _resampled(self, window: Window, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Resample floats here, because GDAL would spread each NaN over its neighbourhood."""
+        top, bottom = pixels_around(window.row_off, window.height, self.height)
+        left, right = pixels_around(window.col_off, window.width, self.width)
+        whole = Window(left, top, right - left, bottom - top)
+        down = resampling_weights(window.row_off, window.height, size[0], top, bottom)
+        across = resampling_weights(window.col_off, window.width, size[1], left, right)
+        pixels, valid = self._values(whole, (bottom - top, right - left))
+        pixels, valid = resample(_as_float32(pixels), valid, down, across)
+        return pixels, valid
+
+    def _mask(self, window: Window, size: tuple[int, int], pixels: np.ndarray | None = None) -> np.ndarray:
+        """Read the mask of a window, shrunk so that a pixel counts if it contains data.
+
+        Args:
+            window, size: see :meth:`read`.
+            pixels: (bands, *size) the values of the window, if they are not resampled.
+        """
+        if self._flags == {frozenset([MaskFlags.all_valid])}:
+            return np.ones(size, bool)
+        if pixels is not None and self._flags == {frozenset([MaskFlags.nodata])}:
+            values = np.array([self._dataset.nodatavals[band - 1] for band in self.bands[: len(pixels)]])
+            values = values.astype(pixels.dtype) if self._floats else values
+            return (pixels != values[:, None, None]).any(axis=0)
+        # The mask of a dataset is the same for all bands.
+        bands = [self.bands[0]] if all(MaskFlags.per_dataset in flags for flags in self._flags) else list(self.bands)
+        smaller = size[0] < window.height or size[1] < window.width
+        resampling = Resampling.average if smaller else Resampling.nearest
+        shape = (len(bands), *size)
+        try:
+            return self._dataset.read_masks(bands, window=window, out_shape=shape, resampling=resampling).any(axis=0)
         except rasterio.errors.RasterioError as error:
             raise InputError(f"{self.path}: damaged or cut off ({_short(error)}); get the file again") from error
 
@@ -154,7 +231,12 @@ class RasterSource:
         """Return (low, high) of each band, computed on a thumbnail of the whole raster and used for all windows."""
         size = min(self.height, _SAMPLE), min(self.width, _SAMPLE)
         whole = Window(0, 0, self.width, self.height)
-        pixels, valid = self._read(whole, out_shape=(len(self.bands), *size)), self.valid(whole, size)
+        # The cache holds several rows of blocks, so each block is decoded once.
+        with rasterio.Env(GDAL_CACHEMAX=self.cache_size(1)):
+            pixels = self._read(whole, out_shape=(len(self.bands), *size), resampling=Resampling.nearest)
+            nearest = self._flags == {frozenset([MaskFlags.nodata])}
+            valid = self._mask(whole, size, pixels if nearest else None)
+        valid &= np.isfinite(pixels).all(axis=0)
         if not valid.any():
             raise InputError(f"{self.path}: no pixel with data; is the no-data value {self.nodata} right?")
         ranges = []
@@ -166,3 +248,8 @@ class RasterSource:
 
 def _short(error: Exception) -> str:
     return " ".join(str(error.__cause__ or error).split())[:200]
+
+
+def _as_float32(pixels: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # no-data values of 64 bits
+        return pixels.astype(np.float32)

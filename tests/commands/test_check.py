@@ -110,7 +110,7 @@ def test_empty_classes_and_other_counts_are_notes(check, prepared, published):
     status, out = check()
     assert status == 0
     assert "note: shore_train: 4 pairs here, 900 in the published dataset" in out
-    assert "note: shore_val: no pixel of lighthouse" in out
+    assert "note: shore_val: no pixel of 'lighthouse' in the 1 labels read" in out
 
 
 def test_a_split_that_is_not_there(check, prepared):

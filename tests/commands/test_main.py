@@ -143,7 +143,7 @@ def test_vocabularies_need_no_torch():
 
 
 def test_only_training_restarts_its_process(monkeypatch):
-    assert [name for name, subcommand in SUBCOMMANDS.items() if subcommand.keeps_freed_memory] == ["train"]
+    assert [name for name, subcommand in SUBCOMMANDS.items() if subcommand.keeps_freed_memory] == ["train", "evaluate"]
     restarts: list[str] = []
     monkeypatch.setattr("sgovss.commands.keep_freed_memory", lambda: restarts.append("restart"))
     monkeypatch.setattr(sys, "argv", ["sgovss", "--help"])

@@ -86,6 +86,7 @@ def test_a_run_killed_between_its_last_two_files_gets_the_last(run_options):
     assert train_net.main([*CONFIG, "--resume", *run_options]) == 0
     assert read_checkpoint(folder / "model_final.pth")["trainer"]["iteration"] == 1
     assert metrics_of(folder) == before
+    assert "nothing left to train" in (folder / "log.txt").read_text()
 
 
 def test_a_longer_run_goes_on_from_a_finished_one(run_options, tmp_path):

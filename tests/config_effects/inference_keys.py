@@ -14,7 +14,7 @@ from sgovss.engine.trainer import Trainer
 from sgovss.modeling.views import build_view
 from tests.config_effects.model_keys import WORDS, built
 from tests.config_effects.row import Case, Row, refusal
-from tests.config_effects.scenes import windows
+from tests.config_effects.scenes import unit_columns, windows
 from tests.config_effects.solver_keys import train
 
 WINDOWS = ("TEST.SLIDING_WINDOW.ENABLED", True)
@@ -78,17 +78,18 @@ ROWS = {
     "TEST.EVAL_PERIOD": Row(2, evaluations, 2, ("SOLVER.MAX_ITER", 4)),
     "TEST.AUG.ENABLED": Row(True, view(lambda v: type(v).__name__), "Augmented"),
     "TEST.AUG.MIN_SIZES": Row((64, 128), view(lambda v: tuple(v.sizes)), (64, 128), MIRRORED),
-    "TEST.AUG.FLIP": Row(False, view(lambda v: v.flip), False, MIRRORED),
+    "TEST.AUG.FLIP": Row(False, view(lambda v: v.views.mirror), False, MIRRORED),
+    "TEST.VIEWS": Row(("turns", 1.5), view(lambda v: (len(v.views), v.views.scales)), (4, (1.5,))),
     "TEST.SLIDING_WINDOW.ENABLED": Row(True, view(lambda v: type(v).__name__), "SlidingWindow"),
     "TEST.SLIDING_WINDOW.WINDOW": Row(320, view(lambda v: v.window), 320, WINDOWS),
     "TEST.SLIDING_WINDOW.STRIDE": Row(200, view(lambda v: v.stride), 200, WINDOWS),
     "TEST.SLIDING_WINDOW.WORKING_SIZE": Row(500, view(lambda v: v.working_size), 500, WINDOWS),
     "TEST.SLIDING_WINDOW.GLOBAL_VIEW": Row(0, view(lambda v: v.global_view), 0, WINDOWS),
     "TEST.SLIDING_WINDOW.ANTIALIAS": Row(False, view(lambda v: v.antialias), False, WINDOWS),
-    "TEST.SCENE.WINDOW": Row(80, lambda case: windows(case)[0][2:], (80, 80)),
+    "TEST.SCENE.WINDOW": Row(64, lambda case: windows(case)[0][2:], (64, 64)),
     "TEST.SCENE.STRIDE": Row(32, lambda case: sum(shape[0] for shape in windows(case))),
     "TEST.SCENE.BATCH": Row(2, lambda case: windows(case)[0][0], 2),
-    "TEST.SCENE.MEMORY": Row(0, lambda case: len(windows(case))),
+    "TEST.SCENE.MEMORY": Row(0, unit_columns, 512),
 }
 
 UNREAD = """

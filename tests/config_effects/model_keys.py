@@ -12,7 +12,7 @@ import torch
 from sgovss.config import load_config
 from sgovss.engine.trainer import Trainer
 from sgovss.modeling import SGOVSS
-from sgovss.modeling.templates import TEMPLATES
+from sgovss.modeling.templates import templates_of
 from sgovss.vocabulary import Vocabulary
 from tests.config_effects.row import Case, Row, refusal
 from tests.config_effects.solver_keys import Line
@@ -135,7 +135,7 @@ ROWS = {
     "MODEL.CLIP.DENSE": Row("qq", of(lambda m: m.image_encoder(torch.ones(1, 3, 64, 64))["dense"].tolist(), "vit")),
     "MODEL.CLIP.RECOMPUTE": Row(True, of(lambda m: m.image_encoder.tower.recompute, "vit"), True),
     "MODEL.CLIP.LR_MULTIPLIER": Row(0.5, rates, {0.00025}),
-    "MODEL.CLIP.TEMPLATES": Row("plain", of(lambda m: m.text_embedder.templates), TEMPLATES["plain"]),
+    "MODEL.CLIP.TEMPLATES": Row("plain", of(lambda m: m.text_embedder.templates), templates_of("plain")),
     "MODEL.CLIP.SYNONYMS": Row(False, of(lambda m: len(m.text_embedder(WORDS).embeddings)), 3),
     "MODEL.CLIP.KEEP_TEXT": Row(False, of(lambda m: m.text_embedder.keep), False),
     **{f"MODEL.SGOVSS.{key}": row for key, row in SGOVSS_KEYS.items()},

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from sgovss.data.labels import LabelMap, image_size, load_labels, read_rgb
+from sgovss.data.label_map import LabelMap
+from sgovss.data.labels import image_size, load_labels, read_rgb
 from sgovss.data.specification_file import find_specification
 from sgovss.errors import InputError
 
@@ -113,7 +114,7 @@ def test_load_labels_serves_detectron2s_evaluator(tmp_path):
 
 def test_colour_label_is_refused(tmp_path):
     path = tmp_path / "x.png"
-    Image.new("RGB", (2, 2)).save(path)
+    Image.new("RGB", (2, 2), (0, 1, 2)).save(path)
     with pytest.raises(InputError, match=r"x\.png: label image of mode RGB"):
         load_labels(path, LABELS)
 

@@ -13,7 +13,8 @@ from detectron2.utils.env import seed_all_rng
 from PIL import Image
 
 from sgovss.config import add_sgovss_config
-from sgovss.data.labels import LabelMap, load_labels
+from sgovss.data.label_map import LabelMap
+from sgovss.data.labels import load_labels
 from sgovss.data.mapper import SegmentationMapper, inference_augmentations, training_augmentations
 from sgovss.data.registration import dataset_metadata, register_dataset
 from sgovss.data.specification_file import find_specification

@@ -1,6 +1,7 @@
 """What is wrong with a dataset on disk is found before training."""
 
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -82,3 +83,32 @@ REAL = [
 def test_real_samples_pass(real_data, name, split, count):
     register_dataset(find_specification(f"{name}"), real_data)
     assert check_dataset(f"{name}_{split}", sample=1000) == count
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ((1, 2), r"fields_train: no pixel of 'hedge' in the 2 labels read; if this is not as it should be"),
+        ((0, 1), r"no pixel of 'river', 'hedge' in the 2 labels read, where 50 % of the pixels are ignored"),
+        ((0, 0), r"no pixel of 'field', 'river', 'hedge' in the 2 labels read, where all of the pixels are ignored"),
+    ],
+)
+def test_a_class_without_a_pixel_is_a_warning(fields, write_fields, caplog, values, message):
+    root = write_fields()
+    for name in ("a_0", "a_1"):
+        labels = np.repeat(np.array(values, np.uint8), 16)[None].repeat(24, axis=0)
+        Image.fromarray(labels).save(root / f"fields/labels/{name}.png")
+    register_dataset(fields, root)
+    with caplog.at_level(logging.WARNING):
+        check_dataset("fields_train")
+    (record,) = caplog.records
+    assert re.search(message, record.getMessage())
+
+
+def test_a_sample_says_how_much_it_is(fields, write_fields, caplog):
+    root = write_fields(keys=tuple(f"a_{i}" for i in range(9)))
+    for i in range(9):
+        Image.new("L", (32, 24), 1).save(root / f"fields/labels/a_{i}.png")
+    register_dataset(fields, root)
+    check_dataset("fields_train", sample=3)
+    assert "no pixel of 'river', 'hedge' in the 3 of 9 labels read" in caplog.text

@@ -199,8 +199,8 @@ def test_real_labels_do_not_look_interpolated(real_data):
     ("labels", "image", "message"),
     [
         ("colors", np.zeros((2, 2), np.uint8), "mode L, expected colours; if it holds class values, set"),
-        ("values", np.arange(12, dtype=np.uint8).reshape(2, 2, 3), "the mask is coloured, expected one channel"),
-        ("values", np.zeros((2, 2), np.float32), "mode F, expected one channel"),
+        ("values", np.arange(12, dtype=np.uint8).reshape(2, 2, 3), "mode RGB, expected one channel"),
+        ("values", np.full((2, 2), 0.5, np.float32), "4 label values are no whole numbers, such as 0.5"),
     ],
 )
 def test_masks_of_another_kind(labels, image, message):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sgovss.data.labels import LabelMap
+from sgovss.data.label_map import LabelMap
 from sgovss.data.raw_labels import RawLabels
 from sgovss.data.specification import DatasetSpecification
 from sgovss.data.specification_file import find_specification

@@ -129,7 +129,8 @@ WRONG = [
     ("name: river", "name: no", 10, "should be a valid string"),
     ("color: [4, 5, 6]", "color: [4, 5, 256]", 10, "less than or equal to 255"),
     ("color: [4, 5, 6]", "color: [4, 5]", 10, "missing key '2'"),
-    ("value: 2}", "value: -1}", 10, "greater than or equal to 0"),
+    ("value: 2}", "value: 9223372036854775808}", 10, "less than 9223372036854775808"),
+    ("name: river", "name: river|stream", 10, "give the other names in 'synonyms'"),
     ("value: 2}", "value: yes}", 10, "valid integer"),
     ("verified: unverified", "verified: maybe", 6, "'real-sample', 'documented' or 'unverified'"),
     ("title:", "name: again\ntitle:", 2, "key 'name' stands twice"),
@@ -231,3 +232,44 @@ def test_colours_are_those_of_the_real_masks(real_data, name, masks, labels):
         for color, index in colors.items():
             ids[(mask == color).all(axis=-1)] = index
         np.testing.assert_array_equal(ids, np.asarray(Image.open(real_data / labels.format(key))))
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        "field, river",
+        ["field", "river"],
+        {0: "field", 1: "river"},
+        {"field": 0, "river": 1},
+        "field\nriver",
+        ["field", {"name": "river"}],
+    ],
+)
+def test_classes_in_any_form_of_a_vocabulary(tmp_path, classes):
+    path = tmp_path / "WORDS.YAML"
+    splits = {"train": {"images": "i", "labels": "l"}}
+    path.write_text(yaml.safe_dump({"name": "s", "classes": classes, "splits": splits}), encoding="utf-8-sig")
+    spec = find_specification(str(path))
+    assert [entry.name for entry in spec.classes] == ["field", "river"]
+    assert spec.values == ((0,), (1,))
+
+
+def test_synonyms_after_bars(tmp_path):
+    content = {"name": "s", "classes": ["field|farmland", "river"], "splits": {"train": {"images": "i", "labels": "l"}}}
+    assert DatasetSpecification.model_validate(content).classes[0].synonyms == ("farmland",)
+
+
+def test_prepared_labels_hold_16_bits_but_ignored_values_may_be_any():
+    content = {
+        "name": "s",
+        "classes": [{"name": "field", "color": [0, 9, 0]}],
+        "ignore": {"values": [-9999]},
+        "splits": {"train": {"images": "i", "labels": "l"}},
+    }
+    assert DatasetSpecification.model_validate(content).ignore.values == (-9999,)
+    content["preparation"] = {"labels": "values", "splits": {"train": {"images": "p/{*}.png", "labels": "m/{*}.png"}}}
+    with pytest.raises(ValueError, match="give the value, such as 255, of ignored pixels"):
+        DatasetSpecification.model_validate(content)
+    content["classes"][0]["value"] = -1
+    with pytest.raises(ValueError, match="prepared labels hold 0 to 65535, not -1; give it as raw_value"):
+        DatasetSpecification.model_validate(content)

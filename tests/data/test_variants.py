@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgovss.data.labels import LabelMap
+from sgovss.data.label_map import LabelMap
 from sgovss.data.raw_labels import RawLabels
 from sgovss.data.specification_file import find_specification, load_specification
 from sgovss.errors import InputError

@@ -32,7 +32,7 @@ def test_the_papers_numbers():
 def test_every_column_is_a_registered_test_set():
     register_datasets()
     for name, table in published_tables().items():
-        assert [dataset for dataset in table.columns.values() if dataset not in DatasetCatalog] == [], name
+        assert [dataset for dataset in table.datasets.values() if dataset not in DatasetCatalog] == [], name
 
 
 def test_prepare_is_named_only_for_datasets_that_it_can_prepare(monkeypatch, tmp_path):
@@ -53,7 +53,7 @@ def test_protocols_name_registered_datasets_and_a_table(path):
     cfg = load_config(path)
     assert cfg.TEST.SKIP_ABSENT
     assert [name for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST) if name not in DatasetCatalog] == []
-    assert set(published_table(cfg.TEST.PUBLISHED).columns.values()) <= set(cfg.DATASETS.TEST)
+    assert set(published_table(cfg.TEST.PUBLISHED).datasets.values()) <= set(cfg.DATASETS.TEST)
 
 
 def test_protocols_train_as_the_published_methods_did():
@@ -70,11 +70,16 @@ def test_protocols_train_as_the_published_methods_did():
         "ovrsisbench_v1_isaid": (30000, 8),
         "gsnet": (30000, 4),
         "ovrsisbench_v2": (40000, 8),
+        # Not known; as OVRS.
+        "hrlc_flair": (80000, 4),
+        "hrlc_openearthmap": (80000, 4),
     }
     published = {name for name in recipes if not name.startswith(("paper_", "sgovss_"))}
     assert not any(recipes[name].MODEL.CLIP.SYNONYMS for name in published)
     sliding = {name: cfg for name, cfg in recipes.items() if cfg.TEST.SLIDING_WINDOW.ENABLED}
-    assert sliding.keys() == {"ovrs_dlrsd", "ovrs_isaid", "gsnet", "ovrsisbench_v2"}
+    assert sliding.keys() == {
+        "ovrs_dlrsd", "ovrs_isaid", "gsnet", "ovrsisbench_v2", "hrlc_flair", "hrlc_openearthmap",
+    }  # fmt: skip
     for cfg in sliding.values():
         # The mapper resizes to the working size with antialiasing; the view does not antialias.
         assert (cfg.INPUT.MIN_SIZE_TEST, cfg.TEST.SLIDING_WINDOW.ANTIALIAS) == (640, False)
@@ -82,6 +87,42 @@ def test_protocols_train_as_the_published_methods_did():
     for cfg in recipes.values():
         assert (cfg.SOLVER.BASE_LR, cfg.SOLVER.WEIGHT_DECAY, cfg.MODEL.CLIP.LR_MULTIPLIER) == (2e-4, 1e-4, 0.01)
         assert (cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE, cfg.SOLVER.WARMUP_ITERS) == (0.01, 0)
+
+
+def test_segearths_eight_sets_are_segmented_in_its_windows_without_training():
+    eight, reference = (load_config(f"protocols/{name}.yaml") for name in ("segearth_eight", "zero_shot_reference"))
+    assert (eight.INPUT.MIN_SIZE_TEST, eight.INPUT.MAX_SIZE_TEST) == (448, 448)
+    window = eight.TEST.SLIDING_WINDOW
+    assert (window.ENABLED, window.WINDOW, window.STRIDE) == (True, 224, 112)
+    assert eight.DATASETS == reference.DATASETS and not eight.DATASETS.TRAIN
+    assert (eight.MODEL.CLIP.DENSE, reference.MODEL.CLIP.DENSE) == ("qq+kk+vv", "value")
+    assert not (eight.MODEL.SGOVSS.DECODER or eight.MODEL.SGOVSS.BIAS_GUIDANCE)
+
+
+def test_openearthmap_is_not_a_test_set_where_all_of_it_is_trained_on():
+    cfg = load_config("protocols/hrlc_openearthmap.yaml")
+    assert not [name for name in cfg.DATASETS.TEST if name.startswith("openearthmap")]
+
+
+def test_numbers_that_a_third_party_quotes_are_marked():
+    table = published_table("segearth_eight")
+    first_hand = {row.method for row in table.rows if row.first_hand}
+    assert first_hand == {"ConInfer"}
+    assert all(("as quoted in" in row.source) != row.first_hand for row in table.rows)
+    best = max((row for row in table.rows if row.mean is not None), key=lambda row: row.mean or 0)
+    assert (best.method, best.backbone, best.mean) == ("SegEarth-OV3", "SAM 3", 53.4)
+    text = markdown(table, None, [])
+    assert "SegEarth-OV3 [4] †" in text and "ConInfer [3] " in text and "ConInfer [3] †" not in text
+    assert "† not read in the source itself" in text and "sgovss, this run" not in text
+
+
+def test_the_mean_of_a_source_has_its_column_and_sets_without_a_file_are_not_evaluated():
+    table = published_table("hg_rsovsseg_openearthmap")
+    assert table.columns["LandCover.ai"] is None and set(table.datasets) == {"Potsdam", "LoveDA"}
+    lines = markdown(table, {"LoveDA": 20.0}, []).splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+    assert cells[0][2:] == ["Potsdam", "LoveDA", "LandCover.ai", "mean of the source"]
+    assert cells[2][2:] == ["39.60", "62.60", "87.20", "48.43"] and cells[3][2:] == ["", "20.00", "", ""]
 
 
 @pytest.mark.parametrize("trained_on", ["dlrsd", "isaid"])
@@ -128,6 +169,12 @@ def test_a_value_without_a_column_is_refused():
                 "rows": [{"method": "Peer", "backbone": None, "source": "", "values": {"Third": 1.0}}],
             }
         )
+
+
+def test_a_row_without_any_number_is_refused():
+    row = {"method": "Peer", "backbone": None, "source": ""}
+    with pytest.raises(ValueError, match="Peer: neither values nor a mean"):
+        PublishedTable.model_validate({"title": "", "columns": {"First": "first_all"}, "rows": [row]})
 
 
 @pytest.fixture

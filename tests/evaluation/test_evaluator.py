@@ -122,7 +122,9 @@ def test_files(tmp_path):
     }  # fmt: skip
     assert sum(row["pixels"] for row in content["per_class"]) == sum(int((t != IGNORE).sum()) for t in truths)
     written = {path.name for path in (tmp_path / "evaluation").iterdir()}
-    assert written == {f"{name}.json", f"{name}_confusion.png"}
+    assert written == {f"{name}.json", f"{name}_confusion.png", name}
+    written = {path.name for path in (tmp_path / "evaluation" / name).iterdir()}
+    assert written == {"classes.md", "classes.tex", "classes.csv", "images.json"}
     assert Image.open(tmp_path / "evaluation" / f"{name}_confusion.png").format == "PNG"
 
 

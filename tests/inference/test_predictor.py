@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import sgovss
 from sgovss.errors import InputError
 from sgovss.inference.rejection import Rejection
 from sgovss.synthetic import generate_image
+from sgovss.vocabulary import ClassEntry, Vocabulary
 
 WORDS = "building, road, tree|forest, water"
 
@@ -39,13 +43,45 @@ def test_predictor_without_fine_tuning_has_no_frozen_encoder(predictor):
         np.zeros((8, 8, 4), np.uint8),
         np.zeros((8, 8, 3)),
         np.zeros((0, 8, 3), np.uint8),
-        "photo.jpg",
         torch.zeros(8, 8, 3, dtype=torch.uint8),
+        None,
+        [np.zeros((8, 8, 3), np.uint8)],
+        Image.new("RGB", (0, 8)),
     ],
 )
 def test_wrong_image_is_named(predictor, image):
     with pytest.raises(InputError, match=r"\(H, W, 3\) uint8"):
         predictor(image, WORDS)
+
+
+def test_images_and_words_in_every_documented_form(predictor, tmp_path):
+    pixels = generate_image(5, size=64, style="b").image
+    path = tmp_path / "photo.png"
+    Image.fromarray(pixels).save(path)
+    expected = predictor(pixels, Vocabulary.from_string("building, road"))
+    for image in (path, str(path), Image.open(path), Image.fromarray(pixels).convert("RGBA")):
+        assert np.array_equal(predictor(image, "building, road").labels, expected.labels)
+    for words in (["building", "road"], ("building", "road"), [ClassEntry("building"), ClassEntry("road")]):
+        assert np.array_equal(predictor(pixels, words).labels, expected.labels)
+    assert predictor(path, "building, road").source == path
+    with pytest.raises(InputError, match=r"none\.jpg: cannot read this image \(No such file or directory\)"):
+        predictor("none.jpg", WORDS)
+    with pytest.raises(InputError, match="expected class names such as"):
+        predictor(pixels, {"building": 1})
+    with pytest.raises(InputError, match=r"rejection: expected Rejection\(threshold, background\), not float"):
+        predictor(pixels, WORDS, 0.5)
+    with pytest.raises(InputError, match="more than 8 bits a channel"):
+        predictor(Image.fromarray(np.zeros((8, 8), np.uint16)), WORDS)
+
+
+def test_one_class_without_rejection_is_a_warning(predictor):
+    pixels = generate_image(5, size=64, style="b").image
+    with pytest.warns(UserWarning, match="one class, 'building road': every pixel will be it"):
+        predictor(pixels, "building road")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        predictor(pixels, "building", Rejection.parse(0.5, ""))
+        predictor(pixels, Vocabulary.from_string("building"))
 
 
 def test_wrong_precision_is_named():

@@ -17,6 +17,7 @@ from sgovss.modeling import chunks
 from sgovss.modeling.class_scores import ClassScores, mean_scores
 from sgovss.modeling.meta_arch import EncodedImages, best_word, scores_of
 from sgovss.modeling.views import Augmented, SlidingWindow, WholeImage
+from sgovss.view_set import ViewSet
 from sgovss.vocabulary import ClassEntry, Vocabulary
 
 
@@ -71,8 +72,9 @@ views = st.sampled_from(
         SlidingWindow(48, 32),
         SlidingWindow(32, 32, working_size=64, global_view=32, batch=3),
         SlidingWindow(64, 40, working_size=80, global_view=32, antialias=False),
-        Augmented(WholeImage(), (), flip=True),
-        Augmented(SlidingWindow(32, 24), (40, 64), flip=True),
+        Augmented(WholeImage(), ViewSet(mirror=True)),
+        Augmented(WholeImage(), ViewSet(turns=True, scales=(0.7, 1.0))),
+        Augmented(SlidingWindow(32, 24), ViewSet(mirror=True), (40, 64)),
     ]
 )
 
@@ -128,7 +130,7 @@ def test_scores_equal_the_formula(trained, bound, elements):
 
 
 @pytest.mark.parametrize(
-    "view", [WholeImage(), SlidingWindow(48, 16, global_view=48), Augmented(WholeImage(), (), flip=True)]
+    "view", [WholeImage(), SlidingWindow(48, 16, global_view=48), Augmented(WholeImage(), ViewSet(mirror=True))]
 )
 def test_nothing_of_full_size_grows_with_the_number_of_classes(trained, bound, view):
     side = 64

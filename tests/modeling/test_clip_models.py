@@ -16,10 +16,10 @@ from sgovss.config import load_config
 from sgovss.errors import InputError
 from sgovss.modeling import clip_models
 from sgovss.modeling.clip_configuration import ASSETS
+from sgovss.modeling.clip_loading import load_clip
 from sgovss.modeling.clip_models import (
     create_model,
     create_tokenizer,
-    load_clip,
     load_weights_file,
 )
 from sgovss.modeling.clip_settings import activation_of, pixel_statistics
@@ -137,7 +137,7 @@ def test_an_unknown_activation_is_one_line():
 
 
 def test_loading_the_embedded_model_reports_no_unused_weights():
-    code = "from sgovss.modeling.clip_models import load_clip; load_clip('tiny', 'embedded')"
+    code = "from sgovss.modeling.clip_loading import load_clip; load_clip('tiny', 'embedded')"
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "UNEXPECTED" not in process.stdout + process.stderr
     assert "LOAD REPORT" not in process.stdout + process.stderr

@@ -12,9 +12,11 @@ import torch
 from detectron2.modeling import build_model
 from safetensors.torch import save_file
 
+import sgovss.modeling.registration  # noqa: F401
 from sgovss.config import load_config
 from sgovss.errors import InputError
-from sgovss.modeling.clip_models import create_model, load_clip
+from sgovss.modeling.clip_loading import load_clip
+from sgovss.modeling.clip_models import create_model
 from sgovss.modeling.clip_settings import activation_of, keep_trained, pixel_statistics, resolve_clip
 from tests.modeling.published import bare, openai_archive, small_clip
 

@@ -10,9 +10,10 @@ from torch import nn
 from sgovss import load_config
 from sgovss.modeling import CLIPImageEncoder, CostVolumeHead, build_model
 from sgovss.modeling.compensation import GeneralizationCompensation
-from sgovss.modeling.templates import TEMPLATES
+from sgovss.modeling.templates import templates_of
 from sgovss.modeling.text_embedder import TextEmbedder
 from sgovss.modeling.views import Augmented, SlidingWindow, WholeImage, build_view
+from sgovss.view_set import ViewSet
 
 SWITCHES = ("BIAS_GUIDANCE", "DECODER", "VISUAL_GUIDANCE", "TEXT_GUIDANCE", "RECOMPUTE_DECODER", "DETACH_LEVELS")
 NUMBERS = {
@@ -71,7 +72,7 @@ def test_encoders(on):
     assert CLIPImageEncoder.from_config(cfg, visual) == expected
     cfg.MODEL.CLIP.TEMPLATES = "plain"
     arguments = TextEmbedder.from_config(cfg, SimpleNamespace())
-    assert (arguments["templates"], arguments["synonyms"]) == (TEMPLATES["plain"], on)
+    assert (arguments["templates"], arguments["synonyms"]) == (templates_of("plain"), on)
     assert arguments["keep"] == (not on)
 
 
@@ -84,4 +85,6 @@ def test_views():
     assert build_view(config(TEST__SLIDING_WINDOW__ENABLED=True)).antialias
     for flip in (True, False):
         cfg = config(**changes, TEST__AUG__ENABLED=True, TEST__AUG__MIN_SIZES=(64, 128), TEST__AUG__FLIP=flip)
-        assert build_view(cfg) == Augmented(expected, (64, 128), flip)
+        assert build_view(cfg) == Augmented(expected, ViewSet(mirror=flip), (64, 128))
+    cfg = config(**changes, TEST__VIEWS=["turns", 1, 1.5])
+    assert build_view(cfg) == Augmented(expected, ViewSet(turns=True, scales=(1.0, 1.5)))

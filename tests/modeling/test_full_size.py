@@ -7,9 +7,9 @@ import resource
 
 import pytest
 import torch
-from detectron2.modeling import build_model
 
 from sgovss.config import load_config
+from sgovss.modeling import build_model
 from sgovss.vocabulary import Vocabulary
 from tests.modeling.conftest import make_batch, train_steps
 

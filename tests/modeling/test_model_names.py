@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from sgovss.errors import InputError
-from sgovss.modeling.clip_models import create_model, create_tokenizer, load_clip
+from sgovss.modeling.clip_loading import load_clip
+from sgovss.modeling.clip_models import create_model, create_tokenizer
 from sgovss.modeling.image_encoder import CLIPImageEncoder
 
 CHOSEN = [

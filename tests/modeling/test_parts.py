@@ -13,7 +13,7 @@ from sgovss.errors import InputError
 from sgovss.modeling import CLIPImageEncoder, chunks
 from sgovss.modeling.decoder import ClassAttention, MultiscaleDecoder
 from sgovss.modeling.layers import Attention, ZeroGate
-from sgovss.modeling.templates import TEMPLATES
+from sgovss.modeling.templates import NAMES, templates_of
 from tests.modeling.conftest import TEXT, VISION, make_head
 
 
@@ -161,10 +161,10 @@ def test_wrong_decoder_widths_are_named():
 
 
 def test_template_sets():
-    assert len(TEMPLATES["imagenet"]) == 80
-    assert TEMPLATES["paper"] == ("a RS photo of {}",)
-    assert all(template.count("{}") == 1 for templates in TEMPLATES.values() for template in templates)
-    for name in TEMPLATES:
+    assert len(templates_of("imagenet")) == 80
+    assert templates_of("paper") == ("a RS photo of {}",)
+    assert all(template.count("{}") == 1 for name in NAMES for template in templates_of(name))
+    for name in NAMES:
         cfg = load_config("sgovss_tiny.yaml", ["MODEL.CLIP.TEMPLATES", name])
         assert name == cfg.MODEL.CLIP.TEMPLATES
     with pytest.raises(InputError, match=r"MODEL\.CLIP\.TEMPLATES: 'none' is not allowed; .*imagenet"):

@@ -2,10 +2,15 @@
 
 import copy
 import logging
+import os
+import re
+import subprocess
+import sys
 
 import pytest
 import torch
 
+from sgovss.modeling.text_cache import TextCache
 from sgovss.modeling.text_embedder import TextEmbedder
 from sgovss.vocabulary import Vocabulary
 
@@ -69,9 +74,18 @@ def test_weights_loaded_later_are_those_that_count(build, files, vocabulary):
     assert len(files()) == len(build.calls) == 2
 
 
-def test_a_damaged_file_is_encoded_again(build, files, vocabulary, caplog):
+def cut(content: bytes) -> bytes:
+    return content[:100]
+
+
+def flipped(content: bytes) -> bytes:
+    return content[:-3] + bytes([content[-3] ^ 1]) + content[-2:]
+
+
+@pytest.mark.parametrize("damage", [cut, flipped, lambda _: b"", lambda _: b"\xff" * 1000])
+def test_a_damaged_file_is_encoded_again(build, files, vocabulary, caplog, damage):
     expected = build()(vocabulary).embeddings
-    files()[0].write_bytes(files()[0].read_bytes()[:100])
+    files()[0].write_bytes(damage(files()[0].read_bytes()))
     with caplog.at_level(logging.WARNING):
         assert torch.equal(build()(vocabulary).embeddings, expected)
     assert "cannot be read" in caplog.text
@@ -84,3 +98,71 @@ def test_where_nothing_can_be_written_words_are_encoded_all_the_same(build, voca
     with caplog.at_level(logging.WARNING):
         assert len(build()(vocabulary).embeddings) == 5
     assert "not kept" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["road, water", "road|street, water", "tree"])
+def test_kept_words_need_neither_encoder_nor_tokenizer(build, text, monkeypatch):
+    words = Vocabulary.from_string(text)
+    expected = build()(words)
+    later = build()
+    monkeypatch.setattr(later, "tokenizer", None)
+    monkeypatch.setattr(later.clip, "encode_text", None)
+    found = later(words)
+    assert torch.equal(found.embeddings, expected.embeddings) and torch.equal(found.owners, expected.owners)
+
+
+def test_synonyms_and_classes_of_the_same_names_are_not_mixed_up(build, files):
+    for text in ("road, street, water", "road|street, water", "road, street|water", "street, road, water"):
+        build()(Vocabulary.from_string(text))
+    assert len(files()) == len(build.calls) == 4
+
+
+def test_files_hold_no_names_and_their_names_tell_none(build, files):
+    build()(Vocabulary.from_string("secret site, hidden bunker"))
+    (path,) = files()
+    assert b"secret" not in path.read_bytes() and b"bunker" not in path.read_bytes()
+    assert re.fullmatch("[0-9a-f]{64}", path.stem)
+
+
+def test_the_files_used_last_are_kept_within_the_limit(tmp_path):
+    embeddings = torch.ones(1, 1000)
+    size = 4200  # of a file, about
+    cache = TextCache(tmp_path / "text", "encoder", largest=3 * size)
+    for number, word in enumerate(("a", "b", "c")):
+        cache.save([[word]], ["{}"], embeddings)
+        os.utime(cache._path([[word]], ["{}"]), (number, number))
+    assert cache.load([["a"]], ["{}"]) is not None  # used again
+    cache.save([["d"]], ["{}"], embeddings)
+    assert [cache.load([[word]], ["{}"]) is not None for word in "abcd"] == [True, False, True, True]
+    alone = TextCache(tmp_path / "small", "encoder", largest=1)
+    alone.save([["a"]], ["{}"], embeddings)
+    assert alone.load([["a"]], ["{}"]) is not None
+
+
+def test_several_processes_may_write_and_remove_at_once(tmp_path):
+    code = f"""
+import torch
+from pathlib import Path
+from sgovss.modeling.text_cache import TextCache
+cache = TextCache(Path({str(tmp_path / "text")!r}), "encoder", largest=20_000)
+for number in range(150):
+    word = str(number % 9)
+    cache.save([[word]], ["{{}}"], torch.full((1, 1000), float(word)))
+    found = cache.load([[str(number * 7 % 9)]], ["{{}}"])
+    assert found is None or found.unique().item() == number * 7 % 9
+"""
+    running = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in running:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0 and not errors, errors
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_to_is_read(build, files, vocabulary, tmp_path, caplog):
+    expected = build()(vocabulary).embeddings
+    (tmp_path / "cache" / "text").chmod(0o500)
+    assert torch.equal(build()(vocabulary).embeddings, expected)
+    assert not caplog.text and len(build.calls) == 1
+    build()(Vocabulary.from_string("another"))
+    assert "not kept" in caplog.text
+    (tmp_path / "cache" / "text").chmod(0o700)

@@ -82,7 +82,7 @@ def test_requests_one_after_the_other(client, predictor):
     assert (np.asarray(Image.open(io.BytesIO(labels.data))) == expected.labels).all()
 
 
-@pytest.mark.parametrize("words", [WORDS, "grass", "car, <b>&amp;</b>, plane|jet"])
+@pytest.mark.parametrize("words", [WORDS, "grass", "car, <b>court</b>, plane|jet"])
 @pytest.mark.parametrize("threshold", [0, 0.05])
 def test_the_zip_has_labels_overlay_and_shares(client, predictor, words, threshold):
     asked = {"image": upload(client, scene()).get_json()["image"], "words": words, "threshold": threshold}
@@ -101,6 +101,22 @@ def test_the_threshold_is_left_to_the_page(client):
     asked = {"image": upload(client, scene()).get_json()["image"], "words": WORDS}
     answers = [client.post("/segment", json={**asked, "threshold": t}).data for t in (0, 0.3, 1)]
     assert [(unpack(answer).labels == unpack(answers[0]).labels).all() for answer in answers] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("words", "threshold", "notes"),
+    [
+        ("building, road", "0", []),
+        ("building road", "0", ["one class, 'building road': every pixel will be it"]),
+        ("building\nroad", "0", []),
+        ("building and road", "0.5", ["one class, 'building and road'; commas separate classes"]),
+    ],
+)
+def test_readings_that_may_not_be_meant_are_told(client, words, threshold, notes):
+    image = upload(client, scene()).get_json()["image"]
+    answer = client.post("/segment", json={"image": image, "words": words, "threshold": threshold})
+    told = unpack(answer.data).header["notes"]
+    assert [note[: len(start)] for note, start in zip(told, notes, strict=True)] == notes
 
 
 def test_background_becomes_other(client, predictor):

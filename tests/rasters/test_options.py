@@ -1,4 +1,4 @@
-"""RasterSegmenter from Python: options are checked, and the result is read from the files."""
+"""SceneMapper from Python: options are checked, and the result is read from the files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sgovss.export.onnx_predictor import ExportedModel
 from sgovss.inference.predictor import Predictor
 from sgovss.label_ids import no_class_id
 from sgovss.rasters.options import SceneOptions, parse_bands, parse_min_area, parse_stretch
-from sgovss.rasters.scene import RasterSegmenter
+from sgovss.rasters.scene import SceneMapper
 
 from .conftest import SMALL, UTM, WORDS, read, with_options
 
@@ -28,6 +28,8 @@ from .conftest import SMALL, UTM, WORDS, read, with_options
         ({"stretch": (2, 101)}, "--stretch: '2,101' must be two rising"),
         ({"gsd": -0.3}, "--gsd: -0.3 is not a distance"),
         ({"gsd": float("nan")}, "--gsd: nan is not a distance"),
+        ({"overlap": 1.0}, "--overlap: 1 is not from 0 to 0.9"),
+        ({"overlap": -0.1}, "--overlap: -0.1 is not"),
         ({"min_area": -1}, "--min-area: '-1' is neither"),
         ({"min_area": float("nan")}, "--min-area: 'nan' is neither"),
         ({"aoi": Path("nowhere.gpkg")}, "--aoi nowhere.gpkg: no such file"),
@@ -48,10 +50,10 @@ def test_options_as_a_user_types_them():
 
 def test_only_a_model_with_an_encoder_can_fill_a_cache(tmp_path):
     class Exported:
-        model = ExportedModel(run=None, text_embedder=None, view=None)
+        model = ExportedModel(run=None, text_embedder=None, view=None, divisibility=32)
 
     with pytest.raises(InputError, match="--cache stores encoded windows"):
-        RasterSegmenter(Exported(), WORDS, SceneOptions(cache=tmp_path))
+        SceneMapper(Exported(), WORDS, SceneOptions(cache=tmp_path))
 
 
 @pytest.fixture
@@ -64,7 +66,7 @@ def test_the_result_is_read_from_the_files(small, write_raster, scene_pixels, tm
     pixels = np.where(scene_pixels == 200, 201, scene_pixels)
     pixels[:, :50] = 200
     path, target = write_raster(pixels, nodata=200, **UTM), tmp_path / "out" / "county"
-    segmentation = RasterSegmenter(small, WORDS, SceneOptions(confidence=True))(path, target)
+    segmentation = SceneMapper(small, WORDS, SceneOptions(confidence=True))(path, target)
     stored = read(segmentation.files["labels"])
     assert segmentation.labels.dtype == np.int64
     assert (segmentation.labels[:50] == no_class_id(4)).all() and (stored[:50] == 200).all()
@@ -85,12 +87,12 @@ def test_the_result_is_read_from_the_files(small, write_raster, scene_pixels, tm
         "map_shares.json",
     ]
     assert (read(copies["labels"]) == stored).all()
-    again = RasterSegmenter(small, WORDS, SceneOptions(confidence=True, resume=True))(path, target)
+    again = SceneMapper(small, WORDS, SceneOptions(confidence=True))(path, target)
     assert (again.shares, again.areas, again.facts) == (segmentation.shares, segmentation.areas, segmentation.facts)
     assert (again.labels == segmentation.labels).all()
 
 
 def test_scores_that_were_not_kept_are_none(small, write_raster, scene_pixels, tmp_path):
-    segmentation = RasterSegmenter(small, WORDS)(str(write_raster(scene_pixels)), f"{tmp_path}/out/scene")
+    segmentation = SceneMapper(small, WORDS)(str(write_raster(scene_pixels)), f"{tmp_path}/out/scene")
     assert segmentation.scores is None
     assert segmentation.areas is None and segmentation.georeference is None

@@ -15,86 +15,192 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sgovss.errors import InputError
+from sgovss.rasters import finishing
 from sgovss.rasters import scene as scene_module
+from sgovss.rasters.options import SceneOptions
+from sgovss.rasters.partial import PartialOutputs
+from sgovss.rasters.plan import ScenePlan
+from sgovss.rasters.source import RasterSource
 
 from .conftest import SMALL, UTM, WORDS, read
+from .fake import FakeModel, fake_mapper, scene_of
 
 
-def test_an_interrupted_scene_continues(demo, write_raster, scene_pixels, monkeypatch):
-    path = write_raster(scene_pixels, **UTM)
-    opts = [*SMALL, "TEST.SCENE.MEMORY", "0"]  # several strips
-    _, out, _ = demo(path, "--confidence", opts=opts)
-    whole = (out / "scene_labels.tif").read_bytes()
-    (out / "scene_labels.tif").unlink()
-    save = scene_module.ChunkStore.save
-    left = iter(range(3))
+@pytest.fixture
+def kept(monkeypatch):
+    """The units that are added to the unfinished outputs."""
+    units = []
+    keep = PartialOutputs.keep
+    monkeypatch.setattr(
+        PartialOutputs, "keep", lambda self, band: units.extend(unit for unit, _ in band) or keep(self, band)
+    )
+    return units
 
-    def until(self, chunk, **arrays):
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
+@pytest.mark.parametrize("smallest", [0, 50])
+def test_the_same_command_continues_and_the_result_is_the_same(write_raster, tmp_path, monkeypatch, error, smallest):
+    path = scene_of(write_raster, 1100, 1050, **UTM)
+    options = SceneOptions(confidence=True, probabilities=True, min_area=smallest, min_area_in_pixels=True)
+    model = FakeModel()
+    mapper = fake_mapper(model, options=options, STRIDE=96, MEMORY=0)  # three strips of three bands
+    whole = mapper(path, tmp_path / "whole/scene")
+    windows = model.windows
+    keep, left = PartialOutputs.keep, iter(range(4))
+
+    def until(self, band):
         if next(left, None) is None:
-            raise KeyboardInterrupt
-        save(self, chunk, **arrays)
+            raise error
+        keep(self, band)
 
-    monkeypatch.setattr(scene_module.ChunkStore, "save", until)
-    with pytest.raises(KeyboardInterrupt):
-        demo(path, "--confidence", opts=opts)
-    assert not (out / "scene_labels.tif").exists()
-    saved = []
-    monkeypatch.setattr(
-        scene_module.ChunkStore, "save", lambda self, chunk, **a: saved.append(chunk) or save(self, chunk, **a)
-    )
-    assert demo(path, "--confidence", "--resume", opts=opts)[0] == 0
-    assert (out / "scene_labels.tif").read_bytes() == whole
-    chunks = len(saved)
-    demo(path, "--confidence", opts=opts)
-    assert len(saved) - chunks == chunks + 3
+    with monkeypatch.context() as patch:
+        patch.setattr(PartialOutputs, "keep", until)
+        with pytest.raises(
+            error if isinstance(error, type) else InputError, match="" if isinstance(error, type) else "cannot write"
+        ):
+            mapper(path, tmp_path / "cut/scene")
+    out = tmp_path / "cut"
+    assert [file.name for file in out.iterdir()] == ["scene.parts"]
+    assert len((out / "scene.parts/ledger.jsonl").read_text().splitlines()) == 4
+    before = model.windows
+    continued = mapper(path, out / "scene")
+    assert model.windows - before < 0.8 * windows
+    for kind, file in whole.files.items():
+        if kind != "shares":
+            assert file.read_bytes() == continued.files[kind].read_bytes(), kind
+    assert (whole.shares, whole.areas) == (continued.shares, continued.areas)
     assert not (out / "scene.parts").exists()
-    # A finished scene is not segmented again, unless other outputs are requested.
-    count, report = len(saved), (out / "report.html").read_text()
-    assert demo(path, "--confidence", "--resume", opts=opts)[0] == 0
-    assert len(saved) == count
+
+
+def test_a_finished_scene_is_not_segmented_again(demo, write_raster, scene_pixels, kept, caplog):
+    path = write_raster(scene_pixels, **UTM)
+    _, out, _ = demo(path, "--confidence")
+    count, report = len(kept), (out / "report.html").read_text()
+    for flags in ([], ["--resume"]):
+        assert demo(path, "--confidence", *flags)[0] == 0
+        assert "already finished, nothing to do; --restart segments it again" in caplog.text
+        caplog.clear()
+    assert len(kept) == count
     assert (out / "report.html").read_text().count("<td") == report.count("<td")
-    demo(path, "--confidence", "--resume", "--polygons", opts=opts)
-    assert len(saved) > count
-    # A scene with a missing output is not finished.
-    count = len(saved)
+    demo(path, "--confidence", "--restart")
+    assert len(kept) == 2 * count
+    # Other outputs are another result; a scene with a missing output is not finished.
+    demo(path, "--confidence", "--polygons")
+    assert len(kept) == 3 * count
     (out / "scene_polygons.gpkg").unlink()
-    demo(path, "--confidence", "--resume", "--polygons", opts=opts)
-    assert len(saved) > count and (out / "scene_polygons.gpkg").is_file()
+    demo(path, "--confidence", "--polygons")
+    assert len(kept) == 4 * count and (out / "scene_polygons.gpkg").is_file()
 
 
-def test_other_settings_are_not_resumed(demo, write_raster, scene_pixels, monkeypatch):
+@pytest.fixture
+def unfinished(demo, write_raster, scene_pixels, monkeypatch):
+    """A scene whose units are finished, and whose outputs could not be written."""
     path = write_raster(scene_pixels, **UTM)
-    monkeypatch.setattr(
-        scene_module, "write_labels", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
-    )
-    status, out, errors = demo(path)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(finishing, "add_overviews", full)
+        status, _, errors = demo(path)
     assert status == 1
-    assert "cannot write (No space left on device); finished parts are kept, continue with --resume" in errors
-    status, _, errors = demo(path, "--resume", words="car, tree")
+    assert "cannot write (No space left on device); finished parts are kept, the same command continues" in errors
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "changed"),
+    [
+        ([], "car, tree", "legend"),
+        (["--gsd", "0.6"], WORDS, "size"),
+        (["--confidence"], WORDS, "outputs"),
+        (["--overlap", "0"], WORDS, "window"),
+        (["--bands", "3,2,1"], WORDS, "bands"),
+        (["--threshold", "0.5"], WORDS, "legend"),
+    ],
+)
+def test_other_settings_than_those_of_the_unfinished_run(demo, unfinished, kept, tmp_path, options, words, changed):
+    ledger = (tmp_path / "out/scene.parts/ledger.jsonl").read_text()
+    for flags in ([], ["--resume"]):
+        status, out, errors = demo(unfinished, *options, *flags, words=words)
+        assert status == 1
+        assert f"holds an unfinished run with other settings ({changed}); give the same settings" in errors
+        assert "--restart" in errors
+        assert (out / "scene.parts/ledger.jsonl").read_text() == ledger
+    assert demo(unfinished)[0] == 0 and not kept  # nothing was lost
+
+
+def test_restart_begins_anew(demo, unfinished, kept):
+    assert demo(unfinished, "--restart", words="car, tree")[0] == 0
+    assert len(kept) == 1
+
+
+@pytest.mark.parametrize("flags", [[], ["--resume"], ["--restart"]])
+@pytest.mark.parametrize("kind", ["folder", "file", "folder with a plan of something else"])
+def test_what_is_not_ours_is_refused_and_kept(demo, write_raster, scene_pixels, tmp_path, kind, flags):
+    path, parts = write_raster(scene_pixels, **UTM), tmp_path / "out/scene.parts"
+    parts.parent.mkdir()
+    if kind == "file":
+        parts.write_text("mine")
+    else:
+        parts.mkdir()
+        (parts / ("plan.json" if "plan" in kind else "mine.txt")).write_text("mine")
+    status, out, errors = demo(path, *flags)
     assert status == 1
-    assert "--resume: " in errors and "was begun with other settings (legend)" in errors
-    # The same scores, but a background name is a class now.
-    demo(path, "--background", "grass")
-    _, _, errors = demo(path, "--resume", words=f"{WORDS}, grass")
-    assert "was begun with other settings (legend)" in errors
-    assert list(out.glob("scene_labels.tif")) == []
+    assert "scene.parts: needed for unfinished parts, but holds something else; move it away" in errors
+    assert (parts if kind == "file" else next(parts.iterdir())).read_text() == "mine"
+    assert not (out / "scene_labels.tif").exists()
 
 
-def test_a_damaged_part_is_removed_and_computed_again(demo, write_raster, scene_pixels, monkeypatch):
-    path = write_raster(scene_pixels, **UTM)
-    save = scene_module.ChunkStore.save
+@pytest.mark.parametrize("damage", ["tiles", "whole file", "picture", "last line"])
+def test_damaged_parts_are_computed_again(demo, unfinished, kept, tmp_path, damage):
+    parts = tmp_path / "out/scene.parts"
+    labels = parts / "labels.tif"
+    if damage == "tiles":
+        content = labels.read_bytes()
+        labels.write_bytes(content[:-600] + bytes(600))
+    elif damage == "whole file":
+        labels.write_bytes(b"nothing")
+    elif damage == "picture":
+        (parts / "picture.npy").unlink()
+    else:
+        line = (parts / "ledger.jsonl").read_text()
+        (parts / "ledger.jsonl").write_text(line[: len(line) // 2])
+    assert demo(unfinished)[0] == 0
+    assert len(kept) == 1
 
-    def damaging(self, chunk, **arrays):
-        save(self, chunk, **arrays)
-        if chunk.row == 1:
-            file = self._path(chunk)
-            file.write_bytes(file.read_bytes()[:100])
 
-    monkeypatch.setattr(scene_module.ChunkStore, "save", damaging)
-    status, _, errors = demo(path)
-    assert status == 1 and "was damaged and has been removed; continue with --resume" in errors
-    monkeypatch.setattr(scene_module.ChunkStore, "save", save)
-    assert demo(path, "--resume")[0] == 0
+@pytest.mark.parametrize("workers", [2, 3])
+def test_units_kept_in_any_order_give_the_same_files(write_raster, tmp_path, workers):
+    """As several workers do it: each fills some units, one process keeps them and writes the outputs."""
+    path = scene_of(write_raster, 1100, 600)
+    options = SceneOptions(confidence=True, probabilities=True, polygons=True, min_area=30, min_area_in_pixels=True)
+    mapper = fake_mapper(FakeModel(constant=True), options=options, STRIDE=96, MEMORY=0)
+    alone = mapper(path, tmp_path / "a/scene")
+    plan = mapper.plan(path, tmp_path / "b/scene")
+    plan = ScenePlan.from_json(json.loads(json.dumps(plan.as_json())))
+    with RasterSource(path) as source:
+        parts = PartialOutputs(plan, source, mapper.legend, mapper.scored, confidence=True, probabilities=True)
+        units = [*plan.units.all()]
+        for worker in reversed(range(workers)):
+            for unit in units[worker::workers]:
+                for band in fake_mapper(FakeModel(constant=True), options=options).fill(plan, [unit]):
+                    parts.keep(band)
+                    parts.keep(band)  # a unit that two workers filled changes nothing
+    together = mapper.finish(plan)
+    for kind, file in alone.files.items():
+        if kind not in ("shares", "polygons"):
+            assert file.read_bytes() == together.files[kind].read_bytes(), kind
+    assert (alone.shares, alone.areas) == (together.shares, together.areas)
+
+
+def test_a_scene_with_missing_units_is_not_written(write_raster, tmp_path):
+    path = scene_of(write_raster, 600, 300)
+    mapper = fake_mapper(FakeModel())
+    plan = mapper.plan(path, tmp_path / "scene")
+    with pytest.raises(InputError, match="2 parts are not finished yet; run the command again"):
+        mapper.finish(plan)
 
 
 def test_outputs_are_not_inputs(demo, write_raster, scene_pixels, tmp_path):
@@ -108,14 +214,14 @@ def test_outputs_are_not_inputs(demo, write_raster, scene_pixels, tmp_path):
 def test_an_unexpected_failure_concerns_one_image_only(demo, write_raster, scene_pixels, tmp_path, monkeypatch):
     for name in ("a.tif", "b.tif"):
         write_raster(scene_pixels, name=name, **UTM)
-    call = scene_module.RasterSegmenter.__call__
+    call = scene_module.SceneMapper.__call__
 
     def failing(self, path, target):
         if path.name == "a.tif":
             raise RuntimeError("out of the ordinary")
         return call(self, path, target)
 
-    monkeypatch.setattr(scene_module.RasterSegmenter, "__call__", failing)
+    monkeypatch.setattr(scene_module.SceneMapper, "__call__", failing)
     status, out, errors = demo(tmp_path)
     assert status == 1 and "RuntimeError: out of the ordinary" in errors
     assert (out / "b_labels.tif").is_file() and "out of the ordinary" in (out / "report.html").read_text()
@@ -123,7 +229,7 @@ def test_an_unexpected_failure_concerns_one_image_only(demo, write_raster, scene
 
 @pytest.mark.slow
 def test_killed_and_resumed_as_a_real_process(write_raster, scene_pixels, tmp_path, checkout):
-    path = write_raster(np.tile(scene_pixels, (1, 4, 3)), **UTM)
+    path = write_raster(np.tile(scene_pixels, (1, 6, 3)), **UTM)
 
     def command(out: str, *more: str) -> list[str]:
         argv = ["--config-file", "sgovss_tiny.yaml", "--input", path, "--vocabulary", WORDS, "--output", tmp_path / out]
@@ -140,15 +246,15 @@ def test_killed_and_resumed_as_a_real_process(write_raster, scene_pixels, tmp_pa
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     assert subprocess.run(command("whole"), env=environment, capture_output=True, check=False).returncode == 0
     process = subprocess.Popen(command("killed"), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    parts = tmp_path / "killed/scene.parts"
+    ledger = tmp_path / "killed/scene.parts/ledger.jsonl"
     deadline = time.monotonic() + 120
-    while len(list(parts.glob("[0-9]*.npz"))) < 3 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    while not (ledger.is_file() and ledger.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert len(list(parts.glob("[0-9]*.npz"))) >= 3
+    assert ledger.read_text()
     assert not (tmp_path / "killed/scene_labels.tif").exists()
-    done = subprocess.run(command("killed", "--resume"), env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command("killed"), env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "killed/scene_labels.tif").read_bytes() == (tmp_path / "whole/scene_labels.tif").read_bytes()
 

@@ -121,7 +121,7 @@ function run() {
     applyThreshold();
     legend.show(painting);
     at("canvas").setAttribute("aria-label", `Picture ${picture.title}: ${summary(view)}`);
-    return `Done in ${view.seconds} s`;
+    return [`Done in ${view.seconds} s`, ...view.notes].join("; ");
   });
 }
 

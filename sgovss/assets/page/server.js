@@ -29,7 +29,7 @@ export async function loadPreview(name) {
   return picture;
 }
 
-// A view: {height, width, seconds, step, classes: [{name, color, share, area}], labels, runnersUp, scores, leads}.
+// A view: {height, width, seconds, step, notes, classes: [{name, color, share, area}], labels, runnersUp, scores, leads}.
 export async function segment(asked) {
   const content = await (await send("segment", asked)).arrayBuffer();
   const length = new DataView(content).getUint32(0, true);

@@ -18,6 +18,16 @@ def option(key: str, value: str):
     return lambda place: place.train(key, value)
 
 
+def launched(*options: str):
+    """Train with these options of several processes."""
+
+    def build(place: Place) -> list[str]:
+        first, file, *rest = place.train()
+        return [first, file, *options, *rest]
+
+    return build
+
+
 def trap(place: Place) -> list[str]:
     trace = place.folder / "trace"
     return config(f"OUTPUT_DIR: !!python/object/apply:os.system ['touch {trace}']\n")(place)
@@ -141,5 +151,25 @@ CASES: list[Case] = [
         "train_net",
         option("DATASETS.UNSEEN", "('street',)"),
         "DATASETS.UNSEEN: 'street' is not a class of fields_train; its classes are field, river, hedge",
+    ),
+    refused(
+        "training on two machines without an address",
+        "train_net",
+        launched("--num-machines", "2"),
+        "--num-machines 2: give --dist-url tcp://HOST:PORT, with the name of machine 0 and a free port of it, on every "
+        "machine",
+    ),
+    refused(
+        "address of processes without tcp://",
+        "train_net",
+        launched("--num-gpus", "2", "--dist-url", "127.0.0.1:29778"),
+        "--dist-url 127.0.0.1:29778: not an address where processes can meet; give tcp://HOST:PORT, such as "
+        "tcp://127.0.0.1:29500",
+    ),
+    refused(
+        "number of a machine that is too large",
+        "train_net",
+        launched("--num-machines", "2", "--machine-rank", "2", "--dist-url", "tcp://127.0.0.1:29790"),
+        "--machine-rank 2: the 2 machines of --num-machines have the numbers 0 to 1",
     ),
 ]

@@ -287,7 +287,7 @@ CASES: list[Case] = [
         "16-bit training image",
         "prepare",
         deep,
-        "…/p/0.png: image of more than 8 bits a channel (…); scale it to 8 bits first",
+        "…/p/0.png: image of more than 8 bits a channel (…); scale it to 8 bits first, …",
         status=1,
     ),
 ]

@@ -183,14 +183,14 @@ CASES: list[Case] = [
         "16-bit greyscale image",
         "demo",
         photo("photo.png", np.zeros((40, 60), np.uint16)),
-        "…/photo.png: image of more than 8 bits a channel (I;16B); scale it to 8 bits first",
+        "…/photo.png: image of more than 8 bits a channel (I;16B); scale it to 8 bits first, …",
         status=1,
     ),
     refused(
         "16-bit colour image",
         "demo",
         deep,
-        "…/photo.png: image of more than 8 bits a channel (RGB;16B); scale it to 8 bits first",
+        "…/photo.png: image of more than 8 bits a channel (RGB;16B); scale it to 8 bits first, …",
         status=1,
     ),
     works(
@@ -298,7 +298,7 @@ CASES: list[Case] = [
         "two images with the same name for their outputs",
         "demo",
         of_one_name,
-        "…/a.jpg and …/a.png would both be written as 'a'; segment them one by one",
+        "…/a.jpg and …/a.png would both be written as 'a'; rename one of them",
     ),
     refused(
         "file name that is not UTF-8",

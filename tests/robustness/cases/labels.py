@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
-from tests.robustness.case import Case, refused
+from tests.robustness.case import Case, refused, works
 from tests.robustness.place import Place, noise
+
+rasterio = pytest.importorskip("rasterio", reason="needs the extra 'geo'")
 
 
 def label(pixels: np.ndarray, command: str = "train"):
@@ -84,6 +88,52 @@ def huge_png(path: Path, side: int = 20_000) -> None:
     path.write_bytes(content)
 
 
+def polygons(place: Place) -> list[str]:
+    place.fields()
+    place.write("fields/labels/a_0.png", '{"type": "FeatureCollection", "features": []}')
+    return place.check()
+
+
+def annotations(place: Place) -> list[str]:
+    splits = {"train": {"images": "images", "labels": "annotations.json", "image_suffix": ".jpg"}}
+    place.fields(splits=splits)
+    place.write("fields/annotations.json", "{}")
+    return place.check()
+
+
+def tiff_label(place: Place, values: np.ndarray) -> list[str]:
+    """Check the fields with a label in the format TIFF; the suffix does not matter."""
+    place.fields()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        size = {"height": 24, "width": 32, "count": 1, "dtype": values.dtype}
+        with rasterio.open(place.folder / "fields/labels/a_0.png", "w", driver="GTiff", **size) as file:
+            file.write(values, 1)
+    return place.check()
+
+
+def deep_label(place: Place) -> list[str]:
+    return tiff_label(place, np.ones((24, 32), np.int64))
+
+
+def fractions(place: Place) -> list[str]:
+    return tiff_label(place, np.full((24, 32), 1.5, np.float32))
+
+
+def all_ignored(place: Place) -> list[str]:
+    place.fields()
+    for key in ("a_0", "a_1"):
+        place.picture(f"fields/labels/{key}.png", np.zeros((24, 32), np.uint8))
+    return place.check()
+
+
+def upper_case(place: Place) -> list[str]:
+    place.fields()
+    for path in (place.folder / "fields/labels").glob("*.png"):
+        path.rename(path.with_suffix(".PNG"))
+    return place.check()
+
+
 CASES: list[Case] = [
     refused(
         "label and image of different sizes",
@@ -96,7 +146,7 @@ CASES: list[Case] = [
         "train_net",
         label(noise((24, 32))),
         "…/labels/a_0.png: label image of mode RGB, expected one channel of class values; convert colours with "
-        "sgovss prepare",
+        "sgovss prepare, with preparation.labels 'colors' in the dataset file",
     ),
     refused(
         "label with a value that belongs to no class",
@@ -160,8 +210,7 @@ CASES: list[Case] = [
         "prepare",
         mask(np.full((24, 32, 3), (9, 9, 9), np.uint8)),
         "…/m/0.png: colour outside the dataset's specification: [9, 9, 9] (768 pixels); correct the mask, or add the "
-        "colour "
-        "to a class or to 'ignore' in the dataset file",
+        "colour to 'mask_colors' of a class or 'colors' of 'ignore' in the dataset file",
         status=1,
     ),
     refused(
@@ -179,5 +228,50 @@ CASES: list[Case] = [
         "…/m/0.png: … pixels have a colour that belongs to no class. This mask looks as if it had been resized with "
         "interpolation, …",
         status=1,
+    ),
+    refused(
+        "polygons in place of a label image",
+        "check",
+        polygons,
+        "…/labels/a_0.png: cannot read this label image (text, such as polygons, not an image; draw polygons as label "
+        "images first, with gdal_rasterize)",
+        status=1,
+    ),
+    refused(
+        "file of annotations where a folder of label images is wanted",
+        "check",
+        annotations,
+        "…/fields/annotations.json: a file, where the dataset file 'fields' needs a folder of image files; if it holds "
+        "polygons, draw them as label images first, …",
+        status=1,
+    ),
+    works(
+        "labels as TIFF of 64 bits, which Pillow does not read",
+        "check",
+        deep_label,
+        "no problem",
+        lambda _: None,
+    ),
+    refused(
+        "label with values between two whole numbers",
+        "check",
+        fractions,
+        "…/labels/a_0.png: 768 label values are no whole numbers, such as 1.5; write class values as whole numbers, …",
+        status=1,
+    ),
+    refused(
+        "labels in which every pixel is ignored",
+        "check",
+        all_ignored,
+        "fields_train: no pixel of 'field', 'river', 'hedge' in the 2 labels read, where all of the pixels are "
+        "ignored; if this is not as it should be, correct 'value' of the class or 'ignore' in the dataset file",
+        status=1,
+    ),
+    works(
+        "labels with another case of the suffix",
+        "check",
+        upper_case,
+        "no problem",
+        lambda _: None,
     ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,11 @@ def ten_thousand(*last: str):
         )
 
     return build
+
+
+def of_three(folder: Path) -> None:
+    labelled((40, 60))(folder)
+    assert list(json.loads((folder / "out/photo_shares.json").read_text())["shares"]) == ["building", "road", "tree"]
 
 
 def of_many(folder: Path) -> None:
@@ -132,7 +138,7 @@ CASES: list[Case] = [
         "vocabulary file that is not UTF-8",
         "demo",
         file("words.txt", "Straße".encode("latin-1")),
-        "…/words.txt: this vocabulary file is not UTF-8 text; save it as UTF-8",
+        "…/words.txt: this vocabulary file is not UTF-8 text; save it as UTF-8 text, one class per line",
     ),
     refused(
         "truncated JSON vocabulary",
@@ -151,5 +157,47 @@ CASES: list[Case] = [
         "demo",
         file("words.yaml", "- 5\n"),
         "…/words.yaml: a class is a name or {name, synonyms, color}, not 5",
+    ),
+    works(
+        "class names separated by the full stops of Grounding DINO",
+        "demo",
+        names("building . road . tree ."),
+        "three classes",
+        of_three,
+    ),
+    works(
+        "class names separated by the commas of Chinese and Japanese keyboards",
+        "demo",
+        names("building，road、tree"),
+        "three classes",
+        of_three,
+    ),
+    works("list pasted from Python", "demo", names("['building', 'road', 'tree']"), "three classes", of_three),
+    works("numbered lines of classes", "demo", names("1. building\n2. road\n3. tree"), "three classes", of_three),
+    works(
+        "table of class names with colours",
+        "demo",
+        file("classes.csv", "name,r,g,b\nbuilding,1,2,3\nroad,4,5,6\ntree,7,8,9\n"),
+        "three classes",
+        of_three,
+    ),
+    refused(
+        "class names separated by commas and semicolons",
+        "demo",
+        names("building, house; road, street"),
+        "vocabulary: both commas and semicolons separate names in 'building, house; road, street'; separate classes "
+        "with ',' and synonyms with '|'",
+    ),
+    refused(
+        "table of class names without a column of names",
+        "demo",
+        file("classes.csv", "building,house\nroad,street\n"),
+        "…/classes.csv: cannot tell the column of class names; call it 'name' in the first line of the table",
+    ),
+    refused(
+        "folder where a vocabulary file is wanted",
+        "demo",
+        lambda place: place.demo(None, f"{place.folder}/"),
+        "…: is a folder; name a file of class names in it, or write names as in 'building, road'",
     ),
 ]

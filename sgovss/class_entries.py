@@ -1,0 +1,87 @@
+"""The classes of a vocabulary, and their forms in lists."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sgovss.errors import InputError
+from sgovss.palette import Color
+
+BARS_ONLY = re.compile(r"[|]")
+BARS_OR_COMMAS = re.compile(r"[|,]")
+
+
+@dataclass(frozen=True)
+class ClassEntry:
+    """One class of a vocabulary.
+
+    Args:
+        name: class name in tables and legends.
+        synonyms: other names of the class. At inference the highest score of all names is used.
+        color: RGB in 0..255 for overlays; None to choose one.
+    """
+
+    name: str
+    synonyms: tuple[str, ...] = ()
+    color: Color | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name and its synonyms, in order."""
+        return (self.name, *self.synonyms)
+
+
+def clean_name(name: str) -> str:
+    """The name with single spaces."""
+    return " ".join(str(name).split())
+
+
+def _short(item: object) -> str:
+    """A shortened ``repr``. With YAML aliases, the full text of a list from a small file could fill the memory."""
+    shortened = reprlib.Repr()
+    shortened.maxlevel = 2
+    return shortened.repr(item)
+
+
+def _entry_from_names(raw_names: Sequence[str], source: str) -> ClassEntry:
+    names = [clean_name(name) for name in raw_names]
+    if not all(names):
+        raise InputError(f"{source}: an empty class name in '{'|'.join(names)}'; remove the extra ',' or '|'")
+    return ClassEntry(names[0], tuple(names[1:]))
+
+
+def entry_of(item: object, source: str, synonyms_at: re.Pattern[str] = BARS_OR_COMMAS) -> ClassEntry:
+    """Return the class that an item of a list describes.
+
+    Args:
+        item: a tuple of names, a string of names, or a mapping with ``name`` and perhaps ``synonyms`` and ``color``.
+        source: where the list is from, for error messages.
+        synonyms_at: what separates the names of a string.
+
+    Raises:
+        InputError: the item is nothing of this kind, or a name is empty.
+    """
+    if isinstance(item, tuple) and all(isinstance(name, str) for name in item):
+        return _entry_from_names(item, source)
+    if isinstance(item, str):
+        return _entry_from_names(synonyms_at.split(item), source)
+    if isinstance(item, dict) and isinstance(item.get("name"), str):
+        color = item.get("color")
+        if color is not None and (
+            not isinstance(color, list | tuple)
+            or len(color) != 3
+            or not all(isinstance(c, int) and 0 <= c <= 255 for c in color)
+        ):
+            raise InputError(
+                f"{source}: colour of '{item['name']}' must be three numbers from 0 to 255, not {_short(color)}"
+            )
+        synonyms = item.get("synonyms") or ()
+        synonyms = [synonyms] if isinstance(synonyms, str) else synonyms
+        if not isinstance(synonyms, list | tuple) or not all(isinstance(word, str) for word in synonyms):
+            raise InputError(f"{source}: synonyms of '{item['name']}' must be strings, not {_short(synonyms)}")
+        entry = _entry_from_names([item["name"], *synonyms], source)
+        return ClassEntry(entry.name, entry.synonyms, tuple(color) if color is not None else None)
+    raise InputError(f"{source}: a class is a name or {{name, synonyms, color}}, not {_short(item)}")

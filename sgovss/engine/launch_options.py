@@ -1,0 +1,115 @@
+"""Checks of the options that start several processes, before Detectron2 and torch.distributed get them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import torch
+
+from sgovss.errors import InputError
+
+AUTO_URL = "auto"
+
+
+class LaunchOptions(NamedTuple):
+    """How processes are started; the names of the options are those of the command line.
+
+    Attributes:
+        processes: number of processes on each machine; below 1 means 1, because 0 GPUs need one process too.
+        num_machines: number of machines.
+        machine_rank: number of this machine, from 0.
+        dist_url: where the processes meet: ``auto`` (one machine only), ``tcp://host:port``, ``file:///path`` or
+            ``env://``.
+        option: name of the option for ``processes``.
+    """
+
+    processes: int
+    num_machines: int
+    machine_rank: int
+    dist_url: str
+    option: str = "--num-gpus"
+
+    def checked(self) -> LaunchOptions:
+        """Return the options with at least one process.
+
+        Raises:
+            InputError: an option is out of range, there are fewer GPUs than processes, or the processes cannot meet at
+                the URL.
+        """
+        checked = self._replace(processes=max(1, self.processes))
+        if self.num_machines < 1:
+            raise InputError(f"--num-machines {self.num_machines}: give the number of machines, 1 or more")
+        if not 0 <= self.machine_rank < self.num_machines:
+            raise InputError(
+                f"--machine-rank {self.machine_rank}: the {self.num_machines} machines of --num-machines have the "
+                f"numbers 0 to {self.num_machines - 1}"
+            )
+        found = torch.cuda.device_count()
+        if found and checked.processes > max(1, found):
+            raise InputError(f"{self.option} {self.processes}: this machine has {found} GPUs; give at most {found}")
+        if checked.processes * self.num_machines > 1:
+            self._check_url()
+        return checked
+
+    def _check_url(self) -> None:
+        url = self.dist_url
+        if url == AUTO_URL:
+            if self.num_machines > 1:
+                raise InputError(
+                    f"--num-machines {self.num_machines}: give --dist-url tcp://HOST:PORT, with the name of machine 0 "
+                    "and a free port of it, on every machine"
+                )
+            return
+        scheme, _, rest = url.partition("://")
+        if scheme == "tcp" and rest:
+            _check_address(url, listens=self.machine_rank == 0)
+        elif scheme == "file" and rest:
+            _check_file(url, Path(rest))
+        elif scheme == "env":
+            absent = [name for name in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
+            if absent:
+                raise InputError(
+                    f"--dist-url env://: the environment has no {absent[0]}; set it, or give tcp://HOST:PORT"
+                )
+        else:
+            raise InputError(
+                f"--dist-url {url}: not an address where processes can meet; give tcp://HOST:PORT, such as "
+                "tcp://127.0.0.1:29500"
+            )
+
+
+def _check_address(url: str, listens: bool) -> None:
+    """Check host and port; the machine that listens must have the port free."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or not port:
+        raise InputError(f"--dist-url {url}: needs a host and a port from 1 to 65535, such as tcp://127.0.0.1:29500")
+    try:
+        socket.getaddrinfo(host, port)
+    except OSError as error:
+        raise InputError(f"--dist-url {url}: the host '{host}' is not known here; check its name") from error
+    if not listens:
+        print(f"waiting for machine 0 at {url}", flush=True)
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+            raise InputError(f"--dist-url {url}: port {port} {reason}; give another") from error
+
+
+def _check_file(url: str, path: Path) -> None:
+    if not path.parent.is_dir():
+        raise InputError(f"--dist-url {url}: there is no folder {path.parent}; create it, or give tcp://HOST:PORT")
+    if path.exists():
+        raise InputError(f"--dist-url {url}: the file is there already, from another run; remove it, or give another")

@@ -1,0 +1,192 @@
+"""The texts of a model folder: its card (README.md) and its STAC item (mlm.json)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from tabulate import tabulate
+from torch import nn
+
+from sgovss.data.registration import register_datasets, training_vocabulary
+from sgovss.errors import InputError
+from sgovss.fingerprint import fingerprint
+from sgovss.modeling.model_folder import CONFIG, WEIGHTS
+from sgovss.version import __version__
+
+_MLM = "https://stac-extensions.github.io/mlm/v1.0.0/schema.json"
+_SCORES = ("mIoU", "seen_mIoU", "unseen_mIoU", "harmonic_mIoU")
+_UNKNOWN = "not stated"
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a card says of a model.
+
+    Attributes:
+        name: of the model.
+        trained_on: names of the training sets; empty for CLIP without fine-tuning.
+        words: names of the training classes; None if the dataset file of the training is not at hand.
+        ground_sample_distance: metres per pixel of the training images; 0 if unknown or mixed.
+        architecture, clip_weights: the CLIP model, and the weights it was trained from.
+        base_sha256: digest of the text encoder, which training does not change.
+        weights_sha256: digest of ``model.safetensors``.
+        parameters: number of values in it.
+        licence: of the model; None if it is not stated.
+        scores: content of ``evaluation/<dataset>.json`` of the model, by test set.
+    """
+
+    name: str
+    trained_on: Sequence[str]
+    words: Sequence[str] | None
+    ground_sample_distance: float
+    architecture: str
+    clip_weights: str
+    base_sha256: str
+    weights_sha256: str
+    parameters: int
+    licence: str | None
+    scores: Mapping[str, Mapping[str, Any]]
+
+
+def collect_facts(model: nn.Module, cfg: CfgNode, folder: Path, licence: str | None, scores: Path | None) -> ModelFacts:
+    """Collect the facts of a model whose weights are in a folder already.
+
+    Args:
+        model: the model.
+        cfg: its config, with DATASETS.TRAIN empty for CLIP without fine-tuning.
+        folder: the model folder.
+        licence: of the model.
+        scores: OUTPUT_DIR of an evaluation of these weights; None for no scores.
+
+    Raises:
+        InputError: there are no scores in ``scores``.
+    """
+    trained_on = tuple(cfg.DATASETS.TRAIN)
+    return ModelFacts(
+        name=folder.resolve().name,
+        trained_on=trained_on,
+        words=_words(cfg) if trained_on else (),
+        ground_sample_distance=cfg.INPUT.GROUND_SAMPLE_DISTANCE,
+        architecture=cfg.MODEL.CLIP.NAME,
+        clip_weights=cfg.MODEL.CLIP.WEIGHTS,
+        base_sha256=fingerprint(model.get_submodule("text_embedder")).partition("/")[0],
+        weights_sha256=hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
+        parameters=sum(value.numel() for value in model.state_dict().values()),
+        licence=licence,
+        scores={} if scores is None else _scores(scores),
+    )
+
+
+def card(facts: ModelFacts) -> str:
+    """The text of README.md."""
+    words = _UNKNOWN if facts.words is None else ", ".join(facts.words) or "none: CLIP without fine-tuning"
+    gsd = f"{facts.ground_sample_distance:g} m per pixel" if facts.ground_sample_distance else "unknown or mixed"
+    rows = [
+        ["trained on", ", ".join(facts.trained_on) or "nothing: CLIP without fine-tuning"],
+        ["words in training", words],
+        ["ground sample distance", gsd],
+        ["licence", facts.licence or _UNKNOWN],
+        ["architecture", facts.architecture],
+        ["base weights", f"{facts.clip_weights}, text encoder SHA-256 {facts.base_sha256}"],
+        [WEIGHTS, f"{facts.parameters:,} values, SHA-256 {facts.weights_sha256}"],
+        ["written by", f"sgovss {__version__}"],
+    ]
+    header = f"---\nlibrary_name: sgovss\npipeline_tag: image-segmentation\nlicense: {json.dumps(facts.licence)}\n---\n"
+    return f"""{header if facts.licence else ""}# {facts.name}
+
+Open-vocabulary segmentation of remote-sensing images: the classes are given as text.
+
+```python
+import sgovss
+
+predict = sgovss.Predictor.from_pretrained("{facts.name}")
+result = predict(image, "building, road, tree|forest, water")  # image: (H, W, 3) uint8 RGB
+```
+
+{tabulate(rows, headers=["", ""], tablefmt="github", disable_numparse=True)}
+
+{_score_table(facts)}
+"""
+
+
+def stac_item(facts: ModelFacts) -> dict[str, Any]:
+    """The content of mlm.json: a STAC item with the extension for machine learning models, version 1.0."""
+    image = {"shape": [-1, 3, -1, -1], "dim_order": ["batch", "channel", "height", "width"], "data_type": "uint8"}
+    scores = {"shape": [-1, -1, -1, -1], "dim_order": ["batch", "class", "height", "width"], "data_type": "float32"}
+    tasks = ["semantic-segmentation"]
+    properties = {
+        "description": "Open-vocabulary segmentation; the classes are given as text.",
+        "datetime": None,
+        "start_datetime": "1900-01-01T00:00:00Z",
+        "end_datetime": "9999-12-31T23:59:59Z",
+        "license": facts.licence or "other",
+        "mlm:name": facts.name,
+        "mlm:architecture": f"SGOVSS with {facts.architecture}",
+        "mlm:framework": "PyTorch",
+        "mlm:framework_version": torch.__version__.partition("+")[0],
+        "mlm:tasks": tasks,
+        "mlm:total_parameters": facts.parameters,
+        "mlm:pretrained": True,
+        "mlm:pretrained_source": ", ".join([facts.clip_weights, *facts.trained_on]),
+        "mlm:input": [{"name": "RGB image, 0 to 255", "bands": [], "input": image}],
+        "mlm:output": [
+            {"name": "scores of the given classes", "tasks": tasks, "result": scores, "classification:classes": []}
+        ],
+    }
+    assets = {
+        "weights": {
+            "href": f"./{WEIGHTS}",
+            "type": "application/octet-stream; framework=pytorch",
+            "title": "Weights",
+            "roles": ["mlm:model", "mlm:weights"],
+        },
+        "config": {"href": f"./{CONFIG}", "type": "application/yaml", "title": "Config", "roles": ["metadata"]},
+    }
+    return {
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "stac_extensions": [_MLM],
+        "id": facts.name,
+        "geometry": None,
+        "properties": properties,
+        "assets": assets,
+        "links": [],
+    }
+
+
+def _words(cfg: CfgNode) -> list[str] | None:
+    try:
+        register_datasets(cfg.DATASETS.SPECIFICATIONS)
+        return training_vocabulary(cfg.DATASETS.TRAIN, cfg.DATASETS.UNSEEN).names
+    except InputError:  # a dataset file of another machine
+        return None
+
+
+def _scores(folder: Path) -> dict[str, dict[str, Any]]:
+    files = sorted((folder / "evaluation").glob("*.json"))
+    if not files:
+        raise InputError(
+            f"--scores {folder}: no {folder / 'evaluation' / '*.json'}; give the OUTPUT_DIR of an evaluation"
+        )
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
+
+
+def _score_table(facts: ModelFacts) -> str:
+    """Scores, and the command that measures them; or that there are none."""
+    if not facts.scores:
+        return "No scores are recorded."
+    rows = [
+        [name, str(each["images"]), *("-" if each[key] is None else f"{each[key]:.2f}" for key in _SCORES)]
+        for name, each in facts.scores.items()
+    ]
+    names = ",".join(f"'{name}'" for name in facts.scores)
+    table = tabulate(rows, headers=["test set", "images", *_SCORES], tablefmt="github", disable_numparse=True)
+    command = f'sgovss train --eval-only --config-file {CONFIG} MODEL.WEIGHTS . DATASETS.TEST "({names},)"'
+    return f"In percent, measured by `{command}` in this folder:\n\n{table}"

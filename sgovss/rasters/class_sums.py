@@ -1,0 +1,69 @@
+"""Pixels and areas of the classes of a scene."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from sgovss.rasters.areas import PixelAreas
+
+
+class Counts(NamedTuple):
+    """Totals of a part of a scene.
+
+    Attributes:
+        pixels: number of pixels of each class.
+        areas: square metres of each class; None if the raster is not georeferenced.
+    """
+
+    pixels: list[int]
+    areas: list[float] | None
+
+
+class ClassSums(NamedTuple):
+    """Totals of the classes of a scene.
+
+    Attributes:
+        shares: fraction of the segmented pixels of each class.
+        areas: square metres of each class; None if the raster is not georeferenced.
+        segmented: fraction of the pixels of the raster that have a class.
+    """
+
+    shares: dict[str, float]
+    areas: dict[str, float] | None
+    segmented: float
+
+
+def count_classes(ids: np.ndarray, top: int, middle: float, classes: int, areas: PixelAreas | None) -> Counts:
+    """Count the pixels of each class, and sum up their areas row by row.
+
+    Args:
+        ids: (h, w) class ids; others, such as that of no class, do not count.
+        top: first row in the scene.
+        middle: column in the scene at which the area of a row's pixels is computed.
+        classes: number of classes.
+        areas: areas of the pixels; None if the scene is not georeferenced.
+    """
+    known = np.minimum(ids.astype(np.int64), classes)
+    rows = np.arange(len(ids))[:, None] * (classes + 1)
+    flat = np.bincount((known + rows).reshape(-1), minlength=len(ids) * (classes + 1))
+    per_row = flat.reshape(len(ids), classes + 1)[:, :classes]
+    squares = None
+    if areas is not None:
+        squares = (np.nan_to_num(areas.of_rows(top, top + len(ids), middle)) @ per_row).tolist()
+    return Counts(per_row.sum(axis=0).tolist(), squares)
+
+
+def add_up(parts: Iterable[Counts], names: list[str], pixels: int) -> ClassSums:
+    """Add up the totals of all parts of a scene of so many pixels."""
+    parts = list(parts)
+    counts = np.sum([part.pixels for part in parts], axis=0)
+    known = [part.areas for part in parts if part.areas is not None]
+    total = int(counts.sum())
+    return ClassSums(
+        shares=dict(zip(names, (counts / max(1, total)).tolist(), strict=True)),
+        areas=dict(zip(names, np.sum(known, axis=0).tolist(), strict=True)) if known else None,
+        segmented=total / pixels,
+    )

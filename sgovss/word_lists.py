@@ -1,0 +1,253 @@
+"""Class names in text, as users type it, paste it from another program, or save it in a file.
+
+The rules, in this order:
+
+1. A title in front, such as ``classes:`` or ``names =``, is left out.
+2. Text in square or curly brackets is a list or mapping of YAML, which includes JSON and the lists of Python. Round
+   brackets around the whole text, and quotation marks around a name or the whole text, are left out.
+3. A line end separates classes. Empty lines, lines that start with ``#`` or ``//``, comments after these signs with a
+   space on each side, and bullets (``-``, ``*``, ``•``) in front of every line are left out.
+4. One kind of separator separates classes: commas, semicolons or tabs, also those of Chinese, Japanese, Arabic and
+   other keyboards; or the full stops of Grounding DINO (``building . road .``, ``building. road.``). Text with two
+   kinds is refused, because its meaning is not clear. Separators in round brackets are part of the name. In a file
+   with several lines, commas separate synonyms instead.
+5. Bars separate synonyms, also fullwidth ones.
+6. Consecutive numbers at all classes (``1. building, 2. road`` or ``building: 0, road: 1``), and ``and`` in front of
+   the last class, are left out.
+
+All else is part of a name: hyphens, slashes, apostrophes, round brackets, "and" between two words, full stops in a word
+or after an abbreviation. A name that is only a number, has brackets without a partner, or is the name of a list file is
+refused. The notes of the result name readings that the user may not expect.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sgovss.errors import InputError
+from sgovss.word_structures import WordList, parse_list, quoted_list, read_structure
+
+LIST_SUFFIXES = (
+    ".txt", ".json", ".yaml", ".yml", ".csv", ".tsv", ".names", ".pbtxt", ".lst", ".list", ".md", ".xml", ".toml",
+    ".ini", ".cfg", ".data", ".py", ".xlsx", ".xls", ".ods", ".docx", ".pdf", ".qml", ".geojson", ".jsonl",
+)  # fmt: skip
+"""Endings of files that people keep class names in. No class name ends like this."""
+
+_COMMAS = ",，、،﹐﹑､︐︑፣᠂߸՝⸲⹁"
+_SEPARATORS = {
+    "commas": f"[{_COMMAS}]",
+    "semicolons": "[;；؛﹔\u037e]",
+    "tabs": "\t",
+    "full stops": r"(?:[。｡]|(?<=\s)\.(?=\s|$))",
+}
+_BARS = "[|｜￨¦│∣]"
+_NOT_IN_BRACKETS = r"(?![^()（）]{0,200}[)）])"  # unless more than 200 characters stand between the brackets
+_SENTENCE_END = r"(?<!\b[A-Z])(?<!\b(?:St|Mt|Ft|Dr|Mr|No|Nr|Rd))(?<!\b(?:Ave|Mrs))(?<!\bBlvd)\.(?:\s+|$)"
+_TITLE = re.compile(r"(?:class(?:es|[ _]names)?|names|labels|categories|vocabulary|words)\s*[:=]\s*", re.IGNORECASE)
+_COMMENT = re.compile(r"\s(?:#|//)\s.*$")
+_BULLET = re.compile(r"[-*•–]\s+")
+_QUOTES = {('"', '"'), ("'", "'"), ("“", "”"), ("„", "“"), ("‘", "’"), ("«", "»"), ("「", "」"), ("`", "`")}
+_NUMBERED = (
+    re.compile(r"\(?(?P<number>\d+)(?:[.):,]\s*|\s*=\s*|\t)(?P<name>\D.*)"),
+    re.compile(r"(?P<name>.*?\D)\s*[:=]\s*(?P<number>\d+)"),
+)
+_NUMBERED_LINE = re.compile(r"(?P<number>\d+)\s+(?P<name>\D.*)")
+_COLORED_LINE = re.compile(
+    r"(?P<name>.+?)\s*[:,;\s]\s*(?P<color>\d{1,3}\s*[,;\s]\s*\d{1,3}\s*[,;\s]\s*\d{1,3})(?::[^:]*:[^:]*)?"
+)
+_SEEMS_SEVERAL = re.compile(r"\.\s|\s[-/&+·]\s|/.*/|\s(?:and|or|und|et|y|和)\s")
+
+
+def read_text(text: str, source: str) -> WordList:
+    """Read class names as they are typed or pasted; the rules are those of this module.
+
+    Args:
+        text: the text.
+        source: where it is from, for error messages.
+
+    Raises:
+        InputError: the text mixes separators, or a name cannot be one.
+    """
+    # A shell passes '\n' on as two characters.
+    text = _TITLE.sub("", text.replace("\\n", "\n").replace("\\t", "\t").strip(), count=1)
+    if text[:1] in ("[", "{"):
+        return read_structure(parse_list(text, source), source)
+    text = _unwrapped(text)
+    if text[:1] in ("'", '"') and isinstance(quoted := quoted_list(text), list):
+        return WordList(quoted)
+    lines = text_lines(text)
+    notes: list[str] = []
+    if len(lines) > 1:
+        lines, notes = _plain_lines(lines)
+    parts, _ = _without_numbers([part for line in lines for part in _parts(line, source)], in_lines=False)
+    return _word_list(_without_and(parts, notes), notes, source)
+
+
+def read_lines(text: str, source: str) -> WordList:
+    """Read the lines of a text file: one class per line, in which bars or commas separate synonyms.
+
+    A file with only one line is read like typed text. Lines may end with a colour (``road 128 64 128``), or have the
+    form of CVAT's ``labelmap.txt`` (``road:128,64,128::``).
+
+    Raises:
+        InputError: see :func:`read_text`.
+    """
+    lines = text_lines(text)
+    if len(lines) > 1 and re.fullmatch(r"[^:,]+:", lines[0]):
+        lines = lines[1:]  # a title
+    if len(lines) == 1:
+        return read_text(lines[0], source)
+    if lines and all(colored := [_COLORED_LINE.fullmatch(line) for line in lines]):
+        return WordList([_colored(match) for match in colored if match])
+    lines, notes = _plain_lines(lines)
+    for line in lines:
+        if found := next((kind for kind in ("semicolons", "tabs") if re.search(_SEPARATORS[kind], line)), None):
+            raise InputError(
+                f"{source}: '{line}' has {found}; write one class per line, with synonyms separated by '|'"
+            )
+    names = [re.split(f"[{_COMMAS}]{_outside_brackets(line)}|{_BARS}", line) for line in lines]
+    if joined := [
+        each for each, line in zip(names, lines, strict=True) if len(each) > 1 and not re.search(_BARS, line)
+    ]:
+        first, second, *_ = joined[0]
+        notes.append(f"commas in a line separate synonyms: '{first.strip()}' is also '{second.strip()}'")
+    return _word_list(names, notes, source)
+
+
+def text_lines(text: str) -> list[str]:
+    """The lines of a text without comments, empty lines, white space at the ends, and bullets of all lines."""
+    stripped = (_COMMENT.sub("", line).strip() for line in text.splitlines())
+    lines = [line for line in stripped if line and not line.startswith(("#", "//"))]
+    if lines and all(_BULLET.match(line) for line in lines):
+        return [_BULLET.sub("", line, count=1) for line in lines]
+    return lines
+
+
+def seems_several(name: str) -> bool:
+    """Whether one class name looks like several that are not separated by commas."""
+    return _SEEMS_SEVERAL.search(name) is not None
+
+
+def _plain_lines(lines: list[str]) -> tuple[list[str], list[str]]:
+    """Leave out separators at the ends of the lines of a wrapped list, and consecutive numbers in front of them."""
+    return _without_numbers([re.sub(rf"\s*[{_COMMAS};；]$", "", line) for line in lines], in_lines=True)
+
+
+def _parts(line: str, source: str) -> list[str]:
+    """Split a line at its separators."""
+    outside = _outside_brackets(line)
+    used = [kind for kind, sign in _SEPARATORS.items() if re.search(sign + outside, line)]
+    # "1,<tab>building": a tab beside another separator is white space.
+    if len(used) > 1 and "tabs" in used:
+        used.remove("tabs")
+    if len(used) > 1:
+        raise InputError(
+            f"{source}: both {used[0]} and {used[1]} separate names in '{line[:60]}'; separate classes with ',' and "
+            "synonyms with '|'"
+        )
+    if not used and line.endswith(".") and re.search(_SENTENCE_END, line[:-1]):
+        return _filled(re.split(_SENTENCE_END, line))
+    if not used:
+        return re.split(r"\s+(?=\d+[.)]\s)", line) if re.match(r"\d+[.)]\s", line) else [line]
+    parts = re.split(_SEPARATORS[used[0]] + outside, line)
+    if used[0] == "full stops":  # Grounding DINO ends its list with one too
+        parts = _filled([name for part in parts for name in re.split(_SENTENCE_END, part)])
+    if parts and not re.search(r"\b(?:[A-Z]\w{0,3}|\.)\.$", parts[-1].strip()):
+        parts[-1] = parts[-1].rstrip().removesuffix(".")
+    return parts
+
+
+def _outside_brackets(line: str) -> str:
+    """The end of a pattern that must not match in brackets; none if brackets do not pair, as in "1) road, 2) tree"."""
+    return _NOT_IN_BRACKETS if len(re.findall("[(（]", line)) == len(re.findall("[)）]", line)) else ""
+
+
+def _filled(parts: list[str]) -> list[str]:
+    return [part for part in parts if part.strip()]
+
+
+def _without_numbers(parts: list[str], in_lines: bool) -> tuple[list[str], list[str]]:
+    """Leave out consecutive numbers at all classes; return the names, and notes.
+
+    In lines, a space may separate number and name. As "1 storey" may be a name too, this gives a note.
+    """
+    for pattern in _NUMBERED:
+        names, found = _consecutive(parts, pattern)
+        if found:
+            return names, []
+    names, found = _consecutive(parts, _NUMBERED_LINE)
+    if in_lines and found and len(set(names)) == len(names):
+        return names, ["the numbers in front of the names are left out"]
+    return parts, []
+
+
+def _consecutive(parts: list[str], pattern: re.Pattern[str]) -> tuple[list[str], bool]:
+    """The names without their numbers, if every part matches the pattern and the numbers are 0, 1, ... or 1, 2, ..."""
+    matches = [match for part in parts if (match := pattern.fullmatch(part.strip()))]
+    numbers = [int(match["number"][:9]) for match in matches]
+    if len(parts) < 2 or len(matches) < len(parts) or numbers[0] > 1:
+        return parts, False
+    if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+        return parts, False
+    return [match["name"] for match in matches], True
+
+
+def _without_and(parts: list[str], notes: list[str]) -> list[list[str]]:
+    """Split the parts into names; "and" in front of the last class is left out."""
+    if len(parts) > 1:
+        last = re.sub(r"^\s*(?:and|or)\s+", "", parts[-1])
+        if last == parts[-1] and re.search(r"\s(?:and|or|&)\s", last):
+            notes.append(f"'{last.strip()}' is one class; commas separate classes")
+        parts = [*parts[:-1], last]
+    return [re.split(_BARS, part) for part in parts]
+
+
+def _word_list(classes: list[list[str]], notes: list[str], source: str) -> WordList:
+    named = [tuple(_name(name, source) for name in names) for names in classes]
+    return WordList(list(named), notes)
+
+
+def _name(text: str, source: str) -> str:
+    """One name, without quotation marks around it.
+
+    Raises:
+        InputError: it is only a number, has brackets or quotation marks without a partner, or is the name of a file.
+    """
+    name = _unquoted(text.strip())
+    problem = None
+    if re.fullmatch(r"[\d.]+", name):
+        problem = "is a number"
+    elif name.count("(") != name.count(")") or set(name) & set("[]{}") or name.count('"') % 2 or _is_quoted(name):
+        problem = "has brackets or quotation marks that do not pair"
+    elif name.lower().endswith(LIST_SUFFIXES) and " " not in name:
+        problem = "is the name of a file; give one file alone"
+    if problem is not None:
+        raise InputError(f"{source}: '{name[:60]}' {problem}, not a class name; write names as in 'building, road'")
+    return name
+
+
+def _is_quoted(name: str) -> bool:
+    return len(name) > 1 and name[0] == name[-1] and name[0] in "'\"`"
+
+
+def _unquoted(text: str) -> str:
+    """Remove quotation marks around a text that has no such marks inside."""
+    inner = text[1:-1]
+    for first, last in _QUOTES:
+        # An apostrophe between two letters is no quotation mark.
+        marks = re.sub(r"(?<=\w)'(?=\w)", "", inner) if first == "'" else inner
+        if len(text) > 1 and text[0] == first and text[-1] == last and first not in marks and last not in marks:
+            return inner.strip()
+    return text
+
+
+def _unwrapped(text: str) -> str:
+    """Remove round brackets or quotation marks around the whole text."""
+    if text.startswith("(") and text.endswith(")") and not set(text[1:-1]) & set("()"):
+        return _unwrapped(text[1:-1].strip().removesuffix(","))
+    return _unquoted(text)
+
+
+def _colored(match: re.Match[str]) -> dict[str, Any]:
+    return {"name": match["name"].strip(), "color": [int(number) for number in re.findall(r"\d+", match["color"])]}

@@ -1,0 +1,90 @@
+"""Class names in lists and mappings of YAML, JSON or Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from sgovss.errors import InputError
+
+
+@dataclass
+class WordList:
+    """Class names that were read.
+
+    Attributes:
+        items: a tuple of names (the class name, then synonyms), a string, or a mapping with ``name``, ``synonyms`` and
+            ``color``, for each class.
+        notes: lines for the user, about readings that may not be the ones meant.
+    """
+
+    items: list[Any]
+    notes: list[str] = field(default_factory=list)
+
+
+def read_structure(value: Any, source: str) -> WordList:
+    """Read a list or mapping of YAML or JSON.
+
+    A mapping holds the list under ``classes``, ``names``, ``labels`` or ``categories``, or it maps names to numbers,
+    numbers to names, or names to lists of synonyms.
+
+    Raises:
+        InputError: the value is nothing of this kind.
+    """
+    if isinstance(value, dict):
+        value = next((value[key] for key in ("classes", "names", "labels", "categories") if key in value), value)
+    if isinstance(value, dict):
+        value = _of_mapping(value)
+    if not isinstance(value, list | tuple):
+        raise InputError(f"{source}: expected a list of class names, at the top level or under 'classes'")
+    return WordList(list(value))
+
+
+def quoted_list(text: str) -> Any:
+    """The names of text such as ``"a", "b"``; None if it is not a list of quoted names."""
+    try:
+        names = yaml.safe_load(f"[{text}]")
+    except (yaml.YAMLError, RecursionError, ValueError):
+        return None
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
+
+
+def parse_list(text: str, source: str) -> Any:
+    """Parse a list or mapping in brackets, as in YAML, JSON or Python.
+
+    Raises:
+        InputError: it cannot be parsed.
+    """
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise InputError(
+            f"{source}: starts like a list but is none ({str(error).splitlines()[0]}); write names as in "
+            "'building, road'"
+        ) from error
+
+
+def _of_mapping(mapping: dict[Any, Any]) -> Any:
+    """The classes of a mapping between names and numbers or synonyms; None for another mapping."""
+    keys, values = list(mapping), list(mapping.values())
+    if not mapping:
+        return []
+    if _are_numbers(keys):
+        return [mapping[key] for key in sorted(mapping, key=lambda key: int(str(key)))]
+    if _are_numbers(values):
+        return sorted(keys, key=lambda key: int(str(mapping[key])))
+    if all(value is None for value in values):
+        return keys
+    if all(isinstance(value, list) and len(value) == 3 and _are_numbers(value) for value in values):
+        return [{"name": key, "color": value} for key, value in mapping.items()]
+    # A mapping with one entry is more likely a title with a list of other things.
+    lists = len(mapping) > 1 and all(isinstance(value, list) and value for value in values)
+    if lists and all(isinstance(word, str) for value in values for word in value):
+        return [{"name": key, "synonyms": value} for key, value in mapping.items()]
+    return None
+
+
+def _are_numbers(items: list[Any]) -> bool:
+    return all(str(item).isdecimal() for item in items)

@@ -1,0 +1,140 @@
+"""Label files as GIS and annotation tools write them: read as stored, or one line that is true."""
+
+from __future__ import annotations
+
+import io
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sgovss.data.label_map import LabelMap
+from sgovss.data.labels import image_size, load_labels, read_rgb, read_values
+from sgovss.data.pair_conversion import read_rgb_bands
+from sgovss.errors import InputError
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # rasterio warns of files without georeference
+
+rasterio = pytest.importorskip("rasterio", reason="needs the extra 'geo'")
+
+VALUES = np.arange(48).reshape(6, 8) % 4
+
+
+def tif(path, array, **options):
+    array = array if array.ndim == 3 else array[None]
+    count, height, width = array.shape
+    size = {"count": count, "height": height, "width": width, "dtype": array.dtype}
+    with rasterio.open(path, "w", driver="GTiff", **size, **options) as file:
+        file.write(array)
+    return path
+
+
+@pytest.mark.parametrize(
+    "dtype", ["int64", "uint64", "float64", "float32", "int32", "uint32", "int16", "int8", "uint8"]
+)
+@pytest.mark.parametrize("compress", ["NONE", "LZW", "LERC", "ZSTD"])
+def test_label_tiffs_of_every_type_and_compression(tmp_path, dtype, compress):
+    if compress == "LERC" and dtype in ("int64", "uint64"):
+        pytest.skip("LERC has no 64-bit integers")
+    path = tif(tmp_path / "x.tif", VALUES.astype(dtype), compress=compress)
+    assert np.array_equal(read_values(path), VALUES)
+    assert np.array_equal(read_values(io.BytesIO(path.read_bytes()), "x.tif"), VALUES)
+    assert image_size(path) == VALUES.shape
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+@pytest.mark.parametrize("photometric", ["MINISBLACK", "MINISWHITE"])
+@pytest.mark.parametrize("compress", ["NONE", "DEFLATE"])
+def test_few_bits_and_inverted_grey_are_read_as_stored(tmp_path, bits, photometric, compress):
+    values = (VALUES % 2**bits).astype(np.uint8)
+    path = tif(tmp_path / "x.tif", values, nbits=bits, photometric=photometric, compress=compress)
+    with rasterio.open(path) as file:
+        assert np.array_equal(file.read(1), values)
+    assert np.array_equal(read_values(path), values)
+
+
+def test_png_of_four_bits_is_read_as_stored(tmp_path):
+    path = tmp_path / "x.png"
+    path.write_bytes(png_of_four_bits(VALUES))
+    assert np.array_equal(read_values(path), VALUES)
+
+
+def png_of_four_bits(values: np.ndarray) -> bytes:
+    height, width = values.shape
+    rows = b"".join(bytes([0, *(int(row[i]) << 4 | int(row[i + 1]) for i in range(0, width, 2))]) for row in values)
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([4, 0, 0, 0, 0])
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, part in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+        content += len(part).to_bytes(4, "big") + kind + part + zlib.crc32(kind + part).to_bytes(4, "big")
+    return content
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_grey_in_several_channels_is_one_channel(tmp_path, mode):
+    Image.fromarray(VALUES.astype(np.uint8)).convert(mode).save(tmp_path / "x.png")
+    assert np.array_equal(read_values(tmp_path / "x.png"), VALUES)
+
+
+@pytest.mark.parametrize("odd", [0.5, np.nan, np.inf, -3.4e38])
+def test_values_that_are_no_whole_numbers_are_told(tmp_path, odd):
+    values = VALUES.astype(np.float32)
+    values[0, :3] = odd
+    with pytest.raises(InputError, match=r"x\.tif: 3 label values are no whole numbers, such as .*'ignore'"):
+        read_values(tif(tmp_path / "x.tif", values))
+
+
+@pytest.mark.parametrize("value", [-1, -9999, -(2**31), 70_000, 2**31 - 1])
+@pytest.mark.parametrize("without", [(), (1,)])
+def test_values_of_no_data_can_be_ignored_as_the_message_says(tmp_path, value, without):
+    values = VALUES.astype(np.int32)
+    values[0, :3] = value
+    path = tif(tmp_path / "x.tif", values)
+    refusing = LabelMap.from_values([[0], [1], [2], [3]], [])
+    with pytest.raises(InputError, match=rf"label value {value} \(3 pixels\).*add the value to a class or to 'ignore'"):
+        load_labels(path, refusing)
+    expected = np.where(values == value, 255, values)
+    labels = LabelMap.from_values([[0], [1], [2], [3]], [value])
+    assert np.array_equal(load_labels(path, labels), expected)
+    kept = [index for index in range(4) if index not in without]
+    renumbered = np.array([kept.index(i) if i in kept else 255 for i in range(4)])
+    ids = load_labels(path, labels.without(without))
+    assert np.array_equal(ids, np.where(values == value, 255, renumbered[values.clip(0, 3)]))
+    of_class = LabelMap.from_values([[0], [1], [2], [3, value]], [])
+    assert np.array_equal(load_labels(path, of_class), np.where(values == value, 3, values))
+
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (3, 6, 8), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "options", [{"compress": "LERC"}, {"compress": "ZSTD"}, {"interleave": "pixel", "tiled": False}]
+)
+def test_image_tiffs_that_one_library_cannot_decode(tmp_path, options):
+    path = tif(tmp_path / "x.tif", PIXELS, photometric="RGB", **options)
+    assert np.array_equal(read_rgb(path), PIXELS.transpose(1, 2, 0))
+    assert np.array_equal(read_rgb_bands(path.read_bytes(), "x.tif", None), PIXELS.transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((4, 6, 8), np.uint8), r"has 4 bands, expected red, green and blue; choose three with 'bands'"),
+        (np.zeros((7, 6, 8), np.uint8), r"has 7 bands, expected red, green and blue"),
+        (np.zeros((3, 6, 8), np.uint16), r"uint16.*scale it to 8 bits|more than 8 bits a channel"),
+        (np.zeros((3, 6, 8), np.float64), r"image of type float64; scale it to 8 bits a channel first, for example"),
+    ],
+)
+def test_images_of_other_kinds_are_called_what_they_are(tmp_path, array, message):
+    path = tif(tmp_path / "x.tif", array, photometric="MINISBLACK")
+    with pytest.raises(InputError, match=rf"x\.tif: .*{message}"):
+        read_rgb(path)
+
+
+@pytest.mark.parametrize("content", [b'{"type": "FeatureCollection"}', b"[[1, 2]]", b"<annotation/>"])
+def test_polygons_are_called_polygons(tmp_path, content):
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(
+        InputError, match=r"x\.json: cannot read this label image \(text, such as polygons.*gdal_rasterize"
+    ):
+        read_values(tmp_path / "x.json")

@@ -1,0 +1,227 @@
+"""Class names as users type, paste or save them: read as meant, or one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sgovss.errors import InputError
+from sgovss.inference.rejection import Rejection
+from sgovss.vocabulary import ClassEntry, Vocabulary
+
+THREE = Vocabulary.from_string("building, road, tree")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # Separators of other programs and keyboards.
+        "building . road . tree .", "building. road. tree.", "building. road . tree",
+        "building; road; tree", "building；road；tree", "building\troad\ttree",
+        "building，road，tree", "building、road、tree", "building، road، tree",
+        "building。road。tree。", "building, road, tree.",
+        # Lines.
+        "building\nroad\ntree", "building\r\nroad\r\n\r\ntree\r\n", "building,\nroad,\ntree,", "building\\nroad\\ntree",
+        "building,\nroad, tree", "# land cover\nbuilding # all of them\n\n// more\nroad\ntree",
+        "- building\n- road\n- tree", "• building\n• road\n• tree", "* building\n* road\n* tree",
+        # Numbers.
+        "1. building\n2. road\n3. tree", "1) building, 2) road, 3) tree", "1. building 2. road 3. tree",
+        "0: building, 1: road, 2: tree", "0 building\n1 road\n2 tree", "(1) building; (2) road; (3) tree",
+        "0\tbuilding\n1\troad\n2\ttree", "building: 0, road: 1, tree: 2", "building=1\nroad=2\ntree=3",
+        # Lists of Python, JSON and YAML.
+        "['building', 'road', 'tree']", '["building", "road", "tree"]', "('building', 'road', 'tree')",
+        "[building, road, tree]", "{'building', 'road', 'tree'}", "{0: 'building', 1: 'road', 2: 'tree'}",
+        '{"building": 0, "road": 1, "tree": 2}', '{"classes": ["building", "road", "tree"]}', "(building, road, tree)",
+        "classes = ['building', 'road', 'tree']", "names:\n  - building\n  - road\n  - tree",
+        # Quotation marks, and "and".
+        "'building', 'road', 'tree'", '"building, road, tree"', "“building”, “road”, “tree”",
+        "«building», «road», «tree»",
+        "building, road, and tree", "classes: building, road, tree",
+    ],
+)  # fmt: skip
+def test_all_these_are_three_classes(text):
+    assert Vocabulary.parse(text) == THREE
+    # Reading what was read changes nothing.
+    assert Vocabulary.parse(", ".join(Vocabulary.parse(text).names)) == THREE
+
+
+@pytest.mark.parametrize("bar", ["|", " | ", "｜", "￨", "│"])
+def test_bars_of_other_keyboards_separate_synonyms(bar):
+    assert Vocabulary.parse(f"road, tree{bar}forest") == Vocabulary.parse("road, tree|forest")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bread and butter island", "St. John's wort", "low vegetation/grass", "building (roof)", "car (small, parked)",
+        "T-junction", "5-storey block", "3 storey house", "route #5", "C# school", "Mt. Rainier", "No. 4 silo",
+        "5th Ave.", "don't know", "road & rail", "vitamin B.12", "H2O", "建筑（住宅、商业）", "24/7 shop", "U.S. base",
+        "class A road",
+    ],
+)  # fmt: skip
+def test_names_stay_as_they_are(name):
+    assert Vocabulary.parse(name).names == [name]
+    assert Vocabulary.parse(f"water, {name}, sea").names == ["water", name, "sea"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("building, house; road, street", "both commas and semicolons separate names"),
+        ("building . road, tree", "both commas and full stops"),
+        ("building, (road", r"'\(road' has brackets or quotation marks that do not pair"),
+        ('building, "road', "do not pair"),
+        ("[building, road", "starts like a list but is none"),
+        ('["building" "road"]', "starts like a list but is none"),
+        ("0,building,1,road", "'0' is a number, not a class name"),
+        ("a.txt, b.txt", "'a.txt' is the name of a file"),
+        ("building, classes.csv", "'classes.csv' is the name of a file"),
+        ("np.array(['a', 'b'])", "do not pair"),
+        ("'building' 'road'", "do not pair"),
+        ("{'a': {'b': 1}}", "expected a list of class names"),
+    ],
+)
+def test_what_is_not_clear_is_refused(text, message):
+    with pytest.raises(InputError, match=message):
+        Vocabulary.parse(text)
+
+
+NOTHING, THRESHOLD, BACKGROUND = Rejection(), Rejection(threshold=0.5), Rejection(background=("ground",))
+
+
+@pytest.mark.parametrize(
+    "text", ["building road tree", "building and road", "building", "building/road/tree", "tree|wood"]
+)
+def test_one_class_without_rejection_is_told(text):
+    (note,) = NOTHING.notes(Vocabulary.parse(text))
+    assert "every pixel will be it" in note and "commas separate classes" in note
+
+
+@pytest.mark.parametrize("text", ["building and road", "building / road", "building. road", "building + road"])
+def test_one_class_that_looks_like_several_is_always_told(text):
+    for rejection in (NOTHING, THRESHOLD, BACKGROUND):
+        (note,) = rejection.notes(Vocabulary.parse(text))
+        assert f"one class, '{text}'" in note and "commas separate classes" in note
+
+
+@pytest.mark.parametrize("text", ["building", "low vegetation/grass", "bread-and-butter island", "T-junction"])
+def test_one_class_with_rejection_needs_no_note(text):
+    assert THRESHOLD.notes(Vocabulary.parse(text)) == BACKGROUND.notes(Vocabulary.parse(text)) == []
+    assert NOTHING.notes(Vocabulary.parse(f"{text}, water")) == []
+
+
+def test_readings_that_may_not_be_meant_are_told(tmp_path):
+    def notes(text: str) -> str:
+        return " ".join(NOTHING.notes(Vocabulary.parse(text)))
+
+    assert "'road and tree' is one class" in notes("building, road and tree")
+    assert "numbers in front of the names are left out" in notes("1 storey house\n2 storey block")
+    (tmp_path / "words.txt").write_text("building, road\ntree, water\n")
+    assert "commas in a line separate synonyms: 'building' is also 'road'" in notes(str(tmp_path / "words.txt"))
+
+
+TWO = Vocabulary.from_string("building, road")
+COLORED = Vocabulary([ClassEntry("building", color=(1, 2, 3)), ClassEntry("road", color=(4, 5, 6))])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("WORDS.TXT", "building\nroad\n", TWO),
+        ("coco.names", "building\nroad\n", TWO),
+        ("classes", "building\nroad\n", TWO),
+        ("one line.txt", "building, road\n", TWO),
+        ("dino.txt", "building . road .\n", TWO),
+        ("bullets.md", "- building\n- road\n", TWO),
+        ("titled.txt", "Classes:\nbuilding\nroad\n", TWO),
+        ("numbered.txt", "0 building\n1 road\n", TWO),
+        ("commented.txt", "// all\nbuilding # houses too\nroad // paved\n", TWO),
+        ("list.txt", '["building", "road"]', TWO),
+        ("words.py", "CLASSES = ('building', 'road')\n", TWO),
+        ("text.yaml", "building, road", TWO),
+        ("data.yaml", "nc: 2\nnames:\n  0: building\n  1: road\n", TWO),
+        ("index.json", '{"0": "building", "1": "road"}', TWO),
+        ("coco.json", '{"categories": [{"id": 1, "name": "building"}, {"id": 2, "name": "road"}]}', TWO),
+        ("labels.pbtxt", "item {\n id: 1\n name: 'building'\n}\nitem { id: 2 name: 'road' }\n", TWO),
+        ("classes.csv", "building\nroad\n", TWO),
+        ("row.csv", "building,road\n", TWO),
+        ("header.csv", "id,name\n7,building\n9,road\n", TWO),
+        ("excel.csv", "\ufeffid;class\r\n0;building\r\n1;road\r\n", TWO),
+        ("plain.csv", "0,building\n1,road\n", TWO),
+        ("table.TSV", "name\tsynonyms\nbuilding\t\nroad\t\n", TWO),
+        ("class_dict.csv", "name, r, g, b\nbuilding, 1, 2, 3\nroad, 4, 5, 6\n", COLORED),
+        ("labelmap.txt", "# label:color_rgb:parts:actions\nbuilding:1,2,3::\nroad:4,5,6::\n", COLORED),
+        ("colored.txt", "building 1 2 3\nroad 4 5 6\n", COLORED),
+        ("colors.json", '{"building": [1, 2, 3], "road": [4, 5, 6]}', COLORED),
+    ],
+)
+def test_files_are_read_by_their_content(tmp_path, monkeypatch, name, content, expected):
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text(content, encoding="utf-8")
+    assert Vocabulary.parse(name) == Vocabulary.of(Path(name)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("classes.csv", b"building,house\nroad,street\n", "cannot tell the column of class names; call it 'name'"),
+        ("short.csv", b"id,name\n1,building\n2\n", "line 3 has 1 of 2 columns"),
+        ("words.txt", b"building;house\nroad;street\n", "'building;house' has semicolons; write one class per line"),
+        ("style.qml", b"<qgis/>", "XML or HTML, not a list of class names"),
+        ("words.xlsx", b"PK\x03\x04\xff\xfe", "is not UTF-8 text; save it as UTF-8 text"),
+        ("words.docx", b"PK\x03\x04\xff\xfe", "is not UTF-8 text"),
+        ("photo.png", b"\x89PNG\r\n", "is not UTF-8 text"),
+        ("images.json", b'{"images": [], "licence": 5}', "expected a list of class names"),
+    ],
+)
+def test_files_of_another_kind_are_told(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name}: .*{message}"):
+        Vocabulary.parse(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    "name", ["none.csv", "NONE.TXT", "coco.names", "./none", "/no/such/words", "~/none.yml", "a b.json"]
+)
+def test_a_file_that_is_missing_is_told(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"cannot read this vocabulary file \(No such file or directory\)"):
+        Vocabulary.parse(name)
+
+
+def test_folders_and_addresses_are_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("building").mkdir()
+    for name in ("building/", "./building", str(tmp_path / "building")):
+        with pytest.raises(InputError, match="is a folder; name a file"):
+            Vocabulary.parse(name)
+    with pytest.raises(InputError, match="an address on the web"):
+        Vocabulary.parse("https://host/words.txt")
+    # A word may be the name of a folder too.
+    assert Vocabulary.parse("building").names == ["building"]
+    assert "a folder has this name" in Vocabulary.parse("building").notes[0]
+
+
+def test_lists_in_python():
+    assert Vocabulary.of(["building", "road"]) == Vocabulary.of(("building", "road")) == TWO
+    assert Vocabulary.of([ClassEntry("building", color=(1, 2, 3)), {"name": "road", "color": [4, 5, 6]}]) == COLORED
+    assert Vocabulary.of(["salt, in heaps", "tree|wood"]).classes[0].names == ("salt, in heaps",)
+    assert Vocabulary.of(TWO) is TWO
+
+
+@pytest.mark.parametrize("words", [None, 5, {"building": 1}, {"building"}, iter(["road"]), b"road", [5], [["road"]]])
+def test_other_objects_are_refused(words):
+    with pytest.raises(InputError, match=r"expected class names such as|a class is a name"):
+        Vocabulary.of(words)
+
+
+@pytest.mark.parametrize("classes", ["building, road", ["building", "road"], [ClassEntry("tree", "forest")], [None]])
+def test_the_constructor_takes_entries_only(classes):
+    with pytest.raises(InputError, match=r"expected ClassEntry\(name, .*Vocabulary\.of takes names"):
+        Vocabulary(classes)
+
+
+def test_apostrophes_within_quotation_marks():
+    assert Vocabulary.parse("'St. John's wort', 'O'Hare', road").names == ["St. John's wort", "O'Hare", "road"]
+    assert Vocabulary.parse('"dogs\' home", road').names == ["dogs' home", "road"]
