@@ -10,10 +10,9 @@ import open_clip
 import pytest
 import torch
 from detectron2.modeling import build_model
-
-import sgovss.modeling.registration  # noqa: F401
 from safetensors.torch import save_file
 
+import sgovss.modeling.registration  # noqa: F401
 from sgovss.config import load_config
 from sgovss.errors import InputError
 from sgovss.modeling.clip_loading import load_clip
