@@ -16,7 +16,9 @@ from sgovss.inference.memory import classes_at_once
 from sgovss.inference.predictor import Predictor
 from sgovss.inference.rejection import Rejection
 from sgovss.inference.segmentation import Segmentation
+from sgovss.modeling.class_scores import ClassScores
 from sgovss.modeling.meta_arch import EncodedImages
+from sgovss.modeling.views import WholeImage
 from sgovss.vocabulary import Vocabulary
 
 
@@ -26,10 +28,12 @@ class KeptImage:
 
     Attributes:
         pixels: (H, W, 3) uint8 RGB, as given.
-        encoded: encoding of the image, which is shrunk before if it is large.
+        seen: (3, H, W) uint8, the image as the model sees it: shrunk if it is large.
+        encoded: its encoding.
     """
 
     pixels: np.ndarray
+    seen: torch.Tensor
     encoded: EncodedImages
 
 
@@ -64,8 +68,8 @@ class InteractiveSegmenter:
         name = hashlib.blake2b(pixels.tobytes() + str(pixels.shape).encode(), digest_size=8).hexdigest()
         with self._lock:
             if name not in self._images:
-                tensor = torch.from_numpy(self._shrunk(pixels)).permute(2, 0, 1)[None].to(self._model.device)
-                self._images[name] = KeptImage(pixels, self._model.encode(tensor))
+                seen = torch.from_numpy(self._shrunk(pixels)).permute(2, 0, 1).to(self._model.device)
+                self._images[name] = KeptImage(pixels, seen, self._model.encode(seen[None]))
                 if len(self._images) > self._kept:
                     self._images.popitem(last=False)
             self._images.move_to_end(name)
@@ -99,13 +103,19 @@ class InteractiveSegmenter:
         if len(scored) > (most := classes_at_once(kept.encoded.size)):
             raise InputError(f"classes: {len(scored)} are too many for this page; give at most {most}")
         with self._lock:
-            found, score = self._model.class_scores(kept.encoded, scored)[0].best()
+            found, score = self._scores(kept, scored).best()
         labels, best = rejection.reject(found, score, len(vocabulary)).cpu().numpy(), score.cpu().numpy()
         size = kept.pixels.shape[1::-1]
         if labels.shape != kept.pixels.shape[:2]:
             labels = cv2.resize(labels.astype(np.int32), size, interpolation=cv2.INTER_NEAREST).astype(np.int64)
             best = cv2.resize(best, size, interpolation=cv2.INTER_LINEAR)
         return Segmentation(labels, legend, best, image=kept.pixels)
+
+    def _scores(self, kept: KeptImage, scored: Vocabulary) -> ClassScores:
+        """Only one view of the whole image is kept; other views are encoded again."""
+        if isinstance(self._model.view, WholeImage):
+            return self._model.class_scores(kept.encoded, scored)[0]
+        return self._model.score_image(kept.seen, scored)
 
     def _find(self, name: str) -> KeptImage:
         with self._lock:

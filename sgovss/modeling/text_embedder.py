@@ -90,8 +90,8 @@ class TextEmbedder(nn.Module):
         name: str = "",
     ) -> None:
         super().__init__()
+        clip.register_module("visual", None)  # first, since the image tower may be trained
         self.clip: Any = clip.requires_grad_(False).eval()
-        self.clip.register_module("visual", None)
         self.tokenizer = tokenizer
         self.templates = templates
         self.synonyms = synonyms
