@@ -19,6 +19,7 @@ from sgovss.inference.rejection import Rejection
 from sgovss.inference.segmentation import Segmentation
 from sgovss.modeling.class_scores import ClassScores
 from sgovss.modeling.meta_arch import EncodedImages
+from sgovss.modeling.views import WholeImage
 from sgovss.vocabulary import Vocabulary, Words
 
 
@@ -28,10 +29,12 @@ class KeptImage:
 
     Attributes:
         pixels: (H, W, 3) uint8 RGB, as given.
-        encoded: encoding of the image, which is shrunk before if it is large.
+        seen: (3, H, W) uint8, the image as the model sees it: shrunk if it is large.
+        encoded: its encoding.
     """
 
     pixels: np.ndarray
+    seen: torch.Tensor
     encoded: EncodedImages
 
 
@@ -69,8 +72,8 @@ class InteractiveSegmenter:
         name = hashlib.blake2b(pixels.tobytes() + str(pixels.shape).encode(), digest_size=8).hexdigest()
         with self._lock:
             if name not in self._images:
-                tensor = torch.from_numpy(np.array(self._shrunk(pixels))).permute(2, 0, 1)[None].to(self._model.device)
-                self._images[name] = KeptImage(pixels, self._model.encode(tensor))
+                seen = torch.from_numpy(np.array(self._shrunk(pixels))).permute(2, 0, 1).to(self._model.device)
+                self._images[name] = KeptImage(pixels, seen, self._model.encode(seen[None]))
                 if len(self._images) > self._kept:
                     self._images.popitem(last=False)
             self._images.move_to_end(name)
@@ -103,8 +106,6 @@ class InteractiveSegmenter:
         legend = rejection.legend(vocabulary)
         with self._lock:
             found, score = self._scores(kept, rejection.scored(vocabulary)).best()
-        with self._lock:
-            found, score = self._scores(kept, rejection.scored(vocabulary)).best()
         labels, best = rejection.reject(found, score, len(vocabulary)).cpu().numpy(), score.cpu().numpy()
         size = kept.pixels.shape[1::-1]
         if labels.shape != kept.pixels.shape[:2]:
@@ -124,9 +125,12 @@ class InteractiveSegmenter:
             return rank(self._scores(kept, scored)).cpu()
 
     def _scores(self, kept: KeptImage, scored: Vocabulary) -> ClassScores:
+        """Only one view of the whole image is kept; other views are encoded again."""
         if len(scored) > (most := classes_at_once(kept.encoded.size)):
             raise InputError(f"classes: {len(scored)} are too many for this page; give at most {most}")
-        return self._model.class_scores(kept.encoded, scored)[0]
+        if isinstance(self._model.view, WholeImage):
+            return self._model.class_scores(kept.encoded, scored)[0]
+        return self._model.score_image(kept.seen, scored)
 
     def _find(self, name: str) -> KeptImage:
         with self._lock:

@@ -123,7 +123,7 @@ def build_small(cfg: CfgNode, kind: str = "convnext") -> SGOVSS:
     """The model of a config, with a small CLIP in place of the config's, in training mode."""
     with (
         patch("sgovss.modeling.meta_arch.load_clip", lambda *_: make_clip(kind)),
-        patch("sgovss.modeling.clip_models.create_tokenizer", lambda _: small_tokenizer()),
+        patch("sgovss.modeling.text_embedder.LazyTokenizer", lambda _: small_tokenizer()),
     ):
         torch.manual_seed(1)
         return build_model(cfg)

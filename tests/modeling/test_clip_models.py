@@ -14,13 +14,13 @@ from sgovss.config import load_config
 from sgovss.errors import InputError
 from sgovss.modeling import clip_models
 from sgovss.modeling.clip_configuration import ASSETS
-from sgovss.modeling.clip_loading import load_clip
-from sgovss.modeling.clip_models import (
+from sgovss.modeling.clip_models import load_clip
+from sgovss.modeling.clip_settings import activation_of, pixel_statistics
+from sgovss.modeling.open_clip_models import (
     create_model,
     create_tokenizer,
     load_weights_file,
 )
-from sgovss.modeling.clip_settings import activation_of, pixel_statistics
 from tests.modeling.conftest import TEXT, VISION
 from tests.modeling.published import bare, openai_archive, small_clip
 

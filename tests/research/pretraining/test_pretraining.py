@@ -31,7 +31,7 @@ from research.pretraining.texts import TRAINING_TEMPLATES, TextTable
 from research.pretraining.training import Pretraining, Recipe
 from sgovss.errors import InputError
 from sgovss.modeling.clip_configuration import ASSETS
-from sgovss.modeling.clip_models import create_model, create_tokenizer
+from sgovss.modeling.open_clip_models import create_model, create_tokenizer
 from sgovss.synthetic import SYNTHETIC_VOCABULARY, generate_image, write_images
 from sgovss.vocabulary import Vocabulary
 
