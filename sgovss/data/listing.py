@@ -90,7 +90,7 @@ def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[
     Raises:
         InputError: there is none.
     """
-    files = sorted(file for file in _walk(folder) if file.suffix.lower() in suffixes)
+    files = sorted(file for file in walk_files(folder) if file.suffix.lower() in suffixes)
     if not files:
         raise InputError(f"{folder}: no image in this folder (looked for {', '.join(suffixes)})")
     return files
@@ -107,15 +107,15 @@ def _files(
             hint = "or correct 'root' in the dataset file"
         raise InputError(f"{top}: folder of dataset '{spec.name}' not found; put the data there, {hint}")
     found = {}
-    for path in _walk(top):
+    for path in walk_files(top):
         key = path.relative_to(top).as_posix().removesuffix(suffix)
         if path.name.endswith(suffix) and any(fnmatchcase(key, pattern) for pattern in part.select):
             found[key] = path
     return found
 
 
-def _walk(top: Path) -> Iterator[Path]:
-    """Yield the files below a folder and its linked folders, without hidden ones."""
+def walk_files(top: Path) -> Iterator[Path]:
+    """Yield the files below a folder and its linked folders, without hidden files and folders."""
     for parent, folders, names in os.walk(top, followlinks=True):
         here = Path(parent).resolve()
         # Skip links to a parent folder, which would list every file dozens of times.

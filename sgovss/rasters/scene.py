@@ -20,16 +20,17 @@ from sgovss.inference.predictor import ImagePredictor
 from sgovss.inference.segmentation import Segmentation, output_file
 from sgovss.label_ids import id_dtype, no_class_id
 from sgovss.modeling.meta_arch import SGOVSS
+from sgovss.rasters.area_of_interest import AreaOfInterest
 from sgovss.rasters.areas import ground_sample_distance
 from sgovss.rasters.blending import Corner, ReadWindows, ScoreWindows, WindowBlender
 from sgovss.rasters.features import FeatureCache
 from sgovss.rasters.grid import WindowGrid, strip_width
-from sgovss.rasters.options import SceneOptions
+from sgovss.rasters.options import SceneOptions, file_and_layer
 from sgovss.rasters.source import RasterSource
 from sgovss.rasters.store import ChunkStore
 from sgovss.rasters.style import write_style
 from sgovss.rasters.summary import LabelRaster, facts_of, read_finished, sum_classes, write_finished
-from sgovss.rasters.vectors import AreaOfInterest, write_polygons
+from sgovss.rasters.vectors import write_polygons
 from sgovss.rasters.writer import gdal_environment, write_labels, write_probabilities
 from sgovss.resources import peak_megabytes
 from sgovss.vocabulary import Vocabulary
@@ -85,7 +86,7 @@ class RasterSegmenter:
         """
         started = time.monotonic()
         try:
-            with gdal_environment(), RasterSource(path, self.options.bands, self.options.stretch) as source:
+            with gdal_environment(), RasterSource.from_options(path, self.options) as source:
                 return self._segment(source, Path(target), started)
         except rasterio.errors.RasterioError as error:
             raise InputError(
@@ -97,16 +98,18 @@ class RasterSegmenter:
             ) from error
 
     def _segment(self, source: RasterSource, target: Path, started: float) -> Segmentation:
-        gsd = ground_sample_distance(source.crs, source.transform, source.height, source.width)
+        for line in source.remarks:
+            logger.warning("%s: %s", source.name, line)
+        gsd = ground_sample_distance(*source.ground, source.height, source.width)
         scale = self._scale(source, gsd)
         grid = self._grid(source, scale)
-        area = AreaOfInterest(Path(self.options.aoi), source) if self.options.aoi else None
+        area = AreaOfInterest(self.options.aoi, source) if self.options.aoi else None
         smallest = self._smallest(source, gsd)
         view = self._view_settings(source, grid, scale)
         settings = self._settings(view)
         finished = {**settings, "smallest": smallest, "polygons": self.options.polygons}
         files = self._files(target)
-        result = LabelRaster(source.path, self.options, files["labels"], self.legend)
+        result = LabelRaster(source.name, self.options, files["labels"], self.legend)
         if self.options.resume:
             segmentation = read_finished(result, source, files, finished)
             if segmentation is not None:
@@ -153,12 +156,12 @@ class RasterSegmenter:
         wanted = self.options.gsd or self.predictor.cfg.INPUT.GROUND_SAMPLE_DISTANCE
         if not wanted or gsd is None:
             why = "it is not georeferenced" if wanted else "the model's ground sample distance is not known (see --gsd)"
-            logger.warning("%s: segmented at its own resolution, because %s", source.path, why)
+            logger.warning("%s: segmented at its own resolution, because %s", source.name, why)
             return 1.0
         scale = gsd / wanted
         if not 1 / _MAX_SCALE <= scale <= _MAX_SCALE:
             raise InputError(
-                f"{source.path}: has {gsd:.3g} m per pixel, and the model is to get {wanted:.3g} m; a factor of more "
+                f"{source.name}: has {gsd:.3g} m per pixel, and the model is to get {wanted:.3g} m; a factor of more "
                 f"than {_MAX_SCALE:g} is not supported, give another --gsd"
             )
         # A difference of a tenth changes the result little, and resampling would blur the scene.
@@ -180,14 +183,13 @@ class RasterSegmenter:
         if self.options.min_area_in_pixels or not self.options.min_area:
             return math.ceil(self.options.min_area)
         if gsd is None:
-            raise InputError(f"--min-area: {source.path} is not georeferenced; give pixels, such as 50px")
+            raise InputError(f"--min-area: {source.name} is not georeferenced; give pixels, such as 50px")
         return math.ceil(self.options.min_area / gsd**2)
 
     def _view_settings(self, source: RasterSource, grid: WindowGrid, scale: float) -> dict[str, Any]:
         """Return everything that the encoded windows depend on."""
-        stat = source.path.stat()
         return {
-            "scene": [str(source.path.resolve()), stat.st_size, stat.st_mtime_ns],
+            "scene": source.identity,
             "bands": source.bands,
             "stretch": source.stretch,
             "window": [grid.window, grid.stride],
@@ -197,13 +199,14 @@ class RasterSegmenter:
 
     def _settings(self, view: Mapping[str, Any]) -> dict[str, Any]:
         """Return everything that the finished chunks depend on."""
-        aoi = None if self.options.aoi is None else Path(self.options.aoi)
+        aoi = None if self.options.aoi is None else file_and_layer(self.options.aoi)
         return {
             **view,
             "words": [entry.names for entry in self.scored],
             "legend": self.legend.names,
             "threshold": self.options.rejection.threshold,
-            "aoi": None if aoi is None else [str(aoi.resolve()), aoi.stat().st_mtime_ns],
+            "no data": self.options.no_data,
+            "aoi": None if aoi is None else [str(aoi[0].resolve()), aoi[0].stat().st_mtime_ns, aoi[1]],
             "memory": self.predictor.cfg.TEST.SCENE.MEMORY,
             "outputs": [self.options.confidence, self.options.probabilities],
         }

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import rasterio
+from affine import Affine
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.windows import Window
 
 from sgovss.data.mapper import IMAGE_PAD_VALUE
 from sgovss.errors import InputError
+from sgovss.rasters.bands import choose_bands
+from sgovss.rasters.georeference import RasterGeoreference
+from sgovss.rasters.no_data import SAMPLE, NoData, find_no_data
+from sgovss.rasters.opening import declared, failed_read, identity, open_raster
+from sgovss.rasters.options import AUTO, SceneOptions
 
-_SAMPLE = 1024  # side of the thumbnail that the stretch is computed on
 PERCENTILES = (2.0, 98.0)
 
 
@@ -21,17 +28,24 @@ class RasterSource:
     """An open raster. It is a context manager.
 
     Args:
-        path: a file that GDAL reads.
-        bands: 1-based numbers of the bands to use as red, green and blue; None takes the first three that are not
-            alpha, or the first one three times if there are fewer.
+        name: a file, or anything else that GDAL opens.
+        bands: numbers, from 1, or descriptions of the bands to use as red, green and blue; None takes those that the
+            file names so; see :func:`sgovss.rasters.bands.choose_bands`.
         percentiles: lower and upper percentile of the whole raster, which are mapped to 0 and 255. None stretches only
             data that are not 8-bit, with :data:`PERCENTILES`.
+        ranges: values to map to 0 and 255, one (low, high) for all bands or one for each; used instead of percentiles.
+        no_data, fit_gcps: see :class:`sgovss.rasters.options.SceneOptions`.
 
     Attributes:
+        name: as given.
+        path: the name as a path, for titles.
+        identity: what changes when the raster changes, for settings of a run.
         height, width: in pixels.
         crs, transform: as rasterio's; ``crs`` may be None.
+        georeference: these, ground control points and RPCs.
         bands: 1-based numbers of the bands in use.
         stretch: (low, high) values of each band that are mapped to 0 and 255; None if the data are not stretched.
+        remarks: lines for the user on what was found and decided.
 
     Raises:
         InputError: not a raster, no such band, or no pixel with data.
@@ -39,32 +53,47 @@ class RasterSource:
 
     def __init__(
         self,
-        path: str | Path,
-        bands: Sequence[int] | None = None,
+        name: str | Path,
+        bands: Sequence[int | str] | None = None,
         percentiles: Sequence[float] | None = None,
+        *,
+        ranges: Sequence[tuple[float, float]] | None = None,
+        no_data: str | float = AUTO,
+        fit_gcps: bool = False,
     ) -> None:
-        self.path = Path(path)
-        try:
-            self._dataset = rasterio.open(path)
-        except rasterio.errors.RasterioError as error:
-            raise InputError(f"{path}: not a raster that can be read ({_short(error)})") from error
-        if (turned := self._dataset.tags().get("EXIF_Orientation", "1")) not in ("0", "1"):
-            raise InputError(
-                f"{path}: has EXIF orientation {turned}, which is not supported for rasters; rotate the "
-                "pixels and remove the tag, for example with 'exiftran -ai'"
-            )
-        self.height, self.width = self._dataset.height, self._dataset.width
-        self.crs, self.transform = self._dataset.crs, self._dataset.transform
-        self.nodata, self.dtypes = self._dataset.nodata, self._dataset.dtypes
-        self.bands = self._bands(bands)
-        if any(np.dtype(self.dtypes[band - 1]).kind == "c" for band in self.bands):
-            raise InputError(f"{path}: its bands hold complex numbers; give a raster of amplitudes")
-        self.stretch: list[tuple[float, float]] | None = None
-        self._palette = self._colors()
-        if self._palette is not None:
-            return
-        if percentiles is not None or any(self.dtypes[band - 1] != "uint8" for band in self.bands):
-            self.stretch = self._percentiles(percentiles or PERCENTILES)
+        self.name, self.path = str(name), Path(name)
+        self._closing = ExitStack()
+        with ExitStack() as opened:
+            self._dataset = opened.enter_context(open_raster(name))
+            self._check_orientation()
+            self.identity = identity(name, self._dataset)
+            self.height, self.width = self._dataset.height, self._dataset.width
+            self.georeference = RasterGeoreference.of(self._dataset, fit_gcps)
+            self.crs, self.transform = self.georeference.crs, self.georeference.transform
+            self.dtypes = self._dataset.dtypes
+            self.bands = choose_bands(self._dataset, bands)
+            if any(np.dtype(self.dtypes[band - 1]).kind == "c" for band in self.bands):
+                raise InputError(f"{name}: its bands hold complex numbers; give a raster of amplitudes")
+            self._palette = self._colors()
+            self._no_data = self._find_no_data(no_data)
+            self.remarks = [line for line in (self.georeference.remark, *self._no_data.remarks) if line]
+            if self._no_data.value is not None:
+                self._dataset = opened.enter_context(declared(self._dataset, self._no_data.value))
+            self.nodata = self._dataset.nodata
+            self.stretch = self._stretch(percentiles, ranges)
+            self._closing = opened.pop_all()
+
+    @classmethod
+    def from_options(cls, name: str | Path, options: SceneOptions) -> RasterSource:
+        """Open a raster as the options say."""
+        return cls(
+            name,
+            options.bands,
+            options.stretch,
+            ranges=options.stretch_range,
+            no_data=options.no_data,
+            fit_gcps=options.fit_gcps,
+        )
 
     def read(self, window: Window, size: tuple[int, int]) -> np.ndarray:
         """Read a window.
@@ -109,15 +138,22 @@ class RasterSource:
         """
         size = size or (int(window.height), int(window.width))
         shape = (len(self.bands), *size)
-        masks = self._dataset.read_masks(list(self.bands), window=window, out_shape=shape)
-        valid = masks.any(axis=0)
-        if any(np.dtype(self.dtypes[band - 1]).kind == "f" for band in self.bands):
-            valid &= np.isfinite(self._read(window, out_shape=shape)).all(axis=0)
+        valid = np.ones(size, bool)
+        if self._no_data.masked:
+            valid = self._dataset.read_masks(list(self.bands), window=window, out_shape=shape).any(axis=0)
+        collars = [collar for collar in self._no_data.collars if collar.touches(window)]
+        floats = any(np.dtype(self.dtypes[band - 1]).kind == "f" for band in self.bands)
+        if collars or floats:
+            pixels = self._read(window, out_shape=shape)
+            if floats:
+                valid &= np.isfinite(pixels).all(axis=0)
+            for collar in collars:
+                valid &= ~collar(pixels, window)
         return valid
 
     def close(self) -> None:
         """Close the file."""
-        self._dataset.close()
+        self._closing.close()
 
     def __enter__(self) -> RasterSource:
         return self
@@ -129,7 +165,45 @@ class RasterSource:
         try:
             return self._dataset.read(list(self.bands), window=window, **options)
         except rasterio.errors.RasterioError as error:
-            raise InputError(f"{self.path}: damaged or cut off ({_short(error)}); get the file again") from error
+            raise failed_read(self.name, self._dataset, error) from error
+
+    @property
+    def ground(self) -> tuple[CRS | None, Affine]:
+        """CRS and affine transform for sizes of pixels: the exact ones, or those fitted to control points or RPCs."""
+        return self.georeference.ground or (self.crs, self.transform)
+
+    def values(self, limit: int) -> np.ndarray:
+        """Return values of about ``limit`` pixels with data, evenly spread over the raster: (bands, n) float32."""
+        pixels, valid = self._thumbnail()
+        found = pixels[:, valid].astype(np.float32)
+        return found[:, :: max(1, found.shape[1] // limit)]
+
+    def _check_orientation(self) -> None:
+        if (turned := self._dataset.tags().get("EXIF_Orientation", "1")) not in ("0", "1"):
+            raise InputError(
+                f"{self.name}: has EXIF orientation {turned}, which is not supported for rasters; rotate the "
+                "pixels and remove the tag, for example with 'exiftran -ai'"
+            )
+
+    def _find_no_data(self, wanted: str | float) -> NoData:
+        try:
+            return find_no_data(self._dataset, self.bands, wanted, palette=self._palette is not None)
+        except rasterio.errors.RasterioError as error:
+            raise failed_read(self.name, self._dataset, error) from error
+
+    def _stretch(
+        self, percentiles: Sequence[float] | None, ranges: Sequence[tuple[float, float]] | None
+    ) -> list[tuple[float, float]] | None:
+        """Return the (low, high) values of each band that are mapped to 0 and 255; None for data left as they are."""
+        if self._palette is not None:
+            if percentiles is not None or ranges is not None:
+                self.remarks.append("--stretch is not used, because the pixels are numbers of colours")
+            return None
+        if ranges is not None:
+            return [*ranges] * 3 if len(ranges) == 1 else [*ranges]
+        if percentiles is None and all(self.dtypes[band - 1] == "uint8" for band in self.bands):
+            return None
+        return self._percentiles(percentiles or PERCENTILES)
 
     def _colors(self) -> np.ndarray | None:
         """Return the (256, 3) uint8 colours of the palette; None if the raster has no palette."""
@@ -139,30 +213,20 @@ class RasterSource:
         colors = self._dataset.colormap(band)
         return np.array([colors.get(index, (0, 0, 0, 0))[:3] for index in range(256)], np.uint8)
 
-    def _bands(self, bands: Sequence[int] | None) -> tuple[int, int, int]:
-        count = self._dataset.count
-        if bands is not None:
-            if wrong := [band for band in bands if not 1 <= band <= count]:
-                raise InputError(f"--bands: {self.path} has {count} bands, so there is no band {wrong[0]}")
-            red, green, blue = bands
-            return red, green, blue
-        interpretations = enumerate(self._dataset.colorinterp, 1)
-        colors = [band for band, meaning in interpretations if meaning != ColorInterp.alpha] or [1]
-        return (colors[0], colors[1], colors[2]) if len(colors) >= 3 else (colors[0], colors[0], colors[0])
-
     def _percentiles(self, percentiles: Sequence[float]) -> list[tuple[float, float]]:
         """Return (low, high) of each band, computed on a thumbnail of the whole raster and used for all windows."""
-        size = min(self.height, _SAMPLE), min(self.width, _SAMPLE)
-        whole = Window(0, 0, self.width, self.height)
-        pixels, valid = self._read(whole, out_shape=(len(self.bands), *size)), self.valid(whole, size)
-        if not valid.any():
-            raise InputError(f"{self.path}: no pixel with data; is the no-data value {self.nodata} right?")
+        pixels, valid = self._thumbnail()
         ranges = []
         for band in pixels:
             low, high = np.percentile(band[valid].astype(np.float64), percentiles)
             ranges.append((float(low), float(high) if high > low else float(low) + 1.0))
         return ranges
 
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error.__cause__ or error).split())[:200]
+    def _thumbnail(self) -> tuple[np.ndarray, np.ndarray]:
+        """Read the whole raster at a small size: (bands, h, w), and its mask (h, w)."""
+        size = min(self.height, SAMPLE), min(self.width, SAMPLE)
+        whole = Window(0, 0, self.width, self.height)
+        pixels, valid = self._read(whole, out_shape=(len(self.bands), *size)), self.valid(whole, size)
+        if not valid.any():
+            raise InputError(f"{self.name}: no pixel with data; is the no-data value {self.nodata} right?")
+        return pixels, valid

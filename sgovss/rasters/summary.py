@@ -47,13 +47,13 @@ class LabelRaster:
     """The label raster of a scene, which can be read back as a :class:`Segmentation`.
 
     Args:
-        path: path of the scene.
+        name: that GDAL opens the scene by.
         options: options that the scene was segmented with.
         file: path of the label raster; see :func:`sgovss.rasters.writer.write_labels`.
         legend: its classes.
     """
 
-    path: Path
+    name: str
     options: SceneOptions
     file: Path
     legend: Vocabulary
@@ -79,7 +79,7 @@ class LabelRaster:
 
     def read_preview(self) -> tuple[np.ndarray, np.ndarray]:
         """Read the scene (h, w, 3) uint8 and its labels (h, w), shrunk to at most 1400 pixels along a side."""
-        with gdal_environment(), RasterSource(self.path, self.options.bands, self.options.stretch) as source:
+        with gdal_environment(), RasterSource.from_options(self.name, self.options) as source:
             return self._preview(source)
 
     def write_overlay(self, source: RasterSource, sums: ClassSums, path: Path) -> None:
@@ -102,7 +102,7 @@ class LabelRaster:
             shares=sums.shares,
             areas=sums.areas,
             georeference=None if crs is None else Georeference(crs.to_wkt(), tuple(source.transform)[:6]),
-            source=self.path,
+            source=Path(self.name),
             files=files,
             facts=facts,
         )
@@ -144,7 +144,7 @@ def write_finished(
 ) -> None:
     """Write shares and areas as JSON. This is the last output, so its presence shows that the scene is finished."""
     content = {
-        "image": str(source.path),
+        "image": source.name,
         "height": source.height,
         "width": source.width,
         "segmented": sums.segmented,
@@ -183,7 +183,7 @@ def facts_of(source: RasterSource, grid: WindowGrid, gsd: float | None, scale: f
     ranges = source.stretch
     return {
         "size": f"{source.width:,} x {source.height:,} pixels",
-        "coordinates": "none" if source.crs is None else source.crs.to_string()[:60],
+        "coordinates": _coordinates(source),
         "ground sample distance": "not known"
         if gsd is None
         else f"{gsd:.3g} m, resampled to {gsd / scale:.3g} m for the model",
@@ -191,6 +191,12 @@ def facts_of(source: RasterSource, grid: WindowGrid, gsd: float | None, scale: f
         "stretch": "none" if ranges is None else "; ".join(f"{low:.4g} to {high:.4g}" for low, high in ranges),
         "windows": f"{grid.window} pixels, stride {grid.stride}",
     }
+
+
+def _coordinates(source: RasterSource) -> str:
+    if source.crs is not None and not source.transform.is_identity:
+        return str(source.crs.to_string()[:60])
+    return source.georeference.kind if source.georeference.exists else "none"
 
 
 def _counts(ids: np.ndarray, classes: int) -> np.ndarray:

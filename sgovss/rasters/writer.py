@@ -18,6 +18,7 @@ from rasterio.windows import Window
 from sgovss.files import atomic_path
 from sgovss.label_ids import id_dtype, no_class_id
 from sgovss.rasters.grid import WindowGrid
+from sgovss.rasters.opening import remote_options
 from sgovss.rasters.source import RasterSource
 from sgovss.rasters.store import ChunkStore
 from sgovss.vocabulary import Vocabulary
@@ -30,7 +31,7 @@ _CACHE = 64  # megabytes of GDAL's block cache, which otherwise depends on the m
 @contextmanager
 def gdal_environment() -> Iterator[None]:
     """Set up GDAL so that reading and writing rasters takes bounded memory."""
-    with rasterio.Env(GDAL_CACHEMAX=_CACHE, GDAL_NUM_THREADS="1"), warnings.catch_warnings():
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE, GDAL_NUM_THREADS="1", **remote_options()), warnings.catch_warnings():
         # RasterSegmenter has its own message for rasters without georeference.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
@@ -70,6 +71,7 @@ def write_labels(
             if confidence:
                 _fill(target, 2, _replaced(rows_of(grid, store, "confidence"), _NO_PERCENT, nodata))
                 target.set_band_description(2, "confidence (percent)")
+            source.georeference.write_to(target)
             target.update_tags(**{f"CLASS_{i}": entry.name for i, entry in enumerate(legend)})
         _add_overviews(partial, Resampling.nearest)
         _verify(partial)
@@ -85,6 +87,7 @@ def write_probabilities(
             for first in range(0, len(scored), at_once):
                 classes = slice(first, first + at_once)
                 _fill(target, first + 1, rows_of(grid, store, "probabilities", classes))
+            source.georeference.write_to(target)
             for number, name in enumerate(scored.names, 1):
                 target.set_band_description(number, name)
         _add_overviews(partial, Resampling.average)
@@ -170,8 +173,7 @@ def _profile(
         "count": count,
         "dtype": np.dtype(dtype).name,
         "nodata": nodata,
-        "crs": source.crs,
-        "transform": source.transform,
+        **source.georeference.profile,
         "tiled": True,
         "blockxsize": TILE,
         "blockysize": TILE,

@@ -1,0 +1,112 @@
+"""Open what GDAL names: files, URLs, files inside archives, subdatasets and services."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import rasterio
+import rasterio.shutil
+from rasterio.io import DatasetReader, MemoryFile
+
+from sgovss.errors import InputError
+
+_REMOTE = {  # a server that stalls or drops a connection is asked again, and ends in an error, not in a wait for ever
+    "GDAL_HTTP_MAX_RETRY": "4",
+    "GDAL_HTTP_RETRY_DELAY": "1",
+    "GDAL_HTTP_RETRY_CODES": "ALL",
+    "GDAL_HTTP_CONNECTTIMEOUT": "20",
+    "GDAL_HTTP_LOW_SPEED_TIME": "60",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
+    "CPL_VSIL_CURL_USE_HEAD": "NO",
+}
+_NETWORK = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsiadls", "/vsioss", "/vsiswift", "/vsiwebhdfs")
+
+
+def remote_options() -> dict[str, str]:
+    """Return options of GDAL for rasters on servers. Those that the user has set in the environment are left out."""
+    return {key: value for key, value in _REMOTE.items() if key not in os.environ}
+
+
+def open_raster(name: str | Path) -> DatasetReader:
+    """Open a raster for reading.
+
+    Args:
+        name: a path, or any other name that GDAL opens.
+
+    Raises:
+        InputError: it cannot be opened, or holds several rasters.
+    """
+    try:
+        # A path may hold characters that mean something in a name, such as '!' or ':'.
+        dataset = rasterio.open(Path(name).absolute() if is_local(name) else str(name))
+    except rasterio.errors.RasterioError as error:
+        raise InputError(f"{name}: not a raster that can be read ({reason(error)})") from error
+    if dataset.count:
+        return dataset
+    parts = list(dataset.subdatasets)
+    dataset.close()
+    if len(parts) == 1:
+        return open_raster(parts[0])
+    listed = ", ".join(parts[:8]) + (f" and {len(parts) - 8} more" if len(parts) > 8 else "")
+    raise InputError(
+        f"{name}: holds {len(parts)} rasters; give the name of one: {listed}" if parts else f"{name}: no band"
+    )
+
+
+@contextmanager
+def declared(dataset: DatasetReader, no_data: float) -> Iterator[DatasetReader]:
+    """Open a raster again with another no-data value, which GDAL then applies wherever it reads and resamples.
+
+    Raises:
+        InputError: the data type cannot hold the value.
+    """
+    with MemoryFile(ext=".vrt") as memory:
+        rasterio.shutil.copy(dataset, memory.name, driver="VRT")
+        try:
+            with rasterio.open(memory.name, "r+") as virtual:
+                virtual.nodata = no_data
+        except (ValueError, rasterio.errors.RasterioError) as error:
+            raise InputError(f"--no-data: {no_data:g} is no {dataset.dtypes[0]} value of {dataset.name}") from error
+        with rasterio.open(memory.name) as virtual:
+            yield virtual
+
+
+def is_local(name: str | Path) -> bool:
+    """Whether a name is that of a file or folder on this machine."""
+    try:
+        return Path(name).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def is_remote(dataset: DatasetReader) -> bool:
+    """Whether the pixels of a raster come from a server."""
+    return dataset.driver in ("WMS", "WMTS", "WCS") or any(file.startswith(_NETWORK) for file in dataset.files)
+
+
+def identity(name: str | Path, dataset: DatasetReader) -> list[str]:
+    """Return what changes when a raster changes: its name, and a digest of names, sizes and times of its files."""
+    digest = hashlib.blake2b(digest_size=12)
+    for file in [str(name), *dataset.files]:
+        digest.update(os.fsencode(file))
+        if is_local(file):
+            stat = Path(file).stat()
+            digest.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
+    return [str(Path(name).resolve()) if is_local(name) else str(name), digest.hexdigest()]
+
+
+def reason(error: Exception) -> str:
+    """Return the message of GDAL behind an error as one short line."""
+    return " ".join(str(error.__cause__ or error).split())[:200]
+
+
+def failed_read(name: str | Path, dataset: DatasetReader, error: Exception) -> InputError:
+    """Return the error for pixels that could not be read."""
+    if is_remote(dataset):
+        advice = "the server did not send them all; try again later, with --resume if parts are finished"
+        return InputError(f"{name}: pixels are missing ({reason(error)}); {advice}")
+    return InputError(f"{name}: damaged or cut off ({reason(error)}); get the file again")
