@@ -9,8 +9,8 @@ examples:
 
 Each photograph gets an overlay with a legend, a PNG of class ids and a JSON file of the classes' shares of the pixels.
 Rasters (extra geo) are segmented window by window into GeoTIFFs with the same georeference: whatever GDAL finds
-georeferenced, and files in formats of rasters. Besides files and folders, --input takes the names that GDAL opens: URLs,
-/vsizip/ and the like, subdatasets; STAC items; and servers of map tiles, xyz:https://host/{z}/{x}/{y}.png.
+georeferenced, and files in formats of rasters. Besides files and folders, --input takes all names that GDAL opens, such
+as URLs, /vsizip/ and subdatasets; STAC items; and servers of map tiles, xyz:https://host/{z}/{x}/{y}.png.
 The run gets a page report.html.
 """
 
@@ -67,8 +67,8 @@ _PATIENCE = timedelta(days=30)  # how long a finished process waits for the othe
 logger = logging.getLogger("sgovss.segment")
 
 Segment = Callable[[str, Path], Segmentation]
-"""A function that segments one image. Its arguments are the name of the image, and the folder and beginning of the names of
-the outputs, such as ``output/photo``."""
+"""A function that segments one image. Its arguments are the name of the image, and the folder and beginning of the
+names of the outputs, such as ``output/photo``."""
 
 
 @command
@@ -333,23 +333,24 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_raster_arguments(rasters: argparse._ArgumentGroup) -> None:
-    rasters.add_argument("--bands", metavar="R,G,B", help="numbers or descriptions of the bands to use as red, green and "
-                         "blue; default those that the file names so, else the first three")  # fmt: skip
+    rasters.add_argument("--bands", metavar="R,G,B", help="numbers or descriptions of the bands to use as red, green "
+                         "and blue; default those that the file names so, else the first three")  # fmt: skip
     rasters.add_argument("--stretch", metavar="LOW,HIGH", help="percentiles of the raster to map to 0 and 255, default "
-                         "2,98 unless the data are 8-bit; or values, LOW..HIGH, for all bands or with commas for each; or "
-                         "'shared' or 'shared:2,98', percentiles of all rasters of the run")  # fmt: skip
-    rasters.add_argument("--no-data", default=AUTO_NO_DATA, metavar="VALUE", help="what to leave out: 'auto' (default) what "
-                         "the file declares, and constant collars and values far off all others; 'declared'; 'none'; or "
-                         "a value")  # fmt: skip
+                         "2,98 unless the data are 8-bit; or values, LOW..HIGH, for all bands or with commas for "
+                         "each; or 'shared' or 'shared:2,98', percentiles of all rasters of the run")  # fmt: skip
+    rasters.add_argument("--no-data", default=AUTO_NO_DATA, metavar="VALUE", help="what to leave out: 'auto' "
+                         "(default), which is what the file declares, else constant collars and values far off all "
+                         "others; 'declared'; 'none'; or a value")  # fmt: skip
     rasters.add_argument("--mosaic", action="store_true", help="join all files of --input as tiles of one raster")
     rasters.add_argument("--stack", action="store_true", help="use all files of --input as bands of one raster")
-    rasters.add_argument("--asset", metavar="NAME", help="asset of a STAC item; several with commas are the bands of one "
-                         "raster")  # fmt: skip
+    rasters.add_argument("--asset", metavar="NAME", help="asset of a STAC item; several with commas are the bands of "
+                         "one raster")  # fmt: skip
     rasters.add_argument("--bounds", metavar="W,S,E,N", help="segment this part only: west,south,east,north in degrees")
-    rasters.add_argument("--fit-gcps", action="store_true", help="replace ground control points or RPCs by the transform "
-                         "that fits them best; otherwise they are copied to the outputs")  # fmt: skip
+    rasters.add_argument("--fit-gcps", action="store_true", help="replace ground control points or RPCs by the "
+                         "transform that fits them best; otherwise they are copied to the outputs")  # fmt: skip
     rasters.add_argument("--gsd", type=float, default=0.0, metavar="METRES", help="ground sample distance, in metres "
-                         "per pixel, at which the model gets the raster and map tiles are read; default as in training")  # fmt: skip
+                         "per pixel, at which the model gets the raster and map tiles are read; default as in its "
+                         "training")  # fmt: skip
     rasters.add_argument("--aoi", metavar="FILE", help="area of interest: a vector file, or one of its layers as "
                          "FILE:LAYER; only pixels inside its polygons are segmented")  # fmt: skip
     rasters.add_argument("--min-area", metavar="M2", help="merge regions below this area into a neighbour: square "

@@ -15,7 +15,8 @@ RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img")
 _SUFFIXES = tuple(dict.fromkeys((*IMAGE_SUFFIXES, *RASTER_SUFFIXES)))
 _SIDECARS = (".ovr", ".msk", ".aux", ".xml", ".hdr")  # files beside a raster; some begin like one
 _MAGIC = (  # first bytes of TIFF, BigTIFF, JPEG, PNG, JPEG 2000, Erdas, PCIDSK and NITF files
-    b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\xff\xd8\xff", b"\x89PNG", b"\0\0\0\x0cjP  ", b"EHFA_", b"PCIDSK", b"NITF",
+    b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\xff\xd8\xff", b"\x89PNG", b"\0\0\0\x0cjP  ", b"EHFA_",
+    b"PCIDSK", b"NITF",
 )  # fmt: skip
 _OUTPUTS = ("_labels.tif", "_labels.png", "_overlay.png", "_probabilities.tif")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from sgovss.errors import InputError
 from sgovss.rasters.areas import on_ground
 from sgovss.rasters.options import file_and_layer
 from sgovss.rasters.source import RasterSource
+
+logger = logging.getLogger(__name__)
 
 _POINTS = 64  # a side of the raster's extent is divided into this many parts, because lines bend between projections
 _MARGIN = 0.05  # of the extent, by which it is enlarged for the same reason
@@ -82,6 +85,8 @@ def _layers(path: str | Path) -> list[tuple[str | None, list[shapely.Geometry]]]
         read = [pyogrio.raw.read(name, layer=found, columns=[]) for found in names if layer in (None, found)]
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
         raise InputError(f"--aoi {path}: not a vector file that can be read ({error})") from error
+    if len(read) > 1:
+        logger.warning("--aoi %s: the polygons of all its layers are used: %s", path, ", ".join(names))
     result = []
     for metadata, _, geometries, _ in read:
         shapes = [] if geometries is None else shapely.from_wkb(geometries)

@@ -43,8 +43,8 @@ def choose_bands(dataset: DatasetReader, wanted: Sequence[int | str] | None = No
     if set(_RGB) <= set(meanings):
         red, green, blue = (meanings.index(colour) + 1 for colour in _RGB)
         return red, green, blue
-    colours = [band for band, meaning in enumerate(meanings, 1) if meaning != ColorInterp.alpha] or [1]
-    return (colours[0], colours[1], colours[2]) if len(colours) >= 3 else (colours[0], colours[0], colours[0])
+    opaque = [band for band, meaning in enumerate(meanings, 1) if meaning != ColorInterp.alpha] or [1]
+    return (opaque[0], opaque[1], opaque[2]) if len(opaque) >= 3 else (opaque[0], opaque[0], opaque[0])
 
 
 def alpha_band(dataset: DatasetReader) -> int | None:

@@ -63,16 +63,12 @@ class RasterGeoreference:
             ground, error = found._fitted(dataset.height, dataset.width)
         except (RasterioError, ValueError, np.linalg.LinAlgError) as failure:
             if fit:
-                raise InputError(
-                    f"--fit-gcps: {dataset.name}: no transform fits its {found.kind} ({failure})"
-                ) from failure
-            return replace(
-                found, remark=f"its {found.kind} are copied to the outputs; no size of a pixel follows from them"
-            )
+                message = f"--fit-gcps: {dataset.name}: no transform fits its {found.kind} ({failure})"
+                raise InputError(message) from failure
+            remark = f"its {found.kind} are copied to the outputs, but the size of its pixels cannot be computed"
+            return replace(found, remark=remark)
         if fit:
-            remark = (
-                f"an affine transform was fitted to its {found.kind}, which are up to {error:.2g} pixels away from it"
-            )
+            remark = f"an affine transform was fitted to its {found.kind}; it is up to {error:.2g} pixels off them"
             return cls(*ground, ground=ground, remark=remark)
         remark = f"georeferenced by {found.kind}, which are copied to the outputs; for areas in square metres and "
         return replace(found, ground=ground, remark=f"{remark}polygons on the ground give --fit-gcps")
@@ -106,7 +102,7 @@ class RasterGeoreference:
             ValueError: nothing to fit, or a transform that maps all pixels to a line.
         """
         if self.gcps:
-            crs, points = self.gcps_crs, self.gcps
+            crs, points = self.gcps_crs, list(self.gcps)
         else:
             crs, points = CRS.from_epsg(4326), _points_of(self.rpcs, height, width)
         if not crs:

@@ -56,9 +56,8 @@ def find_no_data(dataset: DatasetReader, bands: tuple[int, ...], wanted: str | f
         values = dataset.read(alpha, out_shape=size, resampling=Resampling.nearest)
         left_out = _percent((values == 0).mean())
         if is_transparency(values) and not is_opaque(values):
-            remarks.append(
-                f"band {alpha} is taken for transparency, which leaves out {left_out}; if it is infrared give --no-data none"
-            )
+            advice = "if it is infrared, give --no-data none"
+            remarks.append(f"band {alpha} is taken for transparency, which leaves out {left_out}; {advice}")
         if not is_transparency(values):
             masked = False
             remarks.append(
@@ -86,8 +85,8 @@ def find_no_data(dataset: DatasetReader, bands: tuple[int, ...], wanted: str | f
     for collar in collars:
         colour = ", ".join(f"{value:g}" for value in collar.colour)
         remarks.append(
-            f"a constant area ({colour}) at the border, {_percent(collar.share)}, is left out as no data; to segment it "
-            "too give --no-data declared"
+            f"a constant area ({colour}) at the border, {_percent(collar.share)}, is left out as no data; to segment "
+            "it too, give --no-data declared"
         )
     return NoData(masked, None, tuple(collars), tuple(remarks))
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import rasterio
 import rasterio.shutil
 from rasterio.io import DatasetReader, MemoryFile
@@ -51,10 +52,10 @@ def open_raster(name: str | Path) -> DatasetReader:
     dataset.close()
     if len(parts) == 1:
         return open_raster(parts[0])
+    if not parts:
+        raise InputError(f"{name}: holds no band")
     listed = ", ".join(parts[:8]) + (f" and {len(parts) - 8} more" if len(parts) > 8 else "")
-    raise InputError(
-        f"{name}: holds {len(parts)} rasters; give the name of one: {listed}" if parts else f"{name}: no band"
-    )
+    raise InputError(f"{name}: holds {len(parts)} rasters; give the name of one: {listed}")
 
 
 @contextmanager
@@ -64,15 +65,22 @@ def declared(dataset: DatasetReader, no_data: float) -> Iterator[DatasetReader]:
     Raises:
         InputError: the data type cannot hold the value.
     """
+    wrong = [dtype for dtype in dataset.dtypes if not _holds(dtype, no_data)]
+    if wrong:
+        raise InputError(f"--no-data: {no_data:g} is no {wrong[0]} value, as {dataset.name} has")
     with MemoryFile(ext=".vrt") as memory:
         rasterio.shutil.copy(dataset, memory.name, driver="VRT")
-        try:
-            with rasterio.open(memory.name, "r+") as virtual:
-                virtual.nodata = no_data
-        except (ValueError, rasterio.errors.RasterioError) as error:
-            raise InputError(f"--no-data: {no_data:g} is no {dataset.dtypes[0]} value of {dataset.name}") from error
+        with rasterio.open(memory.name, "r+") as virtual:
+            virtual.nodata = no_data
         with rasterio.open(memory.name) as virtual:
             yield virtual
+
+
+def _holds(dtype: str, value: float) -> bool:
+    """Whether a data type can hold a value."""
+    if np.dtype(dtype).kind not in "iu":
+        return True
+    return value.is_integer() and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max
 
 
 def is_local(name: str | Path) -> bool:

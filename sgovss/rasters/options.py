@@ -29,7 +29,7 @@ class SceneOptions:
         bands: numbers, from 1, or descriptions of the bands to use as red, green and blue; None for those that the file
             names so, else the first three.
         stretch: lower and upper percentile that are mapped to 0 and 255; None stretches only data that are not 8-bit.
-        stretch_range: the values themselves that are mapped to 0 and 255: one (low, high) for all bands, or one for each.
+        stretch_range: the values that are mapped to 0 and 255: one (low, high) for all bands, or one for each.
         no_data: ``"auto"`` leaves out what the file declares as no data, and collars and filler values that it does not
             declare; ``"declared"`` only the first; ``"none"`` nothing; a number is the no-data value of the file.
         fit_gcps: replace ground control points or RPCs by the affine transform that fits them best.

@@ -72,8 +72,9 @@ class Tile:
             palette = tuple(dataset.colormap(1).values())
         return cls(
             str(Path(name).absolute()) if is_local(name) else dataset.name,
-            dataset.crs, dataset.transform, dataset.width, dataset.height, dataset.dtypes[0], tuple(dataset.colorinterp),
-            tuple(text or "" for text in dataset.descriptions), tuple(dataset.nodatavals), palette,
+            dataset.crs, dataset.transform, dataset.width, dataset.height, dataset.dtypes[0],
+            tuple(dataset.colorinterp), tuple(text or "" for text in dataset.descriptions),
+            tuple(dataset.nodatavals), palette,
         )  # fmt: skip
 
     @property
@@ -217,7 +218,7 @@ def _source(
     ET.SubElement(source, "SourceFilename", relativeToVRT="0").text = tile.name
     ET.SubElement(source, "SourceBand").text = band
     size = {"RasterXSize": str(tile.width), "RasterYSize": str(tile.height)}
-    ET.SubElement(source, "SourceProperties", DataType="Byte" if no_data else _TYPES[tile.dtype], **size)
+    ET.SubElement(source, "SourceProperties", {"DataType": "Byte" if no_data else _TYPES[tile.dtype], **size})
     left, bottom, right, top = tile.bounds
     ET.SubElement(source, "SrcRect", xOff="0", yOff="0", xSize=str(tile.width), ySize=str(tile.height))
     place = {"xOff": (left - frame[0]) / across, "yOff": (frame[3] - top) / down}
