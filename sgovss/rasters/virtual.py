@@ -134,9 +134,7 @@ def stack(files: Sequence[Tile]) -> str:
     for file in files:
         apart = np.abs(np.subtract(file.bounds, finest.bounds)).max()
         if file.crs != finest.crs or apart > file.transform.a / 2:
-            raise InputError(
-                f"--stack: {file.name} does not cover the same ground as {finest.name}; use gdalwarp first"
-            )
+            raise InputError(f"--stack: {file.name} covers other ground than {finest.name}; use gdalwarp first")
         if file.dtype != finest.dtype:
             raise InputError(
                 f"--stack: {file.name} is {file.dtype}, {finest.name} is {finest.dtype}; convert them to one"
