@@ -10,6 +10,7 @@ from rasterio.io import DatasetReader
 
 from sgovss.rasters.bands import alpha_band, is_opaque, is_transparency
 from sgovss.rasters.collars import Collar, find_collars, find_filler
+from sgovss.rasters.opening import read_pixels
 from sgovss.rasters.options import AUTO, DECLARED, NONE
 
 SAMPLE = 1024  # longest side of the overview that a raster is judged by
@@ -53,7 +54,7 @@ def find_no_data(dataset: DatasetReader, bands: tuple[int, ...], wanted: str | f
     masked, remarks = True, []
     alpha = alpha_band(dataset)
     if alpha is not None and MaskFlags.alpha in dataset.mask_flag_enums[used[0] - 1]:
-        values = dataset.read(alpha, out_shape=size, resampling=Resampling.nearest)
+        values = _overview(dataset, [alpha], size)[0]
         left_out = _percent((values == 0).mean())
         if is_transparency(values) and not is_opaque(values):
             advice = "if it is infrared, give --no-data none"
@@ -68,10 +69,11 @@ def find_no_data(dataset: DatasetReader, bands: tuple[int, ...], wanted: str | f
         return NoData(masked, remarks=tuple(remarks))
     valid = np.ones(size, bool)
     if masked and any(MaskFlags.all_valid not in dataset.mask_flag_enums[band - 1] for band in used):
-        valid = dataset.read_masks(used, out_shape=(len(used), *size)).any(axis=0)
+        shape = len(used), *size
+        valid = read_pixels(lambda raster: raster.read_masks(used, out_shape=shape), dataset).max(axis=0) > 0
     if not valid.all():
         return NoData(masked, remarks=tuple(remarks))
-    pixels = dataset.read(used, out_shape=(len(used), *size), resampling=Resampling.nearest)
+    pixels = _overview(dataset, used, size)
     if pixels.dtype.kind == "f":
         valid &= np.isfinite(pixels).all(axis=0)
     filler = find_filler(pixels, valid)
@@ -89,6 +91,12 @@ def find_no_data(dataset: DatasetReader, bands: tuple[int, ...], wanted: str | f
             "it too, give --no-data declared"
         )
     return NoData(masked, None, tuple(collars), tuple(remarks))
+
+
+def _overview(dataset: DatasetReader, bands: list[int], size: tuple[int, int]) -> np.ndarray:
+    """Read bands without interpolation: (bands, *size)."""
+    shape = len(bands), *size
+    return read_pixels(lambda raster: raster.read(bands, out_shape=shape, resampling=Resampling.nearest), dataset)
 
 
 def _percent(share: float) -> str:

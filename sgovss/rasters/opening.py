@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,11 +19,12 @@ from sgovss.errors import InputError
 _REMOTE = {  # a server that stalls or drops a connection is asked again, and ends in an error, not in a wait for ever
     "GDAL_HTTP_MAX_RETRY": "4",
     "GDAL_HTTP_RETRY_DELAY": "1",
-    "GDAL_HTTP_RETRY_CODES": "ALL",
+    "GDAL_HTTP_RETRY_CODES": "429,500,502,503,504",
+    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/",  # forget what was cut off when a file is closed
+    "CPL_VSIL_CURL_USE_HEAD": "NO",  # signed URLs are for GET only
     "GDAL_HTTP_CONNECTTIMEOUT": "20",
     "GDAL_HTTP_LOW_SPEED_TIME": "60",
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
-    "CPL_VSIL_CURL_USE_HEAD": "NO",
 }
 _NETWORK = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsiadls", "/vsioss", "/vsiswift", "/vsiwebhdfs")
 
@@ -41,9 +43,13 @@ def open_raster(name: str | Path) -> DatasetReader:
     Raises:
         InputError: it cannot be opened, or holds several rasters.
     """
+    local = is_local(name)
+    # A GeoTIFF on a server has no files beside it. To look for them takes 40 requests.
+    alone = not local and str(name).lower().endswith((".tif", ".tiff"))
     try:
-        # A path may hold characters that mean something in a name, such as '!' or ':'.
-        dataset = rasterio.open(Path(name).absolute() if is_local(name) else str(name))
+        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR" if alone else "FALSE"):
+            # A path may hold characters that mean something in a name, such as '!' or ':'.
+            dataset = rasterio.open(Path(name).absolute() if local else str(name))
     except rasterio.errors.RasterioError as error:
         raise InputError(f"{name}: not a raster that can be read ({reason(error)})") from error
     if dataset.count:
@@ -112,9 +118,42 @@ def reason(error: Exception) -> str:
     return " ".join(str(error.__cause__ or error).split())[:200]
 
 
-def failed_read(name: str | Path, dataset: DatasetReader, error: Exception) -> InputError:
+def read_pixels(
+    read: Callable[[DatasetReader], np.ndarray],
+    dataset: DatasetReader,
+    again: Callable[[], DatasetReader] | None = None,
+) -> np.ndarray:
+    """Read pixels; from a server several times if a connection breaks in the middle, which GDAL takes for the end.
+
+    Args:
+        read: reads them.
+        dataset: the raster.
+        again: opens the raster anew, because GDAL keeps what it has got; None to try once.
+
+    Raises:
+        InputError: they cannot be read.
+    """
+    for delay in (*(_delays() if again and is_remote(dataset) else ()), None):
+        try:
+            return read(dataset)
+        except rasterio.errors.RasterioError as error:
+            if delay is None or again is None:
+                raise _failed_read(dataset, error) from error
+            time.sleep(delay)
+            dataset = again()
+    raise AssertionError
+
+
+def _delays() -> list[float]:
+    """Return the seconds to wait before each further attempt; they double."""
+    keys = "GDAL_HTTP_RETRY_DELAY", "GDAL_HTTP_MAX_RETRY"
+    first, count = (float(os.environ.get(key, _REMOTE[key])) for key in keys)
+    return [first * 2**i for i in range(int(count))]
+
+
+def _failed_read(dataset: DatasetReader, error: Exception) -> InputError:
     """Return the error for pixels that could not be read."""
     if is_remote(dataset):
         advice = "the server did not send them all; try again later, with --resume if parts are finished"
-        return InputError(f"{name}: pixels are missing ({reason(error)}); {advice}")
-    return InputError(f"{name}: damaged or cut off ({reason(error)}); get the file again")
+        return InputError(f"{dataset.name}: pixels are missing ({reason(error)}); {advice}")
+    return InputError(f"{dataset.name}: damaged or cut off ({reason(error)}); get the file again")

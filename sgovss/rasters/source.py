@@ -7,18 +7,18 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, Resampling
+from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from sgovss.data.mapper import IMAGE_PAD_VALUE
 from sgovss.errors import InputError
 from sgovss.rasters.bands import choose_bands
 from sgovss.rasters.georeference import RasterGeoreference
-from sgovss.rasters.no_data import SAMPLE, NoData, find_no_data
-from sgovss.rasters.opening import declared, failed_read, identity, open_raster
+from sgovss.rasters.no_data import SAMPLE, find_no_data
+from sgovss.rasters.opening import declared, identity, open_raster, read_pixels
 from sgovss.rasters.options import AUTO, SceneOptions
 
 PERCENTILES = (2.0, 98.0)
@@ -62,9 +62,9 @@ class RasterSource:
         fit_gcps: bool = False,
     ) -> None:
         self.name, self.path = str(name), Path(name)
-        self._closing = ExitStack()
-        with ExitStack() as opened:
-            self._dataset = opened.enter_context(open_raster(name))
+        self._opened = ExitStack()
+        with self._opened:
+            self._dataset = self._opened.enter_context(open_raster(name))
             self._check_orientation()
             self.identity = identity(name, self._dataset)
             self.height, self.width = self._dataset.height, self._dataset.width
@@ -75,13 +75,13 @@ class RasterSource:
             if any(np.dtype(self.dtypes[band - 1]).kind == "c" for band in self.bands):
                 raise InputError(f"{name}: its bands hold complex numbers; give a raster of amplitudes")
             self._palette = self._colors()
-            self._no_data = self._find_no_data(no_data)
+            self._no_data = find_no_data(self._dataset, self.bands, no_data, palette=self._palette is not None)
             self.remarks = [line for line in (self.georeference.remark, *self._no_data.remarks) if line]
             if self._no_data.value is not None:
-                self._dataset = opened.enter_context(declared(self._dataset, self._no_data.value))
+                self._dataset = self._opened.enter_context(declared(self._dataset, self._no_data.value))
             self.nodata = self._dataset.nodata
             self.stretch = self._stretch(percentiles, ranges)
-            self._closing = opened.pop_all()
+            self._opened = self._opened.pop_all()
 
     @classmethod
     def from_options(cls, name: str | Path, options: SceneOptions) -> RasterSource:
@@ -140,7 +140,12 @@ class RasterSource:
         shape = (len(self.bands), *size)
         valid = np.ones(size, bool)
         if self._no_data.masked:
-            valid = self._dataset.read_masks(list(self.bands), window=window, out_shape=shape).any(axis=0)
+            masks = read_pixels(
+                lambda dataset: dataset.read_masks(list(self.bands), window=window, out_shape=shape),
+                self._dataset,
+                self._open_again,
+            )
+            valid = masks.max(axis=0) > 0
         collars = [collar for collar in self._no_data.collars if collar.touches(window)]
         floats = any(np.dtype(self.dtypes[band - 1]).kind == "f" for band in self.bands)
         if collars or floats:
@@ -153,7 +158,7 @@ class RasterSource:
 
     def close(self) -> None:
         """Close the file."""
-        self._closing.close()
+        self._opened.close()
 
     def __enter__(self) -> RasterSource:
         return self
@@ -162,10 +167,16 @@ class RasterSource:
         self.close()
 
     def _read(self, window: Window, **options: object) -> np.ndarray:
-        try:
-            return self._dataset.read(list(self.bands), window=window, **options)
-        except rasterio.errors.RasterioError as error:
-            raise failed_read(self.name, self._dataset, error) from error
+        return read_pixels(
+            lambda dataset: dataset.read(list(self.bands), window=window, **options), self._dataset, self._open_again
+        )
+
+    def _open_again(self) -> DatasetReader:
+        self._opened.close()
+        self._dataset = self._opened.enter_context(open_raster(self.name))
+        if self._no_data.value is not None:
+            self._dataset = self._opened.enter_context(declared(self._dataset, self._no_data.value))
+        return self._dataset
 
     @property
     def ground(self) -> tuple[CRS | None, Affine]:
@@ -184,12 +195,6 @@ class RasterSource:
                 f"{self.name}: has EXIF orientation {turned}, which is not supported for rasters; rotate the "
                 "pixels and remove the tag, for example with 'exiftran -ai'"
             )
-
-    def _find_no_data(self, wanted: str | float) -> NoData:
-        try:
-            return find_no_data(self._dataset, self.bands, wanted, palette=self._palette is not None)
-        except rasterio.errors.RasterioError as error:
-            raise failed_read(self.name, self._dataset, error) from error
 
     def _stretch(
         self, percentiles: Sequence[float] | None, ranges: Sequence[tuple[float, float]] | None

@@ -68,7 +68,7 @@ def test_bands_by_number_and_description(write_bands):
 def test_colours_of_another_kind_are_refused(write_bands):
     for meanings in ([C.cyan, C.magenta, C.yellow, C.black], [C.hue, C.saturation, C.lightness]):
         path = write_bands(meanings)
-        with pytest.raises(InputError, match="its bands are (CMYK|HSL) colours"):
+        with pytest.raises(InputError, match=r"its bands are (CMYK|HSL) colours"):
             RasterSource(path)
         with RasterSource(path, (1, 2, 3)) as source:
             assert source.bands == (1, 2, 3)

@@ -117,7 +117,7 @@ def test_fitting(demo, write_kinds, coefficients, caplog, kind, error):
 
 
 def test_the_scale_for_the_model_follows_control_points(demo, write_kinds):
-    status, out, errors = demo(write_kinds("gcps"))
+    status, out, _ = demo(write_kinds("gcps"))
     facts = json.loads((out / "scene_shares.json").read_text())["facts"]
     assert status == 0 and facts["ground sample distance"].startswith("0.294 m")
     assert facts["coordinates"] == "9 ground control points"
@@ -132,7 +132,7 @@ def test_points_that_nothing_fits(write_raster, scene_pixels):
         with rasterio.open(path) as raster:
             found = RasterGeoreference.of(raster)
             assert found.ground is None and "are copied to the outputs" in found.remark
-            with pytest.raises(InputError, match="--fit-gcps: .*no transform fits its [49] ground control points"):
+            with pytest.raises(InputError, match=r"--fit-gcps: .*no transform fits its [49] ground control points"):
                 RasterGeoreference.of(raster, fit=True)
 
 

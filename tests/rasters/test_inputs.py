@@ -263,7 +263,7 @@ def test_bands_of_other_resolution_and_place(write_raster, scene_pixels, tmp_pat
         assert raster.shape == (200, 260) and (raster.read(3)[::2, ::2] == scene_pixels[2, ::2, ::2]).all()
         assert raster.colorinterp == (C.red, C.green, C.blue)
     moved = write_raster(scene_pixels[2:], name="3.tif", **{**UTM, "transform": from_origin(0, 0, 0.3, 0.3)})
-    with pytest.raises(InputError, match="--stack: .* covers other ground"):
+    with pytest.raises(InputError, match=r"--stack: .* covers other ground"):
         find_inputs([*fine, str(moved)], tmp_path / "out", InputOptions(stack=True))
 
 

@@ -168,7 +168,7 @@ def test_the_option(write_raster, picture, no_data):
 
 def test_a_value_that_the_data_cannot_have(write_raster, picture):
     for value in (-9999, 0.5, 256):
-        with pytest.raises(InputError, match="--no-data: .* is no uint8 value"):
+        with pytest.raises(InputError, match=r"--no-data: .* is no uint8 value"):
             RasterSource(write_raster(picture, **UTM), no_data=value)
 
 
