@@ -20,7 +20,6 @@ _REMOTE = {  # a server that stalls or drops a connection is asked again, and en
     "GDAL_HTTP_MAX_RETRY": "4",
     "GDAL_HTTP_RETRY_DELAY": "1",
     "GDAL_HTTP_RETRY_CODES": "429,500,502,503,504",
-    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/",  # forget what was cut off when a file is closed
     "CPL_VSIL_CURL_USE_HEAD": "NO",  # signed URLs are for GET only
     "GDAL_HTTP_CONNECTTIMEOUT": "20",
     "GDAL_HTTP_LOW_SPEED_TIME": "60",
@@ -62,6 +61,13 @@ def open_raster(name: str | Path) -> DatasetReader:
         raise InputError(f"{name}: holds no band")
     listed = ", ".join(parts[:8]) + (f" and {len(parts) - 8} more" if len(parts) > 8 else "")
     raise InputError(f"{name}: holds {len(parts)} rasters; give the name of one: {listed}")
+
+
+def open_anew(name: str | Path) -> DatasetReader:
+    """Open a raster on a server without what GDAL has kept of it, which may be cut off."""
+    with rasterio.Env(CPL_VSIL_CURL_NON_CACHED="/vsicurl/:/vsis3/:/vsigs/:/vsiaz/"):
+        open_raster(name).close()  # GDAL forgets the file when it closes it
+    return open_raster(name)
 
 
 @contextmanager
@@ -133,15 +139,18 @@ def read_pixels(
     Raises:
         InputError: they cannot be read.
     """
-    for delay in (*(_delays() if again and is_remote(dataset) else ()), None):
+    delays = _delays() if again is not None and is_remote(dataset) else []
+    try:
+        return read(dataset)
+    except rasterio.errors.RasterioError as error:
+        failure = error
+    for delay in delays:
+        time.sleep(delay)
         try:
-            return read(dataset)
-        except rasterio.errors.RasterioError as error:
-            if delay is None or again is None:
-                raise _failed_read(dataset, error) from error
-            time.sleep(delay)
-            dataset = again()
-    raise AssertionError
+            return read(again()) if again else read(dataset)
+        except (rasterio.errors.RasterioError, InputError):
+            continue
+    raise _failed_read(dataset.name, delays, failure) from failure
 
 
 def _delays() -> list[float]:
@@ -151,9 +160,9 @@ def _delays() -> list[float]:
     return [first * 2**i for i in range(int(count))]
 
 
-def _failed_read(dataset: DatasetReader, error: Exception) -> InputError:
+def _failed_read(name: str, delays: list[float], error: Exception) -> InputError:
     """Return the error for pixels that could not be read."""
-    if is_remote(dataset):
+    if delays:
         advice = "the server did not send them all; try again later, with --resume if parts are finished"
-        return InputError(f"{dataset.name}: pixels are missing ({reason(error)}); {advice}")
-    return InputError(f"{dataset.name}: damaged or cut off ({reason(error)}); get the file again")
+        return InputError(f"{name}: pixels are missing ({reason(error)}); {advice}")
+    return InputError(f"{name}: damaged or cut off ({reason(error)}); get the file again")

@@ -18,7 +18,7 @@ from sgovss.errors import InputError
 from sgovss.rasters.bands import choose_bands
 from sgovss.rasters.georeference import RasterGeoreference
 from sgovss.rasters.no_data import SAMPLE, find_no_data
-from sgovss.rasters.opening import declared, identity, open_raster, read_pixels
+from sgovss.rasters.opening import declared, identity, open_anew, open_raster, read_pixels
 from sgovss.rasters.options import AUTO, SceneOptions
 
 PERCENTILES = (2.0, 98.0)
@@ -173,7 +173,7 @@ class RasterSource:
 
     def _open_again(self) -> DatasetReader:
         self._opened.close()
-        self._dataset = self._opened.enter_context(open_raster(self.name))
+        self._dataset = self._opened.enter_context(open_anew(self.name))
         if self._no_data.value is not None:
             self._dataset = self._opened.enter_context(declared(self._dataset, self._no_data.value))
         return self._dataset

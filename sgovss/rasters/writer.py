@@ -31,7 +31,10 @@ _CACHE = 64  # megabytes of GDAL's block cache, which otherwise depends on the m
 @contextmanager
 def gdal_environment() -> Iterator[None]:
     """Set up GDAL so that reading and writing rasters takes bounded memory."""
-    with rasterio.Env(GDAL_CACHEMAX=_CACHE, GDAL_NUM_THREADS="1", **remote_options()), warnings.catch_warnings():
+    with (
+        rasterio.Env(GDAL_CACHEMAX=_CACHE * 2**20, GDAL_NUM_THREADS="1", **remote_options()),
+        warnings.catch_warnings(),
+    ):
         # RasterSegmenter has its own message for rasters without georeference.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
