@@ -8,7 +8,9 @@ examples:
   sgovss segment --onnx model.onnx --input photos/ --output output/mine --vocabulary classes.txt
 
 Each photograph gets an overlay with a legend, a PNG of class ids and a JSON file of the classes' shares of the pixels.
-Rasters (.tif, .vrt, .jp2, .img; extra geo) are segmented window by window into GeoTIFFs with the same georeference.
+Rasters (extra geo) are segmented window by window into GeoTIFFs with the same georeference: whatever GDAL finds
+georeferenced, and files in formats of rasters. Besides files and folders, --input takes all names that GDAL opens, such
+as URLs, /vsizip/ and subdatasets; STAC items; and servers of map tiles, xyz:https://host/{z}/{x}/{y}.png.
 The run gets a page report.html.
 """
 
@@ -36,7 +38,7 @@ from sgovss.config import load_config
 from sgovss.engine.launch_options import LaunchOptions
 from sgovss.errors import InputError, command
 from sgovss.files import sole_run, write_json_atomically
-from sgovss.inference.inputs import RASTER_SUFFIXES, find_images
+from sgovss.inference.inputs import find_images
 from sgovss.inference.memory import needs_windows
 from sgovss.inference.photographs import segment_photograph
 from sgovss.inference.predictor import ImagePredictor, Predictor
@@ -45,7 +47,15 @@ from sgovss.inference.report import ReportEntry, report_entry, write_report
 from sgovss.inference.segmentation import Segmentation, output_file
 from sgovss.modeling.checkpoint import read_checkpoint
 from sgovss.precision import AUTO
-from sgovss.rasters.options import SceneOptions, parse_bands, parse_min_area, parse_stretch
+from sgovss.rasters.options import AUTO as AUTO_NO_DATA
+from sgovss.rasters.options import (
+    SceneOptions,
+    parse_bands,
+    parse_bounds,
+    parse_min_area,
+    parse_no_data,
+    parse_stretch,
+)
 from sgovss.view_set import QUALITIES, parse_views
 from sgovss.vocabulary import Vocabulary
 
@@ -54,9 +64,9 @@ _PATIENCE = timedelta(days=30)  # how long a finished process waits for the othe
 
 logger = logging.getLogger("sgovss.segment")
 
-Segment = Callable[[Path, Path], Segmentation]
-"""A function that segments one file. Its arguments are the image file, and the folder and beginning of the names of
-the outputs, such as ``output/photo``."""
+Segment = Callable[[str, Path], Segmentation]
+"""A function that segments one image. Its arguments are the name of the image, and the folder and beginning of the
+names of the outputs, such as ``output/photo``."""
 
 
 @command
@@ -75,11 +85,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for note in rejection.notes(vocabulary):
         print(f"note: {note}", file=sys.stderr)
     # List the images once: the outputs of one process must not become the inputs of another.
-    images = find_images(args.input, without=args.output)
     _scene_options(args)
     processes = (args.processes, args.num_machines, args.machine_rank, args.dist_url, "--processes")
     args.processes = LaunchOptions(*processes).checked().processes
     _expect_model(args)
+    images = _find_inputs(args)
+    args.shared_stretch = _shared_stretch(args, images)
     # Only the first machine locks the folder; the others write to it too.
     with nullcontext() if args.machine_rank else sole_run(args.output):
         _launch(args, images)
@@ -101,7 +112,7 @@ def _view_options(args: argparse.Namespace) -> list[str]:
     return ["TEST.VIEWS", str([item.strip() for item in args.views.split(",")])]
 
 
-def _launch(args: argparse.Namespace, images: Mapping[Path, Path]) -> None:
+def _launch(args: argparse.Namespace, images: Mapping[str, Path]) -> None:
     """Run :func:`segment_all` in this process, or in those that the arguments ask for."""
     if args.processes * args.num_machines == 1:
         segment_all(args, images)
@@ -138,7 +149,7 @@ def _expect_model(args: argparse.Namespace) -> None:
         read_checkpoint(cfg.MODEL.WEIGHTS)
 
 
-def segment_all(args: argparse.Namespace, images: Mapping[Path, Path]) -> None:
+def segment_all(args: argparse.Namespace, images: Mapping[str, Path]) -> None:
     """Segment this process's part of the images. The first process writes the report of the run.
 
     Process i of N takes every N-th image, from the i-th on. Each process writes its results to a file in ``--output``,
@@ -146,7 +157,7 @@ def segment_all(args: argparse.Namespace, images: Mapping[Path, Path]) -> None:
 
     Args:
         args: of the command.
-        images: image file -> name of its outputs, as of :func:`find_images`.
+        images: name of the image -> name of its outputs, as of :func:`find_images`.
     """
     output, rank = Path(args.output), comm.get_rank()
     mine = list(images.items())[rank :: comm.get_world_size()]
@@ -204,7 +215,7 @@ def _segment(args: argparse.Namespace) -> Segment:
     predictor = _predictor(args)
     # Class names that the text encoder rejects end the run, not each image.
     predictor.model.text_embedder(scored)
-    options = _scene_options(args)
+    options, unused = _scene_options(args), _options_given(args)
 
     @functools.cache
     def raster_segmenter() -> Segment:
@@ -213,19 +224,50 @@ def _segment(args: argparse.Namespace) -> Segment:
         assert options is not None
         return SceneMapper(predictor, vocabulary, options)
 
-    def segment(path: Path, target: Path) -> Segmentation:
-        if options is not None and path.suffix.lower() in RASTER_SUFFIXES:
-            return raster_segmenter()(path, target)
+    def segment(name: str, target: Path) -> Segmentation:
+        if options is not None and _is_scene(name):
+            return raster_segmenter()(name, target)
+        path = Path(name)
         if not needs_windows(path, len(scored)):
+            if unused:
+                logger.warning("%s: a photograph, for which %s is not used", name, " and ".join(unused))
             return segment_photograph(predictor, path, vocabulary, target, rejection)
         if options is None:
             raise InputError(
-                f"{path}: too many pixels to be segmented into {len(scored)} classes at once; to segment it "
+                f"{name}: too many pixels to be segmented into {len(scored)} classes at once; to segment it "
                 "window by window: pip install 'sgovss[geo]'"
             )
-        return raster_segmenter()(path, target)
+        return raster_segmenter()(name, target)
 
     return segment
+
+
+def _is_scene(name: str) -> bool:
+    from sgovss.rasters.inputs import is_scene
+
+    return is_scene(name)
+
+
+def _find_inputs(args: argparse.Namespace) -> dict[str, Path]:
+    """Return the images: the name of each, and the name of its outputs."""
+    if not _has_rasterio():
+        return find_images(args.input, without=args.output)
+    from sgovss.rasters.inputs import InputOptions, find_inputs
+
+    assets = tuple(args.asset.split(",")) if args.asset else ()
+    options = InputOptions(args.mosaic, args.stack, assets, parse_bounds(args.bounds), args.gsd)
+    return find_inputs(args.input, args.output, options)
+
+
+def _shared_stretch(args: argparse.Namespace, images: Mapping[str, Path]) -> tuple[tuple[float, float], ...] | None:
+    """Return the stretch of all scenes of the run; None if each has its own."""
+    if not parse_stretch(args.stretch).shared:
+        return None
+    from sgovss.rasters.stretch import shared_stretch
+
+    options = _scene_options(args)
+    assert options is not None
+    return shared_stretch([name for name in images if _is_scene(name)], options)
 
 
 def _predictor(args: argparse.Namespace) -> ImagePredictor:
@@ -242,14 +284,18 @@ def _rejection(args: argparse.Namespace) -> Rejection:
 
 def _scene_options(args: argparse.Namespace) -> SceneOptions | None:
     """Return the options for rasters; None without the libraries for rasters. Rasters are then read as photographs."""
-    if importlib.util.find_spec("rasterio") is None:
-        if wanted := [f"--{name}" for name in _SCENE_ONLY if getattr(args, name.replace("-", "_"))]:
+    if not _has_rasterio():
+        if wanted := _options_given(args):
             raise InputError(f"{wanted[0]} is for rasters, which need further libraries: pip install 'sgovss[geo]'")
         return None
     min_area, in_pixels = parse_min_area(args.min_area)
+    stretch = parse_stretch(args.stretch)
     return SceneOptions(
         bands=parse_bands(args.bands),
-        stretch=parse_stretch(args.stretch),
+        stretch=stretch.percentiles,
+        stretch_range=getattr(args, "shared_stretch", None) or stretch.ranges,
+        no_data=parse_no_data(args.no_data),
+        fit_gcps=args.fit_gcps,
         gsd=args.gsd,
         aoi=args.aoi,
         min_area=min_area,
@@ -265,9 +311,22 @@ def _scene_options(args: argparse.Namespace) -> SceneOptions | None:
 
 
 _SCENE_ONLY = (
-    "bands", "stretch", "gsd", "aoi", "min-area", "confidence", "probabilities", "polygons", "cache", "resume",
-    "restart", "overlap",
+    "bands", "stretch", "no-data", "fit-gcps", "gsd", "aoi", "bounds", "mosaic", "stack", "asset", "min-area",
+    "confidence", "probabilities", "polygons", "cache", "resume", "restart", "overlap",
 )  # fmt: skip
+
+
+def _options_given(args: argparse.Namespace) -> list[str]:
+    """Return the flags of the options for rasters that differ from their defaults."""
+    values = {name: getattr(args, name.replace("-", "_")) for name in _SCENE_ONLY}
+    return [f"--{name}" for name, value in values.items() if value and value != _DEFAULTS.get(name)]
+
+
+_DEFAULTS = {"no-data": AUTO_NO_DATA}
+
+
+def _has_rasterio() -> bool:
+    return importlib.util.find_spec("rasterio") is not None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -308,14 +367,26 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_raster_arguments(rasters: argparse._ArgumentGroup) -> None:
-    rasters.add_argument("--bands", metavar="R,G,B", help="numbers of the bands to use as red, green and blue; default "
-                         "the first three")  # fmt: skip
-    rasters.add_argument("--stretch", metavar="LOW,HIGH", help="percentiles of the raster to map to 0 and 255; "
-                         "default 2,98 unless the data are 8-bit")  # fmt: skip
+    rasters.add_argument("--bands", metavar="R,G,B", help="numbers or descriptions of the bands to use as red, green "
+                         "and blue; default those that the file names so, else the first three")  # fmt: skip
+    rasters.add_argument("--stretch", metavar="LOW,HIGH", help="percentiles of the raster to map to 0 and 255, default "
+                         "2,98 unless the data are 8-bit; or values, LOW..HIGH, for all bands or with commas for "
+                         "each; or 'shared' or 'shared:2,98', percentiles of all rasters of the run")  # fmt: skip
+    rasters.add_argument("--no-data", default=AUTO_NO_DATA, metavar="VALUE", help="what to leave out: 'auto' "
+                         "(default), which is what the file declares, else constant collars and values far off all "
+                         "others; 'declared'; 'none'; or a value")  # fmt: skip
+    rasters.add_argument("--mosaic", action="store_true", help="join all files of --input as tiles of one raster")
+    rasters.add_argument("--stack", action="store_true", help="use all files of --input as bands of one raster")
+    rasters.add_argument("--asset", metavar="NAME", help="asset of a STAC item; several with commas are the bands of "
+                         "one raster")  # fmt: skip
+    rasters.add_argument("--bounds", metavar="W,S,E,N", help="segment this part only: west,south,east,north in degrees")
+    rasters.add_argument("--fit-gcps", action="store_true", help="replace ground control points or RPCs by the "
+                         "transform that fits them best; otherwise they are copied to the outputs")  # fmt: skip
     rasters.add_argument("--gsd", type=float, default=0.0, metavar="METRES", help="ground sample distance, in metres "
-                         "per pixel, at which the model gets the raster; default as in its training")  # fmt: skip
-    rasters.add_argument("--aoi", type=Path, metavar="FILE", help="area of interest: a vector file; only pixels inside "
-                         "its polygons are segmented")  # fmt: skip
+                         "per pixel, at which the model gets the raster and map tiles are read; default as in its "
+                         "training")  # fmt: skip
+    rasters.add_argument("--aoi", metavar="FILE", help="area of interest: a vector file, or one of its layers as "
+                         "FILE:LAYER; only pixels inside its polygons are segmented")  # fmt: skip
     rasters.add_argument("--min-area", metavar="M2", help="merge regions below this area into a neighbour: square "
                          "metres (100) or pixels (50px)")  # fmt: skip
     rasters.add_argument("--confidence", action="store_true", help="write a second band: score of the class in percent")

@@ -80,7 +80,7 @@ def find_pairs(
         ]
     if not records and not alone:
         wanted = ", ".join(f"{pattern}{part.image_suffix}" for pattern in part.select)
-        first = min(_walk(folder / part.images[0]), default=None)
+        first = min(walk_files(folder / part.images[0]), default=None)
         there = "; it has no files" if first is None else f", found files such as {first.name}"
         raise InputError(
             f"{folder / part.images[0]}: no image of {spec.name}_{split} here; expected files like {wanted}{there}"
@@ -101,7 +101,7 @@ def files_of_no_split(spec: DatasetSpecification, root: str | Path | None = None
             if (folder / images).is_dir() and (folder / labels).is_dir():
                 image_files, label_files, _ = _both_sides(spec, folder, images, labels, part)
                 taken |= {*image_files.values(), *label_files.values()}
-    there = {path for top, _ in sides if top.is_dir() for path in _walk(top)}
+    there = {path for top, _ in sides if top.is_dir() for path in walk_files(top)}
     return sorted(path for path in there - taken if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
@@ -133,7 +133,7 @@ def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[
     Raises:
         InputError: there is none.
     """
-    files = sorted(file for file in _walk(folder) if file.suffix.lower() in suffixes)
+    files = sorted(file for file in walk_files(folder) if file.suffix.lower() in suffixes)
     if not files:
         raise InputError(f"{folder}: no image in this folder (looked for {', '.join(suffixes)})")
     return files
@@ -149,7 +149,7 @@ def _files(
     found: dict[str, Path] = {}
     twice = []
     ending = re.compile(suffix_pattern(suffix) + "$")
-    for path in sorted(_walk(top)):
+    for path in sorted(walk_files(top)):
         key, matches = ending.subn("", path.relative_to(top).as_posix())
         if not matches or not any(fnmatchcase(key, pattern) for pattern in part.select):
             continue
@@ -172,8 +172,8 @@ def _absent(spec: DatasetSpecification, folder: Path, top: Path) -> str:
     return f"{top}: folder of dataset '{spec.name}' not found; put the data there, {hint}"
 
 
-def _walk(top: Path) -> Iterator[Path]:
-    """Yield the files below a folder and its linked folders, without hidden ones."""
+def walk_files(top: Path) -> Iterator[Path]:
+    """Yield the files below a folder and its linked folders, without hidden files and folders."""
     for parent, folders, names in os.walk(top, followlinks=True):
         here = Path(parent).resolve()
         # Skip links to a parent folder, which would list every file dozens of times.

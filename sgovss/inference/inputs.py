@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -11,11 +12,20 @@ import numpy as np
 from PIL import Image
 
 from sgovss.data.labels import read_rgb, rgb_of
-from sgovss.data.listing import IMAGE_SUFFIXES, list_images
+from sgovss.data.listing import IMAGE_SUFFIXES, walk_files
 from sgovss.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img")
 _SUFFIXES = tuple(dict.fromkeys((*IMAGE_SUFFIXES, *RASTER_SUFFIXES)))
+_SIDECARS = (".ovr", ".msk", ".aux", ".xml", ".hdr")  # files beside a raster; some begin like one
+_MAGIC = (  # first bytes of TIFF, BigTIFF, JPEG, PNG, JPEG 2000, Erdas, PCIDSK and NITF files
+    b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\xff\xd8\xff", b"\x89PNG", b"\0\0\0\x0cjP  ", b"EHFA_",
+    b"PCIDSK", b"NITF",
+)  # fmt: skip
+_OUTPUTS = ("_labels.tif", "_labels.png", "_overlay.png", "_probabilities.tif")
+_UNFINISHED = ".parts"  # end of the name of a folder of unfinished outputs
 
 ImageInput: TypeAlias = "np.ndarray | Image.Image | str | os.PathLike[str]"
 """An image as Python code gives it; see :func:`rgb_pixels`."""
@@ -47,12 +57,13 @@ def rgb_pixels(image: ImageInput) -> np.ndarray:
     return pixels
 
 
-def find_images(inputs: Sequence[str | Path], without: str | Path | None = None) -> dict[Path, Path]:
+def find_images(inputs: Sequence[str | Path], without: str | Path | None = None) -> dict[str, Path]:
     """Find the image files among files and folders, and name the outputs of each.
 
     Args:
         inputs: image and raster files, and folders that are searched with their subfolders.
-        without: a folder to skip, such as that of the outputs.
+        without: folder of the outputs. It is left out of a search; if it is the folder searched or one around it, only
+            the outputs of earlier runs are left out.
 
     Returns:
         path of the image -> relative path of its outputs, without suffix.
@@ -60,32 +71,84 @@ def find_images(inputs: Sequence[str | Path], without: str | Path | None = None)
     Raises:
         InputError: a path does not exist, a folder has no image, or the outputs of two images have the same name.
     """
-    found: dict[Path, Path] = {}
+    found: dict[str, Path] = {}
     for path in map(Path, inputs):
-        if path.is_dir():
-            files = [file for file in list_images(path, _SUFFIXES) if not _below(file, without)]
-            found.update({file: file.relative_to(path).with_suffix("") for file in files})
-        elif path.is_file():
-            found[path] = Path(path.stem)
-        else:
-            raise InputError(f"{path}: no such file or folder")
-    if odd := [path for path in found if not _is_text(path)]:
-        raise InputError(f"{str(odd[0])!a}: the name of this file is not UTF-8 text; rename it")
-    owners: dict[Path, Path] = {}
-    for path, name in found.items():
-        if owners.setdefault(name, path) != path:
-            raise InputError(f"{owners[name]} and {path} would both be written as '{name}'; rename one of them")
-    return found
+        found |= files_of(path, without)
+    return named_apart(found)
 
 
-def _below(file: Path, folder: str | Path | None) -> bool:
-    return folder is not None and Path(folder).resolve() in file.resolve().parents
+def files_of(path: Path, without: str | Path | None = None) -> dict[str, Path]:
+    """Return the image files of one path; see :func:`find_images`."""
+    if path.is_file():
+        return {str(path): Path(path.stem)}
+    if not path.is_dir():
+        raise InputError(f"{path}: no such file or folder")
+    files = sorted(file for file in walk_files(path) if _is_image(file))
+    if not files:
+        raise InputError(f"{path}: no image in this folder (looked for {', '.join(_SUFFIXES)})")
+    kept = files if without is None else list(_without_outputs(files, path.resolve(), Path(without).resolve()))
+    if not kept:
+        raise InputError(f"{path}: no image in this folder other than outputs of earlier runs; check --input")
+    if len(kept) < len(files):
+        logger.warning("%s: %d outputs of earlier runs are not segmented again", path, len(files) - len(kept))
+    return {str(file): file.relative_to(path).with_suffix("") for file in kept}
 
 
-def _is_text(path: Path) -> bool:
+def named_apart(found: Mapping[str, Path]) -> dict[str, Path]:
+    """Check that names are text and that no two images have outputs of the same name.
+
+    Args:
+        found: image -> relative path of its outputs.
+
+    Raises:
+        InputError: they have.
+    """
+    if odd := [name for name in found if not _is_text(name)]:
+        raise InputError(f"{odd[0]!a}: the name of this file is not UTF-8 text; rename it")
+    owners: dict[Path, str] = {}
+    for image, name in found.items():
+        if owners.setdefault(name, image) != image:
+            raise InputError(f"{owners[name]} and {image} would both be written as '{name}'; segment them one by one")
+    return dict(found)
+
+
+def _is_image(file: Path) -> bool:
+    """Whether a file of a folder is an image or raster, by its suffix; if that says nothing, by its first bytes."""
+    suffix = file.suffix.lower()
+    if suffix in _SUFFIXES:
+        return True
+    if suffix in _SIDECARS or not file.is_file():
+        return False
+    # An ENVI raster has no mark of its own, but a header beside it.
+    if file.with_name(f"{file.name}.hdr").is_file() or (suffix in ("", ".dat", ".bin") and _header(file).is_file()):
+        return True
+    try:
+        with file.open("rb") as content:
+            return content.read(8).startswith(_MAGIC)
+    except OSError:
+        return False
+
+
+def _header(file: Path) -> Path:
+    return file.with_suffix(".hdr")
+
+
+def _without_outputs(files: Iterable[Path], folder: Path, outputs: Path) -> Iterable[Path]:
+    """Yield the files of a folder that are not outputs of a run that writes to the folder ``outputs``."""
+    inside = folder in outputs.parents
+    for file in files:
+        resolved = file.resolve()
+        if outputs in resolved.parents:
+            unfinished = any(each.suffix == _UNFINISHED for each in resolved.relative_to(outputs).parents)
+            if inside or unfinished or resolved.name.endswith(_OUTPUTS):
+                continue
+        yield file
+
+
+def _is_text(name: str) -> bool:
     """Whether a path is valid UTF-8. File systems accept any bytes, but a report must be UTF-8."""
     try:
-        str(path).encode()
+        name.encode()
     except UnicodeEncodeError:
         return False
     return True

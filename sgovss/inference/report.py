@@ -71,7 +71,7 @@ class ReportEntry:
         return cls(content["title"], Path(content["overlay"]), rows, content["facts"])
 
 
-def report_entry(path: Path, segmentation: Segmentation, overlay: Path) -> ReportEntry:
+def report_entry(path: str | Path, segmentation: Segmentation, overlay: Path) -> ReportEntry:
     """Make the record of a segmented image.
 
     Args:

@@ -11,6 +11,8 @@ import numpy as np
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
+from sgovss.rasters.opening import remote_options
+
 _LEAST = 256 * 2**20
 _ROWS_OF_BLOCKS = 3
 _SHARE_OF_MEMORY = 4  # at most a quarter of the machine's memory
@@ -24,7 +26,7 @@ def gdal_environment(cache: int = _LEAST) -> Iterator[None]:
         cache: size of the block cache in bytes; see :func:`cache_size`. rasterio takes the number in bytes, whereas
             GDAL's own configuration takes small numbers as megabytes.
     """
-    with rasterio.Env(GDAL_CACHEMAX=cache, GDAL_NUM_THREADS="1"), warnings.catch_warnings():
+    with rasterio.Env(GDAL_CACHEMAX=cache, GDAL_NUM_THREADS="1", **remote_options()), warnings.catch_warnings():
         # The plan of a scene has its own message for rasters without georeference.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield

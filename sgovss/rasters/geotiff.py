@@ -133,8 +133,7 @@ def _create(
         "count": count,
         "dtype": dtype,
         "nodata": nodata,
-        "crs": source.crs,
-        "transform": source.transform,
+        **source.georeference.profile,
         "tiled": True,
         "blockxsize": TILE,
         "blockysize": TILE,
@@ -144,4 +143,5 @@ def _create(
         "sparse_ok": True,
     }
     with full_disk_as_such(path), rasterio.open(path, "w", **profile) as target:
+        source.georeference.write_to(target)
         yield target

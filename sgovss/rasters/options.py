@@ -13,6 +13,9 @@ from sgovss.inference.rejection import Rejection
 
 _BANDS = "3 numbers with commas, such as 4,3,2"
 _STRETCH = "2 numbers with commas, such as 2,98"
+_RANGE = "2 rising numbers, such as 0..3000, or one such range for each band with commas"
+_SHARED = "shared"
+AUTO, DECLARED, NONE = "auto", "declared", "none"
 _MIN_AREA = "neither square metres, such as 100, nor pixels, such as 50px"
 
 Number = TypeVar("Number", int, float)
@@ -23,8 +26,13 @@ class SceneOptions:
     """Options for segmenting a scene. Messages name an option by its flag of ``sgovss segment``.
 
     Args:
-        bands: 1-based numbers of the bands to use as red, green and blue; None for the first three.
+        bands: numbers, from 1, or descriptions of the bands to use as red, green and blue; None for those that the file
+            names so, else the first three.
         stretch: lower and upper percentile that are mapped to 0 and 255; None stretches only data that are not 8-bit.
+        stretch_range: the values that are mapped to 0 and 255: one (low, high) for all bands, or one for each.
+        no_data: ``"auto"`` leaves out what the file declares as no data, and collars and filler values that it does not
+            declare; ``"declared"`` only the first; ``"none"`` nothing; a number is the no-data value of the file.
+        fit_gcps: replace ground control points or RPCs by the affine transform that fits them best.
         gsd: ground sample distance, in metres per pixel, at which the model gets the scene; 0 for the one that it was
             trained at. The outputs have the resolution of the scene.
         aoi: vector file of the area of interest.
@@ -42,8 +50,11 @@ class SceneOptions:
         InputError: an option is wrong.
     """
 
-    bands: tuple[int, ...] | None = None
+    bands: tuple[int | str, ...] | None = None
     stretch: tuple[float, ...] | None = None
+    stretch_range: tuple[tuple[float, float], ...] | None = None
+    no_data: str | float = AUTO
+    fit_gcps: bool = False
     gsd: float = 0.0
     aoi: str | Path | None = None
     min_area: float = 0.0
@@ -58,7 +69,7 @@ class SceneOptions:
 
     def __post_init__(self) -> None:
         if self.bands is not None and len(self.bands) != 3:
-            raise InputError(f"--bands: '{_joined(self.bands)}' is not {_BANDS}")
+            raise InputError(f"--bands: '{','.join(map(str, self.bands))}' is not {_BANDS}")
         if self.stretch is not None:
             if len(self.stretch) != 2:
                 raise InputError(f"--stretch: '{_joined(self.stretch)}' is not {_STRETCH}")
@@ -66,24 +77,91 @@ class SceneOptions:
                 raise InputError(
                     f"--stretch: '{_joined(self.stretch)}' must be two rising percentiles from 0 to 100, such as 2,98"
                 )
+        if self.stretch_range is not None:
+            rising = all(-math.inf < low < high < math.inf for low, high in self.stretch_range)
+            if not rising or len(self.stretch_range) not in (1, 3):
+                shown = ",".join(f"{low:g}..{high:g}" for low, high in self.stretch_range)
+                raise InputError(f"--stretch: '{shown}' is not {_RANGE}")
+        if isinstance(self.no_data, str) and self.no_data not in (AUTO, DECLARED, NONE):
+            raise InputError(f"--no-data: '{self.no_data}' is neither auto, declared nor none, nor a number")
         if not 0 <= self.gsd < math.inf:
             raise InputError(f"--gsd: {self.gsd:g} is not a distance; give metres per pixel, such as 0.3")
         if not self.min_area >= 0:
             raise InputError(f"--min-area: '{self.min_area:g}' is {_MIN_AREA}")
         if self.overlap is not None and not 0 <= self.overlap <= 0.9:
             raise InputError(f"--overlap: {self.overlap:g} is not from 0 to 0.9; give a fraction such as 0.25")
-        if self.aoi is not None and not Path(self.aoi).exists():
-            raise InputError(f"--aoi {self.aoi}: no such file")
+        if self.aoi is not None:
+            file_and_layer(self.aoi)
 
 
-def parse_bands(text: str | None) -> tuple[int, ...] | None:
-    """Parse band numbers such as ``"4,3,2"``."""
-    return None if text is None else _numbers(text, int, "--bands", _BANDS)
+def file_and_layer(aoi: str | Path) -> tuple[Path, str | None]:
+    """Split the name of an area of interest into its file and layer, such as ``fields.gpkg:district``.
+
+    Returns:
+        the file, and the layer; None for all layers.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    path = Path(aoi)
+    if path.exists():
+        return path, None
+    file, colon, layer = str(aoi).rpartition(":")
+    if colon and layer and Path(file).exists():
+        return Path(file), layer
+    raise InputError(f"--aoi {aoi}: no such file")
 
 
-def parse_stretch(text: str | None) -> tuple[float, ...] | None:
-    """Parse percentiles such as ``"2,98"``."""
-    return None if text is None else _numbers(text, float, "--stretch", _STRETCH)
+def parse_bands(text: str | None) -> tuple[int | str, ...] | None:
+    """Parse band numbers and descriptions such as ``"4,3,2"`` or ``"red,green,blue"``."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    return tuple(int(part) if part.lstrip("+-").isdigit() else part for part in parts)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """The value of ``--stretch``.
+
+    Attributes:
+        percentiles: of each scene, or of all scenes together if ``shared``; None for the default.
+        ranges: values that are mapped to 0 and 255, of all bands or of each; None to compute them from percentiles.
+        shared: whether all scenes of a run get the same stretch.
+    """
+
+    percentiles: tuple[float, ...] | None = None
+    ranges: tuple[tuple[float, float], ...] | None = None
+    shared: bool = False
+
+
+def parse_stretch(text: str | None) -> Stretch:
+    """Parse percentiles such as ``"2,98"``, values such as ``"0..3000"``, or ``"shared"`` or ``"shared:2,98"``."""
+    if text is None:
+        return Stretch()
+    first, _, percentiles = text.partition(":")
+    if first == _SHARED:
+        return Stretch(_numbers(percentiles, float, "--stretch", _STRETCH) if percentiles else None, shared=True)
+    if ".." not in text:
+        return Stretch(_numbers(text, float, "--stretch", _STRETCH))
+    ranges = []
+    for part in text.split(","):
+        low, high = _numbers(part.replace("..", ",", 1), float, "--stretch", _RANGE, 2)
+        ranges.append((low, high))
+    return Stretch(ranges=tuple(ranges))
+
+
+def parse_no_data(text: str) -> str | float:
+    """Parse ``"auto"``, ``"declared"``, ``"none"`` or a number."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def parse_bounds(text: str | None) -> tuple[float, ...] | None:
+    """Parse a rectangle such as ``"7.1,50.6,7.2,50.8"``."""
+    return None if text is None else _numbers(text, float, "--bounds", "west,south,east,north in degrees")
 
 
 def parse_min_area(text: str | None) -> tuple[float, bool]:
@@ -100,11 +178,15 @@ def parse_min_area(text: str | None) -> tuple[float, bool]:
         raise InputError(f"--min-area: '{text}' is {_MIN_AREA}") from error
 
 
-def _numbers(text: str, kind: Callable[[str], Number], flag: str, expected: str) -> tuple[Number, ...]:
+def _numbers(text: str, kind: Callable[[str], Number], flag: str, expected: str, count: int = 0) -> tuple[Number, ...]:
+    """Parse numbers with commas; ``count`` of them, or any number if it is 0."""
     try:
-        return tuple(kind(part) for part in text.split(","))
+        found = tuple(kind(part) for part in text.split(","))
     except ValueError as error:
         raise InputError(f"{flag}: '{text}' is not {expected}") from error
+    if count and len(found) != count:
+        raise InputError(f"{flag}: '{text}' is not {expected}")
+    return found
 
 
 def _joined(numbers: Sequence[float]) -> str:

@@ -32,10 +32,12 @@ class ScenePlan:
     """How a scene is divided and segmented. It can be pickled, and written as JSON.
 
     Args:
-        path: the raster.
+        path: the raster, by the name that GDAL opens.
         target: folder and beginning of the names of the outputs.
         bands: 1-based numbers of the bands in use.
         stretch: (low, high) of each band; None for data that are not stretched.
+        no_data: what is left out of the raster; see :class:`sgovss.rasters.no_data.NoData`, as JSON.
+        fit_gcps: whether its control points or RPCs are replaced by an affine transform.
         down, across: the axes of the scene.
         units: its units of work.
         batch: number of windows scored at once.
@@ -49,6 +51,8 @@ class ScenePlan:
     target: str
     bands: tuple[int, int, int]
     stretch: list[tuple[float, float]] | None
+    no_data: Mapping[str, Any]
+    fit_gcps: bool
     down: Axis
     across: Axis
     units: UnitGrid

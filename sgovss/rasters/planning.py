@@ -13,7 +13,7 @@ from detectron2.config import CfgNode
 from sgovss.errors import InputError
 from sgovss.rasters.areas import ground_sample_distances
 from sgovss.rasters.grid import Axis
-from sgovss.rasters.options import SceneOptions
+from sgovss.rasters.options import SceneOptions, file_and_layer
 from sgovss.rasters.plan import ScenePlan, plan_units
 from sgovss.rasters.source import RasterSource
 from sgovss.vocabulary import Vocabulary
@@ -52,7 +52,7 @@ def plan_scene(
         InputError: an option does not fit the raster.
     """
     node, (step, cells, device) = cfg.TEST.SCENE, model
-    gsd = ground_sample_distances(source.crs, source.transform, source.height, source.width)
+    gsd = ground_sample_distances(*source.ground, source.height, source.width)
     scales = _scales(source, gsd, options.gsd or cfg.INPUT.GROUND_SAMPLE_DISTANCE)
     stride = node.STRIDE if options.overlap is None else round(node.WINDOW * (1 - options.overlap))
     down, across = (
@@ -61,10 +61,12 @@ def plan_scene(
     )
     units, strips = plan_units(down, across, len(scored), node.MEMORY, options.probabilities)
     return ScenePlan(
-        path=str(source.path),
+        path=source.name,
         target=str(target),
         bands=source.bands,
         stretch=source.stretch,
+        no_data=source.no_data.as_json(),
+        fit_gcps=options.fit_gcps,
         down=down,
         across=across,
         units=units,
@@ -78,7 +80,7 @@ def plan_scene(
 
 def view_settings(plan: ScenePlan) -> dict[str, Any]:
     """Everything that the encoded windows depend on."""
-    return {key: plan.settings[key] for key in ("scene", "bands", "stretch", "window", "size", "model")}
+    return {key: plan.settings[key] for key in ("scene", "bands", "stretch", "no data", "window", "size", "model")}
 
 
 def windows_at_once(device: torch.device, pixels: int, classes: int) -> int:
@@ -102,13 +104,13 @@ def _scales(source: RasterSource, gsd: tuple[float, float] | None, wanted: float
     """
     if not wanted or gsd is None:
         why = "it is not georeferenced" if wanted else "the model's ground sample distance is not known (see --gsd)"
-        logger.warning("%s: segmented at its own resolution, because %s", source.path, why)
+        logger.warning("%s: segmented at its own resolution, because %s", source.name, why)
     if gsd is None:
         return 1.0, 1.0
     down, across = (side / (wanted or math.sqrt(gsd[0] * gsd[1])) for side in gsd)
     if not all(1 / _MAX_SCALE <= scale <= _MAX_SCALE for scale in (down, across)):
         raise InputError(
-            f"{source.path}: has {metres(gsd)} per pixel, and the model is to get {wanted:.3g} m; a factor of more "
+            f"{source.name}: has {metres(gsd)} per pixel, and the model is to get {wanted:.3g} m; a factor of more "
             f"than {_MAX_SCALE:g} is not supported, give another --gsd"
         )
     return tuple(1.0 if abs(scale - 1) <= _SAME else scale for scale in (down, across))  # type: ignore[return-value]
@@ -127,7 +129,7 @@ def _smallest(source: RasterSource, options: SceneOptions, gsd: tuple[float, flo
     if options.min_area_in_pixels or not options.min_area:
         return math.ceil(options.min_area)
     if gsd is None:
-        raise InputError(f"--min-area: {source.path} is not georeferenced; give pixels, such as 50px")
+        raise InputError(f"--min-area: {source.name} is not georeferenced; give pixels, such as 50px")
     return math.ceil(options.min_area / (gsd[0] * gsd[1]) - 1e-6)
 
 
@@ -141,18 +143,19 @@ def _settings(
     fingerprint: str,
 ) -> dict[str, Any]:
     """Everything that the pixels of finished units depend on."""
-    stat = source.path.stat()
-    aoi = None if options.aoi is None else Path(options.aoi)
+    aoi = None if options.aoi is None else file_and_layer(options.aoi)
     return {
-        "scene": [str(source.path.resolve()), stat.st_size, stat.st_mtime_ns],
+        "scene": source.identity,
         "bands": list(source.bands),
         "stretch": source.stretch,
+        "no data": options.no_data,
+        "fit gcps": options.fit_gcps,
         "window": [down.window, across.window, down.stride, across.stride],
         "size": [down.length, across.length],
         "model": fingerprint,
         "words": [entry.names for entry in scored],
         "legend": legend.names,
         "threshold": options.rejection.threshold,
-        "aoi": None if aoi is None else [str(aoi.resolve()), aoi.stat().st_mtime_ns],
+        "aoi": None if aoi is None else [str(aoi[0].resolve()), aoi[0].stat().st_mtime_ns, aoi[1]],
         "outputs": [options.confidence, options.probabilities],
     }

@@ -16,6 +16,7 @@ from sgovss.errors import InputError
 from sgovss.inference.predictor import ImagePredictor
 from sgovss.inference.segmentation import Segmentation, output_file
 from sgovss.modeling.meta_arch import SGOVSS
+from sgovss.rasters.area_of_interest import AreaOfInterest
 from sgovss.rasters.features import CachedScores, FeatureCache
 from sgovss.rasters.filling import ScoreWindows, UnitFiller
 from sgovss.rasters.finishing import Finisher
@@ -28,7 +29,6 @@ from sgovss.rasters.source import RasterSource
 from sgovss.rasters.summary import LabelRaster, facts_of, open_source, read_finished, write_finished
 from sgovss.rasters.threads import writer
 from sgovss.rasters.units import Unit
-from sgovss.rasters.vectors import AreaOfInterest
 from sgovss.resources import peak_megabytes
 from sgovss.vocabulary import Words
 
@@ -73,7 +73,7 @@ class SceneMapper:
         settings.
 
         Args:
-            path: a file that GDAL reads.
+            path: a file, or any other name that GDAL opens.
             target: folder and beginning of the names of the outputs, such as ``output/county``.
 
         Returns:
@@ -98,9 +98,12 @@ class SceneMapper:
             InputError: the raster cannot be read, an option does not fit it, or ``<target>.parts`` holds a run with
                 other settings or something else.
         """
-        with gdal_environment(), RasterSource(path, self.options.bands, self.options.stretch) as source:
+        with gdal_environment(), RasterSource.from_options(path, self.options) as source:
+            remarks = list(source.remarks)
             if self.options.aoi:
-                AreaOfInterest(Path(self.options.aoi), source)
+                remarks += AreaOfInterest(self.options.aoi, source).remarks
+            for line in remarks:
+                logger.warning("%s: %s", path, line)
             model = self.predictor.model
             plan = plan_scene(
                 source,
@@ -137,7 +140,7 @@ class SceneMapper:
             filler = UnitFiller(
                 plan=plan,
                 source=source,
-                area=AreaOfInterest(Path(options.aoi), source) if options.aoi else None,
+                area=AreaOfInterest(options.aoi, source) if options.aoi else None,
                 score=self._score(plan),
                 device=model.device,
                 scored=len(self.scored),

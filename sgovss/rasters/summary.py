@@ -16,6 +16,7 @@ from sgovss.inference.segmentation import Georeference, Segmentation
 from sgovss.label_ids import no_class_id
 from sgovss.rasters.class_sums import ClassSums
 from sgovss.rasters.gdal import gdal_environment
+from sgovss.rasters.no_data import NoData
 from sgovss.rasters.picture import picture_size, read_picture
 from sgovss.rasters.plan import ScenePlan
 from sgovss.rasters.planning import metres
@@ -88,8 +89,9 @@ class LabelRaster:
 
 
 def open_source(plan: ScenePlan) -> RasterSource:
-    """Open the raster of a plan, with the bands and the stretch of the plan."""
-    return RasterSource(plan.path, plan.bands, stretch=plan.stretch)
+    """Open the raster of a plan, with all that was found out about it when it was planned."""
+    no_data = NoData.from_json(plan.no_data)
+    return RasterSource(plan.path, plan.bands, ranges=plan.stretch, no_data=no_data, fit_gcps=plan.fit_gcps)
 
 
 def write_finished(
@@ -97,7 +99,7 @@ def write_finished(
 ) -> None:
     """Write shares and areas as JSON. This is the last output, so its presence shows that the scene is finished."""
     content = {
-        "image": str(source.path),
+        "image": source.name,
         "height": source.height,
         "width": source.width,
         "segmented": sums.segmented,
@@ -129,7 +131,7 @@ def facts_of(source: RasterSource, plan: ScenePlan) -> dict[str, str]:
     ranges, gsd, axes = source.stretch, plan.gsd, (plan.down, plan.across)
     return {
         "size": f"{source.width:,} x {source.height:,} pixels",
-        "coordinates": "none" if source.crs is None else source.crs.to_string()[:60],
+        "coordinates": _coordinates(source),
         "ground sample distance": "not known"
         if gsd is None
         else f"{metres(gsd)}, resampled to {metres((gsd[0] / axes[0].scale, gsd[1] / axes[1].scale))} for the model",
@@ -138,3 +140,9 @@ def facts_of(source: RasterSource, plan: ScenePlan) -> dict[str, str]:
         "windows": " x ".join(dict.fromkeys(f"{axis.window}" for axis in axes))
         + f" pixels of the model, stride {max(axis.stride for axis in axes)}",
     }
+
+
+def _coordinates(source: RasterSource) -> str:
+    if source.crs is not None and not source.transform.is_identity:
+        return str(source.crs.to_string()[:60])
+    return source.georeference.kind if source.georeference.exists else "none"

@@ -13,7 +13,7 @@ from sgovss.errors import InputError
 from sgovss.export.onnx_predictor import ExportedModel
 from sgovss.inference.predictor import Predictor
 from sgovss.label_ids import no_class_id
-from sgovss.rasters.options import SceneOptions, parse_bands, parse_min_area, parse_stretch
+from sgovss.rasters.options import SceneOptions, Stretch, parse_bands, parse_min_area, parse_stretch
 from sgovss.rasters.scene import SceneMapper
 
 from .conftest import SMALL, UTM, WORDS, read, with_options
@@ -42,7 +42,7 @@ def test_wrong_options_are_named(options, message):
 
 def test_options_as_a_user_types_them():
     assert parse_bands("4,3,2") == (4, 3, 2) and parse_bands(None) is None
-    assert parse_stretch("2,98.5") == (2, 98.5) and parse_stretch(None) is None
+    assert parse_stretch("2,98.5") == Stretch((2, 98.5)) and parse_stretch(None) == Stretch()
     assert parse_min_area("50px") == (50, True)
     assert parse_min_area("27") == (27, False)
     assert parse_min_area(None) == (0, False)

@@ -217,7 +217,7 @@ def test_an_unexpected_failure_concerns_one_image_only(demo, write_raster, scene
     call = scene_module.SceneMapper.__call__
 
     def failing(self, path, target):
-        if path.name == "a.tif":
+        if Path(path).name == "a.tif":
             raise RuntimeError("out of the ordinary")
         return call(self, path, target)
 

@@ -87,7 +87,7 @@ def test_pixels_without_data_do_not_spread_into_smaller_views(write_raster, shar
     hole = rng.random((160, 240)) < share
     hole[:, 200:] = True
     path = write_raster(np.where(hole, np.float32(value), pixels), **({"nodata": value} if value < 0 else {}))
-    with RasterSource(path, stretch=[(0, 255)] * 3) as source:
+    with RasterSource(path, ranges=[(0, 255)] * 3) as source:
         view, valid = source.read(Window(0, 0, 240, 160), (20, 30))
     blocks = np.where(hole, np.nan, pixels).reshape(3, 20, 8, 30, 8)[..., :25, :]
     assert np.abs(view[:, :25] - np.nanmean(blocks, axis=(2, 4)).transpose(1, 2, 0)).max() <= 0.51
@@ -104,7 +104,7 @@ def test_floats_are_resampled_as_other_numbers(write_raster, window, size):
     left, top, width, height = window
     with RasterSource(write_raster(pixels, name="a.tif")) as whole:
         expected = whole.read(Window(left, top, width, height), size)[0]
-    with RasterSource(write_raster(pixels.astype(np.float32), name="b.tif"), stretch=[(0, 255)] * 3) as floats:
+    with RasterSource(write_raster(pixels.astype(np.float32), name="b.tif"), ranges=[(0, 255)] * 3) as floats:
         found, valid = floats.read(Window(left, top, width, height), size)
     assert valid.all()
     assert np.abs(found.astype(int) - expected).max() <= 4

@@ -1,0 +1,160 @@
+"""The area of interest: polygons of a vector file as a mask of the pixels of a raster."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+import pyproj
+import shapely
+from affine import Affine
+from rasterio.features import geometry_mask
+from rasterio.windows import Window, transform
+
+from sgovss.errors import InputError
+from sgovss.rasters.areas import on_ground
+from sgovss.rasters.options import file_and_layer
+from sgovss.rasters.source import RasterSource
+
+_POINTS = 64  # a side of the raster's extent is divided into this many parts, because lines bend between projections
+_MARGIN = 0.05  # of the extent, by which it is enlarged for the same reason
+
+
+class AreaOfInterest:
+    """The polygons of a vector file as a mask of the pixels of a raster.
+
+    Args:
+        path: a file of polygons that OGR reads, whose layers all count; or a file and a layer, ``file.gpkg:layer``.
+        source: the raster; polygons are transformed to its coordinates.
+
+    Attributes:
+        remarks: lines for the user on what was found.
+
+    Raises:
+        InputError: the file is not a vector file, has no polygon, has coordinates that cannot be transformed, or does
+            not overlap with the raster.
+    """
+
+    def __init__(self, path: str | Path, source: RasterSource) -> None:
+        if source.georeference.exists and source.transform.is_identity:
+            raise InputError(
+                f"--aoi {path}: {source.name} is georeferenced by {source.georeference.kind}; give --fit-gcps too"
+            )
+        layers, self.remarks = _layers(path)
+        found = [shape for crs, shapes in layers for shape in _near(shapes, crs, source, path)]
+        if not found:
+            raise _no_overlap(path, source)
+        self._transform = source.transform
+        self._index = shapely.STRtree(found)
+        self._polygons = found
+        if not self(Window(0, 0, source.width, source.height), coarse=True).any():
+            raise _no_overlap(path, source)
+
+    def __call__(self, window: Window, coarse: bool = False) -> np.ndarray:
+        """Compute which pixels of a window are inside the polygons.
+
+        Args:
+            window: window of the raster in pixels.
+            coarse: shrink the mask to at most 512 pixels along a side, and include all pixels that a polygon touches.
+
+        Returns:
+            (height, width) bool; true for pixels whose centre is inside.
+        """
+        height, width = int(window.height), int(window.width)
+        here = transform(window, self._transform)
+        if coarse:
+            factor = max(1.0, max(height, width) / 512)
+            height, width, here = math.ceil(height / factor), math.ceil(width / factor), _coarser(here, factor)
+        corners = [on_ground(here, *corner) for corner in ((0, 0), (width, 0), (width, height), (0, height))]
+        near = self._index.query(shapely.Polygon(corners))
+        if not len(near):
+            return np.zeros((height, width), bool)
+        found = [self._polygons[i] for i in near]
+        return geometry_mask(found, (height, width), here, invert=True, all_touched=coarse)
+
+
+def _layers(path: str | Path) -> tuple[list[tuple[str | None, list[shapely.Geometry]]], list[str]]:
+    """Read the polygons of a file: CRS as text and shapes of each layer that has any; and lines for the user."""
+    file, layer = file_and_layer(path)
+    name = _vector_name(file)
+    try:
+        names = [str(found) for found, _ in pyogrio.list_layers(name)]
+        if layer is not None and layer not in names:
+            raise InputError(f"--aoi {path}: no layer '{layer}' in this file; it has {', '.join(names)}")
+        read = [pyogrio.raw.read(name, layer=found, columns=[]) for found in names if layer in (None, found)]
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+        raise InputError(f"--aoi {path}: not a vector file that can be read ({error})") from error
+    several = f"--aoi {path}: the polygons of all its layers are used: {', '.join(names)}"
+    result = []
+    for metadata, _, geometries, _ in read:
+        shapes = [] if geometries is None else shapely.from_wkb(geometries)
+        polygons = [shape for shape in shapes if shape is not None and shape.area > 0]
+        if polygons:
+            result.append((metadata["crs"], polygons))
+    if not result:
+        raise InputError(f"--aoi {path}: no polygon in this file; give a file of polygons")
+    return result, [several] if len(read) > 1 else []
+
+
+def _vector_name(file: Path) -> str:
+    """Return the name that OGR gets. In a path, pyogrio takes '!' for the border of an archive, but not after /vsi."""
+    name = str(file.absolute())
+    return f"/vsisubfile/0_-1,{name}" if "!" in name and file.is_file() else name
+
+
+def _near(
+    polygons: list[shapely.Geometry], crs: str | None, source: RasterSource, path: str | Path
+) -> list[shapely.Geometry]:
+    """Return the parts of polygons near a raster, in its coordinates.
+
+    Far parts are cut off first: a projection maps places outside of its range anywhere, or nowhere.
+    """
+    if source.crs is None or crs is None:
+        return polygons
+    try:
+        back = pyproj.Transformer.from_crs(source.crs.to_wkt(), crs, always_xy=True)
+        across = pyproj.Transformer.from_crs(crs, source.crs.to_wkt(), always_xy=True)
+    except pyproj.exceptions.ProjError as error:
+        raise InputError(f"--aoi: its coordinates cannot be transformed to those of {source.name} ({error})") from error
+    result = []
+    for box in _extents(source, back):
+        step = max(box.bounds[2] - box.bounds[0], box.bounds[3] - box.bounds[1]) / _POINTS
+        for part in shapely.intersection(shapely.make_valid(polygons), box):
+            if part.area > 0:
+                bent = shapely.transform(shapely.segmentize(part, step), across.transform, interleaved=False)
+                if not np.isfinite(shapely.get_coordinates(bent)).all():
+                    raise InputError(f"--aoi {path}: lies where the projection of {source.name} is not defined")
+                result.append(bent)
+    return result
+
+
+def _extents(source: RasterSource, back: pyproj.Transformer) -> list[shapely.Polygon]:
+    """Return the extent of a raster in other coordinates, a little enlarged: a box, or two at the antimeridian."""
+    corners = [on_ground(source.transform, x, y) for x in (0, source.width) for y in (0, source.height)]
+    xs, ys = zip(*corners, strict=True)
+    try:
+        left, bottom, right, top = back.transform_bounds(min(xs), min(ys), max(xs), max(ys), densify_pts=_POINTS)
+    except pyproj.exceptions.ProjError:
+        left, bottom, right, top = math.inf, math.inf, math.inf, math.inf
+    if not np.isfinite([left, bottom, right, top]).all():
+        # A raster of the whole earth has no finite extent in many projections. Then nothing can be cut off.
+        return [shapely.box(-1e12, -1e12, 1e12, 1e12)]
+    across, down = (right - left) % 360 if left > right else right - left, top - bottom
+    pad_x, pad_y = _MARGIN * across, _MARGIN * down
+    if left <= right:
+        return [shapely.box(left - pad_x, bottom - pad_y, right + pad_x, top + pad_y)]
+    return [
+        shapely.box(left - pad_x, bottom - pad_y, 180, top + pad_y),
+        shapely.box(-180, bottom - pad_y, right + pad_x, top + pad_y),
+    ]
+
+
+def _no_overlap(path: str | Path, source: RasterSource) -> InputError:
+    return InputError(f"--aoi {path}: does not overlap with {source.name}; check the coordinates of both")
+
+
+def _coarser(transform: Affine, factor: float) -> Affine:
+    a, b, c, d, e, f = tuple(transform)[:6]
+    return Affine(a * factor, b * factor, c, d * factor, e * factor, f)

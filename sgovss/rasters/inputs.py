@@ -1,0 +1,185 @@
+"""Find the scenes and photographs that a user names, and prepare what GDAL is to open for each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pyproj
+
+from sgovss.errors import InputError
+from sgovss.files import atomic_path
+from sgovss.inference.inputs import RASTER_SUFFIXES, files_of, named_apart
+from sgovss.rasters.gdal import gdal_environment
+from sgovss.rasters.georeference import RasterGeoreference
+from sgovss.rasters.opening import is_local, open_raster
+from sgovss.rasters.stac import is_item, rasters_of
+from sgovss.rasters.tiles import describe_tiles, is_tile_server
+from sgovss.rasters.virtual import Bounds, Tile, mosaic, stack
+
+_PHOTOGRAPHS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "BIGGIF", "PNM", "SGI", "TGA", "XPM")
+_FOLDER = ".scenes"  # of the outputs; holds the descriptions of scenes that are no single file
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """How the names of a user become scenes. Messages name an option by its flag of ``sgovss segment``.
+
+    Args:
+        mosaic: all files are tiles of one scene.
+        stack: all files are bands of one scene.
+        asset: assets of a STAC item to use; several are the bands of a scene.
+        bounds: (west, south, east, north) in degrees, the part of each scene to segment.
+        gsd: metres per pixel, which chooses the level of a server of map tiles.
+
+    Raises:
+        InputError: the options contradict each other, or the bounds are none.
+    """
+
+    mosaic: bool = False
+    stack: bool = False
+    asset: tuple[str, ...] = ()
+    bounds: tuple[float, ...] | None = None
+    gsd: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.mosaic and self.stack:
+            raise InputError("--mosaic and --stack exclude each other: files are either tiles or bands of one scene")
+        if self.bounds is None:
+            return
+        if len(self.bounds) != 4:
+            raise InputError("--bounds: give 4 numbers with commas: west,south,east,north in degrees")
+        west, south, east, north = self.bounds
+        if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+            raise InputError(f"--bounds: {west:g},{south:g},{east:g},{north:g} is not west,south,east,north in degrees")
+
+
+def find_inputs(names: Sequence[str], output: str | Path, options: InputOptions | None = None) -> dict[str, Path]:
+    """Find the images that a user names, and name the outputs of each.
+
+    Args:
+        names: files, folders that are searched with their subfolders, and anything else that GDAL opens: URLs, files in
+            archives (``/vsizip/``), subdatasets, servers of map tiles (``xyz:``) and STAC items.
+        output: folder of the outputs; scenes that are no single file are described there in ``.scenes``.
+        options: how they become scenes; None for each by itself.
+
+    Returns:
+        name that GDAL or Pillow opens -> relative path of the outputs, without suffix.
+
+    Raises:
+        InputError: there is no such file, or the outputs of two images have the same name.
+    """
+    options = options or InputOptions()
+    folder = Path(output) / _FOLDER
+    found: dict[str, Path] = {}
+    with gdal_environment():
+        for name in names:
+            found |= _images(name, folder, output, options)
+        if options.mosaic or options.stack:
+            found = _joined(names, found, folder, options)
+        elif options.bounds is not None:
+            found = {_cut(name, title, folder, options): title for name, title in found.items()}
+    return named_apart(found)
+
+
+def is_scene(name: str | Path) -> bool:
+    """Whether an image is a scene, that is a raster to be segmented window by window, and not a photograph.
+
+    What GDAL finds georeferenced is a scene, whatever the name of the file; so is a file in a format of rasters.
+    """
+    if not is_local(name):
+        return True
+    try:
+        with gdal_environment(), open_raster(name) as dataset:
+            return dataset.driver not in _PHOTOGRAPHS or RasterGeoreference.of(dataset).exists
+    except InputError:
+        return Path(name).suffix.lower() in RASTER_SUFFIXES
+
+
+def _images(name: str, folder: Path, output: str | Path, options: InputOptions) -> dict[str, Path]:
+    """Return the images of one name of the user."""
+    local = is_local(name)
+    if not local and is_tile_server(name):
+        return _tiles(name, folder, options)
+    if (not local or Path(name).is_file()) and is_item(name):
+        title, rasters = rasters_of(name, options.asset)
+        return {_stacked(rasters, title, folder) if len(rasters) > 1 else rasters[0]: Path(_file_name(title))}
+    if not local and _is_gdal_name(name):
+        return {name: Path(_title(name))}
+    return files_of(Path(name), output)
+
+
+def _is_gdal_name(name: str) -> bool:
+    """Whether a name that is no file begins like those of GDAL: /vsi..., a URL, or the name of a driver."""
+    return name.startswith(("/vsi", "<")) or re.match(r"[A-Za-z][A-Za-z0-9_+]+:.", name) is not None
+
+
+def _title(name: str) -> str:
+    """Return a name for the outputs of a raster that is no file of its own."""
+    driver, _, rest = name.partition(":")
+    if "://" in name or not rest or name.startswith("/vsi"):
+        return _file_name(Path(unquote(urlsplit(name).path)).stem or urlsplit(name).netloc)
+    # A subdataset, such as GPKG:folder/file.gpkg:table or NETCDF:"file.nc":variable
+    parts = [part.strip('"') for part in rest.split(":")]
+    return _file_name("_".join(Path(part).stem for part in parts if part) or driver)
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", text).strip("._")[:100] or "scene"
+
+
+def _tiles(name: str, folder: Path, options: InputOptions) -> dict[str, Path]:
+    """Describe a server of map tiles in a file."""
+    if options.bounds is None or not options.gsd:
+        raise InputError(f"{name}: a server of map tiles needs --bounds west,south,east,north and --gsd metres")
+    latitude = (options.bounds[1] + options.bounds[3]) / 2
+    title = _file_name(urlsplit(name.removeprefix("xyz:")).hostname or "tiles")
+    return {_write(folder / f"{title}.xml", describe_tiles(name, options.gsd, latitude)): Path(title)}
+
+
+def _joined(names: Sequence[str], found: dict[str, Path], folder: Path, options: InputOptions) -> dict[str, Path]:
+    """Describe all images as one scene."""
+    title = _file_name(Path(names[0]).resolve().name if len(names) == 1 else "mosaic" if options.mosaic else "stack")
+    if options.mosaic:
+        tiles = [_tile(name) for name in found]
+        content = mosaic(tiles, None if options.bounds is None else _projected(options.bounds, tiles[0]))
+        return {_write(folder / f"{title}.vrt", content): Path(title)}
+    scene = _stacked(list(found), title, folder)
+    return {scene if options.bounds is None else _cut(scene, Path(title), folder, options): Path(title)}
+
+
+def _stacked(names: Sequence[str], title: str, folder: Path) -> str:
+    return _write(folder / f"{title}.vrt", stack([_tile(name) for name in names]))
+
+
+def _cut(name: str, title: Path, folder: Path, options: InputOptions) -> str:
+    """Describe the part of a scene within the bounds."""
+    assert options.bounds is not None
+    tile = _tile(name)
+    return _write(folder / title.with_name(f"{title.name}_part.vrt"), mosaic([tile], _projected(options.bounds, tile)))
+
+
+def _tile(name: str) -> Tile:
+    with open_raster(name) as dataset:
+        return Tile.of(name, dataset)
+
+
+def _projected(bounds: tuple[float, ...], tile: Tile) -> Bounds:
+    """Return bounds in degrees in the coordinates of a raster."""
+    if tile.crs is None:
+        raise InputError(f"--bounds: {tile.name} has no coordinate reference system")
+    across = pyproj.Transformer.from_crs("EPSG:4326", tile.crs.to_wkt(), always_xy=True)
+    west, south, east, north = bounds
+    left, bottom, right, top = across.transform_bounds(west, south, east, north)
+    return left, bottom, right, top
+
+
+def _write(path: Path, content: str) -> str:
+    """Write a description, unless it is there already: a run with --resume must find the file unchanged."""
+    if not path.is_file() or path.read_text(encoding="utf-8") != content:
+        with atomic_path(path) as partial:
+            partial.write_text(content, encoding="utf-8")
+    return str(path)

@@ -1,0 +1,172 @@
+"""Open what GDAL names: files, URLs, files inside archives, subdatasets and services."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from rasterio.io import DatasetReader, MemoryFile
+
+from sgovss.errors import InputError
+
+_REMOTE = {  # a server that stalls or drops a connection is asked again, and ends in an error, not in a wait for ever
+    "GDAL_HTTP_MAX_RETRY": "4",
+    "GDAL_HTTP_RETRY_DELAY": "1",
+    "GDAL_HTTP_RETRY_CODES": "429,500,502,503,504",
+    "CPL_VSIL_CURL_USE_HEAD": "NO",  # signed URLs are for GET only
+    "GDAL_HTTP_CONNECTTIMEOUT": "20",
+    "GDAL_HTTP_LOW_SPEED_TIME": "60",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
+}
+_NETWORK = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsiadls", "/vsioss", "/vsiswift", "/vsiwebhdfs")
+
+
+def remote_options() -> dict[str, str]:
+    """Return options of GDAL for rasters on servers. Those that the user has set in the environment are left out."""
+    return {key: value for key, value in _REMOTE.items() if key not in os.environ}
+
+
+def open_raster(name: str | Path) -> DatasetReader:
+    """Open a raster for reading.
+
+    Args:
+        name: a path, or any other name that GDAL opens.
+
+    Raises:
+        InputError: it cannot be opened, or holds several rasters.
+    """
+    local = is_local(name)
+    # A GeoTIFF on a server has no files beside it. To look for them takes 40 requests.
+    alone = not local and str(name).lower().endswith((".tif", ".tiff"))
+    try:
+        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR" if alone else "FALSE"):
+            # A path may hold characters that mean something in a name, such as '!' or ':'.
+            dataset = rasterio.open(Path(name).absolute() if local else str(name))
+    except rasterio.errors.RasterioError as error:
+        raise InputError(f"{name}: not a raster that can be read ({reason(error)})") from error
+    if dataset.count:
+        return dataset
+    parts = list(dataset.subdatasets)
+    dataset.close()
+    if len(parts) == 1:
+        return open_raster(parts[0])
+    if not parts:
+        raise InputError(f"{name}: holds no band")
+    listed = ", ".join(parts[:8]) + (f" and {len(parts) - 8} more" if len(parts) > 8 else "")
+    raise InputError(f"{name}: holds {len(parts)} rasters; give the name of one: {listed}")
+
+
+def open_anew(name: str | Path) -> DatasetReader:
+    """Open a raster on a server without what GDAL has kept of it, which may be cut off."""
+    with rasterio.Env(CPL_VSIL_CURL_NON_CACHED="/vsicurl/:/vsis3/:/vsigs/:/vsiaz/"):
+        open_raster(name).close()  # GDAL forgets the file when it closes it
+    return open_raster(name)
+
+
+@contextmanager
+def declared(dataset: DatasetReader, no_data: float) -> Iterator[DatasetReader]:
+    """Open a raster again with another no-data value, which GDAL then applies wherever it reads and resamples.
+
+    Raises:
+        InputError: the data type cannot hold the value.
+    """
+    wrong = [dtype for dtype in dataset.dtypes if not _holds(dtype, no_data)]
+    if wrong:
+        raise InputError(f"--no-data: {no_data:g} is no {wrong[0]} value, as {dataset.name} has")
+    # No "with" for what is closed later: rasterio ties it to an environment of the thread that opens it.
+    with ExitStack() as opened:
+        memory = MemoryFile(ext=".vrt")
+        opened.callback(memory.close)
+        rasterio.shutil.copy(dataset, memory.name, driver="VRT")
+        with rasterio.open(memory.name, "r+") as virtual:
+            virtual.nodata = no_data
+        virtual = rasterio.open(memory.name)
+        opened.callback(virtual.close)
+        yield virtual
+
+
+def _holds(dtype: str, value: float) -> bool:
+    """Whether a data type can hold a value."""
+    if np.dtype(dtype).kind not in "iu":
+        return True
+    return value.is_integer() and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max
+
+
+def is_local(name: str | Path) -> bool:
+    """Whether a name is that of a file or folder on this machine."""
+    try:
+        return Path(name).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def is_remote(dataset: DatasetReader) -> bool:
+    """Whether the pixels of a raster come from a server."""
+    return dataset.driver in ("WMS", "WMTS", "WCS") or any(file.startswith(_NETWORK) for file in dataset.files)
+
+
+def identity(name: str | Path, dataset: DatasetReader) -> list[str]:
+    """Return what changes when a raster changes: its name, and a digest of names, sizes and times of its files."""
+    digest = hashlib.blake2b(digest_size=12)
+    for file in [str(name), *dataset.files]:
+        digest.update(os.fsencode(file))
+        if is_local(file):
+            stat = Path(file).stat()
+            digest.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
+    return [str(Path(name).resolve()) if is_local(name) else str(name), digest.hexdigest()]
+
+
+def reason(error: Exception) -> str:
+    """Return the message of GDAL behind an error as one short line."""
+    return " ".join(str(error.__cause__ or error).split())[:200]
+
+
+def read_pixels(
+    read: Callable[[DatasetReader], np.ndarray],
+    dataset: DatasetReader,
+    again: Callable[[], DatasetReader] | None = None,
+) -> np.ndarray:
+    """Read pixels; from a server several times if a connection breaks in the middle, which GDAL takes for the end.
+
+    Args:
+        read: reads them.
+        dataset: the raster.
+        again: opens the raster anew, because GDAL keeps what it has got; None to try once.
+
+    Raises:
+        InputError: they cannot be read.
+    """
+    delays = _delays() if again is not None and is_remote(dataset) else []
+    try:
+        return read(dataset)
+    except rasterio.errors.RasterioError as error:
+        failure = error
+    for delay in delays:
+        time.sleep(delay)
+        try:
+            return read(again()) if again else read(dataset)
+        except (rasterio.errors.RasterioError, InputError):
+            continue
+    raise _failed_read(dataset.name, delays, failure) from failure
+
+
+def _delays() -> list[float]:
+    """Return the seconds to wait before each further attempt; they double."""
+    keys = "GDAL_HTTP_RETRY_DELAY", "GDAL_HTTP_MAX_RETRY"
+    first, count = (float(os.environ.get(key, _REMOTE[key])) for key in keys)
+    return [first * 2**i for i in range(int(count))]
+
+
+def _failed_read(name: str, delays: list[float], error: Exception) -> InputError:
+    """Return the error for pixels that could not be read."""
+    if delays:
+        advice = "the server did not send them all; try again later"
+        return InputError(f"{name}: pixels are missing ({reason(error)}); {advice}")
+    return InputError(f"{name}: damaged or cut off ({reason(error)}); get the file again")

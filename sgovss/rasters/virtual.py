@@ -1,0 +1,238 @@
+"""Describe several files as one raster, or a part of one, as a VRT file of GDAL. No pixel is copied."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
+from rasterio.io import DatasetReader
+
+from sgovss.errors import InputError
+from sgovss.rasters.opening import is_local
+
+_TYPES = {
+    "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
+    "float32": "Float32", "float64": "Float64",
+}  # fmt: skip
+_NAMES = {ColorInterp.red: "Red", ColorInterp.green: "Green", ColorInterp.blue: "Blue", ColorInterp.alpha: "Alpha",
+          ColorInterp.gray: "Gray", ColorInterp.palette: "Palette"}  # fmt: skip
+
+Bounds = tuple[float, float, float, float]
+"""(left, bottom, right, top) in the coordinates of a raster."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What a VRT needs of a file.
+
+    Args:
+        name: that GDAL opens.
+        crs, transform, width, height: as rasterio's.
+        dtype: of all bands.
+        meanings, descriptions, no_data: of each band.
+        palette: colours of the first band by value; empty if it has none.
+    """
+
+    name: str
+    crs: CRS | None
+    transform: Affine
+    width: int
+    height: int
+    dtype: str
+    meanings: tuple[ColorInterp, ...]
+    descriptions: tuple[str, ...]
+    no_data: tuple[float | None, ...]
+    palette: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, name: str, dataset: DatasetReader) -> Tile:
+        """Read it from an open raster.
+
+        Raises:
+            InputError: the raster is not north up, or its bands differ in data type.
+        """
+        a, b, _, d, e, _ = tuple(dataset.transform)[:6]
+        if dataset.transform.is_identity or b or d or a <= 0 or e >= 0:
+            raise InputError(
+                f"{name}: to be joined or cut, a raster must be georeferenced with north up; use gdalwarp first"
+            )
+        if len(set(dataset.dtypes)) > 1 or dataset.dtypes[0] not in _TYPES:
+            raise InputError(
+                f"{name}: its bands are of the types {', '.join(dict.fromkeys(dataset.dtypes))}; convert them to one"
+            )
+        palette: tuple[tuple[int, ...], ...] = ()
+        if dataset.colorinterp[0] == ColorInterp.palette:
+            palette = tuple(dataset.colormap(1).values())
+        return cls(
+            str(Path(name).absolute()) if is_local(name) else dataset.name,
+            dataset.crs, dataset.transform, dataset.width, dataset.height, dataset.dtypes[0],
+            tuple(dataset.colorinterp), tuple(text or "" for text in dataset.descriptions),
+            tuple(dataset.nodatavals), palette,
+        )  # fmt: skip
+
+    @property
+    def bounds(self) -> Bounds:
+        """Its extent."""
+        a, _, left, _, e, top = tuple(self.transform)[:6]
+        return left, top + e * self.height, left + a * self.width, top
+
+
+def mosaic(tiles: Sequence[Tile], bounds: Bounds | None = None) -> str:
+    """Describe tiles as one raster; where they overlap, the last one with data is on top.
+
+    Args:
+        tiles: with the same CRS, number of bands and data type.
+        bounds: the part to describe; None for all.
+
+    Returns:
+        a VRT. Its mask leaves out the gaps between the tiles and their pixels without data.
+
+    Raises:
+        InputError: a tile does not fit the first, or none is within the bounds.
+    """
+    first = tiles[0]
+    for tile in tiles[1:]:
+        for what, mine, its in (
+            ("coordinate reference system", first.crs, tile.crs),
+            ("number of bands", len(first.meanings), len(tile.meanings)),
+            ("data type", first.dtype, tile.dtype),
+        ):
+            if mine != its:
+                raise InputError(f"--mosaic: {tile.name} has another {what} than {first.name} ({its}, {mine})")
+    across, down = min(tile.transform.a for tile in tiles), min(-tile.transform.e for tile in tiles)
+    frame = _frame(_union(tiles), bounds, across, down)
+    inside = [tile for tile in tiles if _overlap(tile.bounds, frame)]
+    width, height = round((frame[2] - frame[0]) / across), round((frame[3] - frame[1]) / down)
+    if not inside or width < 1 or height < 1:
+        raise InputError(f"--bounds: outside of {tiles[0].name}; give west, south, east, north in degrees")
+    root = _root(first.crs, Affine(across, 0, frame[0], 0, -down, frame[3]), width, height)
+    for band, meaning in enumerate(first.meanings, 1):
+        node = _band(root, band, first.dtype, meaning, first.descriptions[band - 1], first.palette)
+        for tile in inside:
+            _source(node, tile, str(band), frame, across, down, mask=True)
+    mask = ET.SubElement(ET.SubElement(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
+    for tile in inside:
+        # A zero of a later tile must not cover the data of an earlier one.
+        _source(mask, tile, "mask,1", frame, across, down, no_data="0")
+    return _text(root)
+
+
+def stack(files: Sequence[Tile]) -> str:
+    """Describe files of the same extent as the bands of one raster, at the resolution of the finest.
+
+    Raises:
+        InputError: a file does not fit the first.
+    """
+    finest = min(files, key=lambda file: file.transform.a)
+    for file in files:
+        apart = np.abs(np.subtract(file.bounds, finest.bounds)).max()
+        if file.crs != finest.crs or apart > file.transform.a / 2:
+            raise InputError(f"--stack: {file.name} covers other ground than {finest.name}; use gdalwarp first")
+        if file.dtype != finest.dtype:
+            raise InputError(
+                f"--stack: {file.name} is {file.dtype}, {finest.name} is {finest.dtype}; convert them to one"
+            )
+    root = _root(finest.crs, finest.transform, finest.width, finest.height)
+    frame, number = finest.bounds, 0
+    meanings = _colours([Path(file.name).stem for file in files])
+    for file, meaning in zip(files, meanings, strict=True):
+        for band, no_data in enumerate(file.no_data, 1):
+            number += 1
+            node = _band(root, number, file.dtype, meaning, Path(file.name).stem, (), no_data)
+            _source(node, file, str(band), frame, finest.transform.a, -finest.transform.e)
+    return _text(root)
+
+
+def _colours(stems: Sequence[str]) -> list[ColorInterp]:
+    """Return which files are red, green and blue, by the last word of their names; else by the order of three files."""
+    words = {"r": 0, "red": 0, "b04": 0, "g": 1, "green": 1, "b03": 1, "b": 2, "blue": 2, "b02": 2}
+    kinds = [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
+    parts = [stem.casefold().replace("-", "_").replace(".", "_").split("_") for stem in stems]
+    found = [next((words[word] for word in reversed(part) if word in words), None) for part in parts]
+    if sorted(i for i in found if i is not None) == [0, 1, 2]:
+        return [ColorInterp.undefined if i is None else kinds[i] for i in found]
+    return kinds if len(stems) == 3 else [ColorInterp.undefined] * len(stems)
+
+
+def _union(tiles: Sequence[Tile]) -> Bounds:
+    lefts, bottoms, rights, tops = zip(*(tile.bounds for tile in tiles), strict=True)
+    return min(lefts), min(bottoms), max(rights), max(tops)
+
+
+def _frame(whole: Bounds, wanted: Bounds | None, across: float, down: float) -> Bounds:
+    """Return the wanted part of the whole, moved outwards to the borders of pixels so that none is resampled."""
+    if wanted is None:
+        return whole
+    left = whole[0] + max(0, math.floor((wanted[0] - whole[0]) / across)) * across
+    top = whole[3] - max(0, math.floor((whole[3] - wanted[3]) / down)) * down
+    right = min(whole[2], whole[0] + math.ceil((wanted[2] - whole[0]) / across) * across)
+    bottom = max(whole[1], whole[3] - math.ceil((whole[3] - wanted[1]) / down) * down)
+    return left, bottom, right, top
+
+
+def _overlap(a: Bounds, b: Bounds) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _root(crs: CRS | None, transform: Affine, width: int, height: int) -> ET.Element:
+    root = ET.Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
+    if crs is not None:
+        ET.SubElement(root, "SRS").text = crs.to_wkt()
+    a, b, c, d, e, f = tuple(transform)[:6]
+    ET.SubElement(root, "GeoTransform").text = ", ".join(map(repr, (c, a, b, f, d, e)))
+    return root
+
+
+def _band(
+    root: ET.Element, number: int, dtype: str, meaning: ColorInterp, description: str,
+    palette: Sequence[Sequence[int]], no_data: float | None = None,
+) -> ET.Element:  # fmt: skip
+    node = ET.SubElement(root, "VRTRasterBand", dataType=_TYPES[dtype], band=str(number))
+    if description:
+        ET.SubElement(node, "Description").text = description
+    if no_data is not None:
+        ET.SubElement(node, "NoDataValue").text = repr(no_data)
+    ET.SubElement(node, "ColorInterp").text = _NAMES.get(meaning, "Undefined")
+    if palette:
+        table = ET.SubElement(node, "ColorTable")
+        for colour in palette:
+            ET.SubElement(table, "Entry", {f"c{i}": str(part) for i, part in enumerate(colour, 1)})
+    return node
+
+
+def _source(
+    node: ET.Element, tile: Tile, band: str, frame: Bounds, across: float, down: float,
+    mask: bool = False, no_data: str = "",
+) -> None:  # fmt: skip
+    """Add a tile as source of a band: all its pixels, at their place in the frame."""
+    source = ET.SubElement(node, "ComplexSource" if mask or no_data else "SimpleSource")
+    ET.SubElement(source, "SourceFilename", relativeToVRT="0").text = tile.name
+    ET.SubElement(source, "SourceBand").text = band
+    size = {"RasterXSize": str(tile.width), "RasterYSize": str(tile.height)}
+    ET.SubElement(source, "SourceProperties", {"DataType": "Byte" if no_data else _TYPES[tile.dtype], **size})
+    left, bottom, right, top = tile.bounds
+    ET.SubElement(source, "SrcRect", xOff="0", yOff="0", xSize=str(tile.width), ySize=str(tile.height))
+    place = {"xOff": (left - frame[0]) / across, "yOff": (frame[3] - top) / down}
+    place |= {"xSize": (right - left) / across, "ySize": (top - bottom) / down}
+    ET.SubElement(source, "DstRect", {key: repr(_even(value)) for key, value in place.items()})
+    if mask:
+        ET.SubElement(source, "UseMaskBand").text = "true"
+    if no_data:
+        ET.SubElement(source, "NODATA").text = no_data
+
+
+def _even(pixels: float) -> float:
+    """Round to whole pixels if that is what is meant; tiles then need no resampling."""
+    return float(round(pixels)) if abs(pixels - round(pixels)) < 0.02 else pixels
+
+
+def _text(root: ET.Element) -> str:
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode")

@@ -1,0 +1,147 @@
+"""The area of interest: all layers count, one can be named, and areas larger than the projection are cut first."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyogrio
+import pyproj
+import pytest
+import shapely
+from rasterio.transform import from_origin
+from rasterio.windows import Window
+
+from sgovss.errors import InputError
+from sgovss.rasters.area_of_interest import AreaOfInterest
+from sgovss.rasters.source import RasterSource
+
+from .conftest import UTM
+
+WHOLE = Window(0, 0, 260, 200)
+CENTRES = 500_000.15 + 0.3 * np.arange(260), 5_299_999.85 - 0.3 * np.arange(200)
+SMALL, LARGE = shapely.box(500_000, 5_299_990, 500_010, 5_300_000), shapely.box(500_012, 5_299_960, 500_060, 5_299_988)
+
+
+def inside(*shapes):
+    """(200, 260) bool: pixels of the scene whose centre is inside one of the shapes."""
+    x, y = np.meshgrid(*CENTRES)
+    return np.any([shapely.contains_xy(shape, x, y) for shape in shapes], axis=0)
+
+
+def save(path, crs="EPSG:32632", driver=None, **layers):
+    for number, (name, shape) in enumerate(layers.items()):
+        pyogrio.raw.write(
+            path, geometry=shapely.to_wkb(np.array([shape], object)), field_data=[np.array([1])], fields=["a"],
+            geometry_type=shape.geom_type, crs=crs, driver=driver, layer=name, append=number > 0,
+        )  # fmt: skip
+    return path
+
+
+@pytest.fixture
+def scene(write_raster, scene_pixels):
+    with RasterSource(write_raster(scene_pixels, **UTM)) as source:
+        yield source
+
+
+@pytest.mark.parametrize("suffix", ["gpkg", "kml"])
+def test_polygons_of_all_layers_count(scene, tmp_path, suffix):
+    point = shapely.Point(500_001, 5_299_999)
+    shapes = {"parcel": SMALL, "wells": point, "district": LARGE, "elsewhere": shapely.box(0, 0, 10, 10)}
+    crs = "EPSG:32632"
+    if suffix == "kml":
+        across, crs = pyproj.Transformer.from_crs(32632, 4326, always_xy=True).transform, "EPSG:4326"
+        shapes = {name: shapely.transform(shape, across, interleaved=False) for name, shape in shapes.items()}
+    path = save(tmp_path / f"project.{suffix}", crs=crs, driver="GPKG" if suffix == "gpkg" else "KML", **shapes)
+    area = AreaOfInterest(path, scene)
+    assert (area(WHOLE) == inside(SMALL, LARGE)).mean() > 0.999
+    assert area.remarks == [
+        f"--aoi {path}: the polygons of all its layers are used: parcel, wells, district, elsewhere"
+    ]
+
+
+def test_one_layer_by_its_name(scene, tmp_path):
+    path = save(tmp_path / "project.gpkg", parcel=SMALL, district=LARGE)
+    for name, shape in (("parcel", SMALL), ("district", LARGE)):
+        assert (AreaOfInterest(f"{path}:{name}", scene)(WHOLE) == inside(shape)).all()
+    with pytest.raises(InputError, match="no layer 'field' in this file; it has parcel, district"):
+        AreaOfInterest(f"{path}:field", scene)
+    with pytest.raises(InputError, match=r"nowhere.gpkg:field: no such file"):
+        AreaOfInterest("nowhere.gpkg:field", scene)
+
+
+@pytest.mark.parametrize("name", ["a!b.gpkg", "a:b.gpkg", "a#b?.geojson", "a!b.shp", "x y/ü!.gpkg"])
+def test_paths_with_odd_characters(scene, tmp_path, monkeypatch, name):
+    plain = save(tmp_path / f"plain.{name.rpartition('.')[2]}", layer=SMALL)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    for file in tmp_path.glob(f"{plain.stem}.*"):
+        file.rename((tmp_path / name).with_suffix(file.suffix))
+    monkeypatch.chdir(tmp_path)
+    for given in (name, tmp_path / name):
+        assert (AreaOfInterest(given, scene)(WHOLE) == inside(SMALL)).all()
+
+
+WORLD = shapely.box(-180, -90, 180, 90)
+
+
+@pytest.mark.parametrize(
+    ("area", "crs"),
+    [
+        (WORLD, "EPSG:4326"),
+        (shapely.box(-180, 0, 180, 90), "EPSG:4326"),
+        (shapely.box(-100, -80, 170, 85), "EPSG:4326"),
+        (shapely.box(-2.003e7, -2.003e7, 2.003e7, 2.003e7), "EPSG:3857"),
+        (shapely.MultiPolygon([shapely.box(-180, -90, -170, 90), shapely.box(0, -90, 180, 90)]), "EPSG:4326"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("code", "x", "y"),
+    [(32632, 500_000, 5_300_000), (2056, 2_600_000, 1_200_000), (25832, 400_000, 5_700_000), (3857, 1e6, 6e6)],
+)
+def test_an_area_larger_than_the_projection(write_raster, scene_pixels, tmp_path, area, crs, code, x, y):
+    place = {"crs": f"EPSG:{code}", "transform": from_origin(x, y, 0.3, 0.3)}
+    path = save(tmp_path / "world.gpkg", crs=crs, layer=area)
+    with RasterSource(write_raster(scene_pixels, **place)) as source:
+        assert AreaOfInterest(path, source)(WHOLE).all()
+
+
+def test_half_of_the_world_is_half_of_a_scene(write_raster, scene_pixels, tmp_path):
+    """A hemisphere whose border runs through the scene, in coordinates that bend it."""
+    place = {"crs": "EPSG:3035", "transform": from_origin(3_500_000, 3_200_000, 500, 500)}
+    columns, rows = np.meshgrid(np.arange(260) + 0.5, np.arange(200) + 0.5)
+    across = pyproj.Transformer.from_crs(3035, 4326, always_xy=True)
+    longitudes, _ = across.transform(3_500_000 + 500 * columns, 3_200_000 - 500 * rows)
+    border = longitudes[100, 130]
+    path = save(tmp_path / "west.gpkg", crs="EPSG:4326", layer=shapely.box(-180, -90, border, 90))
+    with RasterSource(write_raster(scene_pixels, **place)) as source:
+        mask = AreaOfInterest(path, source)(WHOLE)
+    assert 0.2 < mask.mean() < 0.8 and (mask == (longitudes < border)).mean() > 0.999
+
+
+def test_a_scene_at_the_antimeridian(write_raster, scene_pixels, tmp_path):
+    place = {"crs": "EPSG:32660", "transform": from_origin(590_000, 7_000_000, 500, 500)}
+    halves = {"west": shapely.box(170, 0, 180, 90), "east": shapely.box(-180, 0, -170, 90), "world": WORLD}
+    with RasterSource(write_raster(scene_pixels, **place)) as source:
+        masks = {
+            name: AreaOfInterest(save(tmp_path / f"{name}.gpkg", "EPSG:4326", layer=shape), source)(WHOLE)
+            for name, shape in halves.items()
+        }
+    assert masks["world"].mean() > 0.995
+    assert (masks["west"] ^ masks["east"]).mean() > 0.995 and 0.1 < masks["west"].mean() < 0.9
+
+
+def test_areas_that_do_not_help(scene, tmp_path):
+    (tmp_path / "empty.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": []}))
+    save(tmp_path / "points.gpkg", layer=shapely.Point(1, 2))
+    save(tmp_path / "far.gpkg", layer=shapely.box(0, 0, 1, 1))
+    save(tmp_path / "antipode.gpkg", crs="EPSG:4326", layer=shapely.box(-171, -48, -170, -47))
+    (tmp_path / "text.gpkg").write_text("nothing")
+    for name, message in (
+        ("empty.geojson", "no polygon in this file"),
+        ("points.gpkg", "no polygon in this file"),
+        ("far.gpkg", "does not overlap"),
+        ("antipode.gpkg", "does not overlap"),
+        ("text.gpkg", "not a vector file"),
+    ):
+        with pytest.raises(InputError, match=message):
+            AreaOfInterest(tmp_path / name, scene)

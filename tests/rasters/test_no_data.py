@@ -1,0 +1,205 @@
+"""Collars and filler values that a file does not declare are found; what belongs to the picture stays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.windows import Window
+
+from sgovss.errors import InputError
+from sgovss.rasters.source import RasterSource
+
+from .conftest import UTM
+
+H, W = 120, 160
+WHOLE = Window(0, 0, W, H)
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    """(3, 120, 160) uint8 of noise without black and white."""
+    return np.random.default_rng(0).integers(20, 236, (3, H, W), dtype=np.uint8)
+
+
+def corner_triangle() -> np.ndarray:
+    """Two corners of a rotated picture."""
+    rows, columns = np.mgrid[:H, :W]
+    return (rows + columns < 50) | (rows + columns > H + W - 50)
+
+
+def strip() -> np.ndarray:
+    return np.arange(W)[None] < np.full((H, 1), 40)
+
+
+def notch() -> np.ndarray:
+    """A part of a side, as where a tile of a mosaic is missing."""
+    rows, columns = np.mgrid[:H, :W]
+    return (rows < 30) & (columns > 60) & (columns < 120)
+
+
+@pytest.mark.parametrize("collar", [corner_triangle, strip, notch])
+@pytest.mark.parametrize("colour", [0, 255])
+def test_collars_of_8_bit_pictures(write_raster, picture, collar, colour):
+    area = collar()
+    picture[:, area] = colour
+    with RasterSource(write_raster(picture, **UTM)) as source:
+        assert (source.valid(WHOLE) == ~area).all()
+        window = Window(10, 5, 60, 70)
+        assert (source.valid(window) == ~area[5:75, 10:70]).all()
+        assert (source.read(WHOLE, (H, W))[0][area] == 128).all()
+        share = f"{100 * area.mean():.2g} %"
+        assert len(source.remarks) == 1 and share in source.remarks[0] and "--no-data" in source.remarks[0]
+
+
+def test_a_noisy_collar_of_a_lossy_file(write_raster, picture):
+    area = strip()
+    picture[:, area] = 0
+    path = write_raster(picture, compress="jpeg", photometric="YCBCR", **UTM)
+    with RasterSource(path) as source:
+        valid = source.valid(WHOLE)
+    inner = np.arange(W) < 24
+    assert not valid[:, inner].any() and valid[:, 48:].all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "collar"), [("uint16", 0), ("uint16", 1), ("int16", -5), ("float32", 0), ("float64", 12)]
+)
+def test_collars_of_other_data_have_their_least_value(write_raster, picture, dtype, collar):
+    pixels = picture.astype(dtype) * 10
+    pixels[:, strip()] = collar
+    with RasterSource(write_raster(pixels, **UTM)) as source:
+        assert (source.valid(WHOLE) == ~strip()).all()
+        assert source.stretch[0][0] > 200
+
+
+def roof(pixels):
+    pixels[:, 50:70, 60:100] = 0
+
+
+def roof_at_the_border(pixels):
+    pixels[:, :30, 60:90] = 0
+
+
+def dark_noisy_water(pixels):
+    pixels[:, :, :60] = np.random.default_rng(1).integers(0, 8, (3, H, 60))
+
+
+def black_everywhere(pixels):
+    pixels[:, :, ::2] = 0
+
+
+def one_bright_band(pixels):
+    pixels[0, :, :60] = 255
+
+
+def all_black(pixels):
+    pixels[:] = 0
+
+
+def overexposed_spots(pixels):
+    pixels[:, ::9, ::7] = 255
+
+
+@pytest.mark.parametrize(
+    "paint",
+    [roof, roof_at_the_border, dark_noisy_water, black_everywhere, one_bright_band, all_black, overexposed_spots],
+)
+def test_what_belongs_to_the_picture_stays(write_raster, picture, paint):
+    paint(picture)
+    with RasterSource(write_raster(picture, **UTM)) as source:
+        assert source.valid(WHOLE).all() and not source.remarks
+
+
+def test_a_black_roof_beside_a_black_collar_stays(write_raster, picture):
+    area = strip()
+    picture[:, area] = 0
+    roof(picture)
+    with RasterSource(write_raster(picture, **UTM)) as source:
+        assert (source.valid(WHOLE) == ~area).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "filler"),
+    [
+        ("float32", -9999), ("float32", -3.4028235e38), ("float64", 1e20), ("float32", 1.7e38),
+        ("uint16", 65535), ("int16", -32768), ("int32", -9999), ("uint32", 2**32 - 1),
+    ],
+)  # fmt: skip
+def test_fillers_do_not_spoil_the_stretch(write_raster, picture, dtype, filler):
+    pixels = picture.astype(dtype)
+    hole = np.zeros((H, W), bool)
+    hole[30:60, 40:90] = True  # needs no border
+    pixels[:, hole] = filler
+    with RasterSource(write_raster(pixels, **UTM)) as source:
+        assert (source.valid(WHOLE) == ~hole).all()
+        assert 20 <= source.stretch[0][0] < source.stretch[0][1] <= 235
+        assert len(source.remarks) == 1 and "7.8 % of the pixels" in source.remarks[0]
+        # The filler does not spread when a view is smaller or larger.
+        for size in ((H // 4, W // 4), (2 * H, 2 * W)):
+            view, valid = source.read(WHOLE, size)
+            assert (view[~valid] == 128).all()
+            assert view[valid].mean() == pytest.approx(128, abs=8)
+
+
+def test_bright_clouds_and_deep_shadow_are_no_fillers(write_raster, picture):
+    pixels = picture.astype(np.uint16) * 200
+    for value in (65535, 0):
+        pixels[:, 30:60, 40:90] = value
+        with RasterSource(write_raster(pixels, **UTM)) as source:
+            assert source.valid(WHOLE).all() and not source.remarks
+
+
+@pytest.mark.parametrize("no_data", ["auto", "declared", "none", 0, 30, float("nan")])
+def test_the_option(write_raster, picture, no_data):
+    pixels = np.where(picture == 30, 31, picture)
+    pixels[:, strip()] = 0
+    pixels[:, :10, 100:] = 30
+    pixels = pixels.astype(np.float32)
+    pixels[:, -3:] = np.nan
+    path = write_raster(pixels, nodata=30, **UTM)
+    declared = np.ones((H, W), bool)
+    declared[:10, 100:] = False
+    expected = {"none": np.ones((H, W), bool), "0": ~strip(), "nan": np.ones((H, W), bool)}.get(str(no_data), declared)
+    expected = expected & (np.arange(H)[:, None] < H - 3)
+    with RasterSource(path, no_data=no_data) as source:
+        assert (source.valid(WHOLE) == expected).all()
+
+
+def test_a_value_that_the_data_cannot_have(write_raster, picture):
+    for value in (-9999, 0.5, 256):
+        with pytest.raises(InputError, match=r"--no-data: .* is no uint8 value"):
+            RasterSource(write_raster(picture, **UTM), no_data=value)
+
+
+def test_what_is_declared_is_believed(write_raster, picture):
+    picture[:, strip()] = 0
+    mask = np.full((H, W), 255, np.uint8)
+    mask[:20] = 0
+    with RasterSource(write_raster(picture, mask=mask, **UTM)) as source:
+        assert (source.valid(WHOLE) == (mask > 0)).all() and not source.remarks
+
+
+def test_palettes_have_no_collars(write_raster):
+    path = write_raster(np.zeros((1, H, W), np.uint8) + (np.arange(W) > 50).astype(np.uint8), **UTM)
+    with rasterio.open(path, "r+") as raster:
+        raster.write_colormap(1, {0: (0, 0, 0), 1: (0, 200, 0)})
+    with RasterSource(path) as source:
+        assert source.valid(WHOLE).all()
+
+
+def test_collars_found_on_an_overview_are_exact(write_raster):
+    """5,000 x 4,000 pixels: the region is found on a quarter of each side, and applied pixel by pixel."""
+    pixels = np.random.default_rng(0).integers(20, 236, (1, 4000, 5000), dtype=np.uint8)
+    pixels[:, :, :1003] = 0
+    pixels[:, 2005:2010, 1015:1025] = 0  # a roof near the collar
+    with RasterSource(write_raster(pixels, **UTM)) as source:
+        window = Window(990, 2000, 40, 20)
+        assert (source.valid(window) == (pixels[0, 2000:2020, 990:1030] > 0) | _roof(window)).all()
+        assert not source.valid(Window(0, 0, 900, 50)).any() and source.valid(Window(1100, 0, 900, 50)).all()
+
+
+def _roof(window: Window) -> np.ndarray:
+    rows, columns = np.mgrid[: window.height, : window.width]
+    rows, columns = rows + window.row_off, columns + window.col_off
+    return (rows >= 2005) & (rows < 2010) & (columns >= 1015) & (columns < 1025)
