@@ -155,6 +155,8 @@ def test_the_output_folder_may_be_the_input_folder(scene_pixels, tmp_path, monke
         assert [str(name) for name in found.values()] == ["a", "b"]
         for name in ("a_labels.png", "a_overlay.png", "b_labels.tif"):
             shutil.copy(tmp_path / folder / "a.jpg", tmp_path / output / name)
+        (tmp_path / output / "b.parts").mkdir(exist_ok=True)
+        shutil.copy(tmp_path / folder / "a.jpg", tmp_path / output / "b.parts" / "labels.tif")
 
 
 def test_a_folder_of_nothing_but_outputs_is_an_error(scene_pixels, tmp_path):

@@ -64,7 +64,7 @@ EXPECTED = {
     "odd_rasters/rio_tiler/cog_rgb.tif": ((1, 2, 3), "transform", 1.000, ""),
     "odd_rasters/rio_tiler/cog_rgb_mask.tif": ((1, 2, 3), "transform", 0.969, ""),
     "odd_rasters/rio_tiler/cog_rgba.tif": ((1, 2, 3), "transform", 0.887, ""),
-    "odd_rasters/rio_tiler/cog_world.tif": ((1, 1, 1), "transform", 0.331, ""),
+    "odd_rasters/rio_tiler/cog_world.tif": ((1, 1, 1), "transform", 0.357, ""),
     "odd_rasters/solaris/sample_geotiff.tif": ((1, 1, 1), "transform", 1.000, ""),
     "odd_rasters/stars/L7_ETMs.tif": ((1, 2, 3), "transform", 1.000, ""),
     "odd_rasters/stars/lc.tif": ((1, 1, 1), "transform", 1.000, ""),
