@@ -67,6 +67,14 @@ class ViewSet:
         turns = (0, 2, 1, 3) if self.turns else (0,)
         return [Orientation(turn, side) for side in mirrored for turn in turns]
 
+    @property
+    def names(self) -> list[str]:
+        """A name for each view, scale by scale, such as ``1.5_turn3_mirrored``."""
+        sides = ("", "_mirrored")
+        return [
+            f"{scale:g}_turn{each.turns}{sides[each.mirrored]}" for scale in self.scales for each in self.orientations
+        ]
+
     def __len__(self) -> int:
         return len(self.orientations) * len(self.scales)
 

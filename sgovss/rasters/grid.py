@@ -22,8 +22,8 @@ class Axis:
     """One axis of a scene: its pixels, the windows over it, and the cells of the score maps.
 
     The model sees the scene resampled to another length. Score maps are coarser: ``step`` pixels of the model are
-    ``cells`` cells. As all windows begin at multiples of ``step``, their maps fall on one grid of cells, and blending
-    needs no resampling.
+    ``cells`` cells. As all windows begin at whole cells, their maps fall on one grid of cells, and blending needs no
+    resampling.
 
     Args:
         pixels: length of the scene in its own pixels.
@@ -59,8 +59,13 @@ class Axis:
 
     @cached_property
     def starts(self) -> list[int]:
-        """First pixels of the windows, in pixels of the model. The last window may end up to a step outside."""
-        return starts(_up(self.length, self.step), self.window, self.stride)
+        """First pixels of the windows, in pixels of the model. The last window may end outside, see :attr:`covered`."""
+        return starts(self.covered, self.window, self.stride)
+
+    @cached_property
+    def covered(self) -> int:
+        """Length that the windows cover: whole cells, and at least one window."""
+        return max(_up(self.length, self.step // math.gcd(self.step, self.cells)), self.window)
 
     def extent(self, start: int) -> tuple[float, float, int]:
         """First pixel and length of a window inside the scene, in its pixels, and the length in pixels of the model."""
@@ -73,13 +78,13 @@ class Axis:
         return self.in_cells(self.window)
 
     def in_cells(self, pixels: int) -> int:
-        """Pixels of the model, a multiple of ``step``, in cells."""
-        return pixels // self.step * self.cells
+        """Pixels of the model that are whole cells, in cells."""
+        return pixels * self.cells // self.step
 
     def positions(self, first: int, last: int) -> np.ndarray:
         """Positions in cells of the pixels ``first`` to ``last - 1`` of the scene: (last - first,) float64."""
         centres = (np.arange(first, last) + 0.5) * self.scale * self.cells / self.step - 0.5
-        return np.clip(centres, 0, self.in_cells(_up(self.length, self.step)) - 1)
+        return np.clip(centres, 0, self.in_cells(self.covered) - 1)
 
     def cells_of(self, first: int, last: int) -> tuple[int, int]:
         """The cells from which pixels ``first`` to ``last - 1`` are interpolated; the end is not included."""
@@ -106,8 +111,7 @@ class Axis:
     @cached_property
     def totals(self) -> np.ndarray:
         """(cells,) float32, the sum of the weights of all windows over each cell."""
-        length = self.in_cells(_up(self.length, self.step))
-        return total_weights(length, [self.in_cells(start) for start in self.starts], self.weights)
+        return total_weights(self.in_cells(self.covered), [self.in_cells(start) for start in self.starts], self.weights)
 
 
 def hann(length: int) -> np.ndarray:

@@ -11,6 +11,7 @@ import torch
 from detectron2.config import CfgNode
 
 from sgovss.errors import InputError
+from sgovss.modeling.views import build_views
 from sgovss.rasters.areas import ground_sample_distances
 from sgovss.rasters.grid import Axis
 from sgovss.rasters.options import SceneOptions, file_and_layer
@@ -74,7 +75,10 @@ def plan_scene(
         strips=strips,
         smallest=_smallest(source, options, gsd),
         gsd=gsd,
-        settings=_settings(source, options, scored, legend, down, across, fingerprint),
+        settings={
+            **_settings(source, options, scored, legend, down, across, fingerprint),
+            "views": build_views(cfg).names,
+        },
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import time
@@ -10,12 +11,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import rasterio
+import torch
 from tqdm import tqdm
 
 from sgovss.errors import InputError
 from sgovss.inference.predictor import ImagePredictor
 from sgovss.inference.segmentation import Segmentation, output_file
 from sgovss.modeling.meta_arch import SGOVSS
+from sgovss.modeling.views import build_views, mean_maps
 from sgovss.rasters.area_of_interest import AreaOfInterest
 from sgovss.rasters.features import CachedScores, FeatureCache
 from sgovss.rasters.filling import ScoreWindows, UnitFiller
@@ -225,11 +228,16 @@ class SceneMapper:
 
     def _score(self, plan: ScenePlan) -> ScoreWindows:
         """Return the function that scores windows, with the cache if there is one."""
-        model, scored = self.predictor.model, self.scored
-        if self.options.cache is None:
-            return lambda _, images: model.score_maps(images.to(model.device), scored)
-        assert isinstance(model, SGOVSS)
-        return CachedScores(model, scored, FeatureCache(Path(self.options.cache), view_settings(plan)))
+        model, scored, views = self.predictor.model, self.scored, build_views(self.predictor.cfg)
+        if self.options.cache is not None:
+            assert isinstance(model, SGOVSS)
+            return CachedScores(model, scored, FeatureCache(Path(self.options.cache), view_settings(plan)), views)
+
+        def score(_: Sequence[tuple[int, int]], images: torch.Tensor) -> torch.Tensor:
+            one_view = functools.partial(model.score_maps, vocabulary=scored)
+            return mean_maps(one_view, images.to(model.device), views, model.size_divisibility)
+
+        return score
 
     @contextmanager
     def _errors(self, plan: ScenePlan) -> Iterator[None]:

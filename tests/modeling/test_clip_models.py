@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from sgovss.config import load_config
 from sgovss.errors import InputError
-from sgovss.modeling import clip_models
+from sgovss.modeling import open_clip_models
 from sgovss.modeling.clip_configuration import ASSETS
 from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.clip_settings import activation_of, pixel_statistics
@@ -82,7 +82,7 @@ def test_no_network_says_what_to_fetch_and_where_to_put_it(monkeypatch):
         raise ConnectionError("no route")
 
     monkeypatch.setattr(open_clip, "download_pretrained", refuse)
-    monkeypatch.setattr(clip_models, "create_model", lambda *_, **__: small_clip())
+    monkeypatch.setattr(open_clip_models, "create_model", lambda *_, **__: small_clip())
     wanted = r"open_clip_model\.safetensors .*'timm/vit_base_patch16_clip_224\.openai'.*set MODEL\.CLIP\.WEIGHTS to "
     with pytest.raises(InputError, match=wanted + r"the file's path and MODEL\.CLIP\.ACTIVATION to quick_gelu$"):
         load_clip("ViT-B-16", "openai")
@@ -161,7 +161,7 @@ def test_loading_the_embedded_model_reports_no_unused_weights(capfd, monkeypatch
 def test_every_other_report_on_loaded_weights_is_shown(rows, silent):
     report = "\n".join(["BertModel LOAD REPORT", "Key | Status |", "---+---+-", *rows, "", "Notes:"])
     record = logging.LogRecord("transformers.modeling_utils", logging.WARNING, "", 0, report, None, None)
-    assert clip_models._is_not_pooler_report(record) is not silent
+    assert open_clip_models._is_not_pooler_report(record) is not silent
 
 
 def test_the_filter_of_reports_is_gone_after_building_a_model():
