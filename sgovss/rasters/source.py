@@ -267,7 +267,7 @@ class RasterSource:
             without = pixels == values[:, None, None]
             if self._floats:
                 without |= np.isnan(pixels) & np.isnan(values)[:, None, None]
-            return np.logical_not(without.all(axis=0))
+            return (~without).any(axis=0)
         # The mask of a dataset is the same for all bands.
         bands = [self.bands[0]] if all(MaskFlags.per_dataset in flags for flags in self._flags) else list(self.bands)
         smaller = size[0] < window.height or size[1] < window.width
