@@ -276,7 +276,8 @@ class RasterSource:
             "out_shape": (len(bands), *size),
             "resampling": Resampling.average if smaller and pixels is None else Resampling.nearest,
         }
-        return self._from_file(lambda dataset: dataset.read_masks(bands, **options)).any(axis=0)
+        masks = self._from_file(lambda dataset: dataset.read_masks(bands, **options))
+        return masks.max(axis=0) > 0
 
     def _collars(self, window: Window) -> list[Collar]:
         return [collar for collar in self.no_data.collars if collar.touches(window)]
