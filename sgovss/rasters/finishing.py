@@ -17,7 +17,7 @@ from sgovss.painting import draw_overlay
 from sgovss.rasters.areas import pixel_areas
 from sgovss.rasters.class_sums import ClassSums, Counts, add_up, count_classes
 from sgovss.rasters.coverage import Tolerance
-from sgovss.rasters.geotiff import add_overviews, create_labels, window_of, write_boxes, write_cog
+from sgovss.rasters.geotiff import create_labels, window_of, with_overviews, write_boxes, write_cog
 from sgovss.rasters.merging import merge_small_regions
 from sgovss.rasters.options import SceneOptions
 from sgovss.rasters.partial import PartialOutputs
@@ -61,7 +61,7 @@ class Finisher:
         labels = self._merged(plan.smallest) if merging else parts.labels
         counts = self._counts(labels) if merging else [parts.finished[unit] for unit in plan.units.all()]
         sums = add_up(counts, self._legend.names, plan.units.height * plan.units.width)
-        add_overviews(labels, Resampling.mode)
+        labels = with_overviews(labels, Resampling.mode)
         facts = {}
         if "polygons" in files:
             facts["polygons"] = f"{self._write_polygons(labels):,}"
@@ -69,8 +69,7 @@ class Finisher:
         write_style(files["style"], self._legend)
         write_attributes(files["attributes"], self._legend)
         if parts.probabilities is not None:
-            add_overviews(parts.probabilities, Resampling.average)
-            write_cog(parts.probabilities, files["probabilities"])
+            write_cog(with_overviews(parts.probabilities, Resampling.average), files["probabilities"])
         write_cog(labels, files["labels"])
         return sums, facts
 

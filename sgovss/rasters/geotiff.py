@@ -104,37 +104,45 @@ def nodata_value(of_source: float | None, legend: Vocabulary) -> int:
     return int(of_source) if max(len(legend), 101) <= of_source <= largest else largest
 
 
-def add_overviews(path: Path, resampling: Resampling) -> None:
-    """Add statistics, and overviews of half the size each, until the longer side is at most that of a tile.
+def with_overviews(plain: Path, resampling: Resampling) -> Path:
+    """Compute statistics, and overviews of half the size each, until the longer side is at most that of a tile.
+
+    The file itself is not changed, so that an interruption cannot damage it.
 
     Args:
-        path: a plain GeoTIFF.
+        plain: a file of :func:`create_labels` or :func:`create_probabilities`.
         resampling: :attr:`Resampling.mode` for class ids. Each overview is then computed from the raster itself,
             because the most frequent class of the most frequent classes is often another one.
+
+    Returns:
+        a copy of the file, with the overviews in it.
 
     Raises:
         OSError: the disk is full.
     """
-    with full_disk_as_such(path):
-        with rasterio.open(path, "r+") as target:
+    copy = plain.with_name(f"{plain.stem}_overviews.tif")
+    with full_disk_as_such(plain):
+        shutil.copyfile(plain, copy)
+        with rasterio.open(copy, "r+") as target:
             with suppress(rasterio.errors.StatisticsError):  # there are no data
                 target.update_stats(approx=False)
             halvings = math.ceil(math.log2(max(1.0, max(target.height, target.width) / TILE)))
         factors = [2 ** (level + 1) for level in range(halvings)]
         for part in [[factor] for factor in factors] if resampling == Resampling.mode else [factors]:
-            with rasterio.open(path, "r+") as target:
+            with rasterio.open(copy, "r+") as target:
                 target.build_overviews(part, resampling)
+    return copy
 
 
 def write_cog(plain: Path, path: Path) -> None:
-    """Copy a GeoTIFF with its overviews as a Cloud-Optimized GeoTIFF, tile by tile, and read it to be sure.
+    """Copy a raster with its overviews as a Cloud-Optimized GeoTIFF, tile by tile, and read it to be sure.
 
-    Equal pixels give equal files, in whatever order the tiles of the first file were written. The disk holds both files
-    for a moment. GDAL's driver "COG" would interleave the bands by pixel, so that a reader of one band has to decode
-    all of them. "GTiff" writes the same layout and keeps the bands apart.
+    Equal pixels give equal files, in whatever order the tiles of the first file were written. GDAL's driver "COG" would
+    interleave the bands by pixel, so that a reader of one band has to decode all of them. "GTiff" writes the same
+    layout and keeps the bands apart.
 
     Args:
-        plain: a file of :func:`create_labels` or :func:`create_probabilities` with overviews.
+        plain: of :func:`with_overviews`; it is removed.
         path: file to write.
 
     Raises:
@@ -155,6 +163,7 @@ def write_cog(plain: Path, path: Path) -> None:
             with rasterio.open(partial, **({} if level is None else {"overview_level": level})) as raster:
                 for _, window in raster.block_windows(1):
                     raster.read(window=window)
+    plain.unlink()
 
 
 @contextmanager

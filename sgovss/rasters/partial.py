@@ -209,6 +209,9 @@ _OURS = (
     "merged.raw",
     "labels_again.tif",
     "polygons.gpkg",
+    "labels_overviews.tif",
+    "labels_again_overviews.tif",
+    "probabilities_overviews.tif",
 )
 
 

@@ -17,7 +17,7 @@ from affine import Affine
 from rasterio.enums import ColorInterp, Resampling
 
 from sgovss.errors import InputError
-from sgovss.rasters.geotiff import add_overviews, create_labels, write_cog
+from sgovss.rasters.geotiff import create_labels, with_overviews, write_cog
 from sgovss.rasters.options import SceneOptions
 from sgovss.rasters.polygon_files import rows_at_once, write_polygons
 from sgovss.rasters.style import write_attributes
@@ -40,8 +40,9 @@ def cog(tmp_path, ids: np.ndarray, legend=LEGEND, percents: np.ndarray | None = 
         target.write(ids, 1)
         if percents is not None:
             target.write(percents, 2)
-    add_overviews(plain, Resampling.mode)
-    write_cog(plain, path)
+    before = plain.read_bytes()
+    write_cog(with_overviews(plain, Resampling.mode), path)
+    assert plain.read_bytes() == before
     return path
 
 
