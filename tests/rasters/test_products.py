@@ -130,6 +130,25 @@ def test_a_scene_with_all_products(tmp_path, write_raster):
     assert again.finished(again.plan(path, tmp_path / "out" / "scene")) is None
 
 
+@pytest.mark.parametrize("flags", [["--polygons"], ["--polygons", "geojson"], ["--polygons", "fgb", "--simplify", "1"]])
+def test_the_command_writes_polygons_in_the_wanted_format(demo, write_raster, scene_pixels, flags):
+    status, out, errors = demo(write_raster(scene_pixels[:, :90, :90], **UTM), *flags)
+    assert status == 0, errors
+    assert [file.suffix for file in out.glob("*_polygons*")] == [f".{[*flags, 'gpkg'][1]}"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--simplify", "1"], "--simplify: is for polygons, which are not written; give --polygons too"),
+        (["--polygons", "x.shp"], "'x.shp' is not a format; choose from gpkg, parquet, fgb, geojson"),
+    ],
+)
+def test_the_command_refuses_in_one_line(demo, write_raster, scene_pixels, flags, line):
+    status, _, errors = demo(write_raster(scene_pixels, **UTM), *flags)
+    assert status != 0 and line in errors and "Traceback" not in errors
+
+
 def read_polygons(path) -> tuple[dict, list, dict]:
     if path.suffix == ".parquet":
         parquet = pytest.importorskip("pyarrow.parquet")
