@@ -22,11 +22,11 @@ from sgovss.rasters.merging import merge_small_regions
 from sgovss.rasters.options import SceneOptions
 from sgovss.rasters.partial import PartialOutputs
 from sgovss.rasters.plan import ScenePlan
-from sgovss.rasters.polygon_files import write_polygons
 from sgovss.rasters.source import RasterSource
 from sgovss.rasters.style import write_attributes, write_style
 from sgovss.rasters.summary import LabelRaster
 from sgovss.rasters.units import Box
+from sgovss.rasters.vectors import write_polygons
 from sgovss.vocabulary import Vocabulary
 
 
@@ -81,7 +81,7 @@ class Finisher:
             tolerance = Tolerance(metres / across, down / across)
         working = self._parts.folder / "polygons.gpkg"
         source = Path(self._source.path).name
-        return write_polygons(self._files["polygons"], working, labels, self._legend, source, tolerance)
+        return write_polygons(self._files["polygons"], labels, self._legend, source, tolerance, working)
 
     def _merged(self, smallest: int) -> Path:
         """Write labels whose small regions are merged.

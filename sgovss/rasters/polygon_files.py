@@ -37,11 +37,11 @@ def rows_at_once(width: int) -> int:
 
 def write_polygons(
     path: Path,
-    working: Path,
     labels: Path,
     legend: Vocabulary,
-    source: str,
+    source: str | None = None,
     tolerance: Tolerance | None = None,
+    working: Path | None = None,
     rows: int | None = None,
 ) -> int:
     """Write the regions of a label raster.
@@ -53,16 +53,17 @@ def write_polygons(
 
     Args:
         path: file to write; its suffix gives the format. GeoJSON is in degrees, as its standard demands.
-        working: a GeoPackage that is written first, and does not remain.
         labels: the label raster; see :func:`sgovss.rasters.geotiff.create_labels`.
         legend: its classes.
-        source: name of the scene.
+        source: name of the scene; by default that of the label raster.
         tolerance: by which borders are simplified; None leaves them along the pixels.
-        rows: number of rows that are read at once.
+        working: a GeoPackage that is written first, and does not remain; by default beside ``path``.
+        rows: number of rows that are read at once; by default :func:`rows_at_once`.
 
     Returns:
         the number of polygons.
     """
+    working, source = working or path.with_name(f".{path.name}.gpkg"), source or labels.name
     working.unlink(missing_ok=True)
     total = 0
     with rasterio.open(labels) as raster:

@@ -1,4 +1,4 @@
-"""Read an area of interest from a vector file."""
+"""Vector files: read an area of interest, write the regions of a label raster."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from rasterio.windows import Window, transform
 
 from sgovss.errors import InputError
 from sgovss.rasters.areas import on_ground
+from sgovss.rasters.polygon_files import write_polygons
 from sgovss.rasters.source import RasterSource
+
+__all__ = ["AreaOfInterest", "write_polygons"]
 
 
 class AreaOfInterest:

@@ -19,8 +19,9 @@ from rasterio.enums import ColorInterp, Resampling
 from sgovss.errors import InputError
 from sgovss.rasters.geotiff import create_labels, with_overviews, write_cog
 from sgovss.rasters.options import SceneOptions
-from sgovss.rasters.polygon_files import rows_at_once, write_polygons
+from sgovss.rasters.polygon_files import rows_at_once
 from sgovss.rasters.style import write_attributes
+from sgovss.rasters.vectors import write_polygons
 from sgovss.vocabulary import Vocabulary
 
 from .conftest import UTM
@@ -169,11 +170,11 @@ def test_every_format_holds_the_same_polygons(tmp_path, suffix, place):
     percents = np.where(ids == 255, 255, np.indices(ids.shape).sum(0) % 90).astype(np.uint8)
     labels = cog(tmp_path, ids, percents=percents, **place)
     path = tmp_path / f"regions.{suffix}"
-    count = write_polygons(path, tmp_path / "working.gpkg", labels, LEGEND, "county.tif", rows=16)
+    count = write_polygons(path, labels, LEGEND, "county.tif", rows=16)
     metadata, polygons, fields = read_polygons(path)
     assert len(polygons) == count == len(set(fields["id"].tolist()))
     assert set(fields["source"]) == {"county.tif"}
-    assert not (tmp_path / "working.gpkg").exists()
+    assert {file.name for file in tmp_path.iterdir()} == {"out", "plain.tif", path.name}
     degrees = suffix == "geojson" and place
     expected = None if not place else "EPSG:4326" if degrees else "EPSG:32632"
     if place:
@@ -198,7 +199,7 @@ def test_the_score_of_a_region_is_the_mean_of_its_pixels(tmp_path, rows):
     percents[:3] = 255  # merged pixels
     path = tmp_path / "regions.gpkg"
     labels = cog(tmp_path, ids, percents=percents)
-    write_polygons(path, tmp_path / "working.gpkg", labels, LEGEND, "x", rows=rows)
+    write_polygons(path, labels, LEGEND, "x", rows=rows)
     _, polygons, fields = read_polygons(path)
     for polygon, score in zip(polygons, fields["score"], strict=True):
         left, top, right, bottom = map(int, polygon.bounds)
@@ -219,7 +220,7 @@ def test_areas_are_those_of_the_ellipsoid(tmp_path, crs, latitude, degrees):
     transform = Affine((right - left) / 64, 0, left, 0, (bottom - top) / 64, top)
     path = tmp_path / "regions.gpkg"
     labels = cog(tmp_path, ids, crs=rasterio.CRS.from_string(crs), transform=transform)
-    write_polygons(path, tmp_path / "working.gpkg", labels, LEGEND, "x")
+    write_polygons(path, labels, LEGEND, "x")
     _, polygons, fields = read_polygons(path)
     back = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform
     for polygon, area in zip(polygons, fields["area_m2"], strict=True):
