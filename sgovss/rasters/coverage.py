@@ -35,7 +35,8 @@ def simplified(polygons: Sequence[shapely.Geometry], nodes: np.ndarray, toleranc
     Returns:
         one polygon for each, which again have no gaps and no overlaps.
     """
-    down = np.array([1.0, tolerance.ratio])
+    # Parts of 64 keep the products exact. A vertex on a side would otherwise move to one side of it.
+    down = np.array([1.0, max(1, round(tolerance.ratio * 64)) / 64])
     scaled = shapely.transform(with_nodes(polygons, nodes), lambda xy: xy * down)
     less = shapely.coverage_simplify(scaled, tolerance.pixels, simplify_boundary=False)
     return list(shapely.transform(less, lambda xy: np.rint(xy / down)))

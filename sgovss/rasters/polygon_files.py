@@ -184,4 +184,5 @@ def _area(polygon: shapely.Geometry, areas: PixelAreas | None) -> float:
     if areas is None:
         return math.nan
     degrees = shapely.transform(polygon, areas.ellipsoid.to_degrees, interleaved=False)
+    degrees = shapely.orient_polygons(degrees)  # otherwise holes may be added, not taken off
     return abs(areas.ellipsoid.geodesic.geometry_area_perimeter(degrees)[0])

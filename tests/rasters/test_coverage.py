@@ -32,7 +32,9 @@ def raster(request, write_raster):
 
 
 @pytest.mark.parametrize("rows", [2, 16, 1000])
-@pytest.mark.parametrize("tolerance", [Tolerance(0), Tolerance(2), Tolerance(3, 2.0)], ids=str)
+@pytest.mark.parametrize(
+    "tolerance", [Tolerance(0), Tolerance(2), Tolerance(3, 2.0), Tolerance(4, 0.9999999987)], ids=str
+)
 def test_no_gaps_and_no_overlaps(raster, rows, tolerance):
     raw = [*regions(raster, rows)]
     found = [*regions(raster, rows, tolerance)]

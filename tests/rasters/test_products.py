@@ -17,6 +17,7 @@ from affine import Affine
 from rasterio.enums import ColorInterp, Resampling
 
 from sgovss.errors import InputError
+from sgovss.rasters.coverage import Tolerance
 from sgovss.rasters.geotiff import create_labels, with_overviews, write_cog
 from sgovss.rasters.options import SceneOptions
 from sgovss.rasters.polygon_files import rows_at_once
@@ -26,7 +27,7 @@ from sgovss.vocabulary import Vocabulary
 
 from .conftest import UTM
 from .fake import FakeModel, fake_mapper, scene_of
-from .test_polygons import spiral
+from .test_polygons import RASTERS, spiral
 
 LEGEND = Vocabulary.of("road, water, tree")
 
@@ -205,6 +206,20 @@ def test_the_score_of_a_region_is_the_mean_of_its_pixels(tmp_path, rows):
         left, top, right, bottom = map(int, polygon.bounds)
         inside = percents[top:bottom, left:right]
         assert score == pytest.approx(inside[inside != 255].mean() / 100)
+
+
+@pytest.mark.parametrize("rows", [7, 100])
+@pytest.mark.parametrize("tolerance", [None, Tolerance(1.5), Tolerance(1.5, 0.97)], ids=str)
+@pytest.mark.parametrize("kind", ["a ring", "spiral", "noise"])
+def test_holes_are_taken_off_the_areas(tmp_path, kind, tolerance, rows):
+    ids = RASTERS[kind]
+    path = tmp_path / "regions.gpkg"
+    write_polygons(path, cog(tmp_path, ids, **UTM), LEGEND, tolerance=tolerance, rows=rows)
+    _, polygons, fields = read_polygons(path)
+    flat = np.array([polygon.area for polygon in polygons])
+    assert fields["area_m2"] == pytest.approx(flat * fields["area_m2"].sum() / flat.sum(), rel=1e-3)
+    assert fields["area_m2"].sum() == pytest.approx(ids.size * 0.09, rel=2e-3)
+    assert shapely.is_valid(polygons).all()
 
 
 @pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857", "EPSG:32633", "EPSG:3035"])
