@@ -15,6 +15,9 @@ from sgovss.rasters.polygons import regions
 from .test_polygons import RASTERS, spiral
 
 
+TOLERANCES = [Tolerance(0), Tolerance(2), Tolerance(3, 2.0), Tolerance(4, 0.9999999987)]
+
+
 def overlap(polygons: list) -> float:
     pairs = ((one, other) for one, other in combinations(polygons, 2) if one.intersects(other))
     return sum(shapely.intersection(one, other).area for one, other in pairs)
