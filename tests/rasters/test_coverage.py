@@ -14,7 +14,6 @@ from sgovss.rasters.polygons import regions
 
 from .test_polygons import RASTERS, spiral
 
-
 TOLERANCES = [Tolerance(0), Tolerance(2), Tolerance(3, 2.0), Tolerance(4, 0.9999999987)]
 
 
