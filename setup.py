@@ -59,6 +59,9 @@ EXTRAS = {
         "pyogrio>=0.8",  # vector files: areas of interest in, polygons out
         "shapely>=2.1",  # their geometries
     ],
+    "parquet": [
+        "pyarrow>=14",  # polygons as GeoParquet
+    ],
     "app": [
         "flask>=3",  # the local web page
         "werkzeug>=3.0.6",  # its HTTP server; in older versions, forms can exhaust the memory (CVE-2024-49767)
@@ -78,6 +81,7 @@ EXTRAS = {
         "types-tabulate",  # types of tabulate
         "types-tqdm",  # types of tqdm
         "scikit-learn>=1.4",  # independent reference for the evaluator's tests
+        "rio-cogeo>=5",  # checks that GeoTIFFs are cloud-optimized
         *ONNX,  # exports are tested
     ],
 }

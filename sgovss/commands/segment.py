@@ -303,6 +303,7 @@ def _scene_options(args: argparse.Namespace) -> SceneOptions | None:
         confidence=args.confidence,
         probabilities=args.probabilities,
         polygons=args.polygons,
+        simplify=args.simplify,
         cache=args.cache,
         restart=args.restart,
         overlap=args.overlap,
@@ -312,7 +313,7 @@ def _scene_options(args: argparse.Namespace) -> SceneOptions | None:
 
 _SCENE_ONLY = (
     "bands", "stretch", "no-data", "fit-gcps", "gsd", "aoi", "bounds", "mosaic", "stack", "asset", "min-area",
-    "confidence", "probabilities", "polygons", "cache", "resume", "restart", "overlap",
+    "confidence", "probabilities", "polygons", "simplify", "cache", "resume", "restart", "overlap",
 )  # fmt: skip
 
 
@@ -391,7 +392,11 @@ def _add_raster_arguments(rasters: argparse._ArgumentGroup) -> None:
                          "metres (100) or pixels (50px)")  # fmt: skip
     rasters.add_argument("--confidence", action="store_true", help="write a second band: score of the class in percent")
     rasters.add_argument("--probabilities", action="store_true", help="write a raster of the scores of all classes")
-    rasters.add_argument("--polygons", action="store_true", help="write a GeoPackage of regions with class and area")
+    rasters.add_argument("--polygons", nargs="?", const="gpkg", default=False, metavar="FORMAT", help="write the "
+                         "regions as polygons with class, area and score: gpkg (default), parquet, fgb or geojson"
+                         )  # fmt: skip
+    rasters.add_argument("--simplify", type=float, default=0.0, metavar="METRES", help="simplify the borders of the "
+                         "polygons by this tolerance; neighbours keep their common borders")  # fmt: skip
     rasters.add_argument("--cache", type=Path, metavar="DIR", help="keep encoded windows here, so that a run with "
                          "other classes is faster")  # fmt: skip
     rasters.add_argument("--overlap", type=float, metavar="FRACTION", help="fraction of its side that a window shares "

@@ -1,18 +1,24 @@
-"""GeoTIFFs of the outputs: tiled, compressed, with colours, class names, no-data value and overviews."""
+"""GeoTIFFs of the outputs: cloud-optimized, with colours, class names, no-data value, overviews and statistics.
+
+Units are written into plain GeoTIFFs in any order. When all are there, each is copied as a Cloud-Optimized GeoTIFF.
+"""
 
 from __future__ import annotations
 
 import errno
+import math
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import rasterio
+import rasterio.shutil
 from rasterio.enums import Resampling
 from rasterio.windows import Window
 
+from sgovss.files import atomic_path
 from sgovss.label_ids import id_dtype, no_class_id
 from sgovss.rasters.grid import TILE
 from sgovss.rasters.source import RasterSource
@@ -23,6 +29,21 @@ NO_PERCENT = 255
 """The percent of pixels without a score."""
 
 _FULL = 2**20  # bytes; a disk with less free space counts as full
+
+_LAYOUT = {
+    "tiled": True,
+    "blockxsize": TILE,
+    "blockysize": TILE,
+    "compress": "deflate",
+    "interleave": "band",
+    "bigtiff": "if_safer",
+    "sparse_ok": True,
+}
+_SEVERAL = {"photometric": "minisblack", "predictor": 2}
+"""Of several bands. Otherwise GDAL takes the second beside a palette for alpha, and three for a picture.
+
+The predictor, which stores differences of neighbours, makes percents smaller, and class ids alone larger.
+"""
 
 
 def create_labels(path: Path, source: RasterSource, legend: Vocabulary, confidence: bool) -> None:
@@ -83,23 +104,66 @@ def nodata_value(of_source: float | None, legend: Vocabulary) -> int:
     return int(of_source) if max(len(legend), 101) <= of_source <= largest else largest
 
 
-def add_overviews(path: Path, resampling: Resampling) -> None:
-    """Add overviews of half the size each, until the shorter side is less than a tile; read them to be sure.
+def with_overviews(plain: Path, resampling: Resampling) -> Path:
+    """Compute statistics, and overviews of half the size each, until the longer side is at most that of a tile.
+
+    The file itself is not changed, so that an interruption cannot damage it.
+
+    Args:
+        plain: a file of :func:`create_labels` or :func:`create_probabilities`.
+        resampling: :attr:`Resampling.mode` for class ids. Each overview is then computed from the raster itself,
+            because the most frequent class of the most frequent classes is often another one.
+
+    Returns:
+        a copy of the file, with the overviews in it.
 
     Raises:
         OSError: the disk is full.
     """
-    with full_disk_as_such(path):
-        with rasterio.open(path, "r+") as target:
-            factors: list[int] = []
-            while min(target.height, target.width) // 2 ** (len(factors) + 1) >= TILE // 2:
-                factors.append(2 ** (len(factors) + 1))
-            if factors:
-                target.build_overviews(factors, resampling)
-        for level in range(len(factors)):
-            with rasterio.open(path, overview_level=level) as overview:
-                for _, window in overview.block_windows(1):
-                    overview.read(window=window)
+    copy = plain.with_name(f"{plain.stem}_overviews.tif")
+    with full_disk_as_such(plain):
+        shutil.copyfile(plain, copy)
+        with rasterio.open(copy, "r+") as target:
+            with suppress(rasterio.errors.StatisticsError):  # there are no data
+                target.update_stats(approx=False)
+            halvings = math.ceil(math.log2(max(1.0, max(target.height, target.width) / TILE)))
+        factors = [2 ** (level + 1) for level in range(halvings)]
+        for part in [[factor] for factor in factors] if resampling == Resampling.mode else [factors]:
+            with rasterio.open(copy, "r+") as target:
+                target.build_overviews(part, resampling)
+    return copy
+
+
+def write_cog(plain: Path, path: Path) -> None:
+    """Copy a raster with its overviews as a Cloud-Optimized GeoTIFF, tile by tile, and read it to be sure.
+
+    Equal pixels give equal files, in whatever order the tiles of the first file were written. GDAL's driver "COG" would
+    interleave the bands by pixel, so that a reader of one band has to decode all of them. "GTiff" writes the same
+    layout and keeps the bands apart.
+
+    Args:
+        plain: of :func:`with_overviews`; it is removed.
+        path: file to write.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    with atomic_path(path) as partial, full_disk_as_such(partial):
+        with rasterio.open(plain) as raster:
+            levels, several = len(raster.overviews(1)), raster.count > 1
+        rasterio.shutil.copy(
+            plain,
+            partial,
+            driver="GTiff",
+            copy_src_overviews="yes",
+            **_LAYOUT,
+            **(_SEVERAL if several else {}),
+        )
+        for level in [None, *range(levels)]:
+            with rasterio.open(partial, **({} if level is None else {"overview_level": level})) as raster:
+                for _, window in raster.block_windows(1):
+                    raster.read(window=window)
+    plain.unlink()
 
 
 @contextmanager
@@ -134,13 +198,8 @@ def _create(
         "dtype": dtype,
         "nodata": nodata,
         **source.georeference.profile,
-        "tiled": True,
-        "blockxsize": TILE,
-        "blockysize": TILE,
-        "compress": "deflate",
-        "interleave": "band",
-        "bigtiff": "if_safer",
-        "sparse_ok": True,
+        **_LAYOUT,
+        **(_SEVERAL if count > 1 else {}),
     }
     with full_disk_as_such(path), rasterio.open(path, "w", **profile) as target:
         source.georeference.write_to(target)

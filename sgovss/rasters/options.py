@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
 from sgovss.errors import InputError
 from sgovss.inference.rejection import Rejection
+
+POLYGON_FORMATS = ("gpkg", "parquet", "fgb", "geojson")
+"""Formats of polygons, which are the suffixes of their files. The first is the default."""
 
 _BANDS = "3 numbers with commas, such as 4,3,2"
 _STRETCH = "2 numbers with commas, such as 2,98"
@@ -40,7 +44,8 @@ class SceneOptions:
         min_area_in_pixels: whether ``min_area`` is in pixels instead.
         confidence: write the score of the class as a second band.
         probabilities: write the scores of all classes.
-        polygons: write the regions as polygons.
+        polygons: write the regions as polygons, in this format: "gpkg", "parquet", "fgb" or "geojson"; True is "gpkg".
+        simplify: tolerance in metres by which the borders of polygons are simplified; 0 leaves them along the pixels.
         cache: folder for encoded windows.
         restart: segment the scene anew, even if an earlier run has finished it or parts of it.
         overlap: fraction of a window's side that neighbouring windows share; None for TEST.SCENE.STRIDE.
@@ -61,7 +66,8 @@ class SceneOptions:
     min_area_in_pixels: bool = False
     confidence: bool = False
     probabilities: bool = False
-    polygons: bool = False
+    polygons: bool | str = False
+    simplify: float = 0.0
     cache: str | Path | None = None
     restart: bool = False
     overlap: float | None = None
@@ -88,10 +94,23 @@ class SceneOptions:
             raise InputError(f"--gsd: {self.gsd:g} is not a distance; give metres per pixel, such as 0.3")
         if not self.min_area >= 0:
             raise InputError(f"--min-area: '{self.min_area:g}' is {_MIN_AREA}")
+        if isinstance(self.polygons, str) and self.polygons not in POLYGON_FORMATS:
+            raise InputError(f"--polygons: '{self.polygons}' is not a format; choose from {', '.join(POLYGON_FORMATS)}")
+        if self.polygons == "parquet" and find_spec("pyarrow") is None:
+            raise InputError("--polygons parquet: needs a library; pip install 'sgovss[parquet]', or choose gpkg")
+        if not 0 <= self.simplify < math.inf:
+            raise InputError(f"--simplify: {self.simplify:g} is not a distance; give metres, such as 0.5")
+        if self.simplify and not self.polygons:
+            raise InputError("--simplify: is for polygons, which are not written; give --polygons too")
         if self.overlap is not None and not 0 <= self.overlap <= 0.9:
             raise InputError(f"--overlap: {self.overlap:g} is not from 0 to 0.9; give a fraction such as 0.25")
         if self.aoi is not None:
             file_and_layer(self.aoi)
+
+    @property
+    def polygon_format(self) -> str | None:
+        """Suffix of the file of polygons, without a dot; None if they are not wanted."""
+        return POLYGON_FORMATS[0] if self.polygons is True else self.polygons or None
 
 
 def file_and_layer(aoi: str | Path) -> tuple[Path, str | None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import uuid
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -67,7 +66,6 @@ class PartialOutputs:
         labels: the raster of class ids, and of percents if wanted.
         probabilities: the raster of the scores of all classes; None if not wanted.
         finished: the totals of each finished unit, in the order in which the units were added.
-        runs: identifiers of the runs that added units.
     """
 
     def __init__(
@@ -87,8 +85,6 @@ class PartialOutputs:
         self.probabilities = self.folder / "probabilities.tif" if probabilities else None
         self._picture, self._ledger = self.folder / "picture.npy", self.folder / "ledger.jsonl"
         self.finished: dict[Unit, Counts] = {}
-        self.runs: set[str] = set()
-        self._run = uuid.uuid4().hex
         if not (self.folder / _PLAN).is_file():
             write_json_atomically(self.folder / _PLAN, self.plan.as_json())
         if self._ledger.is_file():
@@ -119,10 +115,9 @@ class PartialOutputs:
         with self._ledger.open("a", encoding="utf-8") as ledger:
             for unit, pixels in results:
                 counts = self._count(unit, pixels.labels)
-                ledger.write(json.dumps({"unit": unit, "run": self._run, "crc": sums[unit], "counts": counts}) + "\n")
+                ledger.write(json.dumps({"unit": unit, "crc": sums[unit], "counts": counts}) + "\n")
                 self.finished[unit] = counts
         synchronize(self._ledger)
-        self.runs.add(self._run)
 
     def picture(self) -> np.ndarray:
         """The scene as in the overview picture, (h, w, 3) uint8."""
@@ -203,7 +198,6 @@ class PartialOutputs:
             logger.warning("%s: %d finished parts are damaged and are computed again", self.folder, len(damaged))
         if self._picture.is_file():
             self.finished = {unit: Counts(*e["counts"]) for unit, e in entries.items() if unit not in damaged}
-            self.runs = {entry["run"] for entry in entries.values()}
 
 
 _PLAN = "plan.json"
@@ -215,7 +209,10 @@ _OURS = (
     "picture.npy",
     "merged.raw",
     "labels_again.tif",
-    "probabilities_again.tif",
+    "polygons.gpkg",
+    "labels_overviews.tif",
+    "labels_again_overviews.tif",
+    "probabilities_overviews.tif",
 )
 
 

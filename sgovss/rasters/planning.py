@@ -130,6 +130,8 @@ def metres(gsd: tuple[float, float]) -> str:
 
 def _smallest(source: RasterSource, options: SceneOptions, gsd: tuple[float, float] | None) -> int:
     """Return the minimum size of a region in pixels."""
+    if options.simplify and gsd is None:
+        raise InputError(f"--simplify: {source.path} is not georeferenced, so metres are not known; leave it out")
     if options.min_area_in_pixels or not options.min_area:
         return math.ceil(options.min_area)
     if gsd is None:

@@ -171,7 +171,7 @@ class SceneMapper:
             missing = [unit for unit in plan.units.all() if unit not in parts.finished]
             if missing:
                 raise InputError(f"{parts.folder}: {len(missing)} parts are not finished yet; run the command again")
-            finisher = Finisher(plan, source, parts, self.legend, self.scored, self.options.confidence, files)
+            finisher = Finisher(plan, source, parts, self.legend, self.options, files)
             sums, more = finisher()
             facts = facts_of(source, plan) | more
             if started is not None:
@@ -216,15 +216,18 @@ class SceneMapper:
     def _files(self, plan: ScenePlan) -> dict[str, Path]:
         """Return the paths of a scene's outputs, by kind."""
         endings = {"labels": "labels.tif", "style": "labels.qml", "overlay": "overlay.png", "shares": "shares.json"}
+        endings["attributes"] = "labels.tif.aux.xml"
         if self.options.probabilities:
             endings["probabilities"] = "probabilities.tif"
-        if self.options.polygons:
-            endings["polygons"] = "polygons.gpkg"
+        if self.options.polygon_format:
+            endings["polygons"] = f"polygons.{self.options.polygon_format}"
         return {kind: output_file(Path(plan.target), ending) for kind, ending in endings.items()}
 
     def _finished_settings(self, plan: ScenePlan) -> dict[str, object]:
         """Return everything that the outputs depend on."""
-        return {**plan.settings, "smallest": plan.smallest, "polygons": self.options.polygons}
+        options = self.options
+        polygons = {"polygons": options.polygon_format, "simplify": options.simplify}
+        return {**plan.settings, "smallest": plan.smallest, **polygons}
 
     def _score(self, plan: ScenePlan) -> ScoreWindows:
         """Return the function that scores windows, with the cache if there is one."""

@@ -1,4 +1,4 @@
-"""QGIS layer styles of label rasters."""
+"""Colours and names of the classes of a label raster, as files beside it."""
 
 from __future__ import annotations
 
@@ -27,3 +27,30 @@ def write_style(path: Path, legend: Vocabulary) -> None:
     text = ElementTree.tostring(qgis, encoding="unicode")
     with atomic_path(path) as partial:
         partial.write_text(f"<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n{text}\n", encoding="utf-8")
+
+
+_FIELDS = (("Value", 0, 5), ("Class", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8))
+"""Name, type and usage of the fields of an attribute table, as GDAL numbers them."""
+
+
+def write_attributes(path: Path, legend: Vocabulary) -> None:
+    """Write the raster attribute table: id, name and colour of each class.
+
+    It is an ``.aux.xml`` file, which GDAL reads with the raster of the same name. rasterio cannot write such tables.
+    """
+    dataset = ElementTree.Element("PAMDataset")
+    band = ElementTree.SubElement(dataset, "PAMRasterBand", band="1")
+    categories = ElementTree.SubElement(band, "CategoryNames")
+    table = ElementTree.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
+    for index, (name, kind, usage) in enumerate(_FIELDS):
+        field = ElementTree.SubElement(table, "FieldDefn", index=str(index))
+        for tag, value in (("Name", name), ("Type", kind), ("Usage", usage)):
+            ElementTree.SubElement(field, tag).text = str(value)
+    for index, (name, color) in enumerate(zip(legend.names, legend.colors().tolist(), strict=True)):
+        ElementTree.SubElement(categories, "Category").text = name
+        row = ElementTree.SubElement(table, "Row", index=str(index))
+        for value in (index, name, *color):
+            ElementTree.SubElement(row, "F").text = str(value)
+    ElementTree.indent(dataset)
+    with atomic_path(path) as partial:
+        partial.write_text(ElementTree.tostring(dataset, encoding="unicode") + "\n", encoding="utf-8")

@@ -83,6 +83,7 @@ def test_the_result_is_read_from_the_files(small, write_raster, scene_pixels, tm
     assert sorted(path.name for path in copies.values()) == [
         "map_labels.qml",
         "map_labels.tif",
+        "map_labels.tif.aux.xml",
         "map_overlay.png",
         "map_shares.json",
     ]

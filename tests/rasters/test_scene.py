@@ -116,7 +116,7 @@ def test_areas_are_right_at_60_degrees_north(demo, write_raster, scene_pixels, c
 
 def test_polygons_hold_the_classes_with_their_areas(demo, write_raster, scene_pixels):
     _, out, _ = demo(write_raster(scene_pixels, **UTM), "--polygons")
-    metadata, _, geometries, (names, ids, areas) = pyogrio.raw.read(out / "scene_polygons.gpkg")
+    metadata, _, geometries, (_, names, ids, areas, *_) = pyogrio.raw.read(out / "scene_polygons.gpkg")
     assert metadata["crs"] == "EPSG:32632"
     labels = read(out / "scene_labels.tif")
     shares = json.loads((out / "scene_shares.json").read_text())

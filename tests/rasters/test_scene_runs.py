@@ -102,7 +102,7 @@ def unfinished(demo, write_raster, scene_pixels, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(finishing, "add_overviews", full)
+        patch.setattr(finishing, "write_cog", full)
         status, _, errors = demo(path)
     assert status == 1
     assert "cannot write (No space left on device); finished parts are kept, the same command continues" in errors

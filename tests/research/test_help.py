@@ -5,8 +5,8 @@ from importlib import import_module
 import pytest
 
 CHECKS = (
-    "architecture", "audit_dependencies", "compatibility", "dataset_table", "gpu_check", "mutation", "published_page",
-    "qgis_picture", "robustness_table",
+    "architecture", "audit_dependencies", "compatibility", "dataset_table", "gpu_check", "mutation",
+    "products_picture", "published_page", "qgis_picture", "robustness_table",
 )  # fmt: skip
 
 
