@@ -120,7 +120,7 @@ def outcomes(
     scenes = [image for image in images if segmenter.is_scene(image[0])] if _divides(several) else []
     others = [image for image in images if image not in scenes] if scenes else images
     if _divides(several) and others:
-        print(f"{len(others)} photographs are segmented in this process, one by one", file=sys.stderr)
+        print(f"note: photographs: {len(others)}, segmented in this process one by one", file=sys.stderr)
     for path, target in others:
         yield path, target, _attempt(segmenter, path, target)
     if several.finish:

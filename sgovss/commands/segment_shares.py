@@ -105,7 +105,7 @@ def fill_share(segmenter: Segmenter, images: Mapping[Path, Path], output: Path, 
             failed += 1
             print(f"error: {problem_line(path, error)}", file=sys.stderr)
     left = len(images) - len(scenes)
-    also = f"; {left} photographs are left to --finish" if left else ""
+    also = f"; photographs are left to --finish: {left}" if left else ""
     print(
         f"share {share.number}/{share.of}: filled {filled} parts of {len(scenes)} rasters{also}. When all shares are "
         "filled, give --finish instead of --share"

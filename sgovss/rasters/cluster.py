@@ -14,16 +14,22 @@ from sgovss.errors import InputError
 
 
 @contextmanager
-def local_workers(count: int) -> Iterator[Client]:
-    """Start workers on this machine: one process each, with its share of the GPUs or of the cores."""
+def local_workers(count: int, threads: int | None = None) -> Iterator[Client]:
+    """Start workers on this machine: one process each, with its share of the GPUs or of the cores.
+
+    Args:
+        count: number of workers.
+        threads: of each; None divides those that PyTorch uses in this process.
+    """
     gpus = _gpus()
-    threads = max(1, torch.get_num_threads() // count)
+    threads = threads or max(1, torch.get_num_threads() // count)
     workers = {}
     for number in range(count):
         environment = {"OMP_NUM_THREADS": str(threads)}
         if gpus:
             environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
         options = {"nthreads": 1, "memory_limit": 0, "dashboard": False, "env": environment}
+        options |= {"silence_logs": logging.ERROR}
         workers[number] = {"cls": Nanny, "options": options}
     scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
     with SpecCluster(workers, scheduler, silence_logs=logging.ERROR) as cluster, Client(cluster) as client:

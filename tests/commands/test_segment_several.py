@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import importlib.util
 from importlib import import_module
 
 import pytest
@@ -60,8 +60,8 @@ def test_wrong_options_end_in_one_line(run, tmp_path, options, message):
 
 @pytest.mark.parametrize("options", [["--workers", "2"], ["--scheduler", "tcp://127.0.0.1:8786"]])
 def test_without_the_extra_the_remedy_is_told(run, monkeypatch, options):
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: name != "distributed")
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "distributed" else find(name))
     assert run(*options) == (2, f"error: {options[0]}: needs further libraries: pip install 'sgovss[cluster]'\n")
 
 
@@ -69,7 +69,7 @@ def test_without_the_extra_the_remedy_is_told(run, monkeypatch, options):
 def test_photographs_are_segmented_by_this_process(run, tmp_path, options):
     status, errors = run(*options, "--opts", "MODEL.DEVICE", "cpu")
     assert status == 0
-    assert "1 photographs are segmented in this process, one by one" in errors
+    assert "photographs: 1, segmented in this process one by one" in errors
     assert (tmp_path / "out/a_labels.png").is_file()
 
 
