@@ -49,7 +49,7 @@ $(TEST_DONE): | $(READY)
 	$(VENV_PYTHON) -m ruff format --quiet --check .
 	@.venv/bin/lint-imports > output/test/imports || { cat output/test/imports; exit 1; }
 	$(VENV_PYTHON) -m mypy
-	@$(call pytest,output/test,-n auto --maxprocesses 4,OMP_NUM_THREADS=1)
+	@$(call pytest,output/test,-n auto --maxprocesses 4 --dist worksteal,OMP_NUM_THREADS=1)
 	@tail -n 1 output/test/log > $@
 
 test-slow: $(READY)
@@ -58,7 +58,7 @@ test-slow: $(READY)
 
 coverage: $(READY)
 	@mkdir -p output/coverage
-	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -n auto --maxprocesses 4 --cov --cov-report=term \
+	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -n auto --maxprocesses 4 --dist worksteal --cov --cov-report=term \
 		--cov-report=html:output/coverage/html
 
 clean:

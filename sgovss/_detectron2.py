@@ -1,6 +1,5 @@
 """Check that Detectron2 is installed, and silence what it prints when it is imported and when a run fails."""
 
-import importlib.util
 import logging
 import warnings
 from collections.abc import Iterator
@@ -27,6 +26,10 @@ def _needs_traceback(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], InputError))
 
 
-if importlib.util.find_spec("detectron2") is None:
-    raise Detectron2NotFoundError("Detectron2 is not installed; run 'sgovss install-detectron2'")
+try:
+    import detectron2  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != "detectron2":
+        raise
+    raise Detectron2NotFoundError("Detectron2 is not installed; run 'sgovss install-detectron2'") from error
 logging.getLogger("detectron2.engine.train_loop").addFilter(_needs_traceback)

@@ -45,6 +45,19 @@ def replace_durably(partial: Path, path: Path) -> None:
     synchronize(path.parent)
 
 
+def allocate(path: Path, size: int | None = None) -> None:
+    """Reserve the space of a file of so many bytes; by default of its size. It is created if it does not exist.
+
+    A program that writes to a file through a memory map is killed where the disk is full. This fails before.
+
+    Raises:
+        OSError: there is not enough space.
+    """
+    with path.open("ab") as file:
+        if size := path.stat().st_size if size is None else size:
+            os.posix_fallocate(file.fileno(), 0, size)
+
+
 def synchronize(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -218,7 +218,7 @@ def _name(text: str, source: str) -> str:
     problem = None
     if re.fullmatch(r"[\d.]+", name):
         problem = "is a number"
-    elif name.count("(") != name.count(")") or set(name) & set("[]{}") or name.count('"') % 2:
+    elif name.count("(") != name.count(")") or set(name) & set("[]{}") or name.count('"') % 2 or _is_quoted(name):
         problem = "has brackets or quotation marks that do not pair"
     elif name.lower().endswith(LIST_SUFFIXES) and " " not in name:
         problem = "is the name of a file; give one file alone"
@@ -227,11 +227,17 @@ def _name(text: str, source: str) -> str:
     return name
 
 
+def _is_quoted(name: str) -> bool:
+    return len(name) > 1 and name[0] == name[-1] and name[0] in "'\"`"
+
+
 def _unquoted(text: str) -> str:
     """Remove quotation marks around a text that has no such marks inside."""
     inner = text[1:-1]
     for first, last in _QUOTES:
-        if len(text) > 1 and text[0] == first and text[-1] == last and first not in inner and last not in inner:
+        # An apostrophe between two letters is no quotation mark.
+        marks = re.sub(r"(?<=\w)'(?=\w)", "", inner) if first == "'" else inner
+        if len(text) > 1 and text[0] == first and text[-1] == last and first not in marks and last not in marks:
             return inner.strip()
     return text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import logging
 import os
@@ -90,6 +91,11 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def fields() -> DatasetSpecification:
     """Three classes with raw values 1|4, 2 and 3, and 0 to ignore."""
+    return fields_specification()
+
+
+def fields_specification() -> DatasetSpecification:
+    """See the fixture ``fields``."""
     return DatasetSpecification.model_validate(
         {
             "name": "fields",
@@ -116,27 +122,35 @@ def fields() -> DatasetSpecification:
 @pytest.fixture
 def write_fields(tmp_path: Path) -> Callable[..., Path]:
     """A function that writes the files of the ``fields`` dataset below a root and returns the root."""
+    return functools.partial(write_fields_below, tmp_path)
 
-    def write(keys: tuple[str, ...] = ("a_0", "a_1", "b_0"), size: tuple[int, int] = (24, 32)) -> Path:
-        folder = tmp_path / "fields"
-        rng = np.random.default_rng(0)
-        for name in ("images", "labels"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        for key in keys:
-            labels = rng.integers(0, 5, size).astype(np.uint8)
-            Image.fromarray(np.repeat(labels[..., None] * 60, 3, axis=2)).save(folder / "images" / f"{key}.jpg")
-            Image.fromarray(labels).save(folder / "labels" / f"{key}.png")
-        return tmp_path
 
-    return write
+def write_fields_below(
+    root: Path, keys: tuple[str, ...] = ("a_0", "a_1", "b_0"), size: tuple[int, int] = (24, 32)
+) -> Path:
+    """Write the files of the ``fields`` dataset below a root; return the root."""
+    folder = root / "fields"
+    rng = np.random.default_rng(0)
+    for name in ("images", "labels"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for key in keys:
+        labels = rng.integers(0, 5, size).astype(np.uint8)
+        Image.fromarray(np.repeat(labels[..., None] * 60, 3, axis=2)).save(folder / "images" / f"{key}.jpg")
+        Image.fromarray(labels).save(folder / "labels" / f"{key}.png")
+    return root
 
 
 @pytest.fixture
-def run_options(fields, write_fields, tmp_path) -> list[str]:
+def run_options(tmp_path: Path) -> list[str]:
     """Options on top of ``sgovss_tiny.yaml`` for two steps on the ``fields`` dataset, given by its YAML file."""
-    content = fields.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-    content |= {"source": None, "licence": None, "citation": None, "root": str(write_fields())}
-    file = tmp_path / "fields.yaml"
+    return options_below(tmp_path)
+
+
+def options_below(root: Path) -> list[str]:
+    """Write the ``fields`` dataset below a root; return the options of ``run_options``."""
+    content = fields_specification().model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    content |= {"source": None, "licence": None, "citation": None, "root": str(write_fields_below(root))}
+    file = root / "fields.yaml"
     file.write_text(yaml.safe_dump(content))
     options = {
         "DATASETS.SPECIFICATIONS": f"('{file}',)",
@@ -150,6 +164,6 @@ def run_options(fields, write_fields, tmp_path) -> list[str]:
         "SOLVER.IMS_PER_BATCH": "2",
         "SOLVER.MAX_ITER": "2",
         "SOLVER.CHECKPOINT_PERIOD": "1",
-        "OUTPUT_DIR": str(tmp_path / "output"),
+        "OUTPUT_DIR": str(root / "output"),
     }
     return [part for pair in options.items() for part in pair]

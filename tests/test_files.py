@@ -5,11 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from sgovss.errors import InputError
-from sgovss.files import atomic_path, sole_run, write_json_atomically
+from sgovss.files import allocate, atomic_path, replace_durably, sole_run, write_json_atomically
 
 
 def test_json_round_trip_creates_folders(tmp_path):
@@ -91,3 +92,34 @@ def test_a_folder_that_cannot_be_locked_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"file: cannot write here \(File exists\)"), sole_run(tmp_path / "file"):
         pass
+
+
+@pytest.mark.parametrize("way", ["atomic_path", "write_json_atomically", "replace_durably"])
+def test_content_is_on_the_disk_before_the_name(tmp_path, monkeypatch, way):
+    """A file is synchronised, then renamed, then the folder is synchronised."""
+    done = []
+    synchronise, rename = os.fsync, Path.replace
+    monkeypatch.setattr(
+        os, "fsync", lambda number: done.append(str(Path(f"/proc/self/fd/{number}").readlink())) or synchronise(number)
+    )
+    monkeypatch.setattr(Path, "replace", lambda self, other: done.append("renamed") or rename(self, other))
+    path = tmp_path / "a.json"
+    if way == "atomic_path":
+        with atomic_path(path) as partial:
+            partial.write_text("{}")
+    elif way == "write_json_atomically":
+        write_json_atomically(path, {})
+    else:
+        (tmp_path / "b").write_text("{}")
+        replace_durably(tmp_path / "b", path)
+    assert [Path(name).parent == tmp_path for name in done] == [True, False, False]
+    assert done[1:] == ["renamed", str(tmp_path)]
+
+
+@pytest.mark.parametrize("size", [0, 5, 10_000])
+def test_allocated_space_is_there(tmp_path, size):
+    allocate(tmp_path / "a", size)
+    assert (tmp_path / "a").stat().st_size == size
+    if size:
+        with pytest.raises(OSError, match=r"No space|too large|Invalid"):
+            allocate(tmp_path / "b", 2**62)

@@ -117,7 +117,7 @@ def write_model(path: Path, config: str, options: list[str]) -> None:
 
 def write_remoteclip(path: Path) -> None:
     """Random weights of the architecture that a file of this name has."""
-    from sgovss.modeling.clip_models import create_model
+    from sgovss.modeling.open_clip_models import create_model
 
     torch.save({key: value.half() for key, value in create_model("ViT-B-32").state_dict().items()}, path)
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from sgovss.config import load_config
-from sgovss.modeling.clip_loading import load_clip
+from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.text_embedder import TextEmbedder
 from sgovss.synthetic import generate_image
 from sgovss.vocabulary import Vocabulary

@@ -78,6 +78,7 @@ def test_names_stay_as_they_are(name):
         ("a.txt, b.txt", "'a.txt' is the name of a file"),
         ("building, classes.csv", "'classes.csv' is the name of a file"),
         ("np.array(['a', 'b'])", "do not pair"),
+        ("'building' 'road'", "do not pair"),
         ("{'a': {'b': 1}}", "expected a list of class names"),
     ],
 )
@@ -219,3 +220,8 @@ def test_other_objects_are_refused(words):
 def test_the_constructor_takes_entries_only(classes):
     with pytest.raises(InputError, match=r"expected ClassEntry\(name, .*Vocabulary\.of takes names"):
         Vocabulary(classes)
+
+
+def test_apostrophes_within_quotation_marks():
+    assert Vocabulary.parse("'St. John's wort', 'O'Hare', road").names == ["St. John's wort", "O'Hare", "road"]
+    assert Vocabulary.parse('"dogs\' home", road').names == ["dogs' home", "road"]

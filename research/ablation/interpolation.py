@@ -10,7 +10,7 @@ import torch
 from sgovss.config import load_config
 from sgovss.files import atomic_path
 from sgovss.modeling.checkpoint import read_checkpoint
-from sgovss.modeling.clip_loading import load_clip
+from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.image_encoder import CLIPImageEncoder
 
 _ENCODER = "image_encoder."

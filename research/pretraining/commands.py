@@ -17,7 +17,7 @@ from research.pretraining.texts import TextTable
 from research.pretraining.training import Pretraining, Recipe
 from sgovss.errors import InputError
 from sgovss.modeling.clip_configuration import ASSETS, EMBEDDED_MODEL
-from sgovss.modeling.clip_models import create_model, create_tokenizer
+from sgovss.modeling.open_clip_models import create_model, create_tokenizer
 from sgovss.synthetic import SYNTHETIC_CLASSES
 
 WEIGHTS = ASSETS / "image_tower.safetensors"

@@ -17,7 +17,7 @@ from research.pretraining.manifests import IGNORE, UCM_SCENES, Record, decode, l
 from research.pretraining.texts import EVALUATION_TEMPLATES, embed_classes
 from sgovss.errors import InputError
 from sgovss.evaluation.metrics import class_scores, confusion_matrix, plain, summarize
-from sgovss.modeling.clip_models import Tokenizer
+from sgovss.modeling.open_clip_models import Tokenizer
 from sgovss.vocabulary import Vocabulary
 
 

@@ -17,7 +17,7 @@ from research.pretraining.manifests import decode
 from research.pretraining.objective import contrastive_loss
 from research.pretraining.texts import TRAINING_TEMPLATES, embed_texts
 from sgovss.errors import InputError
-from sgovss.modeling.clip_models import Tokenizer
+from sgovss.modeling.open_clip_models import Tokenizer
 from sgovss.synthetic import SYNTHETIC_VOCABULARY
 
 STRIDE = 32

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from research.pretraining.manifests import Record
-from sgovss.modeling.clip_models import Tokenizer
+from sgovss.modeling.open_clip_models import Tokenizer
 
 EVALUATION_TEMPLATES = ("an aerial photo of {}.", "a satellite image of {}.", "a remote sensing photo of {}.")
 TRAINING_TEMPLATES = (*EVALUATION_TEMPLATES, "{}", "there is {} here.", "an overhead view of {}.", "a RS photo of {}.")

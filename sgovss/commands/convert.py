@@ -30,11 +30,11 @@ from sgovss.errors import InputError, command
 from sgovss.files import atomic_path
 from sgovss.modeling.clip_configuration import model_configuration
 from sgovss.modeling.clip_layouts import State
-from sgovss.modeling.clip_models import create_model
 from sgovss.modeling.clip_settings import find_activation, find_statistics
 from sgovss.modeling.clip_weights import Weights, compare, has_square_grid, read_weights
 from sgovss.modeling.image_encoder import CLIPImageEncoder
 from sgovss.modeling.known_weights import Activation, StatedActivation, find_known, known_families
+from sgovss.modeling.open_clip_models import create_model
 
 POSITIONS = "visual.positional_embedding"
 

@@ -80,8 +80,8 @@ def find_pairs(
         ]
     if not records and not alone:
         wanted = ", ".join(f"{pattern}{part.image_suffix}" for pattern in part.select)
-        found = sorted({path.suffix for path in _walk(folder / part.images[0])})
-        there = f"; its files end in {', '.join(found[:5])}" if found else "; it has no files"
+        first = min(_walk(folder / part.images[0]), default=None)
+        there = "; it has no files" if first is None else f", found files such as {first.name}"
         raise InputError(
             f"{folder / part.images[0]}: no image of {spec.name}_{split} here; expected files like {wanted}{there}"
         )

@@ -19,8 +19,8 @@ from sgovss.engine.trainer import Trainer
 from sgovss.errors import InputError
 from sgovss.modeling import build_model
 from sgovss.modeling.clip_configuration import model_configuration
-from sgovss.modeling.clip_models import create_model
 from sgovss.modeling.meta_arch import SGOVSS
+from sgovss.modeling.open_clip_models import create_model
 from sgovss.paths import dataset_files
 from sgovss.precision import autocast, cast_weights, cuda_kernels
 from sgovss.synthetic import generate_image

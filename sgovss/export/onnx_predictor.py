@@ -23,7 +23,7 @@ from sgovss.inference.predictor import segment_image
 from sgovss.inference.rejection import NOTHING_REJECTED, Rejection
 from sgovss.inference.segmentation import Segmentation
 from sgovss.modeling.class_scores import ClassScores
-from sgovss.modeling.clip_loading import load_clip
+from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.meta_arch import MAP_CELLS
 from sgovss.modeling.text_embedder import TextEmbedder
 from sgovss.modeling.views import View, build_view

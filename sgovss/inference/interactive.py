@@ -14,10 +14,13 @@ import torch
 from sgovss.errors import InputError
 from sgovss.inference.memory import classes_at_once
 from sgovss.inference.predictor import Predictor
+from sgovss.inference.ranking import Ranking, rank
 from sgovss.inference.rejection import Rejection
 from sgovss.inference.segmentation import Segmentation
+from sgovss.modeling.class_scores import ClassScores
 from sgovss.modeling.meta_arch import EncodedImages
-from sgovss.vocabulary import Words
+from sgovss.modeling.views import WholeImage
+from sgovss.vocabulary import Vocabulary, Words
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,12 @@ class KeptImage:
 
     Attributes:
         pixels: (H, W, 3) uint8 RGB, as given.
-        encoded: encoding of the image, which is shrunk before if it is large.
+        seen: (3, H, W) uint8, the image as the model sees it: shrunk if it is large.
+        encoded: its encoding.
     """
 
     pixels: np.ndarray
+    seen: torch.Tensor
     encoded: EncodedImages
 
 
@@ -42,14 +47,17 @@ class InteractiveSegmenter:
         predictor: the model.
         longest: longest side in pixels of the images that the model sees; larger images are shrunk.
         kept: number of images to keep.
+        lock: held while the model is in use; give one to share the model with others.
     """
 
-    def __init__(self, predictor: Predictor, longest: int = 1024, kept: int = 4) -> None:
+    def __init__(
+        self, predictor: Predictor, longest: int = 1024, kept: int = 4, lock: threading.Lock | None = None
+    ) -> None:
         self._model = predictor.model
         self._longest = longest
         self._kept = kept
         self._images: OrderedDict[str, KeptImage] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = lock or threading.Lock()
 
     @torch.no_grad()
     def add(self, pixels: np.ndarray) -> str:
@@ -64,8 +72,8 @@ class InteractiveSegmenter:
         name = hashlib.blake2b(pixels.tobytes() + str(pixels.shape).encode(), digest_size=8).hexdigest()
         with self._lock:
             if name not in self._images:
-                tensor = torch.from_numpy(self._shrunk(pixels)).permute(2, 0, 1)[None].to(self._model.device)
-                self._images[name] = KeptImage(pixels, self._model.encode(tensor))
+                seen = torch.from_numpy(np.array(self._shrunk(pixels))).permute(2, 0, 1).to(self._model.device)
+                self._images[name] = KeptImage(pixels, seen, self._model.encode(seen[None]))
                 if len(self._images) > self._kept:
                     self._images.popitem(last=False)
             self._images.move_to_end(name)
@@ -95,17 +103,34 @@ class InteractiveSegmenter:
             InputError: the image is no longer kept, or the classes are wrong or too many.
         """
         kept, vocabulary = self._find(name), rejection.classes(vocabulary)
-        scored, legend = rejection.scored(vocabulary), rejection.legend(vocabulary)
-        if len(scored) > (most := classes_at_once(kept.encoded.size)):
-            raise InputError(f"classes: {len(scored)} are too many for this page; give at most {most}")
+        legend = rejection.legend(vocabulary)
         with self._lock:
-            found, score = self._model.class_scores(kept.encoded, scored)[0].best()
+            found, score = self._scores(kept, rejection.scored(vocabulary)).best()
         labels, best = rejection.reject(found, score, len(vocabulary)).cpu().numpy(), score.cpu().numpy()
         size = kept.pixels.shape[1::-1]
         if labels.shape != kept.pixels.shape[:2]:
             labels = cv2.resize(labels.astype(np.int32), size, interpolation=cv2.INTER_NEAREST).astype(np.int64)
             best = cv2.resize(best, size, interpolation=cv2.INTER_LINEAR)
         return Segmentation(labels, legend, best, image=kept.pixels)
+
+    @torch.no_grad()
+    def rank(self, name: str, scored: Vocabulary) -> Ranking:
+        """Rank the classes at each pixel of a kept image, at the size that the model sees, on the CPU.
+
+        Raises:
+            InputError: the image is no longer kept, or the classes are too many.
+        """
+        kept = self._find(name)
+        with self._lock:
+            return rank(self._scores(kept, scored)).cpu()
+
+    def _scores(self, kept: KeptImage, scored: Vocabulary) -> ClassScores:
+        """Only one view of the whole image is kept; other views are encoded again."""
+        if len(scored) > (most := classes_at_once(kept.encoded.size)):
+            raise InputError(f"classes: {len(scored)} are too many for this page; give at most {most}")
+        if isinstance(self._model.view, WholeImage):
+            return self._model.class_scores(kept.encoded, scored)[0]
+        return self._model.score_image(kept.seen, scored)
 
     def _find(self, name: str) -> KeptImage:
         with self._lock:

@@ -33,7 +33,7 @@ def build_model(cfg: CfgNode) -> nn.Module:
     """Build the model of a config on MODEL.DEVICE, in training mode, with its initial weights.
 
     Raises:
-        InputError: see :func:`check_registered` and :func:`sgovss.modeling.clip_loading.load_clip`.
+        InputError: see :func:`check_registered` and :func:`sgovss.modeling.clip_models.load_clip`.
     """
     check_registered(cfg)
     if _names(cfg)["META_ARCHITECTURE"] == SGOVSS.__name__:

@@ -59,7 +59,7 @@ class ClassScores:
             (H, W) int64 ids, the first of equally good classes, as ``argmax`` of all scores gives them; (H, W) float32
             scores of these classes.
         """
-        chunks = self._chunks()
+        chunks = self.chunks()
         best, labels = next(chunks)[1].max(dim=0)
         for part, scores in chunks:
             score, label = scores.max(dim=0)
@@ -68,18 +68,19 @@ class ClassScores:
             labels = torch.where(better, label + part.start, labels)
         return labels, best
 
-    def _joined(self, like: torch.Tensor) -> torch.Tensor:
-        """All scores, on the device of ``like``."""
-        whole = torch.empty(self.classes, *self.size, device=like.device)
-        for part, scores in self._chunks():
-            whole[part] = scores
-        return whole
-
-    def _chunks(self) -> Iterator[tuple[slice, torch.Tensor]]:
+    def chunks(self) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Compute the scores in chunks of classes that fit into memory: their slice, and their scores (t, H, W)."""
         size = chunk_size(self.classes, self.pixels, self.device)
         for first in range(0, self.classes, size):
             part = slice(first, first + size)
             yield part, retry_if_cuda_oom(self.compute)(part)
+
+    def _joined(self, like: torch.Tensor) -> torch.Tensor:
+        """All scores, on the device of ``like``."""
+        whole = torch.empty(self.classes, *self.size, device=like.device)
+        for part, scores in self.chunks():
+            whole[part] = scores
+        return whole
 
 
 def mean_scores(several: Sequence[ClassScores]) -> ClassScores:

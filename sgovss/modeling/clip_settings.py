@@ -78,7 +78,7 @@ def activation_of(name: str, weights: str) -> Activation:
     whose configuration leaves no choice.
 
     Args:
-        name, weights: as :func:`sgovss.modeling.clip_loading.load_clip` takes them.
+        name, weights: as :func:`sgovss.modeling.clip_models.load_clip` takes them.
 
     Raises:
         InputError: it is not known, and the file may be missing or damaged; or there is no such model.
@@ -108,7 +108,7 @@ def find_statistics(name: str, weights: str) -> Statistics | None:
     """The pixel statistics that weights were trained with; None if they are not known.
 
     Args:
-        name, weights: as :func:`sgovss.modeling.clip_loading.load_clip` takes them.
+        name, weights: as :func:`sgovss.modeling.clip_models.load_clip` takes them.
     """
     if is_file(name, weights):
         return stated_statistics(Path(weights)) or _usual_statistics(name)

@@ -85,7 +85,7 @@ class EmbeddedClip(nn.Module):
         if self._modules["text"] is not None:
             return
         # Imports open_clip and transformers.
-        from sgovss.modeling.clip_models import create_model
+        from sgovss.modeling.open_clip_models import create_model
 
         text = create_model(EMBEDDED_MODEL).text
         text.load_state_dict(self.text_state())

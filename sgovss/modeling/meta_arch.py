@@ -15,7 +15,7 @@ from torch import nn
 
 from sgovss.modeling.chunks import chunk_size, map_chunks
 from sgovss.modeling.class_scores import ClassScores
-from sgovss.modeling.clip_loading import load_clip
+from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.clip_settings import pixel_statistics
 from sgovss.modeling.compensation import GeneralizationCompensation
 from sgovss.modeling.cost_volume import CostVolumeHead, build_head

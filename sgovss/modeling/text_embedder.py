@@ -41,12 +41,12 @@ class LazyTokenizer:
         self._name = name
 
     def __call__(self, texts: list[str]) -> torch.Tensor:
-        """Texts -> (N, context_length) int64; see :func:`sgovss.modeling.clip_models.create_tokenizer`."""
+        """Texts -> (N, context_length) int64; see :func:`sgovss.modeling.open_clip_models.create_tokenizer`."""
         return self._own(texts)
 
     @functools.cached_property
     def _own(self) -> Tokenizer:
-        from sgovss.modeling.clip_models import create_tokenizer
+        from sgovss.modeling.open_clip_models import create_tokenizer
 
         return create_tokenizer(self._name)
 
@@ -90,8 +90,8 @@ class TextEmbedder(nn.Module):
         name: str = "",
     ) -> None:
         super().__init__()
+        clip.register_module("visual", None)  # first, since the image tower may be trained
         self.clip: Any = clip.requires_grad_(False).eval()
-        self.clip.register_module("visual", None)
         self.tokenizer = tokenizer
         self.templates = templates
         self.synonyms = synonyms

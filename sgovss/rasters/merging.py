@@ -8,6 +8,8 @@ import numpy as np
 import rasterio
 from rasterio.features import sieve
 
+from sgovss.files import allocate
+
 _VALID = """<VRTDataset rasterXSize="{width}" rasterYSize="{height}"><VRTRasterBand dataType="Byte" band="1">
 <ComplexSource><SourceFilename>{path}</SourceFilename><SourceBand>1</SourceBand><LUT>{table}</LUT></ComplexSource>
 </VRTRasterBand></VRTDataset>"""
@@ -27,7 +29,8 @@ def merge_small_regions(labels: Path, smallest: int, result: Path) -> np.memmap:
         (H, W) the merged ids, in the file ``result``.
     """
     with rasterio.open(labels) as raster:
-        merged = np.memmap(result, raster.dtypes[0], "w+", shape=raster.shape)
+        allocate(result, raster.height * raster.width * np.dtype(raster.dtypes[0]).itemsize)
+        merged = np.memmap(result, raster.dtypes[0], "r+", shape=raster.shape)
         with rasterio.open(_validity(labels, raster)) as valid:
             sieve(rasterio.band(raster, 1), smallest, out=merged, mask=rasterio.band(valid, 1))
     merged.flush()

@@ -16,7 +16,7 @@ import numpy as np
 import rasterio
 
 from sgovss.errors import InputError
-from sgovss.files import synchronize, write_json_atomically
+from sgovss.files import allocate, synchronize, write_json_atomically
 from sgovss.rasters.areas import PixelAreas, pixel_areas
 from sgovss.rasters.class_sums import Counts, count_classes
 from sgovss.rasters.geotiff import (
@@ -177,7 +177,8 @@ class PartialOutputs:
         if self.probabilities is not None:
             create_probabilities(self.probabilities, self._source, scored)
         shape = *picture_size(self._source.height, self._source.width), 3
-        np.lib.format.open_memmap(self._picture, "w+", np.uint8, shape).flush()
+        np.lib.format.open_memmap(self._picture, "w+", np.uint8, shape)
+        allocate(self._picture)
 
     def _open_picture(self, mode: str) -> np.memmap:
         return np.lib.format.open_memmap(self._picture, mode)

@@ -71,7 +71,8 @@ def test_nothing_is_written_not_even_a_large_upload(client, written, tmp_path):
     written.clear()
     answer = client.post("/image", data=form, content_type=f"multipart/form-data; boundary={boundary}").get_json()
     asked = {"image": answer["image"], "words": "road, water"}
-    assert client.post("/segment", json=asked).status_code == client.post("/labels", json=asked).status_code == 200
+    for address in ("/segment", "/labels", "/files"):
+        assert client.post(address, json=asked).status_code == 200
     assert written == []
 
 
@@ -112,7 +113,7 @@ def test_an_address_that_cannot_be_listened_at(load_script, segmenter, monkeypat
     script = import_module("sgovss.commands.app")
     keeps_text = []
     monkeypatch.setattr(script, "Predictor", lambda *_, options, **__: keeps_text.append(options[-2:]))
-    monkeypatch.setattr(script, "InteractiveSegmenter", lambda _: segmenter)
+    monkeypatch.setattr(script, "InteractiveSegmenter", lambda *_, **__: segmenter)
     assert script.main(["--config-file", "sgovss_tiny.yaml", *options]) == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith("error: --port ")
     assert set(keeps_text) <= {("MODEL.CLIP.KEEP_TEXT", "False")}

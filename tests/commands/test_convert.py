@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sgovss.config import load_config
-from sgovss.modeling.clip_loading import load_clip
+from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.clip_settings import activation_of, pixel_statistics
 from sgovss.modeling.known_weights import weights_metadata
 from sgovss.modeling.vit_tower import ViTTower

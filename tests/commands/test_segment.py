@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sgovss.config import load_config
 from sgovss.errors import InputError
 from sgovss.synthetic import generate_image
 
@@ -122,3 +123,38 @@ def test_one_class_is_told(demo, folder, tmp_path, capsys, words):
     arguments = ["--input", folder / "a.png", "--output", tmp_path / "out", "--vocabulary", words]
     assert run(demo, *arguments, "--opts", "MODEL.DEVICE", "cpu") == 0
     assert f"note: one class, '{words}': every pixel will be it; commas separate classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], []),
+        (["--views", "turns"], ["turns"]),
+        (["--views", "turns, 1,1.5"], ["turns", "1", "1.5"]),
+        (["--quality", "fast"], []),
+        (["--quality", "good"], ["turns"]),
+        (["--quality", "best"], ["turns", "1", "1.5"]),
+        (["--views", "mirror", "--opts", "MODEL.DEVICE", "cpu"], ["mirror"]),
+    ],
+)
+def test_views_reach_the_predictor(demo, folder, tmp_path, monkeypatch, arguments, expected):
+    found = []
+
+    def predictor(config, options, precision):
+        found.append(load_config(config, options).TEST.VIEWS)
+        raise InputError("seen")
+
+    monkeypatch.setattr(demo, "Predictor", predictor)
+    run(demo, "--input", folder, "--vocabulary", WORDS, "--output", tmp_path / "out", *arguments)
+    assert found == [expected]
+
+
+@pytest.mark.parametrize(
+    ("views", "message"),
+    [("round", "--views: 'round' is not a view"), ("0", "--views: the scale 0 is"), ("turns,turns", "--views: ")],
+)
+def test_wrong_views_are_one_line(demo, folder, tmp_path, capsys, views, message):
+    assert run(demo, "--input", folder, "--vocabulary", WORDS, "--output", tmp_path / "out", "--views", views) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {message}") and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()

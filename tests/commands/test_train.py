@@ -18,6 +18,7 @@ from PIL import Image
 import train_net
 from sgovss.config import load_config
 from sgovss.modeling.checkpoint import read_checkpoint
+from tests.conftest import options_below
 from tests.engine.training import CONFIG, assert_same_training, metrics_of, options_of, output_of
 
 
@@ -34,11 +35,18 @@ def run_command(arguments: list[str], checkout: Path) -> subprocess.CompletedPro
     )
 
 
-def test_the_command_trains_evaluates_and_writes_what_it_should(run_options, checkout):
-    result = run_command([*CONFIG, *run_options], checkout)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, checkout) -> tuple[list[str], subprocess.CompletedProcess]:
+    """Options and result of a finished run of two steps. Tests write to other folders."""
+    options = options_below(tmp_path_factory.mktemp("finished"))
+    return options, run_command([*CONFIG, *options], checkout)
+
+
+def test_the_command_trains_evaluates_and_writes_what_it_should(finished):
+    options, result = finished
     assert result.returncode == 0, result.stderr[-2000:]
     assert "FutureWarning" not in result.stderr
-    output = output_of(run_options)
+    output = output_of(options)
     scores = json.loads((output / "evaluation" / "fields_test.json").read_text())
     assert scores["seen"] == ["field", "river"]
     assert scores["unseen"] == ["hedge"]
@@ -77,13 +85,12 @@ def test_a_run_that_lost_its_last_steps_ends_as_the_uninterrupted_one(run_option
     assert json.loads((folder / "environment.json").read_text())["seed"] == 1
 
 
-def test_a_run_killed_between_its_last_two_files_gets_the_last(run_options):
-    assert train_net.main([*CONFIG, *run_options]) == 0
-    folder = output_of(run_options)
+def test_a_run_killed_between_its_last_two_files_gets_the_last(finished, tmp_path):
+    folder = shutil.copytree(output_of(finished[0]), tmp_path / "killed")
     (folder / "model_final.pth").unlink()
     (folder / "last_checkpoint").write_text("model_0000001.pth")
     before = metrics_of(folder)
-    assert train_net.main([*CONFIG, "--resume", *run_options]) == 0
+    assert train_net.main([*CONFIG, "--resume", *options_of(finished[0], OUTPUT_DIR=folder)]) == 0
     assert read_checkpoint(folder / "model_final.pth")["trainer"]["iteration"] == 1
     assert metrics_of(folder) == before
     assert "nothing left to train" in (folder / "log.txt").read_text()
@@ -93,7 +100,7 @@ def test_a_longer_run_goes_on_from_a_finished_one(run_options, tmp_path):
     """With a constant learning rate the result equals that of one long run; research.ablation relies on it."""
     whole = tmp_path / "whole"
     constant = {"SOLVER__LR_SCHEDULER_NAME": "WarmupMultiStepLR", "SOLVER__STEPS": "()", "SOLVER__WARMUP_ITERS": 0}
-    options = options_of(run_options, **constant)
+    options = options_of(run_options, **constant, DATASETS__TEST="()")
     assert train_net.main([*CONFIG, *options_of(options, SOLVER__MAX_ITER=4, OUTPUT_DIR=whole)]) == 0
     for steps in (2, 4):
         assert train_net.main([*CONFIG, "--resume", *options_of(options, SOLVER__MAX_ITER=steps)]) == 0
@@ -110,35 +117,35 @@ def test_weights_that_run_away_end_training_with_a_diagnosis(run_options, capsys
     assert [line["skipped_steps"] for line in metrics_of(output_of(run_options))] == [0, 1, 2]
 
 
-def test_evaluation_only_scores_a_checkpoint_of_either_kind(run_options, capsys):
-    assert train_net.main([*CONFIG, *run_options]) == 0
-    output = output_of(run_options)
+def test_evaluation_only_scores_a_checkpoint_of_either_kind(finished, tmp_path, capsys):
+    options, _ = finished
+    output = output_of(options)
     trained = json.loads((output / "evaluation" / "fields_test.json").read_text())
     for weights in ("model_final.pth", "model_inference.pth"):
-        changed = options_of(run_options, MODEL__WEIGHTS=output / weights, OUTPUT_DIR=output / weights[:-4])
+        changed = options_of(options, MODEL__WEIGHTS=output / weights, OUTPUT_DIR=tmp_path / weights[:-4])
         assert train_net.main([*CONFIG, "--eval-only", *changed]) == 0
-        scores = json.loads((output / weights[:-4] / "evaluation" / "fields_test.json").read_text())
+        scores = json.loads((tmp_path / weights[:-4] / "evaluation" / "fields_test.json").read_text())
         assert scores["mIoU"] == pytest.approx(trained["mIoU"], abs=1e-6)
     # Another seed gives other random weights of CLIP; the checkpoint must restore its own.
-    changed = options_of(run_options, MODEL__WEIGHTS=output / "model_final.pth", SEED=7)
+    changed = options_of(options, MODEL__WEIGHTS=output / "model_final.pth", OUTPUT_DIR=tmp_path / "seed", SEED=7)
     assert train_net.main([*CONFIG, "--eval-only", *changed]) == 2
     assert re.search(r"was trained from 'random' \(SHA-256", capsys.readouterr().err)
 
 
-def test_training_does_not_start_from_a_checkpoint_for_inference(run_options, capsys):
-    assert train_net.main([*CONFIG, *run_options]) == 0
-    output = output_of(run_options)
-    started = options_of(run_options, MODEL__WEIGHTS=output / "model_final.pth", OUTPUT_DIR=output / "again")
+def test_training_does_not_start_from_a_checkpoint_for_inference(finished, tmp_path, capsys):
+    options, _ = finished
+    output = output_of(options)
+    started = options_of(options, MODEL__WEIGHTS=output / "model_final.pth", OUTPUT_DIR=tmp_path / "again")
     assert train_net.main([*CONFIG, *started]) == 0
     capsys.readouterr()
     for flags in ([], ["--resume"]):
-        refused = options_of(run_options, MODEL__WEIGHTS=output / "model_inference.pth", OUTPUT_DIR=output / "no")
+        refused = options_of(options, MODEL__WEIGHTS=output / "model_inference.pth", OUTPUT_DIR=tmp_path / "no")
         assert train_net.main([*CONFIG, *flags, *refused]) == 2
         (line,) = capsys.readouterr().err.strip().splitlines()
         assert re.search(
             r"error: MODEL\.WEIGHTS: .*model_inference\.pth is a checkpoint for inference; .*model_final", line
         )
-    assert not (output / "no").exists()
+    assert not (tmp_path / "no").exists()
 
 
 def test_images_without_labels_are_trained_on_if_there_is_a_twin(run_options, tmp_path):
@@ -146,6 +153,7 @@ def test_images_without_labels_are_trained_on_if_there_is_a_twin(run_options, tm
     folder.mkdir()
     Image.new("RGB", (40, 30), (90, 80, 70)).save(folder / "one.png")
     options = options_of(run_options, DATASETS__UNLABELLED=f"['{folder}']", DATASETS__UNLABELLED_SHARE="0.5")
+    options = options_of(options, DATASETS__TEST="()")
     assert train_net.main([*CONFIG, *options]) == 0
     assert "2 images with labels, 1 without" in (output_of(run_options) / "log.txt").read_text()
     shutil.rmtree(folder)  # without a frozen encoder they are not needed
@@ -354,7 +362,7 @@ def test_no_config_and_wrong_config_file(tmp_path, capsys):
 def test_the_checkpoint_knows_the_distance_of_what_it_was_trained_on(run_options, size, expected):
     """The images have a GSD of 0.5 m and 24 pixels on their shorter side; training may resize them."""
     changes = {"INPUT__MIN_SIZE_TRAIN": f"({size},)", "INPUT__CROP__SIZE": "[24,24]", "SOLVER__MAX_ITER": "1"}
-    options = options_of(run_options, INPUT__GROUND_SAMPLE_DISTANCE="0.0", **changes)
+    options = options_of(run_options, INPUT__GROUND_SAMPLE_DISTANCE="0.0", DATASETS__TEST="()", **changes)
     assert train_net.main([*CONFIG, *options]) == 0
     saved = yaml.safe_load(read_checkpoint(output_of(run_options) / "model_inference.pth")["config"])
     assert saved["INPUT"]["GROUND_SAMPLE_DISTANCE"] == pytest.approx(expected)

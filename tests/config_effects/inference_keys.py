@@ -12,6 +12,7 @@ from sgovss.data import register_datasets
 from sgovss.engine.preparation import argument_parser, prepare_config
 from sgovss.engine.trainer import Trainer
 from sgovss.modeling.views import build_view
+from sgovss.view_set import ViewSet
 from tests.config_effects.model_keys import WORDS, built
 from tests.config_effects.row import Case, Row, refusal
 from tests.config_effects.scenes import unit_columns, windows
@@ -79,7 +80,7 @@ ROWS = {
     "TEST.AUG.ENABLED": Row(True, view(lambda v: type(v).__name__), "Augmented"),
     "TEST.AUG.MIN_SIZES": Row((64, 128), view(lambda v: tuple(v.sizes)), (64, 128), MIRRORED),
     "TEST.AUG.FLIP": Row(False, view(lambda v: v.views.mirror), False, MIRRORED),
-    "TEST.VIEWS": Row(("turns", 1.5), view(lambda v: (len(v.views), v.views.scales)), (4, (1.5,))),
+    "TEST.VIEWS": Row(("turns", 1.5), view(lambda v: getattr(v, "views", None)), ViewSet(turns=True, scales=(1.5,))),
     "TEST.SLIDING_WINDOW.ENABLED": Row(True, view(lambda v: type(v).__name__), "SlidingWindow"),
     "TEST.SLIDING_WINDOW.WINDOW": Row(320, view(lambda v: v.window), 320, WINDOWS),
     "TEST.SLIDING_WINDOW.STRIDE": Row(200, view(lambda v: v.stride), 200, WINDOWS),

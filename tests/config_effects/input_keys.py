@@ -57,7 +57,7 @@ CROP = ("INPUT.CROP.ENABLED", True, "INPUT.CROP.SIZE", [16, 20])
 
 ROWS = {
     "INPUT.FORMAT": Row("BGR", refusal(lambda case: case.cfg), "INPUT.FORMAT"),
-    "INPUT.GROUND_SAMPLE_DISTANCE": Row(0.6, lambda case: windows(case)[0][2:], (50, 90)),
+    "INPUT.GROUND_SAMPLE_DISTANCE": Row(0.6, lambda case: windows(case)[0][2:], (64, 96)),
     "INPUT.MIN_SIZE_TRAIN": Row((48,), sizes, {(48, 64)}, PLAIN),
     "INPUT.MIN_SIZE_TRAIN_SAMPLING": Row(
         "range", lambda case: len(sizes(case)) > 2, True, (*PLAIN, "INPUT.MIN_SIZE_TRAIN", (24, 48))

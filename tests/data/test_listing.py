@@ -89,7 +89,7 @@ def test_a_file_in_place_of_a_folder_is_told(tmp_path, file, side):
 
 def test_an_empty_split_names_what_is_there(tmp_path):
     write(tmp_path, "i/a.tif", "i/b.bmp", "l/a.tif")
-    with pytest.raises(InputError, match=r"expected files like \*\.png; its files end in \.bmp, \.tif"):
+    with pytest.raises(InputError, match=r"expected files like \*\.png, found files such as a\.tif"):
         find_pairs(specification(), "train", tmp_path)
 
 

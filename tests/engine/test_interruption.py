@@ -70,7 +70,7 @@ def varied(run_options: list[str], tmp_path: Path, **changes: object) -> list[st
 def test_a_signal_to_all_processes_saves_and_the_resumed_run_ends_as_an_uninterrupted_one(
     run_options, tmp_path, checkout, number
 ):
-    options = varied(run_options, tmp_path, SOLVER__CHECKPOINT_PERIOD=1000, SOLVER__MAX_ITER=12, TEST__EVAL_PERIOD=3)
+    options = varied(run_options, tmp_path, SOLVER__CHECKPOINT_PERIOD=1000, SOLVER__MAX_ITER=8, TEST__EVAL_PERIOD=4)
     folder, log = output_of(options), tmp_path / "log"
     process = start_command([*CONFIG, *options], checkout, log)
     wait_until(lambda: (folder / "metrics.json").exists() and len(metrics_of(folder)) >= 2, process)
@@ -84,7 +84,7 @@ def test_a_signal_to_all_processes_saves_and_the_resumed_run_ends_as_an_uninterr
     whole = options_of(options, OUTPUT_DIR=tmp_path / "whole", DATALOADER__NUM_WORKERS=0)
     assert train_net.main([*CONFIG, *whole]) == 0
     assert_same_training(tmp_path / "whole", folder)
-    assert [line["iteration"] for line in metrics_of(folder)] == list(range(13))
+    assert [line["iteration"] for line in metrics_of(folder)] == list(range(9))
 
 
 @pytest.mark.slow

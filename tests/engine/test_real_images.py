@@ -20,6 +20,12 @@ import train_net
 def test_two_steps_and_an_evaluation(real_data, monkeypatch, tmp_path, config, tests, images, classes):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(real_data))
     options = ["SOLVER.MAX_ITER", "2", "SOLVER.IMS_PER_BATCH", "2", "DATASETS.TEST", tests, "OUTPUT_DIR", str(tmp_path)]
+    options += [
+        "DATASETS.UNLABELLED",
+        "()",
+        "INPUT.MIN_SIZE_TEST",
+        "256",
+    ]  # no images are drawn, and test images are small
     assert train_net.main(["--config-file", config, *options, "MODEL.DEVICE", "cpu"]) == 0
     first = tests.split("'")[1]
     scores = json.loads((tmp_path / "evaluation" / f"{first}.json").read_text())

@@ -16,7 +16,7 @@ from PIL import Image
 from sgovss.commands.train import main
 from sgovss.config import load_config
 from sgovss.data.specification_file import find_specification
-from sgovss.modeling.clip_models import create_model, create_tokenizer
+from sgovss.modeling.open_clip_models import create_model, create_tokenizer
 from sgovss.modeling.templates import templates_of
 
 NAME = "small-vit"

@@ -10,8 +10,10 @@ import torch
 from PIL import Image
 
 import sgovss
+from sgovss.engine.checkpoint import save_inference_checkpoint
 from sgovss.errors import InputError
-from sgovss.inference.rejection import Rejection
+from sgovss.inference.interactive import InteractiveSegmenter
+from sgovss.inference.rejection import NOTHING_REJECTED, Rejection
 from sgovss.synthetic import generate_image
 from sgovss.vocabulary import ClassEntry, Vocabulary
 
@@ -108,3 +110,34 @@ def test_rejected_pixels_become_other(predictor):
     segmentation = predictor(image, WORDS, rejection)
     assert segmentation.shares["other"] == 1
     assert segmentation.scores.max() <= 1
+
+
+@pytest.mark.parametrize("from_checkpoint", [False, True])
+def test_kept_words_need_no_text_encoder(tmp_path, monkeypatch, from_checkpoint):
+    monkeypatch.setenv("SGOVSS_CACHE", str(tmp_path / "cache"))
+    image, config, weights = generate_image(5, size=64, style="b").image, "sgovss_tiny.yaml", None
+    options = ("MODEL.DEVICE", "cpu")
+    if from_checkpoint:
+        first = sgovss.Predictor(config, options=options)
+        config, weights = None, tmp_path / "model_inference.pth"
+        save_inference_checkpoint(first.model, first.cfg, weights)
+    first, second = (sgovss.Predictor(config, weights, options) for _ in range(2))
+    expected = first(image, WORDS)
+    found = second(image, WORDS)
+    assert first.fingerprint == second.fingerprint
+    assert [each.model.text_embedder.clip.text is None for each in (first, second)] == [False, True]
+    assert np.array_equal(found.labels, expected.labels) and np.array_equal(found.scores, expected.scores)
+    assert second(image, "meadow, canal").labels.shape == (64, 64)
+    assert second.model.text_embedder.clip.text is not None
+
+
+def test_the_web_page_has_the_views_of_the_config():
+    image = generate_image(5, size=64, style="b").image
+    scores = []
+    for views in ("[]", "['turns']", "['mirror',1.5]"):
+        predictor = sgovss.Predictor("sgovss_tiny.yaml", options=("MODEL.DEVICE", "cpu", "TEST.VIEWS", views))
+        page = InteractiveSegmenter(predictor)
+        found = page.segment(page.add(image), Vocabulary.parse(WORDS), NOTHING_REJECTED)
+        assert np.array_equal(found.scores, predictor(image, WORDS).scores)
+        scores.append(found.scores)
+    assert not np.array_equal(scores[0], scores[1]) and not np.array_equal(scores[1], scores[2])

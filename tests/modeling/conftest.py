@@ -123,7 +123,7 @@ def build_small(cfg: CfgNode, kind: str = "convnext") -> SGOVSS:
     """The model of a config, with a small CLIP in place of the config's, in training mode."""
     with (
         patch("sgovss.modeling.meta_arch.load_clip", lambda *_: make_clip(kind)),
-        patch("sgovss.modeling.clip_models.create_tokenizer", lambda _: small_tokenizer()),
+        patch("sgovss.modeling.text_embedder.LazyTokenizer", lambda _: small_tokenizer()),
     ):
         torch.manual_seed(1)
         return build_model(cfg)
@@ -137,9 +137,9 @@ def open_gates(module: nn.Module) -> None:
             each.scale.data = torch.randn(each.scale.shape, generator=generator)
 
 
-def make_batch(vocabulary: Vocabulary, size: int = 64, images: int = 2) -> list[dict]:
+def make_batch(vocabulary: Vocabulary, size: int = 64, images: int = 2, seed: int = 2) -> list[dict]:
     """Random images with random labels, some ignored."""
-    generator = torch.Generator().manual_seed(2)
+    generator = torch.Generator().manual_seed(seed)
     batch = []
     for _ in range(images):
         labels = torch.randint(0, len(vocabulary), (size, size), generator=generator)

@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 import sgovss.modeling.registration  # noqa: F401
 from sgovss.config import load_config
 from sgovss.errors import InputError
-from sgovss.modeling.clip_loading import load_clip
-from sgovss.modeling.clip_models import create_model
+from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.clip_settings import activation_of, keep_trained, pixel_statistics, resolve_clip
+from sgovss.modeling.open_clip_models import create_model
 from tests.modeling.published import bare, openai_archive, small_clip
 
 OPENAI = ([122.7709, 116.746, 104.0937], [68.5005, 66.6322, 70.3232])

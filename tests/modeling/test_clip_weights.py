@@ -13,9 +13,9 @@ from torch import nn
 
 from sgovss.errors import InputError
 from sgovss.modeling.checkpoint import read_checkpoint
-from sgovss.modeling.clip_loading import load_clip
-from sgovss.modeling.clip_models import load_weights_file
+from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.clip_weights import read_weights
+from sgovss.modeling.open_clip_models import load_weights_file
 from tests.modeling.conftest import TEXT, VISION
 from tests.modeling.published import bare, itra, small_clip, transformers_clip
 

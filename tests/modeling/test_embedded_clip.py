@@ -7,11 +7,11 @@ import timm
 import torch
 
 from sgovss.fingerprint import fingerprint
-from sgovss.modeling.clip_models import create_model, create_tokenizer
 from sgovss.modeling.conv_tower import ConvTower
 from sgovss.modeling.efficientnet import EfficientNetLite0
 from sgovss.modeling.embedded_clip import EmbeddedClip
 from sgovss.modeling.layers import ChannelNorm
+from sgovss.modeling.open_clip_models import create_model, create_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -17,15 +17,8 @@ GIGABYTE = 1024**2  # ru_maxrss counts in kB
 SIZE = {"sgovss_convnext_b_640": 96, "sgovss_vitb16_384": 96, "sgovss_convnext_l_768": 96, "sgovss_vitl14_336": 84}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "sgovss_vitb16_384",
-        pytest.param("sgovss_convnext_b_640", marks=pytest.mark.slow),
-        pytest.param("sgovss_convnext_l_768", marks=pytest.mark.slow),
-        pytest.param("sgovss_vitl14_336", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SIZE)
 def test_config_builds_trains_and_segments(name):
     options = ["MODEL.CLIP.WEIGHTS", "random", "MODEL.DEVICE", "cpu", "TEST.SLIDING_WINDOW.ENABLED", "False"]
     model = build_model(load_config(f"{name}.yaml", options)).train()

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from sgovss.errors import InputError
-from sgovss.modeling.clip_loading import load_clip
-from sgovss.modeling.clip_models import create_model, create_tokenizer
+from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.image_encoder import CLIPImageEncoder
+from sgovss.modeling.open_clip_models import create_model, create_tokenizer
 
 CHOSEN = [
     *("coca_ViT-B-32", "roberta-ViT-B-32", "nllb-clip-base", "swin_base_patch4_window7_224", "RN50", "EVA02-B-16"),

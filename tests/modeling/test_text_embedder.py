@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from sgovss.errors import InputError
-from sgovss.modeling.clip_loading import load_clip
-from sgovss.modeling.clip_models import create_tokenizer
+from sgovss.modeling.clip_models import load_clip
+from sgovss.modeling.open_clip_models import create_tokenizer
 from sgovss.modeling.text_embedder import TextEmbedder
 from sgovss.vocabulary import Vocabulary
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sgovss.errors import InputError
-from sgovss.modeling.clip_models import load_weights_file
+from sgovss.modeling.open_clip_models import load_weights_file
 from sgovss.modeling.torchscript import read_torchscript
 from tests.modeling.test_clip_models import small_clip
 

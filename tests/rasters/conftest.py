@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -60,13 +61,9 @@ SMALL = ["TEST.SCENE.WINDOW", "96", "TEST.SCENE.STRIDE", "64"]
 
 
 def with_options(predictor: Predictor, options: Sequence[str]) -> Predictor:
-    """The predictor with other config options and the same model, which is not built again."""
-    cfg = predictor.cfg.clone()
-    cfg.defrost()
-    cfg.merge_from_list(list(options))
-    changed = object.__new__(Predictor)
-    changed.__dict__ = {**predictor.__dict__, "cfg": cfg}
-    return changed
+    """A predictor with other config options and the same model, which is not built again."""
+    with patch("sgovss.inference.predictor._build", lambda cfg: predictor.model):
+        return Predictor("sgovss_tiny.yaml", options=("MODEL.DEVICE", "cpu", *options))
 
 
 @pytest.fixture
@@ -78,7 +75,7 @@ def demo(load_script, predictor, monkeypatch, tmp_path, capsys):
     script = import_module("sgovss.commands.segment")
 
     def build(config, options=(), precision=None):
-        return with_options(predictor, options)
+        return with_options(predictor, options)  # in float32, whatever the machine computes fast in
 
     monkeypatch.setattr(script, "Predictor", build)
 

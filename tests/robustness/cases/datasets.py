@@ -222,7 +222,7 @@ CASES: list[Case] = [
         "split without images",
         "check",
         without_images,
-        "…/fields/images: no image of fields_test here; expected files like b_*.jpg",
+        "…/fields/images: no image of fields_test here; expected files like b_*.jpg, found files such as a_0.jpg",
         status=1,
     ),
     works(

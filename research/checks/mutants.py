@@ -1,0 +1,106 @@
+"""Small changes of a Python module, each of which the tests should detect."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
+    ast.Lt: (ast.LtE, ast.Gt),
+    ast.LtE: (ast.Lt, ast.Gt),
+    ast.Gt: (ast.GtE, ast.Lt),
+    ast.GtE: (ast.Gt, ast.Lt),
+    ast.Eq: (ast.NotEq,),
+    ast.NotEq: (ast.Eq,),
+    ast.In: (ast.NotIn,),
+    ast.NotIn: (ast.In,),
+    ast.Is: (ast.IsNot,),
+    ast.IsNot: (ast.Is,),
+}
+_OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.FloorDiv,
+    ast.Pow: ast.Mult,
+    ast.BitOr: ast.BitAnd,
+    ast.BitAnd: ast.BitOr,
+}
+_SAID = ("logger", "print", "warnings")  # calls that only tell the user something
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A changed module: the line, its old and new text, and the whole source."""
+
+    line: int
+    old: str
+    new: str
+    source: str
+
+
+def mutants(source: str) -> list[Mutant]:
+    """All mutants of a module: other operators, numbers, conditions, flags, and statements left out."""
+    encoded = source.encode()
+    starts = [0]
+    for line in encoded.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    result = []
+    for node, text in _replacements(ast.parse(source)):
+        begin, end = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
+        old = encoded[begin:end].decode()
+        changed = (encoded[:begin] + text.encode() + encoded[end:]).decode()
+        result.append(Mutant(node.lineno, " ".join(old.split()), text, changed))
+    return result
+
+
+def _replacements(node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
+    """Yield the nodes to replace below a node, with their new text. Annotations and messages are left as they are."""
+    yield from _statements(node)
+    yield from _expressions(node)
+    for name, value in ast.iter_fields(node):
+        if name in ("annotation", "returns", "decorator_list", "exc") or isinstance(value, ast.JoinedStr):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST) and not isinstance(child, ast.JoinedStr) and not _only_says(child):
+                yield from _replacements(child)
+
+
+def _only_says(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and (
+        isinstance(node.value, ast.Constant) or ast.unparse(node.value).startswith(_SAID)
+    )
+
+
+def _statements(node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
+    call = isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and "super()." not in ast.unparse(node)
+    if call or isinstance(node, ast.AugAssign):
+        yield node, "pass"
+    elif isinstance(node, ast.Continue):
+        yield node, "break"
+    elif isinstance(node, ast.If | ast.While | ast.IfExp):
+        yield node.test, f"(not ({ast.unparse(node.test)}))"
+
+
+def _expressions(node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
+    if isinstance(node, ast.Compare) and len(node.ops) == 1:
+        for other in _COMPARISONS[type(node.ops[0])]:
+            yield node, _unparsed(ast.Compare(node.left, [other()], node.comparators))
+    elif isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+        yield node, _unparsed(ast.BinOp(node.left, _OPERATORS[type(node.op)](), node.right))
+    elif isinstance(node, ast.BoolOp):
+        other = ast.And() if isinstance(node.op, ast.Or) else ast.Or()
+        yield node, _unparsed(ast.BoolOp(other, node.values))
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.Not):
+        yield node, _unparsed(node.operand)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        yield node, str(not node.value)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        yield node, f"({node.value + 1})"
+
+
+def _unparsed(node: ast.expr) -> str:
+    return f"({ast.unparse(node)})"
