@@ -26,7 +26,6 @@ from sgovss.rasters.worker import MapperPlugin, fill_part
 logger = logging.getLogger(__name__)
 
 _RETRIES = 2  # of a part that failed
-_AHEAD = 2  # parts for each worker that are submitted at once; more would fill the memory of workers with results
 _PATIENCE = 5.0  # seconds between checks of the cluster
 _RESULT = 64 * 2**20  # bytes of a result that goes through the scheduler
 
@@ -84,7 +83,8 @@ class ClusterMapper:
                 parts = self._parts(list(images), writer, progress)
                 part = next(parts, None)
                 while part or self._filling or self._finishing:
-                    while part and len(self._filling) < _AHEAD * self._workers():
+                    # One for each worker: if a worker is lost, this counts against all parts that it was given.
+                    while part and len(self._filling) < self._workers():
                         self._submit(*part)
                         part = next(parts, None)
                     yield from self._drained()
@@ -126,6 +126,8 @@ class ClusterMapper:
         return [*plan.parallel_order(units, workers, max(1, _RESULT // of_a_band))]
 
     def _submit(self, scene: _Scene, units: list[Unit]) -> None:
+        if scene.failed:  # since it was divided
+            return
         plan = replace(scene.plan, path=_absolute(scene.plan.path), target=str(Path(scene.plan.target).resolve()))
         future = self._client.submit(
             fill_part, self._plugin.name, plan, units, self._shared, retries=_RETRIES, pure=False

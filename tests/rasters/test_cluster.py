@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("distributed", reason="needs the extra 'cluster'")
+import dask
 from distributed import Client, LocalCluster
 
 from sgovss.errors import InputError
@@ -37,7 +38,7 @@ SCENE = {"STRIDE": 64, "MEMORY": 0}  # strips of 512 pixels
 
 
 class RecordingModel(FakeModel):
-    """Writes the process of each call to a file of its own, and fails for scenes of one value.
+    """Writes the process of each call to a file of its own; fails for the value 7, and ends the process for 9.
 
     Args:
         folder: of the files.
@@ -51,6 +52,8 @@ class RecordingModel(FakeModel):
     def score_maps(self, images, vocabulary):
         if (images == 7).all():
             raise RuntimeError("out of the ordinary")
+        if (images == 9).all():
+            os._exit(1)
         with self.file.open("a") as file:
             file.write(f"{os.getpid()}\n" * len(images))
         time.sleep(self.seconds)
@@ -127,8 +130,9 @@ def test_what_fails_is_told_and_the_rest_is_done(client, scenes, write_raster, t
     text = tmp_path / "text.tif"
     text.write_text("no raster")
     more = [(path, tmp_path / "many" / path.stem) for path in (text, bad)]
-    results = {path.name: result for path, _, result in ClusterMapper(client, load(tmp_path), partial(load, tmp_path))(
-        [*more, *scenes])}  # fmt: skip
+    found = list(ClusterMapper(client, load(tmp_path), partial(load, tmp_path))([*more, *scenes]))
+    results = {path.name: result for path, _, result in found}
+    assert len(found) == len(results) == 4
     assert str(results["bad.tif"]) == "out of the ordinary"
     assert "not a raster that can be read" in str(results["text.tif"])
     (tmp_path / "many/bad.parts").rename(tmp_path / "bad.parts")
@@ -300,6 +304,20 @@ def test_a_worker_is_killed(scenes, tmp_path):
     (lost,) = [numbers for numbers in calls(tmp_path).values() if numbers[0] == killed[0]]
     parts = windows(tmp_path) - len(lost)
     assert parts > 0 and len(lost) < windows(tmp_path) / 2, "killed in the middle"
+
+
+@pytest.mark.slow
+def test_a_part_that_ends_its_workers_is_told(scenes, write_raster, tmp_path):
+    bad = write_raster(np.full((3, 300, 300), 9, np.uint8), name="bad.tif", **UTM)
+    images = [(bad, tmp_path / "many/bad"), *scenes]
+    with dask.config.set({"distributed.scheduler.allowed-failures": 1}), local_workers(2) as client:
+        run = ClusterMapper(client, load(tmp_path / "none"), partial(load, tmp_path))
+        results = {path.name: str(result) for path, _, result in run(images)}
+    assert results["bad.tif"].startswith(
+        f"{bad}: 2 workers were lost while they filled the same part, perhaps for lack"
+    )
+    (tmp_path / "many/bad.parts").rename(tmp_path / "bad.parts")
+    expect_equal(tmp_path)
 
 
 @pytest.mark.slow
