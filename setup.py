@@ -66,6 +66,10 @@ EXTRAS = {
         "flask>=3",  # the local web page
         "werkzeug>=3.0.6",  # its HTTP server; in older versions, forms can exhaust the memory (CVE-2024-49767)
     ],
+    "cluster": [
+        "dask>=2026.1",  # settings of distributed
+        "distributed>=2026.1",  # scheduler and workers that segment rasters on several GPUs or machines
+    ],
     "onnx": ONNX,
     "dev": [
         "pytest>=8",  # test runner

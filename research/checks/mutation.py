@@ -72,7 +72,7 @@ TARGETS = {
     "sgovss/rasters/source.py": f"tests/rasters/test_source.py {_SCENES}",
     "sgovss/rasters/grid.py": f"tests/rasters/test_blending.py {_SCENES}",
     "sgovss/rasters/scene.py": f"{_SCENES} tests/rasters/test_scene_errors.py",
-    "sgovss/rasters/writer.py": _SCENES,
+    "sgovss/rasters/geotiff.py": _SCENES,
     "sgovss/rasters/vectors.py": _SCENES,
     "sgovss/rasters/areas.py": _SCENES,
     "sgovss/inference/segmentation.py": "tests/inference/test_segmentation.py tests/inference/test_predictor.py",

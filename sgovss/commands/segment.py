@@ -23,19 +23,18 @@ import json
 import logging
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sgovss._detectron2  # noqa: F401  before any other import of Detectron2, to suppress its warnings
 
 # isort: split
-from detectron2.utils import comm
 from tqdm import tqdm
 
+from sgovss.commands.segment_several import SeveralOptions, add_several_arguments, outcomes
+from sgovss.commands.segment_shares import fill_share, problem_line
 from sgovss.config import load_config
-from sgovss.engine.launch_options import LaunchOptions
 from sgovss.errors import InputError, command
 from sgovss.files import sole_run, write_json_atomically
 from sgovss.inference.inputs import find_images
@@ -59,14 +58,12 @@ from sgovss.rasters.options import (
 from sgovss.view_set import QUALITIES, parse_views
 from sgovss.vocabulary import Vocabulary
 
+if TYPE_CHECKING:
+    from sgovss.rasters.scene import SceneMapper
+
 _SUMMARY = "run.json"
-_PATIENCE = timedelta(days=30)  # how long a finished process waits for the others
 
 logger = logging.getLogger("sgovss.segment")
-
-Segment = Callable[[str, Path], Segmentation]
-"""A function that segments one image. Its arguments are the name of the image, and the folder and beginning of the
-names of the outputs, such as ``output/photo``."""
 
 
 @command
@@ -86,16 +83,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"note: {note}", file=sys.stderr)
     # List the images once: the outputs of one process must not become the inputs of another.
     _scene_options(args)
-    processes = (args.processes, args.num_machines, args.machine_rank, args.dist_url, "--processes")
-    args.processes = LaunchOptions(*processes).checked().processes
+    several = SeveralOptions.of(args)
     _expect_model(args)
     images = _find_inputs(args)
     args.shared_stretch = _shared_stretch(args, images)
-    # Only the first machine locks the folder; the others write to it too.
-    with nullcontext() if args.machine_rank else sole_run(args.output):
-        _launch(args, images)
-    if args.machine_rank:
-        return 0
+    with sole_run(args.output, several.lock):
+        if several.share is not None:
+            return fill_share(_segmenter(args), images, Path(args.output), several.share)
+        segment_all(args, images, several)
     failed = json.loads((Path(args.output) / _SUMMARY).read_text(encoding="utf-8"))["failed"]
     if failed:
         print(f"{len(failed)} of {len(images)} images failed", file=sys.stderr)
@@ -110,24 +105,6 @@ def _view_options(args: argparse.Namespace) -> list[str]:
         return []
     parse_views(args.views, "--views")
     return ["TEST.VIEWS", str([item.strip() for item in args.views.split(",")])]
-
-
-def _launch(args: argparse.Namespace, images: Mapping[str, Path]) -> None:
-    """Run :func:`segment_all` in this process, or in those that the arguments ask for."""
-    if args.processes * args.num_machines == 1:
-        segment_all(args, images)
-        return
-    from detectron2.engine import launch  # with all that training needs
-
-    launch(
-        segment_all,
-        args.processes,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        args=(args, images),
-        timeout=_PATIENCE,
-    )
 
 
 def _expect_model(args: argparse.Namespace) -> None:
@@ -149,52 +126,33 @@ def _expect_model(args: argparse.Namespace) -> None:
         read_checkpoint(cfg.MODEL.WEIGHTS)
 
 
-def segment_all(args: argparse.Namespace, images: Mapping[str, Path]) -> None:
-    """Segment this process's part of the images. The first process writes the report of the run.
-
-    Process i of N takes every N-th image, from the i-th on. Each process writes its results to a file in ``--output``,
-    because one may finish hours before another. All machines must see the same folder.
+def segment_all(args: argparse.Namespace, images: Mapping[str, Path], several: SeveralOptions) -> None:
+    """Segment the images and write the report of the run.
 
     Args:
         args: of the command.
         images: name of the image -> name of its outputs, as of :func:`find_images`.
+        several: where the parts of rasters are filled.
     """
-    output, rank = Path(args.output), comm.get_rank()
-    mine = list(images.items())[rank :: comm.get_world_size()]
-    segment = _segment(args)
+    output, segmenter = Path(args.output), _segmenter(args)
     entries, problems = [], []
-    with tqdm(mine, unit="image", disable=len(mine) == 1) as progress:
-        for path, name in progress:
-            target = output / name
-            try:
-                segmentation = segment(path, target)
-            except InputError as error:
-                problems.append(str(error))
-            except Exception as error:  # one failure must not end a run of days
-                logger.exception("%s", path)
-                problems.append(f"{path}: {type(error).__name__}: {error}")
-            else:
-                entries.append(report_entry(path, segmentation, output_file(target, "overlay.png")))
+    targets = [(path, output / name) for path, name in images.items()]
+    with tqdm(total=len(images), unit="image", disable=len(images) == 1) as progress:
+        for path, target, outcome in outcomes(segmenter, targets, several, functools.partial(_worker_mapper, args)):
+            progress.update()
+            if isinstance(outcome, Segmentation):
+                entries.append(report_entry(path, outcome, output_file(target, "overlay.png")))
                 progress.write(f"{path}: {entries[-1].overlay}")
                 continue
+            if not isinstance(outcome, InputError):  # one failure must not end a run of days
+                logger.error("%s", path, exc_info=outcome)
+            problems.append(problem_line(path, outcome))
             progress.write(f"error: {problems[-1]}", file=sys.stderr)
-    content = {"entries": [entry.as_json() for entry in entries], "problems": problems}
-    write_json_atomically(_results_file(output, rank), content)
-    comm.synchronize()
-    if comm.is_main_process():
-        _report(args, output, comm.get_world_size())
+    order = {path: number for number, path in enumerate(images)}
+    _report(args, output, sorted(entries, key=lambda entry: order[entry.title]), problems)
 
 
-def _report(args: argparse.Namespace, output: Path, processes: int) -> None:
-    """Merge the results of all processes into the report."""
-    entries: list[ReportEntry] = []
-    problems: list[str] = []
-    for rank in range(processes):
-        file = _results_file(output, rank)
-        content = json.loads(file.read_text(encoding="utf-8"))
-        entries += [ReportEntry.from_json(entry) for entry in content["entries"]]
-        problems += content["problems"]
-        file.unlink()
+def _report(args: argparse.Namespace, output: Path, entries: Sequence[ReportEntry], problems: Sequence[str]) -> None:
     command, classes, model = args.command, args.vocabulary, str(args.onnx or args.config_file)
     settings = {"command": command, "classes": classes, "model": model}
     write_report(output / "report.html", entries, settings, problems)
@@ -204,42 +162,60 @@ def _report(args: argparse.Namespace, output: Path, processes: int) -> None:
     print(f"report: {output / 'report.html'}")
 
 
-def _results_file(output: Path, rank: int) -> Path:
-    return output / f".run-{rank}.json"
+class _ImageSegmenter:
+    """Segments one file, photograph or raster; see :class:`sgovss.commands.segment_shares.Segmenter`."""
 
+    def __init__(
+        self,
+        predictor: ImagePredictor,
+        vocabulary: Vocabulary,
+        rejection: Rejection,
+        options: SceneOptions | None,
+        unused: Sequence[str] = (),
+    ) -> None:
+        self._predictor, self._vocabulary, self._rejection = predictor, vocabulary, rejection
+        self._unused = unused  # options that photographs have no use for
+        self._options, self._scored = options, rejection.scored(vocabulary)
+        # Class names that the text encoder rejects end the run, not each image.
+        predictor.model.text_embedder(self._scored)
 
-def _segment(args: argparse.Namespace) -> Segment:
-    """Return the function that segments one file, photograph or raster."""
-    vocabulary, rejection = Vocabulary.parse(args.vocabulary), _rejection(args)
-    scored = rejection.scored(vocabulary)
-    predictor = _predictor(args)
-    # Class names that the text encoder rejects end the run, not each image.
-    predictor.model.text_embedder(scored)
-    options, unused = _scene_options(args), _options_given(args)
-
-    @functools.cache
-    def raster_segmenter() -> Segment:
+    @functools.cached_property
+    def mapper(self) -> SceneMapper:
+        """The mapper of rasters."""
         from sgovss.rasters.scene import SceneMapper  # with the libraries for rasters
 
-        assert options is not None
-        return SceneMapper(predictor, vocabulary, options)
+        assert self._options is not None
+        return SceneMapper(self._predictor, self._vocabulary, self._options)
 
-    def segment(name: str, target: Path) -> Segmentation:
-        if options is not None and _is_scene(name):
-            return raster_segmenter()(name, target)
-        path = Path(name)
-        if not needs_windows(path, len(scored)):
-            if unused:
-                logger.warning("%s: a photograph, for which %s is not used", name, " and ".join(unused))
-            return segment_photograph(predictor, path, vocabulary, target, rejection)
-        if options is None:
+    def is_scene(self, name: str) -> bool:
+        """Whether an image is segmented by :attr:`mapper`, in parts."""
+        if self._options is None:
+            return False
+        return _is_scene(name) or needs_windows(Path(name), len(self._scored))
+
+    def __call__(self, name: str, target: Path) -> Segmentation:
+        """Segment an image; the names of its outputs begin with ``target``, such as ``output/photo``."""
+        if self.is_scene(name):
+            return self.mapper(name, target)
+        if self._options is None and needs_windows(Path(name), len(self._scored)):
             raise InputError(
-                f"{name}: too many pixels to be segmented into {len(scored)} classes at once; to segment it "
+                f"{name}: too many pixels to be segmented into {len(self._scored)} classes at once; to segment it "
                 "window by window: pip install 'sgovss[geo]'"
             )
-        return raster_segmenter()(name, target)
+        if self._unused:
+            logger.warning("%s: a photograph, for which %s is not used", name, " and ".join(self._unused))
+        return segment_photograph(self._predictor, Path(name), self._vocabulary, target, self._rejection)
 
-    return segment
+
+def _segmenter(args: argparse.Namespace) -> _ImageSegmenter:
+    vocabulary, options = Vocabulary.parse(args.vocabulary), _scene_options(args)
+    return _ImageSegmenter(_predictor(args), vocabulary, _rejection(args), options, _options_given(args))
+
+
+def _worker_mapper(args: argparse.Namespace) -> SceneMapper:
+    """Load the mapper of rasters in a worker, whose working folder changes afterwards."""
+    files = {name: Path(value).resolve() for name in ("aoi", "cache") if (value := getattr(args, name)) is not None}
+    return _segmenter(argparse.Namespace(**vars(args) | files)).mapper
 
 
 def _is_scene(name: str) -> bool:
@@ -355,13 +331,7 @@ def _parser() -> argparse.ArgumentParser:
     views.add_argument("--quality", choices=QUALITIES, help="a set of views by name; default fast, which is one view. "
                        "good takes 4 times as long, best 13 times")  # fmt: skip
     _add_raster_arguments(parser.add_argument_group("rasters"))
-    several = parser.add_argument_group("several processes, among which the images are divided")
-    several.add_argument(
-        "--processes", type=int, default=1, metavar="N", help="on this machine; on GPUs give one per GPU"
-    )
-    several.add_argument("--num-machines", type=int, default=1, metavar="N", help="number of machines")
-    several.add_argument("--machine-rank", type=int, default=0, metavar="I", help="number of this machine, from 0")
-    several.add_argument("--dist-url", default="auto", metavar="URL", help="tcp://host:port of the first machine")
+    add_several_arguments(parser)
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config options; "
                         "must come last")  # fmt: skip
     return parser

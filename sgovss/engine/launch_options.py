@@ -25,14 +25,12 @@ class LaunchOptions(NamedTuple):
         machine_rank: number of this machine, from 0.
         dist_url: where the processes meet: ``auto`` (one machine only), ``tcp://host:port``, ``file:///path`` or
             ``env://``.
-        option: name of the option for ``processes``.
     """
 
     processes: int
     num_machines: int
     machine_rank: int
     dist_url: str
-    option: str = "--num-gpus"
 
     def checked(self) -> LaunchOptions:
         """Return the options with at least one process.
@@ -51,7 +49,7 @@ class LaunchOptions(NamedTuple):
             )
         found = torch.cuda.device_count()
         if found and checked.processes > max(1, found):
-            raise InputError(f"{self.option} {self.processes}: this machine has {found} GPUs; give at most {found}")
+            raise InputError(f"--num-gpus {self.processes}: this machine has {found} GPUs; give at most {found}")
         if checked.processes * self.num_machines > 1:
             self._check_url()
         return checked

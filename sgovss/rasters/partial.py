@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import uuid
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -85,8 +87,7 @@ class PartialOutputs:
         self.probabilities = self.folder / "probabilities.tif" if probabilities else None
         self._picture, self._ledger = self.folder / "picture.npy", self.folder / "ledger.jsonl"
         self.finished: dict[Unit, Counts] = {}
-        if not (self.folder / _PLAN).is_file():
-            write_json_atomically(self.folder / _PLAN, self.plan.as_json())
+        begin(plan)
         if self._ledger.is_file():
             self._read_ledger()
         if not self.finished:
@@ -200,6 +201,7 @@ class PartialOutputs:
             self.finished = {unit: Counts(*e["counts"]) for unit, e in entries.items() if unit not in damaged}
 
 
+UNITS = "units"
 _PLAN = "plan.json"
 _OURS = (
     _PLAN,
@@ -224,6 +226,31 @@ def folder_of(target: str | Path) -> Path:
     """The folder of the unfinished outputs of a scene."""
     target = Path(target)
     return target.with_name(f"{target.name}.parts")
+
+
+def begin(plan: ScenePlan) -> ScenePlan:
+    """Write the plan of a scene, unless there is one already; returns the plan that is there.
+
+    Of several processes that do so at the same time, all get the same plan.
+
+    Raises:
+        InputError: the folder cannot be written to, or see :func:`begun_plan`.
+    """
+    folder = folder_of(plan.target)
+    file = folder / _PLAN
+    if not file.is_file():
+        # Beside the folder: another process must not find the folder with anything but a plan.
+        own = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.json")
+        write_json_atomically(own, plan.as_json())
+        folder.mkdir(exist_ok=True)
+        try:
+            os.link(own, file)  # fails where another process was faster, unlike a rename
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            own.replace(file)
+        own.unlink(missing_ok=True)
+    return begun_plan(plan) or plan
 
 
 def begun_plan(plan: ScenePlan) -> ScenePlan | None:
@@ -254,6 +281,10 @@ def remove_begun(target: str | Path) -> None:
     if _read_plan(target) is None:
         return
     folder = folder_of(target)
+    for file in (folder / UNITS).glob("*.npz"):
+        file.unlink(missing_ok=True)
+    if (folder / UNITS).is_dir() and not any((folder / UNITS).iterdir()):
+        (folder / UNITS).rmdir()
     # The plan last: without it, the rest would not be recognised.
     for name in reversed(_OURS):
         (folder / name).unlink(missing_ok=True)

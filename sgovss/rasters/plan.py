@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from sgovss.rasters.grid import PIECE, TILE, Axis
 from sgovss.rasters.units import Box, Unit, UnitGrid
 
+_TALLEST = 8  # bands of a rectangle in a run of several processes: an eighth more windows than in one
+
 
 class Step(NamedTuple):
     """One row of windows of a pass, and what is finished after it.
@@ -95,6 +97,24 @@ class ScenePlan:
     def serial_order(self, units: Collection[Unit]) -> Iterator[list[Unit]]:
         """Divide units into the rectangles that one process segments one after the other."""
         return self.units.passes(units, self.strips)
+
+    def parallel_order(self, units: Collection[Unit], workers: int, tallest: int = _TALLEST) -> Iterator[list[Unit]]:
+        """Divide units into rectangles that several processes segment at the same time.
+
+        Each border between rectangles costs about one more row of windows, so there are as few as keep the processes
+        busy, and few enough rows in each that a process that is lost has not done much in vain.
+
+        Args:
+            units: any of the units.
+            workers: number of processes for this scene.
+            tallest: most bands of a rectangle.
+        """
+        bands, strips = -(-self.units.height // self.units.rows), -(-self.units.width // self.units.columns)
+        workers = math.ceil(workers / math.ceil(strips / self.strips))
+        count = workers * math.ceil(bands / (workers * tallest))
+        tallest = math.ceil(bands / min(count, bands))
+        widest = math.ceil(strips / math.ceil(workers / bands))
+        return self.units.passes(units, min(self.strips, widest), tallest)
 
     def steps(self, units: list[Unit]) -> Iterator[Step]:
         """The rows of windows of a rectangle of units, from top to bottom.

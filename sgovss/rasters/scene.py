@@ -31,6 +31,7 @@ from sgovss.rasters.planning import plan_scene, view_settings
 from sgovss.rasters.source import RasterSource
 from sgovss.rasters.summary import LabelRaster, facts_of, open_source, read_finished, write_finished
 from sgovss.rasters.threads import writer
+from sgovss.rasters.unit_files import UnitFiles
 from sgovss.rasters.units import Unit
 from sgovss.resources import peak_megabytes
 from sgovss.vocabulary import Words
@@ -87,11 +88,10 @@ class SceneMapper:
         """
         started = time.monotonic()
         plan = self.plan(path, target)
-        if not self.options.restart and (finished := self.finished(plan)) is not None:
-            logger.warning("%s: already finished, nothing to do; --restart segments it again", path)
+        if (finished := self.finished(plan)) is not None:
             return finished
-        with self._errors(plan), gdal_environment(), open_source(plan) as source:
-            self._fill_missing(plan, self._partial(plan, source))
+        with self._begun(plan) as (_, parts):
+            self._fill_missing(plan, parts)
         return self.finish(plan, started)
 
     def plan(self, path: str | Path, target: str | Path) -> ScenePlan:
@@ -156,6 +156,38 @@ class SceneMapper:
             with closing(filler([*units])) as bands:
                 yield from bands
 
+    def fill_files(self, plan: ScenePlan, units: Sequence[Unit]) -> None:
+        """Fill units into files of ``<target>.parts``, without those that are there already; see :class:`UnitFiles`.
+
+        Any number of processes may do this at the same time, after :func:`sgovss.rasters.partial.begin`.
+
+        Raises:
+            InputError: the raster is damaged, or the files cannot be written.
+        """
+        there = UnitFiles(plan).found()
+        for part in plan.serial_order([unit for unit in units if unit not in there]):
+            with closing(self.fill(plan, part)) as bands, self._errors(plan):
+                for band in bands:
+                    self.write_files(plan, band)
+
+    def write_files(self, plan: ScenePlan, results: Sequence[tuple[Unit, UnitPixels]]) -> None:
+        """Write filled units into files of ``<target>.parts``.
+
+        Raises:
+            InputError: the files cannot be written.
+        """
+        with self._errors(plan):
+            UnitFiles(plan).write(results)
+
+    def missing(self, plan: ScenePlan) -> list[Unit]:
+        """Begin a scene or continue it; returns the units that are not finished, band by band.
+
+        Raises:
+            InputError: the raster cannot be read, or the folder cannot be written to.
+        """
+        with self._begun(plan) as (_, parts):
+            return _missing(plan, parts)
+
     def finish(self, plan: ScenePlan, started: float | None = None) -> Segmentation:
         """Write the outputs of a scene whose units are all kept in ``<target>.parts``.
 
@@ -166,10 +198,9 @@ class SceneMapper:
         Raises:
             InputError: units are missing, or the outputs cannot be written.
         """
-        with self._errors(plan), gdal_environment(), open_source(plan) as source:
-            parts, files = self._partial(plan, source), self._files(plan)
-            missing = [unit for unit in plan.units.all() if unit not in parts.finished]
-            if missing:
+        with self._begun(plan) as (source, parts):
+            files = self._files(plan)
+            if missing := _missing(plan, parts):
                 raise InputError(f"{parts.folder}: {len(missing)} parts are not finished yet; run the command again")
             finisher = Finisher(plan, source, parts, self.legend, self.options, files)
             sums, more = finisher()
@@ -185,14 +216,22 @@ class SceneMapper:
             return self._result(plan).segmentation(source, sums, files, facts)
 
     def finished(self, plan: ScenePlan) -> Segmentation | None:
-        """Return the result of a scene that was finished with the same settings and has all its files; else None."""
+        """Return the result of a scene that was finished with the same settings and has all its files; else None.
+
+        With the option ``restart`` no scene counts as finished.
+        """
+        if self.options.restart:
+            return None
         with gdal_environment(), open_source(plan) as source:
-            return read_finished(self._result(plan), source, self._files(plan), self._finished_settings(plan))
+            found = read_finished(self._result(plan), source, self._files(plan), self._finished_settings(plan))
+        if found is not None:
+            logger.warning("%s: already finished, nothing to do; --restart segments it again", plan.path)
+        return found
 
     def _fill_missing(self, plan: ScenePlan, parts: PartialOutputs) -> None:
         """Fill the units that are not finished, while another thread writes those that are."""
         total = sum(1 for _ in plan.units.all())
-        missing = [unit for unit in plan.units.all() if unit not in parts.finished]
+        missing = _missing(plan, parts)
         if 0 < len(missing) < total:
             logger.warning("%s: continues, %d of %d parts are finished", plan.path, total - len(missing), total)
         name = Path(plan.path).name
@@ -206,9 +245,14 @@ class SceneMapper:
                         write(lambda band=band: parts.keep(band))  # type: ignore[misc]
                         progress.update(len(band))
 
-    def _partial(self, plan: ScenePlan, source: RasterSource) -> PartialOutputs:
+    @contextmanager
+    def _begun(self, plan: ScenePlan) -> Iterator[tuple[RasterSource, PartialOutputs]]:
+        """Open a scene and its unfinished outputs, with the units that other processes have left in files."""
         options = self.options
-        return PartialOutputs(plan, source, self.legend, self.scored, options.confidence, options.probabilities)
+        with self._errors(plan), gdal_environment(), open_source(plan) as source:
+            parts = PartialOutputs(plan, source, self.legend, self.scored, options.confidence, options.probabilities)
+            UnitFiles(plan).move_into(parts)
+            yield source, parts
 
     def _result(self, plan: ScenePlan) -> LabelRaster:
         return LabelRaster(plan, self._files(plan)["labels"], self.legend, self.options.confidence)
@@ -252,3 +296,7 @@ class SceneMapper:
             raise InputError(f"{plan.path}: {' '.join(str(error).split())}; {kept}") from error
         except OSError as error:
             raise InputError(f"{plan.target}: cannot write ({error.strerror or error}); {kept}") from error
+
+
+def _missing(plan: ScenePlan, parts: PartialOutputs) -> list[Unit]:
+    return [unit for unit in plan.units.all() if unit not in parts.finished]

@@ -126,21 +126,6 @@ def test_one_class_is_told(demo, folder, tmp_path, capsys, words):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--num-machines", "2"], "--num-machines 2: give --dist-url"),
-        (["--num-machines", "2", "--machine-rank", "2", "--dist-url", "tcp://127.0.0.1:29790"], "--machine-rank 2"),
-        (["--processes", "2", "--dist-url", "127.0.0.1"], "--dist-url 127.0.0.1: not an address"),
-    ],
-)
-def test_options_of_several_processes_are_checked(demo, folder, tmp_path, capsys, options, message):
-    arguments = ["--input", folder / "a.png", "--output", tmp_path / "out", "--vocabulary", "road, tree", *options]
-    assert run(demo, *arguments) == 2
-    assert message in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         ([], []),

@@ -90,8 +90,8 @@ def test_a_file_of_another_run_is_told(tmp_path):
 @pytest.mark.parametrize(("found", "wanted"), [(1, 2), (4, 5), (8, 100)])
 def test_more_processes_than_gpus_are_told(monkeypatch, found, wanted):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: found)
-    with pytest.raises(InputError, match=f"--processes {wanted}: this machine has {found} GPUs"):
-        LaunchOptions(wanted, 1, 0, "auto", "--processes").checked()
+    with pytest.raises(InputError, match=f"--num-gpus {wanted}: this machine has {found} GPUs"):
+        LaunchOptions(wanted, 1, 0, "auto").checked()
 
 
 def test_the_commands_check_them(run_options, capsys):

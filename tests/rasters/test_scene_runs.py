@@ -1,11 +1,10 @@
-"""Long runs: interruptions, full disks, several processes, memory."""
+"""Long runs: interruptions, full disks, memory."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -259,17 +258,6 @@ def test_killed_and_resumed_as_a_real_process(write_raster, scene_pixels, tmp_pa
     assert (tmp_path / "killed/scene_labels.tif").read_bytes() == (tmp_path / "whole/scene_labels.tif").read_bytes()
 
 
-@pytest.fixture
-def folder(write_raster, scene_pixels, tmp_path) -> Path:
-    """Three scenes and a file that is not a raster."""
-    folder = tmp_path / "scenes"
-    folder.mkdir()
-    for name in "abc":
-        write_raster(scene_pixels[:, : 100 + ord(name) % 5], name=f"{name}.tif", **UTM).rename(folder / f"{name}.tif")
-    (folder / "broken.tif").write_text("no raster")
-    return folder
-
-
 def start(checkout: Path, folder: Path, output: Path, *more: str) -> subprocess.Popen:
     argv = ["--config-file", "sgovss_tiny.yaml", "--input", folder, "--vocabulary", WORDS, "--output", output, *more]
     return subprocess.Popen(
@@ -279,28 +267,6 @@ def start(checkout: Path, folder: Path, output: Path, *more: str) -> subprocess.
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("machines", [1, 2])
-def test_a_folder_is_shared_over_processes(folder, tmp_path, checkout, machines):
-    """Two processes, on one machine or on two: each scene is segmented by exactly one of them."""
-    several = [["--processes", "2"]]
-    if machines == 2:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            url = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-        several = [["--num-machines", "2", "--machine-rank", rank, "--dist-url", url] for rank in "01"]
-    processes = [start(checkout, folder, tmp_path / "out", *more) for more in several]
-    outputs = [process.communicate(timeout=240) for process in processes]
-    assert processes[0].returncode == 1, outputs[0][1][-2000:]
-    said = "".join(out + error for out, error in outputs)
-    assert "broken.tif: not a raster that can be read" in said and "1 of 4 images failed" in said
-    summary = json.loads((tmp_path / "out/run.json").read_text())
-    assert sorted(Path(image).name for image in summary["images"]) == ["a.tif", "b.tif", "c.tif"]
-    for name in "abc":
-        assert said.count(f"{name}_overlay.png") == 1
-    assert (tmp_path / "out/report.html").read_text().count("<h2>") == 3
 
 
 @pytest.mark.slow
