@@ -31,7 +31,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 import yaml
-from detectron2 import modeling
+from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 from torch import nn
@@ -40,6 +40,7 @@ from sgovss.commands.segment import main as segment
 from sgovss.commands.train import main as train
 from sgovss.errors import InputError, command
 from sgovss.files import write_json_atomically
+from sgovss.modeling import build_model
 from sgovss.precision import PRECISIONS
 from tests.conftest import CHECKOUT
 from tests.engine.small_training import WORDS, make_trainer, small_model
@@ -59,12 +60,16 @@ def in_float64(nudge: float) -> Iterator[None]:
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    build = modeling.build_model
+
+    def build(cfg: CfgNode) -> nn.Module:
+        return draw(build_model(cfg).double(), ["head"], nudge)
+
     try:
         with (
             patch.object(torch.Tensor, "float", torch.Tensor.double),
             patch.dict(PRECISIONS, {"float32": torch.float64}),
-            patch("detectron2.modeling.build_model", lambda cfg: draw(build(cfg).double(), ["head"], nudge)),
+            patch("sgovss.engine.trainer.build_model", build),
+            patch("sgovss.inference.predictor.build_model", build),
         ):
             yield
     finally:
