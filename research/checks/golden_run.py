@@ -62,7 +62,9 @@ def in_float64(nudge: float) -> Iterator[None]:
     torch.set_num_threads(1)
 
     def build(cfg: CfgNode) -> nn.Module:
-        return draw(build_model(cfg).double(), ["head"], nudge)
+        model = build_model(cfg)
+        model.text_embedder.build()  # otherwise it would be built later, in float32
+        return draw(model.double(), ["head"], nudge)
 
     try:
         with (
@@ -136,7 +138,7 @@ def write_images(folder: Path) -> list[str]:
         "DATASETS.TEST": "('golden_test',)", "DATASETS.UNSEEN": "('forest',)", "MODEL.DEVICE": "cpu",
         "INPUT.MIN_SIZE_TRAIN": "(96,)", "INPUT.CROP.SIZE": "[64,64]", "INPUT.COLOR_AUG_SSD": "False",
         "SOLVER.IMS_PER_BATCH": "2", "SOLVER.MAX_ITER": str(STEPS), "SOLVER.WARMUP_ITERS": "2",
-        "SOLVER.BASE_LR": "0.0002", "OUTPUT_DIR": str(folder / "run"),
+        "SOLVER.BASE_LR": "0.0002", "MODEL.CLIP.KEEP_TEXT": "False", "OUTPUT_DIR": str(folder / "run"),
     }  # fmt: skip
     return [word for pair in options.items() for word in pair]
 
@@ -173,7 +175,7 @@ def _main_job(folder: Path, nudge: float) -> dict[str, Any]:
         flags = ["--input", folder / "scene.tif", "--output", folder / "out", "--precision", "float32", "--confidence"]
         flags += ["--vocabulary", "building, water, forest, road, bare soil, grass, car"]
         windows = ["MODEL.WEIGHTS", folder / "run" / "model_inference.pth", "MODEL.DEVICE", "cpu"]
-        windows += ["TEST.SCENE.WINDOW", 64, "TEST.SCENE.STRIDE", 48]
+        windows += ["TEST.SCENE.WINDOW", 64, "TEST.SCENE.STRIDE", 48, "MODEL.CLIP.KEEP_TEXT", False]
         if segment(["--config-file", "sgovss_tiny.yaml", *map(str, [*flags, "--opts", *windows])]):
             raise InputError("segmenting the raster ended with an error")
     with rasterio.open(folder / "out" / "scene_labels.tif") as raster:

@@ -16,6 +16,7 @@ from sgovss.errors import InputError
 from sgovss.rasters import no_data, source
 from sgovss.rasters.inputs import InputOptions, find_inputs
 from sgovss.rasters.options import SceneOptions
+from sgovss.rasters.partial import begin
 from sgovss.rasters.plan import ScenePlan
 from sgovss.rasters.source import RasterSource
 from sgovss.rasters.summary import open_source
@@ -126,8 +127,7 @@ def test_an_unfinished_run_has_the_same_options(write_raster, noise, tmp_path, o
     path, target = write_raster(noise, **UTM), tmp_path / "scene"
     mapper = fake_mapper(FakeModel())
     plan = mapper.plan(path, target)
-    with open_source(plan) as opened:
-        mapper._partial(plan, opened)
+    begin(plan)
     with pytest.raises(InputError, match=f"other settings .{changed}"):
         fake_mapper(FakeModel(), options=SceneOptions(**options)).plan(path, target)
 

@@ -18,6 +18,7 @@ from rasterio.enums import ColorInterp, Resampling
 
 from sgovss.errors import InputError
 from sgovss.rasters.coverage import Tolerance
+from sgovss.rasters.georeference import RasterGeoreference
 from sgovss.rasters.geotiff import create_labels, with_overviews, write_cog
 from sgovss.rasters.options import SceneOptions
 from sgovss.rasters.style import write_attributes
@@ -34,7 +35,8 @@ LEGEND = Vocabulary.of("road, water, tree")
 def cog(tmp_path, ids: np.ndarray, legend=LEGEND, percents: np.ndarray | None = None, **place: object):
     """Labels as a Cloud-Optimized GeoTIFF."""
     place = {"crs": None, "transform": Affine.identity(), **place}
-    source = SimpleNamespace(height=ids.shape[0], width=ids.shape[1], nodata=None, **place)
+    georeference = RasterGeoreference(place["crs"], place["transform"])
+    source = SimpleNamespace(height=len(ids), width=ids.shape[1], nodata=None, georeference=georeference, **place)
     plain, path = tmp_path / "plain.tif", tmp_path / "out" / "scene_labels.tif"
     create_labels(plain, source, legend, percents is not None)
     with rasterio.open(plain, "r+") as target:
