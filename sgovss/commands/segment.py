@@ -191,7 +191,10 @@ class _ImageSegmenter:
         """Whether an image is segmented by :attr:`mapper`, in parts."""
         if self._options is None:
             return False
-        return _is_scene(name) or needs_windows(Path(name), len(self._scored))
+        try:
+            return _is_scene(name) or needs_windows(Path(name), len(self._scored))
+        except InputError:  # is raised again where the image is segmented
+            return False
 
     def __call__(self, name: str, target: Path) -> Segmentation:
         """Segment an image; the names of its outputs begin with ``target``, such as ``output/photo``."""

@@ -52,21 +52,22 @@ class SeveralOptions(NamedTuple):
             InputError: an option is wrong, or its libraries are not installed.
         """
         flag = "--scheduler" if args.scheduler else "--workers" if args.workers is not None else None
+        alone = "--share" if args.share else "--finish" if args.finish else None
         if args.workers is not None and args.workers < 1:
             raise InputError(f"--workers {args.workers}: give the number of processes, 1 or more")
         if args.scheduler and not _is_address(args.scheduler):
             raise InputError(f"--scheduler {args.scheduler}: not an address; give one such as tcp://host:8786")
         if args.shared_folder == "no" and not args.scheduler:
             raise InputError("--shared-folder no: is for --scheduler; all other processes write to --output")
-        if args.restart and (args.share or args.finish):
-            flag = "--share" if args.share else "--finish"
+        if args.restart and alone:
             raise InputError(
-                f"{flag} and --restart: would remove what other shares have filled; run --restart with a "
+                f"{alone} and --restart: would remove what other shares have filled; run --restart with a "
                 "single process, or remove the folders *.parts in --output"
             )
-        for library, extra in (("distributed", "cluster"), ("rasterio", "geo")) if flag else ():
-            if importlib.util.find_spec(library) is None:
-                raise InputError(f"{flag}: needs further libraries: pip install 'sgovss[{extra}]'")
+        needed = [("distributed", "cluster", flag), ("rasterio", "geo", flag or alone)]
+        for library, extra, option in needed:
+            if option and importlib.util.find_spec(library) is None:
+                raise InputError(f"{option}: needs further libraries: pip install 'sgovss[{extra}]'")
         share = parse_share(args.share, os.environ) if args.share else None
         return cls(args.workers, args.scheduler, args.shared_folder == "yes", share, args.finish)
 
@@ -118,7 +119,8 @@ def outcomes(
         one outcome for each image.
     """
     scenes = [image for image in images if segmenter.is_scene(image[0])] if _divides(several) else []
-    others = [image for image in images if image not in scenes] if scenes else images
+    divided = {path for path, _ in scenes}
+    others = [image for image in images if image[0] not in divided]
     if _divides(several) and others:
         print(f"note: photographs: {len(others)}, segmented in this process one by one", file=sys.stderr)
     for path, target in others:

@@ -49,7 +49,7 @@ class Segmentation:
         shares: fraction of the pixels of each class; by default computed from the labels.
         areas: square metres of each class; None if the image has no georeference.
         georeference: None if the image has none.
-        source: the image file; None if there is none.
+        source: the image file, or the name that GDAL opens; None if there is none.
         files: files of the result that are written already, by kind, such as ``labels`` and ``overlay``.
         facts: further facts for a report, such as the size of the image and the time taken.
     """
@@ -65,7 +65,7 @@ class Segmentation:
         shares: Mapping[str, float] | None = None,
         areas: Mapping[str, float] | None = None,
         georeference: Georeference | None = None,
-        source: Path | None = None,
+        source: Path | str | None = None,
         files: Mapping[str, Path] | None = None,
         facts: Mapping[str, str] | None = None,
     ) -> None:

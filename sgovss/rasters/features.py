@@ -48,7 +48,7 @@ class FeatureCache:
         except FileNotFoundError:
             return None
         except (SafetensorError, KeyError):
-            path.unlink()
+            path.unlink(missing_ok=True)
             return None
         return EncodedImages(tensors, tuple(sizes[:2]), tuple(sizes[2:]))
 

@@ -269,7 +269,8 @@ def begun_plan(plan: ScenePlan) -> ScenePlan | None:
             f"{folder_of(plan.target)}: holds an unfinished run with other settings ({changed[0]}); give the same "
             "settings to continue it, or --restart to begin anew"
         )
-    return replace(found, smallest=plan.smallest)  # of the outputs, not of the units
+    # Names may have changed since, such as that of a folder that was moved; `smallest` belongs to the outputs.
+    return replace(found, path=plan.path, target=plan.target, smallest=plan.smallest)
 
 
 def remove_begun(target: str | Path) -> None:

@@ -60,6 +60,7 @@ def plan_scene(
         Axis.plan(pixels, scale, node.WINDOW, stride, step, cells)
         for pixels, scale in zip((source.height, source.width), scales, strict=True)
     )
+    largest = max(1.0, *build_views(cfg).scales)
     units, strips = plan_units(down, across, len(scored), node.MEMORY, options.probabilities)
     return ScenePlan(
         path=source.name,
@@ -71,7 +72,7 @@ def plan_scene(
         down=down,
         across=across,
         units=units,
-        batch=node.BATCH or windows_at_once(device, down.window * across.window, len(scored)),
+        batch=node.BATCH or windows_at_once(device, round(largest**2 * down.window * across.window), len(scored)),
         strips=strips,
         smallest=_smallest(source, options, gsd),
         gsd=gsd,
@@ -131,7 +132,7 @@ def metres(gsd: tuple[float, float]) -> str:
 def _smallest(source: RasterSource, options: SceneOptions, gsd: tuple[float, float] | None) -> int:
     """Return the minimum size of a region in pixels."""
     if options.simplify and gsd is None:
-        raise InputError(f"--simplify: {source.path} is not georeferenced, so metres are not known; leave it out")
+        raise InputError(f"--simplify: {source.name} is not georeferenced, so metres are not known; leave it out")
     if options.min_area_in_pixels or not options.min_area:
         return math.ceil(options.min_area)
     if gsd is None:

@@ -201,7 +201,12 @@ class SceneMapper:
         with self._begun(plan) as (source, parts):
             files = self._files(plan)
             if missing := _missing(plan, parts):
-                raise InputError(f"{parts.folder}: {len(missing)} parts are not finished yet; run the command again")
+                raise InputError(
+                    f"{parts.folder}: {len(missing)} parts are not finished yet; run the missing shares, or the same "
+                    "command without --finish"
+                )
+            # Without it, outputs that are replaced only in part are not taken for finished ones.
+            files["shares"].unlink(missing_ok=True)
             finisher = Finisher(plan, source, parts, self.legend, self.options, files)
             sums, more = finisher()
             facts = facts_of(source, plan) | more
@@ -270,8 +275,8 @@ class SceneMapper:
     def _finished_settings(self, plan: ScenePlan) -> dict[str, object]:
         """Return everything that the outputs depend on."""
         options = self.options
-        polygons = {"polygons": options.polygon_format, "simplify": options.simplify}
-        return {**plan.settings, "smallest": plan.smallest, **polygons}
+        outputs = {"polygons": options.polygon_format, "simplify": options.simplify}
+        return {**plan.settings, "smallest": plan.smallest, "colors": self.legend.colors().tolist(), **outputs}
 
     def _score(self, plan: ScenePlan) -> ScoreWindows:
         """Return the function that scores windows, with the cache if there is one."""

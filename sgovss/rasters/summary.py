@@ -82,7 +82,7 @@ class LabelRaster:
             shares=sums.shares,
             areas=sums.areas,
             georeference=None if crs is None else Georeference(crs.to_wkt(), tuple(source.transform)[:6]),
-            source=source.path,
+            source=source.name,
             files=files,
             facts=facts,
         )

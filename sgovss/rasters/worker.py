@@ -41,7 +41,8 @@ class MapperPlugin(WorkerPlugin):
     def _mapper(self) -> SceneMapper:
         with _working_folder(self._folder):
             mapper = self._load()
-        if mapper.predictor.fingerprint != self._fingerprint:
+            fingerprint = mapper.predictor.fingerprint  # may read files
+        if fingerprint != self._fingerprint:
             raise InputError(
                 f"worker {self._where}: its model differs from the planner's; give both the same files, the same "
                 "version of sgovss and the same kind of device, or another --precision"

@@ -107,3 +107,11 @@ def test_share_takes_a_value_or_none(argv):
     parser = argparse.ArgumentParser()
     import_module("sgovss.commands.segment_several").add_several_arguments(parser)
     assert parser.parse_args(argv).share == (argv[1] if argv[1:] else "array")
+
+
+def test_a_damaged_photograph_is_one_failed_image(run, tmp_path):
+    (tmp_path / "c.jpg").write_bytes(b"no image")
+    status, errors = run("--finish", "--input", tmp_path / "a.png", tmp_path / "c.jpg", "--opts", "MODEL.DEVICE", "cpu")
+    assert status == 1
+    assert "c.jpg" in errors and "1 of 2 images failed" in errors
+    assert (tmp_path / "out" / "a_labels.png").is_file() and (tmp_path / "out" / "report.html").is_file()

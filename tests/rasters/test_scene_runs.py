@@ -310,3 +310,35 @@ def test_memory_does_not_grow_with_the_scene(load_script, tmp_path):
     assert tool.main(argv) == 0
     small, large = json.loads((tmp_path / "figures.json").read_text())["rows"]
     assert large["peak MB"] <= 1.1 * small["peak MB"]
+
+
+def test_a_run_goes_on_in_a_folder_that_was_moved(write_raster, tmp_path, monkeypatch):
+    path, mapper = scene_of(write_raster, 300, 320, **UTM), fake_mapper(FakeModel())
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(finishing.Finisher, "__call__", lambda self: (_ for _ in ()).throw(KeyboardInterrupt()))
+        mapper(path, tmp_path / "old" / "scene")
+    (tmp_path / "old").rename(tmp_path / "new")
+    result = mapper(path, tmp_path / "new" / "scene")
+    assert result.files["labels"].parent == tmp_path / "new" and not (tmp_path / "old").exists()
+
+
+def test_other_colours_are_written_again(write_raster, tmp_path):
+    path = scene_of(write_raster, 100, 120, **UTM)
+    colours = []
+    for colour in ("[1, 2, 3]", "[4, 5, 6]"):
+        words = tmp_path / "words.yaml"
+        words.write_text(f"classes:\n- {{name: road, color: {colour}}}\n- {{name: water}}\n")
+        fake_mapper(FakeModel(), str(words))(path, tmp_path / "scene")
+        with import_module("rasterio").open(tmp_path / "scene_labels.tif") as raster:
+            colours.append(raster.colormap(1)[0][:3])
+    assert colours == [(1, 2, 3), (4, 5, 6)]
+
+
+def test_outputs_that_are_replaced_in_part_are_not_finished(write_raster, tmp_path, monkeypatch):
+    path = scene_of(write_raster, 100, 120, **UTM)
+    fake_mapper(FakeModel())(path, tmp_path / "scene")
+    other = fake_mapper(FakeModel(), "road, water, sand")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(finishing.Finisher, "__call__", lambda self: (_ for _ in ()).throw(KeyboardInterrupt()))
+        other(path, tmp_path / "scene")
+    assert not (tmp_path / "scene_shares.json").exists()
