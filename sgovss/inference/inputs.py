@@ -108,7 +108,7 @@ def named_apart(found: Mapping[str, Path]) -> dict[str, Path]:
     owners: dict[Path, str] = {}
     for image, name in found.items():
         if owners.setdefault(name, image) != image:
-            raise InputError(f"{owners[name]} and {image} would both be written as '{name}'; segment them one by one")
+            raise InputError(f"{owners[name]} and {image} would both be written as '{name}'; rename one of them")
     return dict(found)
 
 

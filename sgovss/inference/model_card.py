@@ -14,7 +14,6 @@ from detectron2.config import CfgNode
 from tabulate import tabulate
 from torch import nn
 
-from sgovss.data.registration import register_datasets, training_vocabulary
 from sgovss.errors import InputError
 from sgovss.fingerprint import fingerprint
 from sgovss.modeling.model_folder import CONFIG, WEIGHTS
@@ -163,6 +162,8 @@ def stac_item(facts: ModelFacts) -> dict[str, Any]:
 
 def _words(cfg: CfgNode) -> list[str] | None:
     try:
+        from sgovss.data.registration import register_datasets, training_vocabulary  # with Detectron2's data loading
+
         register_datasets(cfg.DATASETS.SPECIFICATIONS)
         return training_vocabulary(cfg.DATASETS.TRAIN, cfg.DATASETS.UNSEEN).names
     except InputError:  # a dataset file of another machine
