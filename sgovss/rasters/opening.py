@@ -74,22 +74,30 @@ def open_anew(name: str | Path) -> DatasetReader:
 def declared(dataset: DatasetReader, no_data: float) -> Iterator[DatasetReader]:
     """Open a raster again with another no-data value, which GDAL then applies wherever it reads and resamples.
 
-    Raises:
-        InputError: the data type cannot hold the value.
+    GDAL prefers the mask of a file to the value, so this is for rasters without one.
     """
-    wrong = [dtype for dtype in dataset.dtypes if not _holds(dtype, no_data)]
-    if wrong:
-        raise InputError(f"--no-data: {no_data:g} is no {wrong[0]} value, as {dataset.name} has")
     # No "with" for what is closed later: rasterio ties it to an environment of the thread that opens it.
     with ExitStack() as opened:
         memory = MemoryFile(ext=".vrt")
         opened.callback(memory.close)
         rasterio.shutil.copy(dataset, memory.name, driver="VRT")
         with rasterio.open(memory.name, "r+") as virtual:
-            virtual.nodata = no_data
+            # -3.4028235e38 is the least float32 as people write it, but as a double it is less.
+            virtual.nodata = float(np.array(no_data, dataset.dtypes[0]))
         virtual = rasterio.open(memory.name)
         opened.callback(virtual.close)
         yield virtual
+
+
+def check_no_data(dataset: DatasetReader, no_data: float) -> None:
+    """Check that the bands of a raster can hold a no-data value.
+
+    Raises:
+        InputError: their data type cannot.
+    """
+    wrong = [dtype for dtype in dataset.dtypes if not _holds(dtype, no_data)]
+    if wrong:
+        raise InputError(f"--no-data: {no_data:g} is no {wrong[0]} value, as {dataset.name} has")
 
 
 def _holds(dtype: str, value: float) -> bool:
