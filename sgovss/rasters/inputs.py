@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from sgovss.files import atomic_path
 from sgovss.inference.inputs import RASTER_SUFFIXES, files_of, named_apart
 from sgovss.rasters.gdal import gdal_environment
 from sgovss.rasters.georeference import RasterGeoreference
-from sgovss.rasters.opening import is_local, open_raster
+from sgovss.rasters.opening import NoSingleRaster, is_local, open_raster, without_permits
 from sgovss.rasters.stac import is_item, rasters_of
 from sgovss.rasters.tiles import describe_tiles, is_tile_server
 from sgovss.rasters.virtual import Bounds, Tile, mosaic, stack
@@ -81,7 +82,7 @@ def find_inputs(names: Sequence[str], output: str | Path, options: InputOptions 
         if options.mosaic or options.stack:
             found = _joined(names, found, folder, options)
         elif options.bounds is not None:
-            found = {_cut(name, title, folder, options): title for name, title in found.items()}
+            found = {_cut(name, title, folder, options): title for name, title in named_apart(found).items()}
     return named_apart(found)
 
 
@@ -95,6 +96,8 @@ def is_scene(name: str | Path) -> bool:
     try:
         with gdal_environment(), open_raster(name) as dataset:
             return dataset.driver not in _PHOTOGRAPHS or RasterGeoreference.of(dataset).exists
+    except NoSingleRaster:
+        return True
     except InputError:
         return Path(name).suffix.lower() in RASTER_SUFFIXES
 
@@ -137,7 +140,7 @@ def _tiles(name: str, folder: Path, options: InputOptions) -> dict[str, Path]:
         raise InputError(f"{name}: a server of map tiles needs --bounds west,south,east,north and --gsd metres")
     latitude = (options.bounds[1] + options.bounds[3]) / 2
     title = _file_name(urlsplit(name.removeprefix("xyz:")).hostname or "tiles")
-    return {_write(folder / f"{title}.xml", describe_tiles(name, options.gsd, latitude)): Path(title)}
+    return {_write(folder, f"{title}.xml", describe_tiles(name, options.gsd, latitude)): Path(title)}
 
 
 def _joined(names: Sequence[str], found: dict[str, Path], folder: Path, options: InputOptions) -> dict[str, Path]:
@@ -146,20 +149,20 @@ def _joined(names: Sequence[str], found: dict[str, Path], folder: Path, options:
     if options.mosaic:
         tiles = [_tile(name) for name in found]
         content = mosaic(tiles, None if options.bounds is None else _projected(options.bounds, tiles[0]))
-        return {_write(folder / f"{title}.vrt", content): Path(title)}
+        return {_write(folder, f"{title}.vrt", content): Path(title)}
     scene = _stacked(list(found), title, folder)
     return {scene if options.bounds is None else _cut(scene, Path(title), folder, options): Path(title)}
 
 
 def _stacked(names: Sequence[str], title: str, folder: Path) -> str:
-    return _write(folder / f"{title}.vrt", stack([_tile(name) for name in names]))
+    return _write(folder, f"{title}.vrt", stack([_tile(name) for name in names]))
 
 
 def _cut(name: str, title: Path, folder: Path, options: InputOptions) -> str:
     """Describe the part of a scene within the bounds."""
     assert options.bounds is not None
     tile = _tile(name)
-    return _write(folder / title.with_name(f"{title.name}_part.vrt"), mosaic([tile], _projected(options.bounds, tile)))
+    return _write(folder, f"{title}_part.vrt", mosaic([tile], _projected(options.bounds, tile)))
 
 
 def _tile(name: str) -> Tile:
@@ -177,8 +180,15 @@ def _projected(bounds: tuple[float, ...], tile: Tile) -> Bounds:
     return left, bottom, right, top
 
 
-def _write(path: Path, content: str) -> str:
-    """Write a description, unless it is there already: a run with --resume must find the file unchanged."""
+def _write(folder: Path, name: str, content: str) -> str:
+    """Write a description, unless it is there already: an unfinished run must find its own unchanged.
+
+    Its name has a digest of the content, so that no other description takes its place: one of a file of the same name
+    in another folder, of other tiles or of other bounds.
+    """
+    digest = hashlib.blake2b(without_permits(content).encode(), digest_size=5).hexdigest()
+    path = folder / name
+    path = path.with_name(f"{path.stem}-{digest}{path.suffix}")
     if not path.is_file() or path.read_text(encoding="utf-8") != content:
         with atomic_path(path) as partial:
             partial.write_text(content, encoding="utf-8")

@@ -24,7 +24,8 @@ class NoData:
 
     Attributes:
         masked: whether the no-data value, mask and alpha band of the file count.
-        value: another no-data value for the whole file; None to leave it as it is.
+        value: no-data value for the whole file, in place of its own and besides its mask and alpha band; None to leave
+            it as it is.
         collars: constant areas at the border.
         remarks: lines for the user.
     """
@@ -66,11 +67,8 @@ def find_no_data(
         sample: reads an overview of the bands in use without interpolation, (bands, h, w).
         valid: reads which of its pixels have data by what the file declares, (h, w).
     """
-    if isinstance(wanted, float | int):
-        return NoData(value=float(wanted))
     if wanted == NONE:
         return NoData(masked=False)
-    assert wanted in (AUTO, DECLARED)
     used = list(bands)
     size = min(dataset.height, SAMPLE), min(dataset.width, SAMPLE)
     masked, remarks = True, []
@@ -87,6 +85,9 @@ def find_no_data(
                 f"band {alpha} is called alpha, but has many values, so it is taken for data such as infrared and not "
                 f"for transparency, which would leave out {left_out}"
             )
+    if isinstance(wanted, float | int):
+        return NoData(masked, float(wanted), remarks=tuple(remarks))
+    assert wanted in (AUTO, DECLARED)
     if wanted == DECLARED or palette:
         return NoData(masked, remarks=tuple(remarks))
     if masked and not valid().all():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,7 +26,19 @@ _REMOTE = {  # a server that stalls or drops a connection is asked again, and en
     "GDAL_HTTP_LOW_SPEED_TIME": "60",
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
 }
+# Parameters of URLs that only permit to read, and differ from one day to the next: of Amazon, Google and Azure.
+_PERMITS = (
+    r"x-(?:amz|goog)-[\w-]+|awsaccesskeyid|googleaccessid|key-pair-id|policy|signature|expires|sig|s[eiprtv]|sip|spr|srt"
+    r"|sk[a-z]+|sdd|(?:access_?)?token|api_?key"
+)
+_PERMIT = re.compile(rf"(?:{_PERMITS})=", re.IGNORECASE)
+_QUERY = re.compile(r"\?([^\s<>\"']*)")
+_DESCRIPTIONS = ("VRT", "WMS")  # drivers of files that only describe a raster, in XML
 _NETWORK = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsiadls", "/vsioss", "/vsiswift", "/vsiwebhdfs")
+
+
+class NoSingleRaster(InputError):
+    """A file that GDAL opens, but that holds no raster, or several."""
 
 
 def remote_options() -> dict[str, str]:
@@ -40,7 +53,8 @@ def open_raster(name: str | Path) -> DatasetReader:
         name: a path, or any other name that GDAL opens.
 
     Raises:
-        InputError: it cannot be opened, or holds several rasters.
+        InputError: it cannot be opened.
+        NoSingleRaster: it holds no raster, or several.
     """
     local = is_local(name)
     # A GeoTIFF on a server has no files beside it. To look for them takes 40 requests.
@@ -58,9 +72,9 @@ def open_raster(name: str | Path) -> DatasetReader:
     if len(parts) == 1:
         return open_raster(parts[0])
     if not parts:
-        raise InputError(f"{name}: holds no band")
+        raise NoSingleRaster(f"{name}: holds no band")
     listed = ", ".join(parts[:8]) + (f" and {len(parts) - 8} more" if len(parts) > 8 else "")
-    raise InputError(f"{name}: holds {len(parts)} rasters; give the name of one: {listed}")
+    raise NoSingleRaster(f"{name}: holds {len(parts)} rasters; give the name of one: {listed}")
 
 
 def open_anew(name: str | Path) -> DatasetReader:
@@ -74,22 +88,30 @@ def open_anew(name: str | Path) -> DatasetReader:
 def declared(dataset: DatasetReader, no_data: float) -> Iterator[DatasetReader]:
     """Open a raster again with another no-data value, which GDAL then applies wherever it reads and resamples.
 
-    Raises:
-        InputError: the data type cannot hold the value.
+    GDAL prefers the mask of a file to the value, so this is for rasters without one.
     """
-    wrong = [dtype for dtype in dataset.dtypes if not _holds(dtype, no_data)]
-    if wrong:
-        raise InputError(f"--no-data: {no_data:g} is no {wrong[0]} value, as {dataset.name} has")
     # No "with" for what is closed later: rasterio ties it to an environment of the thread that opens it.
     with ExitStack() as opened:
         memory = MemoryFile(ext=".vrt")
         opened.callback(memory.close)
         rasterio.shutil.copy(dataset, memory.name, driver="VRT")
         with rasterio.open(memory.name, "r+") as virtual:
-            virtual.nodata = no_data
+            # -3.4028235e38 is the least float32 as people write it, but as a double it is less.
+            virtual.nodata = float(np.array(no_data, dataset.dtypes[0]))
         virtual = rasterio.open(memory.name)
         opened.callback(virtual.close)
         yield virtual
+
+
+def check_no_data(dataset: DatasetReader, no_data: float) -> None:
+    """Check that the bands of a raster can hold a no-data value.
+
+    Raises:
+        InputError: their data type cannot.
+    """
+    wrong = [dtype for dtype in dataset.dtypes if not _holds(dtype, no_data)]
+    if wrong:
+        raise InputError(f"--no-data: {no_data:g} is no {wrong[0]} value, as {dataset.name} has")
 
 
 def _holds(dtype: str, value: float) -> bool:
@@ -113,14 +135,44 @@ def is_remote(dataset: DatasetReader) -> bool:
 
 
 def identity(name: str | Path, dataset: DatasetReader) -> list[str]:
-    """Return what changes when a raster changes: its name, and a digest of names, sizes and times of its files."""
+    """Return what changes when a raster changes: its name, and a digest of names, sizes and times of its files.
+
+    A file has one name, however it is typed, and URLs are without what permits to read them for a while. Of a
+    description, such as a VRT, the content counts instead of the time, because it may be written again.
+    """
     digest = hashlib.blake2b(digest_size=12)
     for file in [str(name), *dataset.files]:
-        digest.update(os.fsencode(file))
-        if is_local(file):
-            stat = Path(file).stat()
+        digest.update(os.fsencode(_resolved(file)))
+        if not is_local(file):
+            continue
+        stat = Path(file).stat()
+        if dataset.driver in _DESCRIPTIONS and _is_xml(file):
+            digest.update(without_permits(Path(file).read_text(encoding="utf-8", errors="replace")).encode())
+        else:
             digest.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
-    return [str(Path(name).resolve()) if is_local(name) else str(name), digest.hexdigest()]
+    return [_resolved(name), digest.hexdigest()]
+
+
+def without_permits(text: str) -> str:
+    """Remove signatures, tokens and the like from the URLs in a text."""
+    return _QUERY.sub(_lasting, text) if "://" in text else text
+
+
+def _lasting(query: re.Match[str]) -> str:
+    """Return what of the query of a URL chooses data."""
+    parts = [part for part in re.split("&amp;|&", query[1]) if not _PERMIT.match(part)]
+    return f"?{'&'.join(parts)}" if parts else ""
+
+
+def _resolved(name: str | Path) -> str:
+    """Return the one name of a file, or of another raster."""
+    return str(Path(name).resolve()) if is_local(name) else without_permits(str(name))
+
+
+def _is_xml(file: str) -> bool:
+    """Whether a file may be a description; those that GDAL reads begin with an element."""
+    with Path(file).open("rb") as content:
+        return content.read(64).lstrip().startswith(b"<")
 
 
 def reason(error: Exception) -> str:

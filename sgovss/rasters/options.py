@@ -35,7 +35,8 @@ class SceneOptions:
         stretch: lower and upper percentile that are mapped to 0 and 255; None stretches only data that are not 8-bit.
         stretch_range: the values that are mapped to 0 and 255: one (low, high) for all bands, or one for each.
         no_data: ``"auto"`` leaves out what the file declares as no data, and collars and filler values that it does not
-            declare; ``"declared"`` only the first; ``"none"`` nothing; a number is the no-data value of the file.
+            declare; ``"declared"`` only the first; ``"none"`` nothing; a number is the no-data value of the file, whose
+            mask and alpha band count too.
         fit_gcps: replace ground control points or RPCs by the affine transform that fits them best.
         gsd: ground sample distance, in metres per pixel, at which the model gets the scene; 0 for the one that it was
             trained at. The outputs have the resolution of the scene.
@@ -90,6 +91,10 @@ class SceneOptions:
                 raise InputError(f"--stretch: '{shown}' is not {_RANGE}")
         if isinstance(self.no_data, str) and self.no_data not in (AUTO, DECLARED, NONE):
             raise InputError(f"--no-data: '{self.no_data}' is neither auto, declared nor none, nor a number")
+        if not isinstance(self.no_data, str) and not math.isfinite(self.no_data):
+            raise InputError(
+                f"--no-data: {self.no_data:g} is no value to give; NaN is always left out, and so is infinity"
+            )
         if not 0 <= self.gsd < math.inf:
             raise InputError(f"--gsd: {self.gsd:g} is not a distance; give metres per pixel, such as 0.3")
         if not self.min_area >= 0:

@@ -23,13 +23,14 @@ from sgovss.rasters.collars import Collar
 from sgovss.rasters.gdal import cache_size
 from sgovss.rasters.georeference import RasterGeoreference
 from sgovss.rasters.no_data import SAMPLE, NoData, find_no_data
-from sgovss.rasters.opening import declared, identity, open_anew, open_raster, read_pixels
+from sgovss.rasters.opening import check_no_data, declared, identity, open_anew, open_raster, read_pixels
 from sgovss.rasters.options import AUTO, SceneOptions
 from sgovss.rasters.resampling import pixels_around, resample, resampling_weights
 
 PERCENTILES = (2.0, 98.0)
 _ALL_VALID = {frozenset([MaskFlags.all_valid])}
 _VALUE = {frozenset([MaskFlags.nodata])}
+_MASKLESS = _ALL_VALID | _VALUE
 
 
 class RasterSource:
@@ -126,6 +127,8 @@ class RasterSource:
             shape = (1, *size)
             indices = self._read(window, [self.bands[0]], out_shape=shape, resampling=Resampling.nearest)[0]
             valid = self._mask(window, size, indices[None] if self._flags == _VALUE else None)
+            if self._compared is not None:
+                valid &= indices != self._compared
             pixels = np.moveaxis(self._palette[indices], -1, 0)
         else:
             pixels, valid = self._values(window, size)
@@ -146,7 +149,8 @@ class RasterSource:
             (height, width) bool.
         """
         size = int(window.height), int(window.width)
-        from_pixels = self._floats or self._flags == _VALUE or self._collars(window)
+        compared = self._flags == _VALUE or self._compared is not None
+        from_pixels = self._floats or compared or self._collars(window)
         return self._values(window, size)[1] if from_pixels else self._mask(window, size)
 
     def values(self, limit: int) -> np.ndarray:
@@ -196,7 +200,9 @@ class RasterSource:
 
     def _declare(self) -> None:
         assert self.no_data.value is not None
-        self._dataset = self._opened.enter_context(declared(self._dataset, self.no_data.value))
+        check_no_data(self._dataset, self.no_data.value)
+        if self._compared is None:
+            self._dataset = self._opened.enter_context(declared(self._dataset, self.no_data.value))
 
     def _open_again(self) -> DatasetReader:
         self._opened.close()
@@ -216,14 +222,24 @@ class RasterSource:
     @property
     def _flags(self) -> set[frozenset[MaskFlags]]:
         """The kinds of mask of the bands in use."""
-        if not self.no_data.masked:
-            return _ALL_VALID
+        return self._file_flags if self.no_data.masked else _ALL_VALID
+
+    @property
+    def _file_flags(self) -> set[frozenset[MaskFlags]]:
         return {frozenset(self._dataset.mask_flag_enums[band - 1]) for band in self.bands}
+
+    @property
+    def _compared(self) -> float | None:
+        """The no-data value of :attr:`no_data` if the pixels are compared with it here; None if GDAL does so.
+
+        GDAL does not look at the value in a file that has a mask or an alpha band.
+        """
+        return None if self._file_flags <= _MASKLESS else self.no_data.value
 
     def _values(self, window: Window, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Read (bands, *size) values, not stretched yet, and which pixels have data."""
         same, collars = (window.height, window.width) == size, self._collars(window)
-        if not same and (self._floats or collars):
+        if not same and (self._floats or collars or self._compared is not None):
             return self._resampled(window, size)
         smaller = size[0] <= window.height and size[1] <= window.width
         # If one side shrinks and the other grows, GDAL's bilinear kernel still covers all pixels.
@@ -236,12 +252,19 @@ class RasterSource:
         valid = self._mask(window, (pixels.shape[1], pixels.shape[2]), pixels)
         if self._floats:
             valid &= np.isfinite(pixels).all(axis=0)
+        if self._compared is not None:
+            # As with a declared value, a pixel has data if one of its bands has another value.
+            value = np.array(self._compared, pixels.dtype if self._floats else np.float64)
+            valid &= (pixels != value).any(axis=0)
         for collar in self._collars(window):
             valid &= ~collar(pixels, window)
         return valid
 
     def _resampled(self, window: Window, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Resample here, because GDAL would spread each NaN over its neighbourhood, and blur the border of a collar."""
+        """Resample here, because GDAL would spread each NaN over its neighbourhood, and blur the border of a collar.
+
+        The same goes for a no-data value that GDAL does not look at.
+        """
         top, bottom = pixels_around(window.row_off, window.height, self.height)
         left, right = pixels_around(window.col_off, window.width, self.width)
         whole = Window(left, top, right - left, bottom - top)
