@@ -13,7 +13,7 @@ import yaml
 
 from sgovss.errors import InputError
 from sgovss.word_lists import LIST_SUFFIXES, read_lines, read_text
-from sgovss.word_structures import WordList, read_structure
+from sgovss.word_structures import WordList, read_structure, without_marks
 
 _NAME_COLUMNS = ("name", "class", "label", "class_name", "classname", "class name", "category", "names", "classes")
 _COLOR_COLUMNS = (("r", "g", "b"), ("red", "green", "blue"))
@@ -73,7 +73,7 @@ def _text(path: Path) -> str:
             f"{path}: is a folder; name a file of class names in it, or write names as in 'building, road'"
         )
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return without_marks(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: this vocabulary file is not UTF-8 text; save it as UTF-8 text, one class per line"

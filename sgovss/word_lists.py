@@ -2,7 +2,8 @@
 
 The rules, in this order:
 
-1. A title in front, such as ``classes:`` or ``names =``, is left out.
+1. A title in front, such as ``classes:``, ``land cover classes:`` or ``names =``, is left out, and so are a byte order
+   mark and marks without width (zero width space, direction marks).
 2. Text in square or curly brackets is a list or mapping of YAML, which includes JSON and the lists of Python. Round
    brackets around the whole text, and quotation marks around a name or the whole text, are left out.
 3. A line end separates classes. Empty lines, lines that start with ``#`` or ``//``, comments after these signs with a
@@ -26,7 +27,7 @@ import re
 from typing import Any
 
 from sgovss.errors import InputError
-from sgovss.word_structures import WordList, parse_list, quoted_list, read_structure
+from sgovss.word_structures import WordList, parse_list, quoted_list, read_structure, without_marks
 
 LIST_SUFFIXES = (
     ".txt", ".json", ".yaml", ".yml", ".csv", ".tsv", ".names", ".pbtxt", ".lst", ".list", ".md", ".xml", ".toml",
@@ -44,7 +45,11 @@ _SEPARATORS = {
 _BARS = "[|｜￨¦│∣]"
 _NOT_IN_BRACKETS = r"(?![^()（）]{0,200}[)）])"  # unless more than 200 characters stand between the brackets
 _SENTENCE_END = r"(?<!\b[A-Z])(?<!\b(?:St|Mt|Ft|Dr|Mr|No|Nr|Rd))(?<!\b(?:Ave|Mrs))(?<!\bBlvd)\.(?:\s+|$)"
-_TITLE = re.compile(r"(?:class(?:es|[ _]names)?|names|labels|categories|vocabulary|words)\s*[:=]\s*", re.IGNORECASE)
+_TITLE = re.compile(
+    r"\A(?:\s*(?:#|//).*\n)*(?:nc\s*[:=]\s*\d+\s*\n)?\s*(?:[^\W\d][\w -]*[ _])?"
+    r"(?:class(?:es|[ _]names)?|names|labels|categories|vocabulary|words)\s*[:=]\s*",
+    re.IGNORECASE,
+)
 _COMMENT = re.compile(r"\s(?:#|//)\s.*$")
 _BULLET = re.compile(r"[-*•–]\s+")
 _QUOTES = {('"', '"'), ("'", "'"), ("“", "”"), ("„", "“"), ("‘", "’"), ("«", "»"), ("「", "」"), ("`", "`")}
@@ -70,7 +75,7 @@ def read_text(text: str, source: str) -> WordList:
         InputError: the text mixes separators, or a name cannot be one.
     """
     # A shell passes '\n' on as two characters.
-    text = _TITLE.sub("", text.replace("\\n", "\n").replace("\\t", "\t").strip(), count=1)
+    text = _TITLE.sub("", without_marks(text).replace("\\n", "\n").replace("\\t", "\t").strip())
     if text[:1] in ("[", "{"):
         return read_structure(parse_list(text, source), source)
     text = _unwrapped(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,11 @@ class WordList:
 
     items: list[Any]
     notes: list[str] = field(default_factory=list)
+
+
+def without_marks(text: str) -> str:
+    """The text without byte order marks and invisible marks that are copied with it; joiners are part of words."""
+    return re.sub("[\ufeff\u200b\u200e\u200f\u2060]", "", text)
 
 
 def read_structure(value: Any, source: str) -> WordList:

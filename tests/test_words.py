@@ -46,6 +46,25 @@ def test_all_these_are_three_classes(text):
     assert Vocabulary.parse(", ".join(Vocabulary.parse(text).names)) == THREE
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        # Only a title in front is left out.
+        ("Land cover classes: water, forest, road", ["water", "forest", "road"]),
+        ("my_classes = water, road", ["water", "road"]),
+        ("nc: 2\nnames: [building, road]", ["building", "road"]),
+        ("road, place names: a, b", ["road", "place names: a", "b"]),
+        ("building, names: x, tree", ["building", "names: x", "tree"]),
+        # Invisible marks that are copied with a text.
+        ("\ufeffclasses: building, road", ["building", "road"]),
+        ("\u200ebuilding\u200f, ro\u200bad", ["building", "road"]),
+        ("می\u200cدان, road", ["می\u200cدان", "road"]),
+    ],
+)  # fmt: skip
+def test_names_of_a_text(text, names):
+    assert Vocabulary.parse(text).names == names
+
+
 @pytest.mark.parametrize("bar", ["|", " | ", "｜", "￨", "│"])
 def test_bars_of_other_keyboards_separate_synonyms(bar):
     assert Vocabulary.parse(f"road, tree{bar}forest") == Vocabulary.parse("road, tree|forest")

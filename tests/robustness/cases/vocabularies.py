@@ -75,7 +75,7 @@ CASES: list[Case] = [
         "class name of invisible characters",
         "demo",
         names("road, \u200b"),
-        "vocabulary: an empty class name; remove the extra separator",
+        "vocabulary: an empty class name in ''; remove the extra ',' or '|'",
     ),
     refused(
         "class name with a control character",
