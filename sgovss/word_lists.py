@@ -27,7 +27,14 @@ import re
 from typing import Any
 
 from sgovss.errors import InputError
-from sgovss.word_structures import WordList, parse_list, quoted_list, read_structure, without_marks
+from sgovss.word_structures import (
+    WordList,
+    find_classes,
+    inside_plain_list,
+    parse_list,
+    quoted_list,
+    without_marks,
+)
 
 LIST_SUFFIXES = (
     ".txt", ".json", ".yaml", ".yml", ".csv", ".tsv", ".names", ".pbtxt", ".lst", ".list", ".md", ".xml", ".toml",
@@ -76,17 +83,51 @@ def read_text(text: str, source: str) -> WordList:
     """
     # A shell passes '\n' on as two characters.
     text = _TITLE.sub("", without_marks(text).replace("\\n", "\n").replace("\\t", "\t").strip())
-    if text[:1] in ("[", "{"):
+    if (inside := inside_plain_list(text)) is not None:
+        text = inside
+    elif text[:1] in ("[", "{"):
         return read_structure(parse_list(text, source), source)
     text = _unwrapped(text)
     if text[:1] in ("'", '"') and isinstance(quoted := quoted_list(text), list):
-        return WordList(quoted)
+        return read_structure(quoted, source)
     lines = text_lines(text)
     notes: list[str] = []
     if len(lines) > 1:
         lines, notes = _plain_lines(lines)
     parts, _ = _without_numbers([part for line in lines for part in _parts(line, source)], in_lines=False)
     return _word_list(_without_and(parts, notes), notes, source)
+
+
+def read_structure(value: Any, source: str) -> WordList:
+    """Read a list or mapping of YAML or JSON, or a text in place of the list (``classes: building, road``).
+
+    Bars and commas in a string separate synonyms.
+
+    Raises:
+        InputError: the value is nothing of this kind, or a name cannot be one.
+    """
+    found = find_classes(value, source)
+    if isinstance(found, str):
+        return read_text(found, source)
+    items = [_checked_item(item, source) for item in found]
+    notes = []
+    if len(items) == 1 and isinstance(items[0], tuple) and len(items[0]) > 1:
+        notes.append(f"the list has one item, so '{items[0][0]}' is also '{items[0][1]}'")
+    return WordList(items, notes)
+
+
+def _checked_item(item: Any, source: str) -> Any:
+    """An item of a list with its names checked, and a string split into its names."""
+    if isinstance(item, str):
+        return tuple(checked_name(name, source, in_list=True) for name in _synonyms(item))
+    if isinstance(item, dict) and isinstance(item.get("name"), str):
+        return {**item, "name": checked_name(item["name"], source, in_list=True)}
+    return item
+
+
+def _synonyms(text: str) -> list[str]:
+    """Split at bars and commas."""
+    return re.split(f"[{_COMMAS}]{_outside_brackets(text)}|{_BARS}", text)
 
 
 def read_lines(text: str, source: str) -> WordList:
@@ -111,7 +152,7 @@ def read_lines(text: str, source: str) -> WordList:
             raise InputError(
                 f"{source}: '{line}' has {found}; write one class per line, with synonyms separated by '|'"
             )
-    names = [re.split(f"[{_COMMAS}]{_outside_brackets(line)}|{_BARS}", line) for line in lines]
+    names = [_synonyms(line) for line in lines]
     if joined := [
         each for each, line in zip(names, lines, strict=True) if len(each) > 1 and not re.search(_BARS, line)
     ]:
@@ -209,12 +250,12 @@ def _without_and(parts: list[str], notes: list[str]) -> list[list[str]]:
 
 
 def _word_list(classes: list[list[str]], notes: list[str], source: str) -> WordList:
-    named = [tuple(_name(name, source) for name in names) for names in classes]
+    named = [tuple(checked_name(name, source) for name in names) for names in classes]
     return WordList(list(named), notes)
 
 
-def _name(text: str, source: str) -> str:
-    """One name, without quotation marks around it.
+def checked_name(text: str, source: str, in_list: bool = False) -> str:
+    """One name, without quotation marks around it. Only names of a list in a file may have square or curly brackets.
 
     Raises:
         InputError: it is only a number, has brackets or quotation marks without a partner, or is the name of a file.
@@ -223,13 +264,18 @@ def _name(text: str, source: str) -> str:
     problem = None
     if re.fullmatch(r"[\d.]+", name):
         problem = "is a number"
-    elif name.count("(") != name.count(")") or set(name) & set("[]{}") or name.count('"') % 2 or _is_quoted(name):
+    elif _has_single_marks(name) or _is_quoted(name) or (set(name) & set("[]{}") and not in_list):
         problem = "has brackets or quotation marks that do not pair"
     elif name.lower().endswith(LIST_SUFFIXES) and " " not in name:
         problem = "is the name of a file; give one file alone"
     if problem is not None:
         raise InputError(f"{source}: '{name[:60]}' {problem}, not a class name; write names as in 'building, road'")
     return name
+
+
+def _has_single_marks(name: str) -> bool:
+    """Whether brackets or quotation marks of a name have no partner."""
+    return any(name.count(first) != name.count(last) for first, last in ("()", "[]", "{}")) or name.count('"') % 2 == 1
 
 
 def _is_quoted(name: str) -> bool:

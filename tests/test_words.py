@@ -55,6 +55,13 @@ def test_all_these_are_three_classes(text):
         ("nc: 2\nnames: [building, road]", ["building", "road"]),
         ("road, place names: a, b", ["road", "place names: a", "b"]),
         ("building, names: x, tree", ["building", "names: x", "tree"]),
+        # Lists without quotation marks are read as text, strings in lists like names.
+        ("[tree (low, high), road]", ["tree (low, high)", "road"]),
+        ("[建筑，道路，树]", ["建筑", "道路", "树"]),
+        ("[building; road]", ["building", "road"]),
+        ("[\n building,\n don't know,\n]", ["building", "don't know"]),
+        ("['building｜house', 'tree (low, high)']", ["building", "tree (low, high)"]),
+        ("['building [big]', 'road {x}']", ["building [big]", "road {x}"]),
         # Invisible marks that are copied with a text.
         ("\ufeffclasses: building, road", ["building", "road"]),
         ("\u200ebuilding\u200f, ro\u200bad", ["building", "road"]),
@@ -98,6 +105,9 @@ def test_names_stay_as_they_are(name):
         ("building, classes.csv", "'classes.csv' is the name of a file"),
         ("np.array(['a', 'b'])", "do not pair"),
         ("'building' 'road'", "do not pair"),
+        ("['1', '2', 'road']", "'1' is a number"),
+        ("['tree (low', 'road']", "do not pair"),
+        ("{'classes': ['a.txt', 'road']}", "'a.txt' is the name of a file"),
         ("{'a': {'b': 1}}", "expected a list of class names"),
     ],
 )
@@ -141,6 +151,8 @@ def test_readings_that_may_not_be_meant_are_told(tmp_path):
 
 
 TWO = Vocabulary.from_string("building, road")
+SYNONYMS = Vocabulary.from_string("building|house, road")
+PARKS = Vocabulary([ClassEntry("people's park"), ClassEntry("dogs' home")])
 COLORED = Vocabulary([ClassEntry("building", color=(1, 2, 3)), ClassEntry("road", color=(4, 5, 6))])
 
 
@@ -159,6 +171,10 @@ COLORED = Vocabulary([ClassEntry("building", color=(1, 2, 3)), ClassEntry("road"
         ("list.txt", '["building", "road"]', TWO),
         ("words.py", "CLASSES = ('building', 'road')\n", TWO),
         ("text.yaml", "building, road", TWO),
+        ("lines.yaml", "building\nroad\n", TWO),
+        ("key.yaml", "classes: building, road\n", TWO),
+        ("flow.yml", "[building; road]\n", TWO),
+        ("text.json", '"building, road"', TWO),
         ("data.yaml", "nc: 2\nnames:\n  0: building\n  1: road\n", TWO),
         ("index.json", '{"0": "building", "1": "road"}', TWO),
         ("coco.json", '{"categories": [{"id": 1, "name": "building"}, {"id": 2, "name": "road"}]}', TWO),
@@ -167,6 +183,15 @@ COLORED = Vocabulary([ClassEntry("building", color=(1, 2, 3)), ClassEntry("road"
         ("row.csv", "building,road\n", TWO),
         ("header.csv", "id,name\n7,building\n9,road\n", TWO),
         ("excel.csv", "\ufeffid;class\r\n0;building\r\n1;road\r\n", TWO),
+        ("two.csv", "class,label\n0,building\n1,road\n", TWO),
+        ("two more.csv", "category,class,name\nbuilding,1,7\nroad,2,8\n", TWO),
+        ("excel wide.csv", "id,name\n0,building,,\n1,road,,\n", TWO),
+        ("bars.csv", "id,name\n0,building|house\n1,road\n", SYNONYMS),
+        ("ade.csv", "id,name\n0,building;house\n1,road\n", SYNONYMS),
+        ("more.csv", "name,synonyms\nbuilding,house\nroad,\n", SYNONYMS),
+        ("oid.pbtxt", "item { name: '/m/01' display_name: 'building' }\nitem { display_name: 'road' name: '/m/2' }", TWO),
+        ("colon.pbtxt", 'item: {\n id: 1 name: "building"\n}\nitem: {\n name: "road"\n}', TWO),
+        ("park.pbtxt", 'item { name: "people\'s park" }\nitem { name: \'dogs\\\' home\' }', PARKS),
         ("plain.csv", "0,building\n1,road\n", TWO),
         ("table.TSV", "name\tsynonyms\nbuilding\t\nroad\t\n", TWO),
         ("class_dict.csv", "name, r, g, b\nbuilding, 1, 2, 3\nroad, 4, 5, 6\n", COLORED),
@@ -186,6 +211,11 @@ def test_files_are_read_by_their_content(tmp_path, monkeypatch, name, content, e
     [
         ("classes.csv", b"building,house\nroad,street\n", "cannot tell the column of class names; call it 'name'"),
         ("short.csv", b"id,name\n1,building\n2\n", "line 3 has 1 of 2 columns"),
+        ("numbers.csv", b"class,label\n1,2\n3,4\n", "cannot tell the column"),
+        ("header.csv", b"id,name\n", "has a header and no classes"),
+        ("wide.csv", b"id,name\n0,tree, forest\n", "line 2 has 3 cells for 2 columns; put cells with commas in quotes"),
+        ("path.csv", b"id,name\n0,a.txt\n1,road\n", "line 2: 'a.txt' is the name of a file"),
+        ("unnamed.pbtxt", b"item { id: 1 }\nitem { id: 2 name: 'road' }", "an item has no name"),
         ("words.txt", b"building;house\nroad;street\n", "'building;house' has semicolons; write one class per line"),
         ("style.qml", b"<qgis/>", "XML or HTML, not a list of class names"),
         ("words.xlsx", b"PK\x03\x04\xff\xfe", "is not UTF-8 text; save it as UTF-8 text"),
