@@ -12,10 +12,9 @@ from typing import Any
 import yaml
 
 from sgovss.errors import InputError
-from sgovss.word_lists import LIST_SUFFIXES, checked_name, read_lines, read_structure, read_text
+from sgovss.word_lists import HEADERS, LIST_SUFFIXES, checked_name, read_lines, read_structure, read_text
 from sgovss.word_structures import WordList, inside_plain_list, without_marks
 
-_NAME_COLUMNS = ("name", "class", "label", "class_name", "classname", "class name", "category", "names", "classes")
 _COLOR_COLUMNS = (("r", "g", "b"), ("red", "green", "blue"))
 _SYNONYM_COLUMNS = ("synonyms", "synonym")
 _PATH = re.compile(r"~?[/\\]|\.{1,2}[/\\]|[A-Za-z]:[/\\]|https?:|file:")
@@ -117,8 +116,8 @@ def _rows(text: str) -> list[list[str]]:
 def _has_header(row: list[str]) -> bool:
     """Whether the first line of a text file is the header of a table with several columns."""
     cells = [cell.lower() for cell in row]
-    known = {*_NAME_COLUMNS, *_SYNONYM_COLUMNS, *sum(_COLOR_COLUMNS, ()), "id", "index", "value", "color", "colour"}
-    return len(cells) > 1 and bool({*cells} & {*_NAME_COLUMNS}) and {*cells} <= known
+    known = {*HEADERS, *_SYNONYM_COLUMNS, *sum(_COLOR_COLUMNS, ()), "id", "index", "value", "color", "colour"}
+    return len(cells) > 1 and bool({*cells} & {*HEADERS}) and {*cells} <= known
 
 
 def _of_table(rows: list[list[str]], source: str) -> WordList:
@@ -128,7 +127,7 @@ def _of_table(rows: list[list[str]], source: str) -> WordList:
         InputError: the column of names cannot be told.
     """
     header = [cell.lower() for cell in rows[0]]
-    titled = [header.index(name) for name in _NAME_COLUMNS if name in header]
+    titled = [header.index(name) for name in HEADERS if name in header]
     if titled and len(rows) == 1:
         raise InputError(f"{source}: the table has a header and no classes; write one class per line")
     columns = [i for i in titled or range(max(map(len, rows))) if _has_words(rows[1 if titled else 0 :], i)]

@@ -62,6 +62,26 @@ def test_all_these_are_three_classes(text):
         ("[\n building,\n don't know,\n]", ["building", "don't know"]),
         ("['building｜house', 'tree (low, high)']", ["building", "tree (low, high)"]),
         ("['building [big]', 'road {x}']", ["building [big]", "road {x}"]),
+        # Numbers with gaps, a title in the first line, comments.
+        ("1: building\n3: road", ["building", "road"]),
+        ("0 background\n1 building\n255 ignore", ["background", "building", "ignore"]),
+        ("7. building, 9. road", ["building", "road"]),
+        ("1、建筑\n2、道路", ["建筑", "道路"]),
+        ("5 storey block\n9 storey tower", ["5 storey block", "9 storey tower"]),
+        ("class\nbuilding\nroad", ["building", "road"]),
+        ("Name\n- building\n- road", ["building", "road"]),
+        ("land cover:\n- building\n- road", ["building", "road"]),
+        ("building, road # and more", ["building", "road"]),
+        # Commas in quotation marks are part of the name.
+        ("tree, 'bare soil, dry', road", ["tree", "bare soil, dry", "road"]),
+        ('tree, road, "bare soil, dry"', ["tree", "road", "bare soil, dry"]),
+        ('"bare soil, dry", road', ["bare soil, dry", "road"]),
+        # Sentences without the last full stop.
+        ("building. road. tree", ["building", "road", "tree"]),
+        ("tennis court. t-junction. bare soil. sea", ["tennis court", "t-junction", "bare soil", "sea"]),
+        # Colours behind the names.
+        ("building 1 2 3\nroad 4 5 6", ["building", "road"]),
+        ("0 building 1 2 3\n1 road 4 5 6", ["building", "road"]),
         # Invisible marks that are copied with a text.
         ("\ufeffclasses: building, road", ["building", "road"]),
         ("\u200ebuilding\u200f, ro\u200bad", ["building", "road"]),
@@ -105,6 +125,11 @@ def test_names_stay_as_they_are(name):
         ("building, classes.csv", "'classes.csv' is the name of a file"),
         ("np.array(['a', 'b'])", "do not pair"),
         ("'building' 'road'", "do not pair"),
+        ("building, parking lot # 1, road", "'#' begins a comment, which would hide names"),
+        ("building; lot // 1; road", "'//' begins a comment"),
+        ("building\tlot # 1\troad", "'#' begins a comment"),
+        ("1, 2, 3, 4\n5, 6, 7, 8", "'1' is a number"),
+        ("building, road 1 2 3", "'road 1 2 3' ends with a colour"),
         ("['1', '2', 'road']", "'1' is a number"),
         ("['tree (low', 'road']", "do not pair"),
         ("{'classes': ['a.txt', 'road']}", "'a.txt' is the name of a file"),
@@ -144,6 +169,12 @@ def test_readings_that_may_not_be_meant_are_told(tmp_path):
     def notes(text: str) -> str:
         return " ".join(NOTHING.notes(Vocabulary.parse(text)))
 
+    assert "'road. tree' is one class" in notes("building, road. tree")
+    assert "'road. tree' is one class" in notes("building; road. tree; sea")
+    assert "'building. road' is one class" in notes("building. road\ntree")
+    assert not notes("building, St. John's wort, 5th Ave. north, Mt. Rainier")
+    assert "the first line, 'class', is left out" in notes("class\nbuilding\nroad")
+    assert "the list has one item, so 'road' is also 'tree'" in notes("['road, tree']")
     assert "'road and tree' is one class" in notes("building, road and tree")
     assert "numbers in front of the names are left out" in notes("1 storey house\n2 storey block")
     (tmp_path / "words.txt").write_text("building, road\ntree, water\n")
@@ -166,6 +197,10 @@ COLORED = Vocabulary([ClassEntry("building", color=(1, 2, 3)), ClassEntry("road"
         ("dino.txt", "building . road .\n", TWO),
         ("bullets.md", "- building\n- road\n", TWO),
         ("titled.txt", "Classes:\nbuilding\nroad\n", TWO),
+        ("names.txt", "names:\n- building\n- road\n", TWO),
+        ("header.txt", "class\nbuilding\nroad\n", TWO),
+        ("gaps.txt", "1: building\n3: road\n", TWO),
+        ("ids and colors.txt", "0 building 1 2 3\n1 road 4 5 6\n", COLORED),
         ("numbered.txt", "0 building\n1 road\n", TWO),
         ("commented.txt", "// all\nbuilding # houses too\nroad // paved\n", TWO),
         ("list.txt", '["building", "road"]', TWO),
@@ -189,9 +224,13 @@ COLORED = Vocabulary([ClassEntry("building", color=(1, 2, 3)), ClassEntry("road"
         ("bars.csv", "id,name\n0,building|house\n1,road\n", SYNONYMS),
         ("ade.csv", "id,name\n0,building;house\n1,road\n", SYNONYMS),
         ("more.csv", "name,synonyms\nbuilding,house\nroad,\n", SYNONYMS),
-        ("oid.pbtxt", "item { name: '/m/01' display_name: 'building' }\nitem { display_name: 'road' name: '/m/2' }", TWO),
+        (
+            "oid.pbtxt",
+            "item { name: '/m/01' display_name: 'building' }\nitem { display_name: 'road' }",
+            TWO,
+        ),
         ("colon.pbtxt", 'item: {\n id: 1 name: "building"\n}\nitem: {\n name: "road"\n}', TWO),
-        ("park.pbtxt", 'item { name: "people\'s park" }\nitem { name: \'dogs\\\' home\' }', PARKS),
+        ("park.pbtxt", "item { name: \"people's park\" }\nitem { name: 'dogs\\' home' }", PARKS),
         ("plain.csv", "0,building\n1,road\n", TWO),
         ("table.TSV", "name\tsynonyms\nbuilding\t\nroad\t\n", TWO),
         ("class_dict.csv", "name, r, g, b\nbuilding, 1, 2, 3\nroad, 4, 5, 6\n", COLORED),
