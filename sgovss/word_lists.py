@@ -55,7 +55,6 @@ _SEPARATORS = {
     "tabs": "\t",
     "full stops": r"(?:[。｡]|(?<=\s)\.(?=\s|$))",
 }
-_ANY_SEPARATOR = f"[{_COMMAS};；؛﹔\u037e\t]"
 _BARS = "[|｜￨¦│∣]"
 _NOT_IN_BRACKETS = r"(?![^()（）]{0,200}[)）])"  # unless more than 200 characters stand between the brackets
 _SENTENCE_END = r"(?<!\b[A-Z])(?<!\b(?:St|Mt|Ft|Dr|Mr|No|Nr|Rd))(?<!\b(?:Ave|Mrs))(?<!\bBlvd)\.(?:\s+|$)"
@@ -191,12 +190,10 @@ def _check_comment(text: str, source: str) -> None:
     """Refuse a text of one line in which a comment seems to hold classes.
 
     Raises:
-        InputError: separators stand in front of and behind the sign of a comment.
+        InputError: a separator stands behind the sign of a comment.
     """
     comment = _COMMENT.search(text)
-    if comment is None or len(text.splitlines()) > 1:
-        return
-    if re.search(_ANY_SEPARATOR, text[: comment.start()]) and re.search(_ANY_SEPARATOR, comment[0]):
+    if comment and len(text.splitlines()) == 1 and re.search(f"[{_COMMAS};；؛﹔\u037e\t]", comment[0]):
         sign = comment[0].split()[0]
         raise InputError(f"{source}: '{sign}' begins a comment, which would hide names behind it; remove '{sign}'")
 
@@ -276,9 +273,12 @@ def _numbered(parts: list[str], pattern: re.Pattern[str]) -> tuple[list[str], bo
     numbers = [int(match["number"][:9]) for match in matches]
     if len(parts) < 2 or len(matches) < len(parts) or numbers != sorted(set(numbers)):
         return parts, False
-    if pattern is _NUMBERED_LINE and numbers[0] > 1:  # "5 storey block" is a name
+    names = [match["name"] for match in matches]
+    with_gaps = numbers[-1] - numbers[0] >= len(numbers)
+    # "5 storey block" is a name, and so are "zone: 1" and "zone: 5".
+    if (pattern is _NUMBERED_LINE and numbers[0] > 1) or (with_gaps and len(set(names)) < len(names)):
         return parts, False
-    return [match["name"] for match in matches], True
+    return names, True
 
 
 def _without_and(parts: list[str], notes: list[str]) -> list[list[str]]:
@@ -306,7 +306,7 @@ def checked_name(text: str, source: str, in_list: bool = False) -> str:
     """
     name = _unquoted(text.strip())
     problem = None
-    if re.fullmatch(r"[\d.]+", name):
+    if re.fullmatch(r"[\d.\s]+", name):
         problem = "is a number"
     elif _has_single_marks(name) or _is_quoted(name) or (set(name) & set("[]{}") and not in_list):
         problem = "has brackets or quotation marks that do not pair"
