@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from sgovss.errors import InputError
-from sgovss.word_lists import HEADERS, LIST_SUFFIXES, checked_name, read_lines, read_structure, read_text
+from sgovss.word_lists import HEADERS, read_lines, read_structure, read_text
+from sgovss.word_names import LIST_SUFFIXES, checked_name
 from sgovss.word_structures import WordList, inside_plain_list, without_marks
 
 _COLOR_COLUMNS = (("r", "g", "b"), ("red", "green", "blue"))

@@ -30,6 +30,8 @@ import re
 from typing import Any
 
 from sgovss.errors import InputError
+from sgovss.word_names import checked_name, unquoted
+from sgovss.word_numbers import colored_lines, without_numbers
 from sgovss.word_structures import (
     WordList,
     find_classes,
@@ -38,12 +40,6 @@ from sgovss.word_structures import (
     quoted_list,
     without_marks,
 )
-
-LIST_SUFFIXES = (
-    ".txt", ".json", ".yaml", ".yml", ".csv", ".tsv", ".names", ".pbtxt", ".lst", ".list", ".md", ".xml", ".toml",
-    ".ini", ".cfg", ".data", ".py", ".xlsx", ".xls", ".ods", ".docx", ".pdf", ".qml", ".geojson", ".jsonl",
-)  # fmt: skip
-"""Endings of files that people keep class names in. No class name ends like this."""
 
 HEADERS = ("name", "class", "label", "class_name", "classname", "class name", "category", "names", "classes")
 """Titles of the column of names, the likeliest first."""
@@ -65,17 +61,8 @@ _TITLE = re.compile(
 )
 _COMMENT = re.compile(r"\s(?:#|//)\s.*$")
 _BULLET = re.compile(r"[-*•–]\s+")
-_QUOTES = {('"', '"'), ("'", "'"), ("“", "”"), ("„", "“"), ("‘", "’"), ("«", "»"), ("「", "」"), ("`", "`")}
 _QUOTED_NAME = re.compile(r"""\A['"]|,\s*(?P<mark>['"])[^'"\n]*,[^'"\n]*(?P=mark)\s*(?:,|\Z)""")
 _SENTENCES = re.compile(r"[a-z][a-z -]*(?:\. [a-z][a-z -]*){2,}")  # at least three, without the last full stop
-_NUMBERED = (
-    re.compile(r"\(?(?P<number>\d+)(?:[.):,、．]\s*|\s*=\s*|\t)(?P<name>\D.*)"),
-    re.compile(r"(?P<name>.*?\D)\s*[:=]\s*(?P<number>\d+)"),
-)
-_NUMBERED_LINE = re.compile(r"(?P<number>\d+)\s+(?P<name>\D.*)")
-_COLORED_LINE = re.compile(
-    r"(?P<name>.+?)\s*[:,;\s]\s*(?P<color>\d{1,3}\s*[,;\s]\s*\d{1,3}\s*[,;\s]\s*\d{1,3})(?::[^:]*:[^:]*)?"
-)
 _SEEMS_SEVERAL = re.compile(r"\.\s|\s[-/&+·]\s|/.*/|\s(?:and|or|und|et|y|和)\s")
 
 
@@ -100,12 +87,12 @@ def read_text(text: str, source: str) -> WordList:
         return _word_list([re.split(_BARS, name) for name in quoted], [], source)
     _check_comment(text, source)
     lines, notes = _without_header(text_lines(text))
-    if colored := _colored_lines(lines, source):
+    if colored := colored_lines(lines, source):
         return WordList(colored, notes)
     if len(lines) > 1:
         lines, more = _plain_lines(lines)
         notes += more
-    parts, _ = _without_numbers([part for line in lines for part in _parts(line, source)], in_lines=False)
+    parts, _ = without_numbers([part for line in lines for part in _parts(line, source)], in_lines=False)
     return _word_list(_without_and(parts, notes), notes, source)
 
 
@@ -155,7 +142,7 @@ def read_lines(text: str, source: str) -> WordList:
     if len(lines) == 1:
         words = read_text(lines[0], source)
         return WordList(words.items, [*notes, *words.notes])
-    if colored := _colored_lines(lines, source):
+    if colored := colored_lines(lines, source):
         return WordList(colored, notes)
     lines, more = _plain_lines(lines)
     notes += more
@@ -216,7 +203,7 @@ def seems_several(name: str) -> bool:
 
 def _plain_lines(lines: list[str]) -> tuple[list[str], list[str]]:
     """Leave out separators at the ends of the lines of a wrapped list, and rising numbers in front of them."""
-    return _without_numbers([re.sub(rf"\s*[{_COMMAS};；]$", "", line) for line in lines], in_lines=True)
+    return without_numbers([re.sub(rf"\s*[{_COMMAS};；]$", "", line) for line in lines], in_lines=True)
 
 
 def _parts(line: str, source: str) -> list[str]:
@@ -252,35 +239,6 @@ def _filled(parts: list[str]) -> list[str]:
     return [part for part in parts if part.strip()]
 
 
-def _without_numbers(parts: list[str], in_lines: bool) -> tuple[list[str], list[str]]:
-    """Leave out rising numbers at all classes; return the names, and notes.
-
-    In lines, a space may separate number and name. As "1 storey" may be a name too, this gives a note.
-    """
-    for pattern in _NUMBERED:
-        names, found = _numbered(parts, pattern)
-        if found:
-            return names, []
-    names, found = _numbered(parts, _NUMBERED_LINE)
-    if in_lines and found and len(set(names)) == len(names):
-        return names, ["the numbers in front of the names are left out"]
-    return parts, []
-
-
-def _numbered(parts: list[str], pattern: re.Pattern[str]) -> tuple[list[str], bool]:
-    """The names without their numbers, if every part matches the pattern and each number is larger than the last."""
-    matches = [match for part in parts if (match := pattern.fullmatch(part.strip()))]
-    numbers = [int(match["number"][:9]) for match in matches]
-    if len(parts) < 2 or len(matches) < len(parts) or numbers != sorted(set(numbers)):
-        return parts, False
-    names = [match["name"] for match in matches]
-    with_gaps = numbers[-1] - numbers[0] >= len(numbers)
-    # "5 storey block" is a name, and so are "zone: 1" and "zone: 5".
-    if (pattern is _NUMBERED_LINE and numbers[0] > 1) or (with_gaps and len(set(names)) < len(names)):
-        return parts, False
-    return names, True
-
-
 def _without_and(parts: list[str], notes: list[str]) -> list[list[str]]:
     """Split the parts into names; "and" in front of the last class is left out."""
     if len(parts) > 1:
@@ -298,59 +256,8 @@ def _word_list(classes: list[list[str]], notes: list[str], source: str) -> WordL
     return WordList(list(named), notes)
 
 
-def checked_name(text: str, source: str, in_list: bool = False) -> str:
-    """One name, without quotation marks around it. Only names of a list in a file may have square or curly brackets.
-
-    Raises:
-        InputError: it is only a number, has brackets or quotation marks without a partner, or is the name of a file.
-    """
-    name = _unquoted(text.strip())
-    problem = None
-    if re.fullmatch(r"[\d.\s]+", name):
-        problem = "is a number"
-    elif _has_single_marks(name) or _is_quoted(name) or (set(name) & set("[]{}") and not in_list):
-        problem = "has brackets or quotation marks that do not pair"
-    elif re.search(r"\s\d{1,3}[\s,;]+\d{1,3}[\s,;]+\d{1,3}$", name):
-        problem = "ends with a colour, which only a list with a colour in every line may have"
-    elif name.lower().endswith(LIST_SUFFIXES) and " " not in name:
-        problem = "is the name of a file; give one file alone"
-    if problem is not None:
-        raise InputError(f"{source}: '{name[:60]}' {problem}, not a class name; write names as in 'building, road'")
-    return name
-
-
-def _has_single_marks(name: str) -> bool:
-    """Whether brackets or quotation marks of a name have no partner."""
-    return any(name.count(first) != name.count(last) for first, last in ("()", "[]", "{}")) or name.count('"') % 2 == 1
-
-
-def _is_quoted(name: str) -> bool:
-    return len(name) > 1 and name[0] == name[-1] and name[0] in "'\"`"
-
-
-def _unquoted(text: str) -> str:
-    """Remove quotation marks around a text that has no such marks inside."""
-    inner = text[1:-1]
-    for first, last in _QUOTES:
-        # An apostrophe between two letters is no quotation mark.
-        marks = re.sub(r"(?<=\w)'(?=\w)", "", inner) if first == "'" else inner
-        if len(text) > 1 and text[0] == first and text[-1] == last and first not in marks and last not in marks:
-            return inner.strip()
-    return text
-
-
 def _unwrapped(text: str) -> str:
     """Remove round brackets or quotation marks around the whole text."""
     if text.startswith("(") and text.endswith(")") and not set(text[1:-1]) & set("()"):
         return _unwrapped(text[1:-1].strip().removesuffix(","))
-    return _unquoted(text)
-
-
-def _colored_lines(lines: list[str], source: str) -> list[dict[str, Any]]:
-    """The classes of several lines that all end with a colour; none if they do not."""
-    matches = [match for line in lines if (match := _COLORED_LINE.fullmatch(line))]
-    if len(lines) < 2 or len(matches) < len(lines):
-        return []
-    names, _ = _without_numbers([match["name"] for match in matches], in_lines=True)
-    colors = [[int(number) for number in re.findall(r"\d+", match["color"])] for match in matches]
-    return [{"name": checked_name(name, source), "color": color} for name, color in zip(names, colors, strict=True)]
+    return unquoted(text)
