@@ -74,8 +74,8 @@ CASES: list[Case] = [
     refused(
         "class name of invisible characters",
         "demo",
-        names("road, \u200b"),
-        "vocabulary: an empty class name in ''; remove the extra ',' or '|'",
+        names("road, \u2061"),
+        "vocabulary: an empty class name; remove the extra separator",
     ),
     refused(
         "class name with a control character",
