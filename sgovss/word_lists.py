@@ -109,7 +109,7 @@ def read_structure(value: Any, source: str) -> WordList:
         return read_text(found, source)
     items = [_checked_item(item, source) for item in found]
     notes = []
-    if len(items) == 1 and isinstance(items[0], tuple) and len(items[0]) > 1:
+    if len(items) == 1 and isinstance(items[0], tuple) and len(items[0]) > 1 and not re.search(_BARS, found[0]):
         notes.append(f"the list has one item, so '{items[0][0]}' is also '{items[0][1]}'")
     return WordList(items, notes)
 

@@ -177,6 +177,7 @@ def test_readings_that_may_not_be_meant_are_told(tmp_path):
     assert "'building. road' is one class" in notes("building. road\ntree")
     assert not notes("building, St. John's wort, 5th Ave. north, Mt. Rainier")
     assert "the first line, 'class', is left out" in notes("class\nbuilding\nroad")
+    assert "every pixel" in notes("['road|tree']") and "the list" not in notes("['road|tree']")
     assert "the list has one item, so 'road' is also 'tree'" in notes("['road, tree']")
     assert "'road and tree' is one class" in notes("building, road and tree")
     assert "numbers in front of the names are left out" in notes("1 storey house\n2 storey block")
