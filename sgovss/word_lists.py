@@ -2,22 +2,26 @@
 
 The rules, in this order:
 
-1. A title in front, such as ``classes:`` or ``names =``, is left out.
-2. Text in square or curly brackets is a list or mapping of YAML, which includes JSON and the lists of Python. Round
-   brackets around the whole text, and quotation marks around a name or the whole text, are left out.
-3. A line end separates classes. Empty lines, lines that start with ``#`` or ``//``, comments after these signs with a
-   space on each side, and bullets (``-``, ``*``, ``•``) in front of every line are left out.
+1. A title in front, such as ``classes:``, ``land cover classes:`` or ``names =``, is left out, and so are a byte order
+   mark and marks without width (zero width space, direction marks).
+2. Text in square brackets without quotation marks is read like text. Other text in square or curly brackets is a list
+   or mapping of YAML, which includes JSON and the lists of Python. Round brackets around the whole text, and quotation
+   marks around a name or the whole text, are left out. In quotation marks, separators are part of the name.
+3. A line end separates classes. Left out are empty lines, lines that start with ``#`` or ``//``, comments after these
+   signs with a space on each side, bullets (``-``, ``*``, ``•``) in front of every line, and a first line such as
+   ``class``. Three numbers at the end of every line are colours.
 4. One kind of separator separates classes: commas, semicolons or tabs, also those of Chinese, Japanese, Arabic and
    other keyboards; or the full stops of Grounding DINO (``building . road .``, ``building. road.``). Text with two
-   kinds is refused, because its meaning is not clear. Separators in round brackets are part of the name. In a file
-   with several lines, commas separate synonyms instead.
+   kinds is refused, because its meaning is not clear. Full stops of sentences beside another separator stay in the
+   name, with a note. Separators in round brackets are part of the name. In a file with several lines, commas separate
+   synonyms instead.
 5. Bars separate synonyms, also fullwidth ones.
-6. Consecutive numbers at all classes (``1. building, 2. road`` or ``building: 0, road: 1``), and ``and`` in front of
-   the last class, are left out.
+6. Rising numbers at all classes (``1. building, 2. road`` or ``building: 0, road: 1``), and ``and`` in front of the
+   last class, are left out.
 
 All else is part of a name: hyphens, slashes, apostrophes, round brackets, "and" between two words, full stops in a word
-or after an abbreviation. A name that is only a number, has brackets without a partner, or is the name of a list file is
-refused. The notes of the result name readings that the user may not expect.
+or after an abbreviation. A name that is only a number, has brackets or quotation marks without a partner, ends with a
+colour, or is the name of a list file is refused. The notes of the result name readings that the user may not expect.
 """
 
 from __future__ import annotations
@@ -26,13 +30,19 @@ import re
 from typing import Any
 
 from sgovss.errors import InputError
-from sgovss.word_structures import WordList, parse_list, quoted_list, read_structure
+from sgovss.word_names import checked_name, unquoted
+from sgovss.word_numbers import colored_lines, without_numbers
+from sgovss.word_structures import (
+    WordList,
+    find_classes,
+    inside_plain_list,
+    parse_list,
+    quoted_list,
+    without_marks,
+)
 
-LIST_SUFFIXES = (
-    ".txt", ".json", ".yaml", ".yml", ".csv", ".tsv", ".names", ".pbtxt", ".lst", ".list", ".md", ".xml", ".toml",
-    ".ini", ".cfg", ".data", ".py", ".xlsx", ".xls", ".ods", ".docx", ".pdf", ".qml", ".geojson", ".jsonl",
-)  # fmt: skip
-"""Endings of files that people keep class names in. No class name ends like this."""
+HEADERS = ("name", "class", "label", "class_name", "classname", "class name", "category", "names", "classes")
+"""Titles of the column of names, the likeliest first."""
 
 _COMMAS = ",，、،﹐﹑､︐︑፣᠂߸՝⸲⹁"
 _SEPARATORS = {
@@ -44,18 +54,15 @@ _SEPARATORS = {
 _BARS = "[|｜￨¦│∣]"
 _NOT_IN_BRACKETS = r"(?![^()（）]{0,200}[)）])"  # unless more than 200 characters stand between the brackets
 _SENTENCE_END = r"(?<!\b[A-Z])(?<!\b(?:St|Mt|Ft|Dr|Mr|No|Nr|Rd))(?<!\b(?:Ave|Mrs))(?<!\bBlvd)\.(?:\s+|$)"
-_TITLE = re.compile(r"(?:class(?:es|[ _]names)?|names|labels|categories|vocabulary|words)\s*[:=]\s*", re.IGNORECASE)
+_TITLE = re.compile(
+    r"\A(?:\s*(?:#|//).*\n)*(?:nc\s*[:=]\s*\d+\s*\n)?\s*(?:[^\W\d][\w -]*[ _])?"
+    r"(?:class(?:es|[ _]names)?|names|labels|categories|vocabulary|words)\s*[:=]\s*",
+    re.IGNORECASE,
+)
 _COMMENT = re.compile(r"\s(?:#|//)\s.*$")
 _BULLET = re.compile(r"[-*•–]\s+")
-_QUOTES = {('"', '"'), ("'", "'"), ("“", "”"), ("„", "“"), ("‘", "’"), ("«", "»"), ("「", "」"), ("`", "`")}
-_NUMBERED = (
-    re.compile(r"\(?(?P<number>\d+)(?:[.):,]\s*|\s*=\s*|\t)(?P<name>\D.*)"),
-    re.compile(r"(?P<name>.*?\D)\s*[:=]\s*(?P<number>\d+)"),
-)
-_NUMBERED_LINE = re.compile(r"(?P<number>\d+)\s+(?P<name>\D.*)")
-_COLORED_LINE = re.compile(
-    r"(?P<name>.+?)\s*[:,;\s]\s*(?P<color>\d{1,3}\s*[,;\s]\s*\d{1,3}\s*[,;\s]\s*\d{1,3})(?::[^:]*:[^:]*)?"
-)
+_QUOTED_NAME = re.compile(r"""\A['"]|,\s*(?P<mark>['"])[^'"\n]*,[^'"\n]*(?P=mark)\s*(?:,|\Z)""")
+_SENTENCES = re.compile(r"[a-z][a-z -]*(?:\. [a-z][a-z -]*){2,}")  # at least three, without the last full stop
 _SEEMS_SEVERAL = re.compile(r"\.\s|\s[-/&+·]\s|/.*/|\s(?:and|or|und|et|y|和)\s")
 
 
@@ -70,18 +77,55 @@ def read_text(text: str, source: str) -> WordList:
         InputError: the text mixes separators, or a name cannot be one.
     """
     # A shell passes '\n' on as two characters.
-    text = _TITLE.sub("", text.replace("\\n", "\n").replace("\\t", "\t").strip(), count=1)
-    if text[:1] in ("[", "{"):
+    text = _TITLE.sub("", without_marks(text).replace("\\n", "\n").replace("\\t", "\t").strip())
+    if (inside := inside_plain_list(text)) is not None:
+        text = inside
+    elif text[:1] in ("[", "{"):
         return read_structure(parse_list(text, source), source)
     text = _unwrapped(text)
-    if text[:1] in ("'", '"') and isinstance(quoted := quoted_list(text), list):
-        return WordList(quoted)
-    lines = text_lines(text)
-    notes: list[str] = []
+    if _QUOTED_NAME.search(text) and isinstance(quoted := quoted_list(text), list):
+        return _word_list([re.split(_BARS, name) for name in quoted], [], source)
+    _check_comment(text, source)
+    lines, notes = _without_header(text_lines(text))
+    if colored := colored_lines(lines, source):
+        return WordList(colored, notes)
     if len(lines) > 1:
-        lines, notes = _plain_lines(lines)
-    parts, _ = _without_numbers([part for line in lines for part in _parts(line, source)], in_lines=False)
+        lines, more = _plain_lines(lines)
+        notes += more
+    parts, _ = without_numbers([part for line in lines for part in _parts(line, source)], in_lines=False)
     return _word_list(_without_and(parts, notes), notes, source)
+
+
+def read_structure(value: Any, source: str) -> WordList:
+    """Read a list or mapping of YAML or JSON, or a text in place of the list (``classes: building, road``).
+
+    Bars and commas in a string separate synonyms.
+
+    Raises:
+        InputError: the value is nothing of this kind, or a name cannot be one.
+    """
+    found = find_classes(value, source)
+    if isinstance(found, str):
+        return read_text(found, source)
+    items = [_checked_item(item, source) for item in found]
+    notes = []
+    if len(items) == 1 and isinstance(items[0], tuple) and len(items[0]) > 1 and not re.search(_BARS, found[0]):
+        notes.append(f"the list has one item, so '{items[0][0]}' is also '{items[0][1]}'")
+    return WordList(items, notes)
+
+
+def _checked_item(item: Any, source: str) -> Any:
+    """An item of a list with its names checked, and a string split into its names."""
+    if isinstance(item, str):
+        return tuple(checked_name(name, source, in_list=True) for name in _synonyms(item))
+    if isinstance(item, dict) and isinstance(item.get("name"), str):
+        return {**item, "name": checked_name(item["name"], source, in_list=True)}
+    return item
+
+
+def _synonyms(text: str) -> list[str]:
+    """Split at bars and commas."""
+    return re.split(f"[{_COMMAS}]{_outside_brackets(text)}|{_BARS}", text)
 
 
 def read_lines(text: str, source: str) -> WordList:
@@ -93,20 +137,21 @@ def read_lines(text: str, source: str) -> WordList:
     Raises:
         InputError: see :func:`read_text`.
     """
-    lines = text_lines(text)
-    if len(lines) > 1 and re.fullmatch(r"[^:,]+:", lines[0]):
-        lines = lines[1:]  # a title
+    _check_comment(text, source)
+    lines, notes = _without_header(text_lines(text))
     if len(lines) == 1:
-        return read_text(lines[0], source)
-    if lines and all(colored := [_COLORED_LINE.fullmatch(line) for line in lines]):
-        return WordList([_colored(match) for match in colored if match])
-    lines, notes = _plain_lines(lines)
+        words = read_text(lines[0], source)
+        return WordList(words.items, [*notes, *words.notes])
+    if colored := colored_lines(lines, source):
+        return WordList(colored, notes)
+    lines, more = _plain_lines(lines)
+    notes += more
     for line in lines:
         if found := next((kind for kind in ("semicolons", "tabs") if re.search(_SEPARATORS[kind], line)), None):
             raise InputError(
                 f"{source}: '{line}' has {found}; write one class per line, with synonyms separated by '|'"
             )
-    names = [re.split(f"[{_COMMAS}]{_outside_brackets(line)}|{_BARS}", line) for line in lines]
+    names = [_synonyms(line) for line in lines]
     if joined := [
         each for each, line in zip(names, lines, strict=True) if len(each) > 1 and not re.search(_BARS, line)
     ]:
@@ -119,9 +164,36 @@ def text_lines(text: str) -> list[str]:
     """The lines of a text without comments, empty lines, white space at the ends, and bullets of all lines."""
     stripped = (_COMMENT.sub("", line).strip() for line in text.splitlines())
     lines = [line for line in stripped if line and not line.startswith(("#", "//"))]
-    if lines and all(_BULLET.match(line) for line in lines):
+    return _without_bullets(lines)
+
+
+def _without_bullets(lines: list[str]) -> list[str]:
+    if all(_BULLET.match(line) for line in lines):
         return [_BULLET.sub("", line, count=1) for line in lines]
     return lines
+
+
+def _check_comment(text: str, source: str) -> None:
+    """Refuse a text of one line in which a comment seems to hold classes.
+
+    Raises:
+        InputError: a separator stands behind the sign of a comment.
+    """
+    comment = _COMMENT.search(text)
+    if comment and len(text.splitlines()) == 1 and re.search(f"[{_COMMAS};；؛﹔\u037e\t]", comment[0]):
+        sign = comment[0].split()[0]
+        raise InputError(f"{source}: '{sign}' begins a comment, which would hide names behind it; remove '{sign}'")
+
+
+def _without_header(lines: list[str]) -> tuple[list[str], list[str]]:
+    """Leave out a title or the header of a table with one column in the first of several lines; return notes too."""
+    if len(lines) < 2:
+        return lines, []
+    if re.fullmatch(r"[^:,]+:", lines[0]):
+        return _without_bullets(lines[1:]), []
+    if lines[0].lower() in HEADERS:
+        return _without_bullets(lines[1:]), [f"the first line, '{lines[0]}', is left out as a title"]
+    return lines, []
 
 
 def seems_several(name: str) -> bool:
@@ -130,8 +202,8 @@ def seems_several(name: str) -> bool:
 
 
 def _plain_lines(lines: list[str]) -> tuple[list[str], list[str]]:
-    """Leave out separators at the ends of the lines of a wrapped list, and consecutive numbers in front of them."""
-    return _without_numbers([re.sub(rf"\s*[{_COMMAS};；]$", "", line) for line in lines], in_lines=True)
+    """Leave out separators at the ends of the lines of a wrapped list, and rising numbers in front of them."""
+    return without_numbers([re.sub(rf"\s*[{_COMMAS};；]$", "", line) for line in lines], in_lines=True)
 
 
 def _parts(line: str, source: str) -> list[str]:
@@ -146,7 +218,7 @@ def _parts(line: str, source: str) -> list[str]:
             f"{source}: both {used[0]} and {used[1]} separate names in '{line[:60]}'; separate classes with ',' and "
             "synonyms with '|'"
         )
-    if not used and line.endswith(".") and re.search(_SENTENCE_END, line[:-1]):
+    if not used and (_SENTENCES.fullmatch(line) or (line.endswith(".") and re.search(_SENTENCE_END, line[:-1]))):
         return _filled(re.split(_SENTENCE_END, line))
     if not used:
         return re.split(r"\s+(?=\d+[.)]\s)", line) if re.match(r"\d+[.)]\s", line) else [line]
@@ -167,87 +239,25 @@ def _filled(parts: list[str]) -> list[str]:
     return [part for part in parts if part.strip()]
 
 
-def _without_numbers(parts: list[str], in_lines: bool) -> tuple[list[str], list[str]]:
-    """Leave out consecutive numbers at all classes; return the names, and notes.
-
-    In lines, a space may separate number and name. As "1 storey" may be a name too, this gives a note.
-    """
-    for pattern in _NUMBERED:
-        names, found = _consecutive(parts, pattern)
-        if found:
-            return names, []
-    names, found = _consecutive(parts, _NUMBERED_LINE)
-    if in_lines and found and len(set(names)) == len(names):
-        return names, ["the numbers in front of the names are left out"]
-    return parts, []
-
-
-def _consecutive(parts: list[str], pattern: re.Pattern[str]) -> tuple[list[str], bool]:
-    """The names without their numbers, if every part matches the pattern and the numbers are 0, 1, ... or 1, 2, ..."""
-    matches = [match for part in parts if (match := pattern.fullmatch(part.strip()))]
-    numbers = [int(match["number"][:9]) for match in matches]
-    if len(parts) < 2 or len(matches) < len(parts) or numbers[0] > 1:
-        return parts, False
-    if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
-        return parts, False
-    return [match["name"] for match in matches], True
-
-
 def _without_and(parts: list[str], notes: list[str]) -> list[list[str]]:
     """Split the parts into names; "and" in front of the last class is left out."""
     if len(parts) > 1:
         last = re.sub(r"^\s*(?:and|or)\s+", "", parts[-1])
+        doubtful = [part for part in parts if re.search(_SENTENCE_END + r"(?=\S)", part)]
         if last == parts[-1] and re.search(r"\s(?:and|or|&)\s", last):
-            notes.append(f"'{last.strip()}' is one class; commas separate classes")
+            doubtful.append(last)
+        notes += [f"'{part.strip()}' is one class; commas separate classes" for part in dict.fromkeys(doubtful)]
         parts = [*parts[:-1], last]
     return [re.split(_BARS, part) for part in parts]
 
 
 def _word_list(classes: list[list[str]], notes: list[str], source: str) -> WordList:
-    named = [tuple(_name(name, source) for name in names) for names in classes]
+    named = [tuple(checked_name(name, source) for name in names) for names in classes]
     return WordList(list(named), notes)
-
-
-def _name(text: str, source: str) -> str:
-    """One name, without quotation marks around it.
-
-    Raises:
-        InputError: it is only a number, has brackets or quotation marks without a partner, or is the name of a file.
-    """
-    name = _unquoted(text.strip())
-    problem = None
-    if re.fullmatch(r"[\d.]+", name):
-        problem = "is a number"
-    elif name.count("(") != name.count(")") or set(name) & set("[]{}") or name.count('"') % 2 or _is_quoted(name):
-        problem = "has brackets or quotation marks that do not pair"
-    elif name.lower().endswith(LIST_SUFFIXES) and " " not in name:
-        problem = "is the name of a file; give one file alone"
-    if problem is not None:
-        raise InputError(f"{source}: '{name[:60]}' {problem}, not a class name; write names as in 'building, road'")
-    return name
-
-
-def _is_quoted(name: str) -> bool:
-    return len(name) > 1 and name[0] == name[-1] and name[0] in "'\"`"
-
-
-def _unquoted(text: str) -> str:
-    """Remove quotation marks around a text that has no such marks inside."""
-    inner = text[1:-1]
-    for first, last in _QUOTES:
-        # An apostrophe between two letters is no quotation mark.
-        marks = re.sub(r"(?<=\w)'(?=\w)", "", inner) if first == "'" else inner
-        if len(text) > 1 and text[0] == first and text[-1] == last and first not in marks and last not in marks:
-            return inner.strip()
-    return text
 
 
 def _unwrapped(text: str) -> str:
     """Remove round brackets or quotation marks around the whole text."""
     if text.startswith("(") and text.endswith(")") and not set(text[1:-1]) & set("()"):
         return _unwrapped(text[1:-1].strip().removesuffix(","))
-    return _unquoted(text)
-
-
-def _colored(match: re.Match[str]) -> dict[str, Any]:
-    return {"name": match["name"].strip(), "color": [int(number) for number in re.findall(r"\d+", match["color"])]}
+    return unquoted(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,8 +25,13 @@ class WordList:
     notes: list[str] = field(default_factory=list)
 
 
-def read_structure(value: Any, source: str) -> WordList:
-    """Read a list or mapping of YAML or JSON.
+def without_marks(text: str) -> str:
+    """The text without byte order marks and invisible marks that are copied with it; joiners are part of words."""
+    return re.sub("[\ufeff\u200b\u200e\u200f\u2060]", "", text)
+
+
+def find_classes(value: Any, source: str) -> list[Any] | str:
+    """Return the items of a list or mapping of YAML or JSON, or a text that stands in place of the list.
 
     A mapping holds the list under ``classes``, ``names``, ``labels`` or ``categories``, or it maps names to numbers,
     numbers to names, or names to lists of synonyms.
@@ -37,9 +43,19 @@ def read_structure(value: Any, source: str) -> WordList:
         value = next((value[key] for key in ("classes", "names", "labels", "categories") if key in value), value)
     if isinstance(value, dict):
         value = _of_mapping(value)
+    if isinstance(value, str):
+        return value
     if not isinstance(value, list | tuple):
         raise InputError(f"{source}: expected a list of class names, at the top level or under 'classes'")
-    return WordList(list(value))
+    return list(value)
+
+
+def inside_plain_list(text: str) -> str | None:
+    """The text in the square brackets of a list without quotation marks and further brackets; None if it is no such."""
+    inside = re.fullmatch(r"\[([^\[\]{}]+)\]", text.strip())
+    if inside is None or re.search(r"(?:^|[,;|])\s*['\"]", inside[1]):
+        return None
+    return inside[1].strip().removesuffix(",")
 
 
 def quoted_list(text: str) -> Any:

@@ -46,6 +46,53 @@ def test_all_these_are_three_classes(text):
     assert Vocabulary.parse(", ".join(Vocabulary.parse(text).names)) == THREE
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        # Only a title in front is left out.
+        ("Land cover classes: water, forest, road", ["water", "forest", "road"]),
+        ("my_classes = water, road", ["water", "road"]),
+        ("nc: 2\nnames: [building, road]", ["building", "road"]),
+        ("road, place names: a, b", ["road", "place names: a", "b"]),
+        ("building, names: x, tree", ["building", "names: x", "tree"]),
+        # Lists without quotation marks are read as text, strings in lists like names.
+        ("[tree (low, high), road]", ["tree (low, high)", "road"]),
+        ("[建筑，道路，树]", ["建筑", "道路", "树"]),
+        ("[building; road]", ["building", "road"]),
+        ("[\n building,\n don't know,\n]", ["building", "don't know"]),
+        ("['building｜house', 'tree (low, high)']", ["building", "tree (low, high)"]),
+        ("['building [big]', 'road {x}']", ["building [big]", "road {x}"]),
+        # Numbers with gaps, a title in the first line, comments.
+        ("1: building\n3: road", ["building", "road"]),
+        ("0 background\n1 building\n255 ignore", ["background", "building", "ignore"]),
+        ("7. building, 9. road", ["building", "road"]),
+        ("1、建筑\n2、道路", ["建筑", "道路"]),
+        ("5 storey block\n9 storey tower", ["5 storey block", "9 storey tower"]),
+        ("zone: 1, zone: 5", ["zone: 1", "zone: 5"]),
+        ("class\nbuilding\nroad", ["building", "road"]),
+        ("Name\n- building\n- road", ["building", "road"]),
+        ("land cover:\n- building\n- road", ["building", "road"]),
+        ("building, road # and more", ["building", "road"]),
+        # Commas in quotation marks are part of the name.
+        ("tree, 'bare soil, dry', road", ["tree", "bare soil, dry", "road"]),
+        ('tree, road, "bare soil, dry"', ["tree", "road", "bare soil, dry"]),
+        ('"bare soil, dry", road', ["bare soil, dry", "road"]),
+        # Sentences without the last full stop.
+        ("building. road. tree", ["building", "road", "tree"]),
+        ("tennis court. t-junction. bare soil. sea", ["tennis court", "t-junction", "bare soil", "sea"]),
+        # Colours behind the names.
+        ("building 1 2 3\nroad 4 5 6", ["building", "road"]),
+        ("0 building 1 2 3\n1 road 4 5 6", ["building", "road"]),
+        # Invisible marks that are copied with a text.
+        ("\ufeffclasses: building, road", ["building", "road"]),
+        ("\u200ebuilding\u200f, ro\u200bad", ["building", "road"]),
+        ("می\u200cدان, road", ["می\u200cدان", "road"]),
+    ],
+)  # fmt: skip
+def test_names_of_a_text(text, names):
+    assert Vocabulary.parse(text).names == names
+
+
 @pytest.mark.parametrize("bar", ["|", " | ", "｜", "￨", "│"])
 def test_bars_of_other_keyboards_separate_synonyms(bar):
     assert Vocabulary.parse(f"road, tree{bar}forest") == Vocabulary.parse("road, tree|forest")
@@ -79,6 +126,16 @@ def test_names_stay_as_they_are(name):
         ("building, classes.csv", "'classes.csv' is the name of a file"),
         ("np.array(['a', 'b'])", "do not pair"),
         ("'building' 'road'", "do not pair"),
+        ("building, parking lot # 1, road", "'#' begins a comment, which would hide names"),
+        ("building // house, road", "'//' begins a comment"),
+        ("1 2 3\n4 5 6", "'1 2 3' is a number"),
+        ("building; lot // 1; road", "'//' begins a comment"),
+        ("building\tlot # 1\troad", "'#' begins a comment"),
+        ("1, 2, 3, 4\n5, 6, 7, 8", "'1' is a number"),
+        ("building, road 1 2 3", "'road 1 2 3' ends with a colour"),
+        ("['1', '2', 'road']", "'1' is a number"),
+        ("['tree (low', 'road']", "do not pair"),
+        ("{'classes': ['a.txt', 'road']}", "'a.txt' is the name of a file"),
         ("{'a': {'b': 1}}", "expected a list of class names"),
     ],
 )
@@ -115,6 +172,13 @@ def test_readings_that_may_not_be_meant_are_told(tmp_path):
     def notes(text: str) -> str:
         return " ".join(NOTHING.notes(Vocabulary.parse(text)))
 
+    assert "'road. tree' is one class" in notes("building, road. tree")
+    assert "'road. tree' is one class" in notes("building; road. tree; sea")
+    assert "'building. road' is one class" in notes("building. road\ntree")
+    assert not notes("building, St. John's wort, 5th Ave. north, Mt. Rainier")
+    assert "the first line, 'class', is left out" in notes("class\nbuilding\nroad")
+    assert "every pixel" in notes("['road|tree']") and "the list" not in notes("['road|tree']")
+    assert "the list has one item, so 'road' is also 'tree'" in notes("['road, tree']")
     assert "'road and tree' is one class" in notes("building, road and tree")
     assert "numbers in front of the names are left out" in notes("1 storey house\n2 storey block")
     (tmp_path / "words.txt").write_text("building, road\ntree, water\n")
@@ -122,6 +186,8 @@ def test_readings_that_may_not_be_meant_are_told(tmp_path):
 
 
 TWO = Vocabulary.from_string("building, road")
+SYNONYMS = Vocabulary.from_string("building|house, road")
+PARKS = Vocabulary([ClassEntry("people's park"), ClassEntry("dogs' home")])
 COLORED = Vocabulary([ClassEntry("building", color=(1, 2, 3)), ClassEntry("road", color=(4, 5, 6))])
 
 
@@ -135,11 +201,19 @@ COLORED = Vocabulary([ClassEntry("building", color=(1, 2, 3)), ClassEntry("road"
         ("dino.txt", "building . road .\n", TWO),
         ("bullets.md", "- building\n- road\n", TWO),
         ("titled.txt", "Classes:\nbuilding\nroad\n", TWO),
+        ("names.txt", "names:\n- building\n- road\n", TWO),
+        ("header.txt", "class\nbuilding\nroad\n", TWO),
+        ("gaps.txt", "1: building\n3: road\n", TWO),
+        ("ids and colors.txt", "0 building 1 2 3\n1 road 4 5 6\n", COLORED),
         ("numbered.txt", "0 building\n1 road\n", TWO),
         ("commented.txt", "// all\nbuilding # houses too\nroad // paved\n", TWO),
         ("list.txt", '["building", "road"]', TWO),
         ("words.py", "CLASSES = ('building', 'road')\n", TWO),
         ("text.yaml", "building, road", TWO),
+        ("lines.yaml", "building\nroad\n", TWO),
+        ("key.yaml", "classes: building, road\n", TWO),
+        ("flow.yml", "[building; road]\n", TWO),
+        ("text.json", '"building, road"', TWO),
         ("data.yaml", "nc: 2\nnames:\n  0: building\n  1: road\n", TWO),
         ("index.json", '{"0": "building", "1": "road"}', TWO),
         ("coco.json", '{"categories": [{"id": 1, "name": "building"}, {"id": 2, "name": "road"}]}', TWO),
@@ -148,6 +222,19 @@ COLORED = Vocabulary([ClassEntry("building", color=(1, 2, 3)), ClassEntry("road"
         ("row.csv", "building,road\n", TWO),
         ("header.csv", "id,name\n7,building\n9,road\n", TWO),
         ("excel.csv", "\ufeffid;class\r\n0;building\r\n1;road\r\n", TWO),
+        ("two.csv", "class,label\n0,building\n1,road\n", TWO),
+        ("two more.csv", "category,class,name\nbuilding,1,7\nroad,2,8\n", TWO),
+        ("excel wide.csv", "id,name\n0,building,,\n1,road,,\n", TWO),
+        ("bars.csv", "id,name\n0,building|house\n1,road\n", SYNONYMS),
+        ("ade.csv", "id,name\n0,building;house\n1,road\n", SYNONYMS),
+        ("more.csv", "name,synonyms\nbuilding,house\nroad,\n", SYNONYMS),
+        (
+            "oid.pbtxt",
+            "item { name: '/m/01' display_name: 'building' }\nitem { display_name: 'road' }",
+            TWO,
+        ),
+        ("colon.pbtxt", 'item: {\n id: 1 name: "building"\n}\nitem: {\n name: "road"\n}', TWO),
+        ("park.pbtxt", "item { name: \"people's park\" }\nitem { name: 'dogs\\' home' }", PARKS),
         ("plain.csv", "0,building\n1,road\n", TWO),
         ("table.TSV", "name\tsynonyms\nbuilding\t\nroad\t\n", TWO),
         ("class_dict.csv", "name, r, g, b\nbuilding, 1, 2, 3\nroad, 4, 5, 6\n", COLORED),
@@ -167,6 +254,11 @@ def test_files_are_read_by_their_content(tmp_path, monkeypatch, name, content, e
     [
         ("classes.csv", b"building,house\nroad,street\n", "cannot tell the column of class names; call it 'name'"),
         ("short.csv", b"id,name\n1,building\n2\n", "line 3 has 1 of 2 columns"),
+        ("numbers.csv", b"class,label\n1,2\n3,4\n", "cannot tell the column"),
+        ("header.csv", b"id,name\n", "has a header and no classes"),
+        ("wide.csv", b"id,name\n0,tree, forest\n", "line 2 has 3 cells for 2 columns; put cells with commas in quotes"),
+        ("path.csv", b"id,name\n0,a.txt\n1,road\n", "line 2: 'a.txt' is the name of a file"),
+        ("unnamed.pbtxt", b"item { id: 1 }\nitem { id: 2 name: 'road' }", "an item has no name"),
         ("words.txt", b"building;house\nroad;street\n", "'building;house' has semicolons; write one class per line"),
         ("style.qml", b"<qgis/>", "XML or HTML, not a list of class names"),
         ("words.xlsx", b"PK\x03\x04\xff\xfe", "is not UTF-8 text; save it as UTF-8 text"),

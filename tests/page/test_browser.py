@@ -125,7 +125,7 @@ def test_words_history_errors_and_ctrl_enter(open_page):
     page = open_page()
     paste(page, png(scene(5, 128)))
     segmented(page)
-    page.fill("#words", "building, <b>tennis court</b>")
+    page.fill("#words", "building\n<b>tennis court</b>")
     page.keyboard.press("Control+Enter")
     page.get_by_role("checkbox", name="<b>tennis court</b>").wait_for()
     for words, message in (("road, road", "stands twice"), (" ", "no class names"), ("road|,", "name")):
@@ -139,6 +139,9 @@ def test_words_history_errors_and_ctrl_enter(open_page):
     assert page.locator("#wrong").is_hidden()
     page.reload()
     page.get_by_role("button", name="building|house, road").wait_for()
+    # Line ends separate classes, so they are kept.
+    page.get_by_role("button", name="building <b>tennis court</b>").click()
+    assert page.locator("#words").input_value() == "building\n<b>tennis court</b>"
     drop(page, b"no picture", "notes.txt")
     page.locator("#problem").filter(has_text="notes.txt: cannot read this image").wait_for()
     drop(page, png(scene()), "large.png", zeros=5 * 2**20)

@@ -13,7 +13,7 @@ export class Recent {
   }
 
   add(words) {
-    const text = words.trim().replace(/\s+/g, " ");
+    const text = words.trim(); // line ends and tabs separate classes
     this.lists = [text, ...this.lists.filter(other => other !== text)].slice(0, MOST);
     try {
       localStorage.setItem(KEY, JSON.stringify(this.lists));
@@ -35,7 +35,8 @@ export class Recent {
     this.list.replaceChildren(...this.lists.slice(1).map(text => {
       const button = document.createElement("button");
       button.type = "button";
-      button.textContent = button.title = text;
+      button.textContent = text.replace(/\s+/g, " ");
+      button.title = text;
       button.onclick = () => this.onChoose(text);
       return button;
     }));

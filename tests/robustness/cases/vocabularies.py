@@ -74,7 +74,7 @@ CASES: list[Case] = [
     refused(
         "class name of invisible characters",
         "demo",
-        names("road, \u200b"),
+        names("road, \u2061"),
         "vocabulary: an empty class name; remove the extra separator",
     ),
     refused(

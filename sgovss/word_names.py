@@ -1,0 +1,56 @@
+"""Names of classes: the quotation marks around them, and what cannot be a name."""
+
+from __future__ import annotations
+
+import re
+
+from sgovss.errors import InputError
+
+LIST_SUFFIXES = (
+    ".txt", ".json", ".yaml", ".yml", ".csv", ".tsv", ".names", ".pbtxt", ".lst", ".list", ".md", ".xml", ".toml",
+    ".ini", ".cfg", ".data", ".py", ".xlsx", ".xls", ".ods", ".docx", ".pdf", ".qml", ".geojson", ".jsonl",
+)  # fmt: skip
+"""Endings of files that people keep class names in. No class name ends like this."""
+
+_QUOTES = {('"', '"'), ("'", "'"), ("“", "”"), ("„", "“"), ("‘", "’"), ("«", "»"), ("「", "」"), ("`", "`")}
+
+
+def checked_name(text: str, source: str, in_list: bool = False) -> str:
+    """One name, without quotation marks around it. Only names of a list in a file may have square or curly brackets.
+
+    Raises:
+        InputError: it is only a number, has brackets or quotation marks without a partner, or is the name of a file.
+    """
+    name = unquoted(text.strip())
+    problem = None
+    if re.fullmatch(r"[\d.\s]+", name):
+        problem = "is a number"
+    elif _has_single_marks(name) or _is_quoted(name) or (set(name) & set("[]{}") and not in_list):
+        problem = "has brackets or quotation marks that do not pair"
+    elif re.search(r"\s\d{1,3}[\s,;]+\d{1,3}[\s,;]+\d{1,3}$", name):
+        problem = "ends with a colour, which only a list with a colour in every line may have"
+    elif name.lower().endswith(LIST_SUFFIXES) and " " not in name:
+        problem = "is the name of a file; give one file alone"
+    if problem is not None:
+        raise InputError(f"{source}: '{name[:60]}' {problem}, not a class name; write names as in 'building, road'")
+    return name
+
+
+def _has_single_marks(name: str) -> bool:
+    """Whether brackets or quotation marks of a name have no partner."""
+    return any(name.count(first) != name.count(last) for first, last in ("()", "[]", "{}")) or name.count('"') % 2 == 1
+
+
+def _is_quoted(name: str) -> bool:
+    return len(name) > 1 and name[0] == name[-1] and name[0] in "'\"`"
+
+
+def unquoted(text: str) -> str:
+    """Remove quotation marks around a text that has no such marks inside."""
+    inner = text[1:-1]
+    for first, last in _QUOTES:
+        # An apostrophe between two letters is no quotation mark.
+        marks = re.sub(r"(?<=\w)'(?=\w)", "", inner) if first == "'" else inner
+        if len(text) > 1 and text[0] == first and text[-1] == last and first not in marks and last not in marks:
+            return inner.strip()
+    return text
