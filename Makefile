@@ -54,7 +54,7 @@ $(TEST_DONE): | $(READY)
 
 test-slow: $(READY)
 	@rm -rf output/test-slow && mkdir -p output/test-slow
-	@$(call pytest,output/test-slow,-m slow)
+	@$(call pytest,output/test-slow,-m slow -n auto --maxprocesses 2 --dist worksteal,OMP_NUM_THREADS=1)
 
 coverage: $(READY)
 	@mkdir -p output/coverage

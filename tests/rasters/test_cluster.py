@@ -258,7 +258,7 @@ def test_shares_fill_everything_once(scenes, tmp_path, shares):
     images = {path: Path(path.stem) for path, _ in scenes}
     for number in range(shares, 0, -1):
         if number == 1:
-            with pytest.raises(InputError, match="parts are not finished yet; run the command again"):
+            with pytest.raises(InputError, match="parts are not finished yet; run the missing shares"):
                 Segmenter.mapper.finish(Segmenter.mapper.plan(*scenes[0]))
         assert fill_share(Segmenter(), images, tmp_path / "many", Share(number, shares)) == 0
     before = windows(tmp_path)

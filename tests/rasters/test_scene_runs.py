@@ -198,7 +198,7 @@ def test_a_scene_with_missing_units_is_not_written(write_raster, tmp_path):
     path = scene_of(write_raster, 600, 300)
     mapper = fake_mapper(FakeModel())
     plan = mapper.plan(path, tmp_path / "scene")
-    with pytest.raises(InputError, match="2 parts are not finished yet; run the command again"):
+    with pytest.raises(InputError, match="2 parts are not finished yet; run the missing shares"):
         mapper.finish(plan)
 
 
