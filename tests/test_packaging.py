@@ -60,7 +60,8 @@ def test_metadata_names_version_licence_and_extras(wheel: Path) -> None:
     (metadata,) = importlib.metadata.distributions(name="sgovss", path=[str(wheel)])
     assert metadata.version == wheel.name.split("-")[1]
     assert "Apache-2.0" in (metadata.metadata.get("License-Expression") or metadata.metadata.get("License"))
-    assert {"tiny", "geo", "app", "cluster", "parquet", "onnx", "dev", "all"} <= set(metadata.metadata.get_all("Provides-Extra"))
+    extras = {"tiny", "geo", "app", "cluster", "parquet", "onnx", "dev", "all"}
+    assert extras <= set(metadata.metadata.get_all("Provides-Extra"))
     assert [(entry.name, entry.value) for entry in metadata.entry_points] == [("sgovss", "sgovss.__main__:main")]
 
 
