@@ -52,11 +52,12 @@ SECURITY = """\
   output folder.
 - **Memory is limited.** Image files are opened by six decoders only. An image that has to be in memory as a whole may
   have at most 178,956,970 pixels. `sgovss segment` processes an image window by window if its pixels and classes would
-  need more than about 6 GB, and uses smaller windows for thousands of classes. Archive members that claim more than
+  need more than about 6 GB. Archive members that claim more than
   2 GB are refused, and so are YAML files whose nesting would exhaust the stack.
 - **The web page is local.** It listens at 127.0.0.1 unless `--host` is given. It refuses requests that come from other
-  sites or are addressed to other host names, and uploads of more than `--max-megabytes` or 64 million pixels. It writes
-  nothing to disk, not even temporary files of uploads. It has no password, so do not give it an address that others can
+  sites or are addressed to other host names, and uploads of more than `--max-megabytes` or 64 million pixels. Only
+  scenes are written to disk, into a private temporary folder that is deleted when the page is stopped with Ctrl-C. It
+  has no password, so do not give it an address that others can
   reach.
 - A config may name another config by `_BASE_`, also by `https://`, which Detectron2 then downloads; it is read as plain
   YAML too.

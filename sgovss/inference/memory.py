@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 from PIL import Image
@@ -25,11 +24,6 @@ def classes_at_once(size: tuple[int, int]) -> int:
     """
     fitting = _MAX_SCORES // (size[0] * size[1])
     return fitting if fitting >= _FEWEST_CLASSES else 0
-
-
-def window_at_once(classes: int) -> int:
-    """Return the side in pixels of the largest square that can be segmented into so many classes in one piece."""
-    return math.isqrt(_MAX_SCORES // max(classes, _FEWEST_CLASSES))
 
 
 def needs_windows(path: Path, classes: int) -> bool:

@@ -181,29 +181,10 @@ def build_view(cfg: CfgNode) -> View:
     return view if views == ViewSet() else Augmented(view, views)
 
 
-def add_window(
-    sums: torch.Tensor,
-    scores: torch.Tensor,
-    top: int,
-    left: int,
-    weights: tuple[np.ndarray, np.ndarray] | None = None,
-) -> None:
-    """Add the scores of a window to weighted sums, in place.
-
-    Args:
-        sums: (T, H, W).
-        scores: (T, h, w), those of the window. Columns outside the sums are left out.
-        top, left: position of the window in the sums; ``left`` may be negative.
-        weights: (h,) weights of the window's rows and (w,) of its columns; None for equal weights of 1.
-    """
-    width = scores.shape[-1]
-    begin, end = max(left, 0), min(left + width, sums.shape[-1])
-    inside = slice(begin - left, end - left)
-    scores = scores[..., inside]
-    if weights is not None:
-        down, across = (torch.from_numpy(part).to(scores.device) for part in weights)
-        scores = scores * down[:, None] * across[inside]
-    sums[..., top : top + scores.shape[-2], begin:end] += scores
+def add_window(sums: torch.Tensor, scores: torch.Tensor, top: int, left: int) -> None:
+    """Add the scores (T, h, w) of a window, whose first pixel is (top, left), to sums (T, H, W), in place."""
+    height, width = scores.shape[-2:]
+    sums[..., top : top + height, left : left + width] += scores
 
 
 def weighted_mean(sums: torch.Tensor, down: np.ndarray, across: np.ndarray) -> torch.Tensor:

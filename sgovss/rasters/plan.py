@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from sgovss.rasters.grid import PIECE, TILE, Axis
@@ -84,10 +84,6 @@ class ScenePlan:
                 "gsd": None if gsd is None else (gsd[0], gsd[1]),
             }
         )
-
-    def with_units(self, rows: int, columns: int) -> ScenePlan:
-        """The plan with other units; sides in pixels, multiples of 512. The result is the same, byte for byte."""
-        return replace(self, units=replace(self.units, rows=rows, columns=columns), strips=1)
 
     def box(self, units: list[Unit]) -> Box:
         """The pixels of a rectangle of units, given band by band."""

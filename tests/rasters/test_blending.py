@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -58,7 +60,8 @@ def test_units_alone_and_together_are_equal_byte_for_byte(write_raster, tmp_path
     path = scene_of(write_raster, height, width)
     model = FakeModel(constant=True)
     mapper = fake_mapper(model, options=SceneOptions(confidence=True, probabilities=True), **keys)
-    plan = mapper.plan(path, tmp_path / "out").with_units(512, 512)
+    plan = mapper.plan(path, tmp_path / "out")
+    plan = replace(plan, units=replace(plan.units, rows=512, columns=512), strips=1)
     units = [*plan.units.all()]
     assert len(units) >= 3
     together = fill_all(mapper, plan, plan.units.passes(units, strips=8))
