@@ -117,3 +117,11 @@ def test_labels_have_the_size_of_the_scene_at_any_resolution(write_raster, tmp_p
         brightest = source.read(Window(0, 0, 210, 150), (150, 210))[0].argmax(axis=2)
     sure = (colours[..., 2] - colours[..., 1] > 20) & np.isin(np.indices((150, 210)) % 16, (7, 8)).all(axis=0)
     assert (pixels.labels == brightest)[sure].mean() > 0.97
+
+
+def test_the_serial_order_encodes_no_window_twice(write_raster, tmp_path):
+    model = FakeModel()
+    plan = fake_mapper(model).plan(scene_of(write_raster, 120, 4200), tmp_path / "out")
+    assert len([*plan.units.all()]) >= 3  # side by side
+    fill_all(fake_mapper(model), plan, plan.serial_order([*plan.units.all()]))
+    assert model.windows == len(plan.down.starts) * len(plan.across.starts)
