@@ -1,4 +1,4 @@
-# make setup | demo | test | test-slow | coverage | clean | distclean
+# make setup | demo | test | test-slow | docs | coverage | clean | distclean
 #   PYTHON=python3.12           the interpreter to build .venv from
 #   SITE_PACKAGES=/some/folder  use the torch or Detectron2 of that folder instead of downloading it
 
@@ -16,12 +16,12 @@ export SGOVSS_CACHE ?= $(CURDIR)/.cache
 CODE = sgovss configs datasets demo research tools train_net.py setup.py pyproject.toml Makefile
 REAL_DATA = echo "$$SGOVSS_REAL_DATA"; ls -d ../shared/data
 DEMO_DONE := output/demo/done-$(call checksum,$(CODE),true)
-TEST_DONE := output/test/passed-$(call checksum,$(CODE) tests docs .ci *.md *.in *.cff LICENSE NOTICE,$(REAL_DATA))
+TEST_DONE := output/test/passed-$(call checksum,$(CODE) tests docs mkdocs.yml .ci *.md *.in *.cff LICENSE NOTICE,$(REAL_DATA))
 
 # Runs pytest and logs its output; a plain pipe to tee would lose its exit status.
 pytest = { $(3) $(VENV_PYTHON) -m pytest $(2); echo $$? > $(1)/status; } 2>&1 | tee $(1)/log; exit $$(cat $(1)/status)
 
-.PHONY: setup demo test test-slow coverage clean distclean force
+.PHONY: setup demo test test-slow docs coverage clean distclean force
 
 setup: $(READY)
 
@@ -55,6 +55,10 @@ $(TEST_DONE): | $(READY)
 test-slow: $(READY)
 	@rm -rf output/test-slow && mkdir -p output/test-slow
 	@$(call pytest,output/test-slow,-m slow -n auto --maxprocesses 2 --dist worksteal,OMP_NUM_THREADS=1)
+
+docs: $(READY)
+	@NO_MKDOCS_2_WARNING=1 $(VENV_PYTHON) -m mkdocs build --strict --quiet
+	@echo "output/site/index.html"
 
 coverage: $(READY)
 	@mkdir -p output/coverage

@@ -71,6 +71,12 @@ EXTRAS = {
         "distributed>=2026.1",  # scheduler and workers that segment rasters on several GPUs or machines
     ],
     "onnx": ONNX,
+    "docs": [
+        "mkdocs>=1.6,<2",  # builds the site from docs/
+        "mkdocs-material>=9.6,<10",  # its look and its search, without other servers
+        "mkdocstrings>=0.28",  # the pages of the Python API
+        "mkdocstrings-python>=1.16",  # reads docstrings and signatures
+    ],
     "dev": [
         "pytest>=8",  # test runner
         "pytest-xdist>=3.5",  # tests in parallel
@@ -85,6 +91,8 @@ EXTRAS = {
         "types-tabulate",  # types of tabulate
         "types-tqdm",  # types of tqdm
         "scikit-learn>=1.4",  # independent reference for the evaluator's tests
+        "nbclient>=0.10",  # runs the notebooks of the docs
+        "ipykernel>=6.29",  # the Python that notebooks run in
         "rio-cogeo>=5",  # checks that GeoTIFFs are cloud-optimized
         *ONNX,  # exports are tested
     ],

@@ -123,7 +123,7 @@ def write_pairs(folder: Path, split: SplitSpecification, values: Sequence[Sequen
     """Four pairs for each pattern that selects a split's files."""
     for number, pattern in itertools.product(range(4), split.select):
         key = pattern.replace("*", f"image_{number}")
-        ids = np.random.default_rng(number).integers(0, len(values), (64, 64))
+        ids = np.random.default_rng(list(key.encode())).integers(0, len(values), (64, 64))
         label = np.array([own[0] for own in values], np.uint8)[ids]
         image = np.repeat(label[..., None], 3, 2)
         parts = ((split.images, image, split.image_suffix), (split.labels, label, split.label_suffix))
