@@ -46,7 +46,10 @@ LONGEST = 60
 _NOT_COPIED = shutil.ignore_patterns(".*", "output", "__pycache__", "*.egg-info", "evidence")
 _LIBRARIES = ("torch", "open_clip", "timm", "detectron2.engine", "detectron2.evaluation", "hypothesis", "rasterio")
 
-_MODEL = "tests/modeling/test_junctions.py"
+_MODEL = (
+    "tests/modeling/test_levels_to_logits.py tests/modeling/test_logits_to_scores.py "
+    "tests/modeling/test_images_to_maps.py tests/modeling/test_text_and_maps.py"
+)
 _STEP = "tests/engine/test_training_rules.py"
 _SCENES = "tests/rasters/test_scene.py tests/rasters/test_scene_runs.py"
 TARGETS = {
