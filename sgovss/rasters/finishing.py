@@ -111,7 +111,7 @@ class Finisher:
                 box = self._plan.units.box(unit)
                 ids = raster.read(1, window=window_of(box))
                 ids = np.where(ids == raster.nodata, no_class_id(len(legend)), ids)
-                counts.append(count_classes(ids, box.top, (box.left + box.right) / 2, len(legend), areas))
+                counts.append(count_classes(ids, box, len(legend), areas))
         return counts
 
     def _write_overlay(self, labels: Path, sums: ClassSums) -> None:

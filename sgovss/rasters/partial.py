@@ -143,8 +143,7 @@ class PartialOutputs:
         return files
 
     def _count(self, unit: Unit, labels: np.ndarray) -> Counts:
-        box = self.plan.units.box(unit)
-        return count_classes(labels, box.top, (box.left + box.right) / 2, len(self._legend), self._areas)
+        return count_classes(labels, self.plan.units.box(unit), len(self._legend), self._areas)
 
     def _expect(self, path: Path, sums: Mapping[Unit, int]) -> None:
         """Read units back, because GDAL may not report that a full disk has cut off a file."""

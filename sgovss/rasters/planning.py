@@ -108,7 +108,7 @@ def _scales(source: RasterSource, gsd: tuple[float, float] | None, wanted: float
     The model gets pixels that are square on the ground.
     """
     if not wanted or gsd is None:
-        why = "it is not georeferenced" if wanted else "the model's ground sample distance is not known (see --gsd)"
+        why = _why_unknown(source) if wanted else "the model's ground sample distance is not known (see --gsd)"
         logger.warning("%s: segmented at its own resolution, because %s", source.name, why)
     if gsd is None:
         return 1.0, 1.0
@@ -119,6 +119,16 @@ def _scales(source: RasterSource, gsd: tuple[float, float] | None, wanted: float
             f"than {_MAX_SCALE:g} is not supported, give another --gsd"
         )
     return tuple(1.0 if abs(scale - 1) <= _SAME else scale for scale in (down, across))  # type: ignore[return-value]
+
+
+def _why_unknown(source: RasterSource) -> str:
+    """Return why the size of a raster's pixels on the ground is not known."""
+    found = source.georeference
+    if not found.exists:
+        return "it is not georeferenced"
+    if found.ground is not None:
+        return "its coordinates have no place on the earth"
+    return "nothing fits its " + found.kind if found.transform.is_identity else "it has no coordinate reference system"
 
 
 def metres(gsd: tuple[float, float]) -> str:

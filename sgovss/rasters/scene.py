@@ -6,7 +6,7 @@ import functools
 import logging
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -68,7 +68,9 @@ class SceneMapper:
         self.legend = self.options.rejection.legend(vocabulary)
         self.classes = len(vocabulary)
 
-    def __call__(self, path: str | Path, target: str | Path) -> Segmentation:
+    def __call__(
+        self, path: str | Path, target: str | Path, tell: Callable[[float], None] | None = None
+    ) -> Segmentation:
         """Segment one raster.
 
         Writes ``<target>_labels.tif`` with ``<target>_labels.qml``, ``<target>_overlay.png`` and
@@ -79,6 +81,7 @@ class SceneMapper:
         Args:
             path: a file, or any other name that GDAL opens.
             target: folder and beginning of the names of the outputs, such as ``output/county``.
+            tell: is called with the fraction of the parts that are filled, whenever it has grown.
 
         Returns:
             a result that reads labels and scores from ``<target>_labels.tif`` when they are asked for.
@@ -91,7 +94,7 @@ class SceneMapper:
         if (finished := self.finished(plan)) is not None:
             return finished
         with self._begun(plan) as (_, parts):
-            self._fill_missing(plan, parts)
+            self._fill_missing(plan, parts, tell or (lambda _: None))
         return self.finish(plan, started)
 
     def plan(self, path: str | Path, target: str | Path) -> ScenePlan:
@@ -233,7 +236,7 @@ class SceneMapper:
             logger.warning("%s: already finished, nothing to do; --restart segments it again", plan.path)
         return found
 
-    def _fill_missing(self, plan: ScenePlan, parts: PartialOutputs) -> None:
+    def _fill_missing(self, plan: ScenePlan, parts: PartialOutputs, tell: Callable[[float], None]) -> None:
         """Fill the units that are not finished, while another thread writes those that are."""
         total = sum(1 for _ in plan.units.all())
         missing = _missing(plan, parts)
@@ -249,6 +252,7 @@ class SceneMapper:
                     for band in bands:
                         write(lambda band=band: parts.keep(band))  # type: ignore[misc]
                         progress.update(len(band))
+                        tell(progress.n / total)
 
     @contextmanager
     def _begun(self, plan: ScenePlan) -> Iterator[tuple[RasterSource, PartialOutputs]]:
