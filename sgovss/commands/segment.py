@@ -51,6 +51,7 @@ from sgovss.rasters.options import (
     SceneOptions,
     parse_bands,
     parse_bounds,
+    parse_classes,
     parse_min_area,
     parse_no_data,
     parse_stretch,
@@ -286,6 +287,7 @@ def _scene_options(args: argparse.Namespace) -> SceneOptions | None:
         probabilities=args.probabilities,
         polygons=args.polygons,
         simplify=args.simplify,
+        square=parse_classes(args.square),
         segments=args.segments,
         cache=args.cache,
         restart=args.restart,
@@ -296,7 +298,8 @@ def _scene_options(args: argparse.Namespace) -> SceneOptions | None:
 
 _SCENE_ONLY = (
     "bands", "stretch", "no-data", "fit-gcps", "gsd", "aoi", "bounds", "mosaic", "stack", "asset", "min-area",
-    "confidence", "probabilities", "polygons", "simplify", "segments", "cache", "resume", "restart", "overlap",
+    "confidence", "probabilities", "polygons", "simplify", "square", "segments",
+    "cache", "resume", "restart", "overlap",
 )  # fmt: skip
 
 
@@ -374,6 +377,8 @@ def _add_raster_arguments(rasters: argparse._ArgumentGroup) -> None:
                          )  # fmt: skip
     rasters.add_argument("--simplify", type=float, default=0.0, metavar="METRES", help="simplify the borders of the "
                          "polygons by this tolerance; neighbours keep their common borders")  # fmt: skip
+    rasters.add_argument("--square", metavar="CLASSES", help="give the polygons of these classes right angles, such as "
+                         "building,roof; their neighbours are fitted to them")  # fmt: skip
     rasters.add_argument("--segments", metavar="FILE", help="segments from elsewhere, such as those of SAM, "
                          "superpixels or parcels: a raster of their numbers or polygons (a layer as FILE:LAYER); each "
                          "gets the class of its mean score")  # fmt: skip

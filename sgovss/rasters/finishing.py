@@ -27,6 +27,7 @@ from sgovss.rasters.plan import ScenePlan
 from sgovss.rasters.segment_classes import SegmentClasses, classify, relabelled, write_segment_polygons
 from sgovss.rasters.segments import RasterSegments, VectorSegments, open_segments
 from sgovss.rasters.source import RasterSource
+from sgovss.rasters.squaring import Squaring
 from sgovss.rasters.style import write_attributes, write_style
 from sgovss.rasters.summary import LabelRaster
 from sgovss.rasters.units import Box
@@ -75,9 +76,9 @@ class Finisher:
         counts = self._counts(labels) if changed else [parts.finished[unit] for unit in plan.units.all()]
         sums = add_up(counts, self._legend.names, plan.units.height * plan.units.width)
         labels = with_overviews(labels, Resampling.mode)
-        facts = {}
+        facts: dict[str, str] = {}
         if "polygons" in files:
-            facts["polygons"] = f"{self._write_polygons(labels):,}"
+            facts = self._write_polygons(labels)
         self._write_overlay(labels, sums)
         write_style(files["style"], self._legend)
         write_attributes(files["attributes"], self._legend)
@@ -86,19 +87,26 @@ class Finisher:
         write_cog(labels, files["labels"])
         return sums, facts
 
-    def _write_polygons(self, labels: Path) -> int:
+    def _write_polygons(self, labels: Path) -> dict[str, str]:
+        """Write polygons; returns facts for the report."""
         plan, metres = self._plan, self._options.simplify
-        tolerance = None
-        if metres and plan.gsd is not None:
-            down, across = plan.gsd
-            tolerance = Tolerance(metres / across, down / across)
+        down, across = plan.gsd or (1.0, 1.0)
+        tolerance = Tolerance(metres / across, down / across) if metres else None
         path, folder, source = self._files["polygons"], self._parts.folder, Path(self._source.path).name
         if self._segments is not None:
             assert self._classes is not None
-            return write_segment_polygons(
+            count = write_segment_polygons(
                 path, labels, self._legend, self._classes, self._segments, plan, source, tolerance, folder
             )
-        return write_polygons(path, labels, self._legend, source, tolerance, folder / "polygons.gpkg")
+            return {"polygons": f"{count:,}"}
+        chosen = [self._legend.names.index(name) for name in self._options.square]
+        square = Squaring(chosen, (plan.units.height, plan.units.width), down / across, folder) if chosen else None
+        working = folder / "polygons.gpkg"
+        count = write_polygons(path, labels, self._legend, source, tolerance, working, square=square)
+        facts = {"polygons": f"{count:,}"}
+        if square is not None:
+            facts["right angles"] = f"{square.fitted:,} of {square.fitted + square.kept:,} polygons"
+        return facts
 
     def _of_segments(self, segments: RasterSegments | VectorSegments) -> Path:
         """Write labels and scores of segments."""

@@ -47,6 +47,7 @@ class SceneOptions:
         probabilities: write the scores of all classes.
         polygons: write the regions as polygons, in this format: "gpkg", "parquet", "fgb" or "geojson"; True is "gpkg".
         simplify: tolerance in metres by which the borders of polygons are simplified; 0 leaves them along the pixels.
+        square: names of classes whose polygons get right angles.
         segments: file of segments, a raster of their numbers or polygons, of which each gets the class of its mean
             score; see :func:`sgovss.rasters.segments.open_segments`.
         cache: folder for encoded windows.
@@ -71,6 +72,7 @@ class SceneOptions:
     probabilities: bool = False
     polygons: bool | str = False
     simplify: float = 0.0
+    square: tuple[str, ...] = ()
     segments: str | Path | None = None
     cache: str | Path | None = None
     restart: bool = False
@@ -114,6 +116,10 @@ class SceneOptions:
             raise InputError(f"--overlap: {self.overlap:g} is not from 0 to 0.9; give a fraction such as 0.25")
         if self.aoi is not None:
             file_and_layer(self.aoi)
+        if self.square and not self.polygons:
+            raise InputError("--square: is for polygons, which are not written; give --polygons too")
+        if self.square and self.segments is not None:
+            raise InputError("--square: segments are written as they are; leave out --square, or --segments")
         if self.segments is not None:
             file_and_layer(self.segments, "--segments")
             if self.min_area:
@@ -168,6 +174,11 @@ class Stretch:
     percentiles: tuple[float, ...] | None = None
     ranges: tuple[tuple[float, float], ...] | None = None
     shared: bool = False
+
+
+def parse_classes(text: str | None) -> tuple[str, ...]:
+    """Parse class names such as ``"building,roof"``."""
+    return tuple(dict.fromkeys(part.strip() for part in (text or "").split(",") if part.strip()))
 
 
 def parse_stretch(text: str | None) -> Stretch:

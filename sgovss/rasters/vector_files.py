@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,7 @@ class PolygonFile:
 
     def add(self, polygons: Sequence[shapely.Geometry], fields: Mapping[str, np.ndarray]) -> None:
         """Add polygons, which may be none; all batches have the same fields."""
-        with warnings.catch_warnings():
-            # The coordinate reference system of an image without georeference is None.
-            warnings.filterwarnings("ignore", message="'crs' was not provided")
+        with without_crs_warning():
             pyogrio.raw.write(
                 self._working,
                 geometry=shapely.to_wkb(np.array(polygons, object)),
@@ -70,8 +69,7 @@ class PolygonFile:
             options: dict[str, Any] = {"driver": "FlatGeobuf"}
             if self._path.suffix == ".geojson":
                 options = {"driver": "GeoJSON", "RFC7946": "NO" if self._crs is None else "YES"}
-            with warnings.catch_warnings(), pyogrio.open_arrow(self._working, use_pyarrow=False) as (metadata, stream):
-                warnings.filterwarnings("ignore", message="'crs' was not provided")
+            with without_crs_warning(), pyogrio.open_arrow(self._working, use_pyarrow=False) as (metadata, stream):
                 name = metadata["geometry_name"] or "geom"
                 pyogrio.write_arrow(
                     stream,
@@ -104,3 +102,11 @@ class PolygonFile:
             with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
                 for batch in reader:
                     writer.write_batch(pyarrow.RecordBatch.from_arrays(batch.columns, schema=schema))
+
+
+@contextmanager
+def without_crs_warning() -> Iterator[None]:
+    """Write without a coordinate reference system, which is that of an image without georeference, in silence."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="'crs' was not provided")
+        yield

@@ -40,6 +40,7 @@ def write_polygons(
     tolerance: Tolerance | None = None,
     working: Path | None = None,
     rows: int | None = None,
+    square: Callable[[Iterator[Region]], Iterator[Region]] | None = None,
 ) -> int:
     """Write the regions of a label raster.
 
@@ -56,6 +57,7 @@ def write_polygons(
         tolerance: by which borders are simplified; None leaves them along the pixels.
         working: a GeoPackage that is written first, and does not remain; by default beside ``path``.
         rows: number of rows that are read at once; by default :func:`rows_at_once`.
+        square: see :class:`sgovss.rasters.squaring.Squaring`; None for no right angles.
 
     Returns:
         the number of polygons.
@@ -66,7 +68,7 @@ def write_polygons(
         return class_fields(ids, np.array([region.score for region in batch], float), legend)
 
     working = working or path.with_name(f".{path.name}.gpkg")
-    return write_regions(path, labels, fields, source or labels.name, tolerance, working, rows)
+    return write_regions(path, labels, fields, source or labels.name, tolerance, working, rows, square)
 
 
 def write_regions(
@@ -77,6 +79,7 @@ def write_regions(
     tolerance: Tolerance | None,
     working: Path,
     rows: int | None = None,
+    square: Callable[[Iterator[Region]], Iterator[Region]] | None = None,
 ) -> int:
     """Write the regions of a raster of numbers; see :func:`write_polygons`.
 
@@ -87,7 +90,7 @@ def write_regions(
         file = PolygonFile(path, working, None if raster.crs is None else raster.crs.to_wkt())
         areas = Areas(raster)
         found = regions(raster, rows or rows_at_once(raster.width), tolerance)
-        for batch in _batches(found):
+        for batch in _batches(square(found) if square else found):
             polygons = [region.polygon for region in batch]
             on_ground = [placed(polygon, raster.transform) for polygon in polygons]
             file.add(on_ground, with_common(fields(batch), areas(polygons), source, file.count))
