@@ -24,8 +24,8 @@ def squared(polygon: shapely.Polygon, roughness: float = _ROUGHNESS) -> shapely.
     """Fit an outline with right angles.
 
     Two directions are tried: the mean one of the sides, and that of the smallest rectangle around the polygon. Sides
-    that run more along an axis than across are put on one line, and lines shorter than twice the roughness are left out.
-    Holes get the direction of the outline; those that are too small for a rectangle are kept as they are.
+    that run more along an axis than across are put on one line, and lines shorter than twice the roughness are left
+    out. Holes get the direction of the outline; those that are too small for a rectangle are kept as they are.
 
     Args:
         polygon: in pixels that are square on the ground.

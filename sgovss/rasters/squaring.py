@@ -25,8 +25,8 @@ class Squaring:
     The rule: of outlines that overlap, the earlier region keeps its outline, and the later one is cut by it. All other
     regions are cut by the outlines. What an outline leaves of its region goes to the neighbour with the longest border
     to it that has no right angles. So no regions overlap, and there are no gaps, except where there is no such
-    neighbour: beside no data, and between two outlines. Regions that are cut into several parts become several regions, and those
-    that an outline covers vanish.
+    neighbour: beside no data, and between two outlines. Regions that are cut into several parts become several regions,
+    and those that an outline covers vanish.
 
     The regions are kept in files; memory holds some of them, and their neighbours.
 
