@@ -160,7 +160,7 @@ def _settings(
     fingerprint: str,
 ) -> dict[str, Any]:
     """Everything that the pixels of finished units depend on."""
-    aoi = None if options.aoi is None else file_and_layer(options.aoi)
+    files = {"aoi": options.aoi, "segments": options.segments}
     return {
         "scene": source.identity,
         "bands": list(source.bands),
@@ -173,6 +173,12 @@ def _settings(
         "words": [entry.names for entry in scored],
         "legend": legend.names,
         "threshold": options.rejection.threshold,
-        "aoi": None if aoi is None else [str(aoi[0].resolve()), aoi[0].stat().st_mtime_ns, aoi[1]],
+        **{name: None if file is None else _file_identity(file) for name, file in files.items()},
         "outputs": [options.confidence, options.probabilities],
     }
+
+
+def _file_identity(name: str | Path) -> list[Any]:
+    """What changes when a vector file, or the layer of it, changes."""
+    file, layer = file_and_layer(name)
+    return [str(file.resolve()), file.stat().st_mtime_ns, layer]

@@ -28,6 +28,7 @@ from sgovss.rasters.options import SceneOptions
 from sgovss.rasters.partial import PartialOutputs, UnitPixels, begun_plan, remove_begun
 from sgovss.rasters.plan import ScenePlan
 from sgovss.rasters.planning import plan_scene, view_settings
+from sgovss.rasters.segments import check_segments, open_segments
 from sgovss.rasters.source import RasterSource
 from sgovss.rasters.summary import LabelRaster, facts_of, open_source, read_finished, write_finished
 from sgovss.rasters.threads import writer
@@ -67,6 +68,8 @@ class SceneMapper:
         self.scored = self.options.rejection.scored(vocabulary)
         self.legend = self.options.rejection.legend(vocabulary)
         self.classes = len(vocabulary)
+        if unknown := [name for name in self.options.square if name not in self.legend.names]:
+            raise InputError(f"--square: '{unknown[0]}' is no class; the classes are {', '.join(self.legend.names)}")
 
     def __call__(
         self, path: str | Path, target: str | Path, tell: Callable[[float], None] | None = None
@@ -108,6 +111,8 @@ class SceneMapper:
             remarks = list(source.remarks)
             if self.options.aoi:
                 remarks += AreaOfInterest(self.options.aoi, source).remarks
+            if self.options.segments:
+                check_segments(self.options, source)
             for line in remarks:
                 logger.warning("%s: %s", path, line)
             model = self.predictor.model
@@ -155,6 +160,7 @@ class SceneMapper:
                 confidence=options.confidence,
                 probabilities=options.probabilities,
                 threads=_READERS.get(model.device.type, 1),
+                segments=open_segments(options.segments, source) if options.segments else None,
             )
             with closing(filler([*units])) as bands:
                 yield from bands
@@ -210,7 +216,8 @@ class SceneMapper:
                 )
             # Without it, outputs that are replaced only in part are not taken for finished ones.
             files["shares"].unlink(missing_ok=True)
-            finisher = Finisher(plan, source, parts, self.legend, self.options, files)
+            scored = len(self.scored), self.classes
+            finisher = Finisher(plan, source, parts, self.legend, self.options, files, scored)
             sums, more = finisher()
             facts = facts_of(source, plan) | more
             if started is not None:
@@ -279,7 +286,7 @@ class SceneMapper:
     def _finished_settings(self, plan: ScenePlan) -> dict[str, object]:
         """Return everything that the outputs depend on."""
         options = self.options
-        outputs = {"polygons": options.polygon_format, "simplify": options.simplify}
+        outputs = {"polygons": options.polygon_format, "simplify": options.simplify, "square": options.square}
         return {**plan.settings, "smallest": plan.smallest, "colors": self.legend.colors().tolist(), **outputs}
 
     def _score(self, plan: ScenePlan) -> ScoreWindows:
