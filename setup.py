@@ -85,6 +85,8 @@ EXTRAS = {
         "types-tabulate",  # types of tabulate
         "types-tqdm",  # types of tqdm
         "scikit-learn>=1.4",  # independent reference for the evaluator's tests
+        "build>=1.2",  # builds the sdist and the wheel of a release
+        "twine>=6.1",  # checks their metadata, and uploads them
         "rio-cogeo>=5",  # checks that GeoTIFFs are cloud-optimized
         *ONNX,  # exports are tested
     ],
@@ -117,6 +119,7 @@ setup(
     description="Open-vocabulary semantic segmentation of remote sensing images, an extension of Detectron2",
     long_description="Segment aerial and satellite images into classes that are given as text. "
     "A Detectron2 extension with training, evaluation and an embedded model that runs on a CPU.",
+    long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE", "NOTICE"],
     python_requires=">=3.10",
