@@ -58,7 +58,7 @@ def version_of(source: Path) -> str:
     """
     version: str = runpy.run_path(str(source / "sgovss" / "version.py"))["__version__"]
     changes = (source / "CHANGELOG.md").read_text(encoding="utf-8")
-    if not re.search(rf"^## {re.escape(version)}\b", changes, re.MULTILINE):
+    if not re.search(rf"^## {re.escape(version)}(\s|$)", changes, re.MULTILINE):
         raise ReleaseError(f"CHANGELOG.md: no section '## {version}'; write it, or correct sgovss/version.py")
     return version
 
