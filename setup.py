@@ -70,6 +70,9 @@ EXTRAS = {
         "dask>=2026.1",  # settings of distributed
         "distributed>=2026.1",  # scheduler and workers that segment rasters on several GPUs or machines
     ],
+    "hub": [
+        "huggingface_hub>=0.34",  # models of the Hugging Face hub; open_clip needs it too
+    ],
     "onnx": ONNX,
     "dev": [
         "pytest>=8",  # test runner
