@@ -71,6 +71,9 @@ EXTRAS = {
         "dask>=2026.1",  # settings of distributed
         "distributed>=2026.1",  # scheduler and workers that segment rasters on several GPUs or machines
     ],
+    "hub": [
+        "huggingface_hub>=0.34",  # models of the Hugging Face hub; open_clip needs it too
+    ],
     "onnx": ONNX,
     "dev": [
         "pytest>=8",  # test runner
@@ -87,6 +90,8 @@ EXTRAS = {
         "types-tqdm",  # types of tqdm
         "transformers>=4.40,<6",  # independent reference for the embedded model's text encoder
         "scikit-learn>=1.4",  # independent reference for the evaluator's tests
+        "build>=1.2",  # builds the sdist and the wheel of a release
+        "twine>=6.1",  # checks their metadata, and uploads them
         "rio-cogeo>=5",  # checks that GeoTIFFs are cloud-optimized
         *ONNX,  # exports are tested
     ],
@@ -119,6 +124,7 @@ setup(
     description="Open-vocabulary semantic segmentation of remote sensing images, an extension of Detectron2",
     long_description="Segment aerial and satellite images into classes that are given as text. "
     "A Detectron2 extension with training, evaluation and an embedded model that runs on a CPU.",
+    long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE", "NOTICE"],
     python_requires=">=3.10",
