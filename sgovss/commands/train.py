@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-from sgovss.engine.launch import start
+from sgovss.engine.launch import is_first, start, together
 from sgovss.engine.preparation import argument_parser, prepare_config
 from sgovss.errors import command
 from sgovss.files import sole_run
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``sgovss train``; returns its exit status."""
     args = argument_parser(__doc__).parse_args(argv)
     cfg = prepare_config(args)
-    # Only the first machine locks the output folder; the others write to the same one.
-    with nullcontext() if args.machine_rank else sole_run(cfg.OUTPUT_DIR):
+    # Only the first process locks the output folder; those of other machines write to the same one.
+    with together(args), sole_run(cfg.OUTPUT_DIR) if is_first(args) else nullcontext():
         start(cfg, args)
     return 0

@@ -243,10 +243,10 @@ class Trainer(DefaultTrainer):
 def _distributed(model: nn.Module) -> nn.Module:
     if comm.get_world_size() == 1:
         return model
-    on_cpu = next(model.parameters()).device.type == "cpu"
+    device = next(model.parameters()).device
     return DistributedDataParallel(
         model,
-        device_ids=None if on_cpu else [comm.get_local_rank()],
+        device_ids=None if device.type == "cpu" else [device],
         broadcast_buffers=False,  # training changes none
         gradient_as_bucket_view=True,
     )
