@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +35,7 @@ def argument_parser(epilog: str) -> argparse.ArgumentParser:
     would fail.
     """
     parser = default_argument_parser(epilog=epilog)
-    parser.set_defaults(dist_url=AUTO_URL, launched=None)
+    parser.set_defaults(dist_url=AUTO_URL, launched=None, dry_run=False)
     return parser
 
 
@@ -63,7 +64,7 @@ def prepare_config(args: argparse.Namespace) -> CfgNode:
         _set_training_gsd(cfg)
     if cfg.DATASETS.UNLABELLED and cfg.MODEL.SGOVSS.COMPENSATION.ENABLED:
         _check_unlabelled(cfg)
-    _check_writable(Path(cfg.OUTPUT_DIR))
+    _check_writable(Path(cfg.OUTPUT_DIR), keep=not args.dry_run)
     cfg.freeze()
     return cfg
 
@@ -164,9 +165,18 @@ def _check_unlabelled(cfg: CfgNode) -> None:
         image_size(record["file_name"])
 
 
-def _check_writable(folder: Path) -> None:
-    """Check that the output folder can be written to; Detectron2 would end with a traceback otherwise."""
+def _check_writable(folder: Path, keep: bool) -> None:
+    """Check that the output folder can be written to; Detectron2 would end with a traceback otherwise.
+
+    Args:
+        folder: the output folder.
+        keep: whether to keep folders that were created for this.
+    """
+    created = [each for each in (folder, *folder.parents) if not each.exists()]
     probe = folder / ".writable"
     with atomic_path(probe):
         pass
     probe.unlink(missing_ok=True)  # several processes may check the same folder
+    for each in () if keep else created:
+        with contextlib.suppress(OSError):  # another process may use it
+            each.rmdir()
