@@ -13,7 +13,7 @@ from tests.engine.training import CONFIG, metrics_of, options_of, output_of
 
 
 def files_below(folder: Path) -> set[Path]:
-    return {path for path in folder.rglob("*")}
+    return set(folder.rglob("*"))
 
 
 @pytest.fixture
