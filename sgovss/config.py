@@ -110,6 +110,10 @@ def _add_head(cfg: CfgNode) -> None:
     node.LOGIT_BIAS = -5.0
     # Ignored pixels in the loss: "MASK" leaves them out, "NEGATIVE" makes them negatives of all classes.
     node.IGNORED_PIXELS = "MASK"
+    # Weights of the classes in the pixel loss: their frequency to the power of minus this number, at most 10 times that
+    # of the most frequent class. 0: all pixels weigh alike; 1: all classes do. See docs/training.md. (The other way is
+    # Detectron2's: DATALOADER.SAMPLER_TRAIN RepeatFactorTrainingSampler with DATALOADER.REPEAT_THRESHOLD.)
+    node.CLASS_BALANCE = 0.0
     # The losses are means over the pixels that they apply to. If these are less than this share of the batch, the sum
     # is divided by this share, so that few pixels do not weigh as much as a full batch.
     node.LEAST_SHARE = 0.1
