@@ -17,6 +17,7 @@ from sgovss.palette import Color, distinct_colors
 from sgovss.plurals import singular
 from sgovss.word_files import is_file_name, read_file
 from sgovss.word_lists import WordList, read_text
+from sgovss.word_names import unquoted
 
 # Conventional map colours; all other classes get a colour of the palette.
 _FAMILIAR: dict[Color, tuple[str, ...]] = {
@@ -187,7 +188,8 @@ class Vocabulary(Sequence[ClassEntry]):
         A text file has one class per line, in which bars or commas separate synonyms. JSON and YAML have a list, at the
         top level or under ``classes``, whose items are strings or ``{name, synonyms, color}``. A table (CSV) has a
         column ``name``. The class lists of CAT-Seg and related projects (JSON) and of SegEarth-OV (text),
-        ``coco.names`` and the label maps of CVAT have one of these forms. See :mod:`sgovss.word_files`.
+        ``coco.names`` and the labels of CVAT have one of these forms. Styles of QGIS and headers of ENVI are read too.
+        See :mod:`sgovss.word_files`.
 
         Raises:
             InputError: the file is missing, cannot be parsed, or its classes are wrong.
@@ -201,8 +203,8 @@ class Vocabulary(Sequence[ClassEntry]):
         Raises:
             InputError: see :meth:`from_file` and :meth:`from_string`.
         """
-        if is_file_name(text):
-            return cls.from_file(text.strip())
+        if is_file_name(unquoted(text.strip())):
+            return cls.from_file(unquoted(text.strip()))
         vocabulary = cls.from_string(text)
         if len(vocabulary) == 1 and Path(text.strip()).is_dir():
             note = f"'{text.strip()}' is taken as a class name, though a folder has this name"

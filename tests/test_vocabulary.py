@@ -28,7 +28,9 @@ def test_commas_part_classes_and_bars_part_synonyms():
         ("", "no class names"),
         ("  ", "no class names"),
         ("a,,b", "empty class name"),
-        ("a,", "empty class name"),
+        ("a,,", "empty class name behind 'a'"),
+        (",a", "empty class name in front of 'a'"),
+        (", ,", "no class names"),
         ("a|", "empty class name"),
         ("road, Road", "'Road' stands twice"),
         ("bare soil, bare-soil", "stands twice"),
@@ -37,7 +39,7 @@ def test_commas_part_classes_and_bars_part_synonyms():
         ("road, ro\u200bad", "stands twice"),  # a space without width
         ("\uff57ater, water", "stands twice"),
         ("\u200b, road", "empty class name"),
-        ("-, road", "empty class name"),
+        ("-, road", "'-' has no letter"),
         ("ro\x00ad", r"'ro.x00ad' contains '.x00', which cannot be displayed"),
         ("\ud800", "which cannot be displayed"),
     ],
@@ -106,7 +108,7 @@ def test_lists_that_grow_when_written_out_are_quoted_in_part(tmp_path):
 def test_missing_and_foreign_files_are_named(tmp_path):
     with pytest.raises(InputError, match=r"none\.txt: cannot read .*No such file"):
         Vocabulary.parse("none.txt")
-    (tmp_path / "words.txt").write_bytes("road".encode("utf-16"))
+    (tmp_path / "words.txt").write_bytes("Straße".encode("latin-1"))
     with pytest.raises(InputError, match=r"words\.txt: this vocabulary file is not UTF-8 text"):
         Vocabulary.parse(str(tmp_path / "words.txt"))
 
