@@ -32,6 +32,7 @@ from sgovss.modeling.clip_settings import resolve_clip
 from sgovss.modeling.meta_arch import SGOVSS
 from sgovss.modeling.model_folder import write_model
 from sgovss.modeling.text_embedder import TextEmbeddings
+from sgovss.modeling.views import View, build_native_view, build_view
 from sgovss.precision import AUTO, cast_weights, fast_precision
 from sgovss.vocabulary import Vocabulary, Words
 
@@ -61,7 +62,7 @@ class SegmentationModel(Protocol):
     def score_maps(self, images: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
         """See :meth:`SGOVSS.score_maps`."""
 
-    def score_image(self, image: torch.Tensor, vocabulary: Vocabulary) -> ClassScores:
+    def score_image(self, image: torch.Tensor, vocabulary: Vocabulary, view: View | None = None) -> ClassScores:
         """See :meth:`SGOVSS.score_image`."""
 
 
@@ -95,6 +96,13 @@ class Predictor:
         options: alternating config keys and values that override the config.
         precision: ``float32``, ``bfloat16``, or ``auto`` for bfloat16 if the device supports it; by default
             TEST.PRECISION of the config.
+        benchmark_view: see images as an evaluation does, with TEST.SLIDING_WINDOW and TEST.AUG of the config, which may
+            shrink them. By default images are seen at their own size, in the windows of TEST.SCENE, as rasters are.
+
+    Attributes:
+        model: the model.
+        cfg: its config.
+        view: how images are seen.
 
     Raises:
         InputError: config or weights are wrong.
@@ -111,6 +119,7 @@ class Predictor:
         weights: str | Path | None = None,
         options: tuple[str, ...] = (),
         precision: str | None = None,
+        benchmark_view: bool = False,
     ) -> None:
         content = None
         if weights is not None:
@@ -141,6 +150,8 @@ class Predictor:
         for part in (self.model.image_encoder, self.model.head):
             cast_weights(part, cfg.TEST.PRECISION)
         self.cfg = cfg
+        step, cells = self.model.size_divisibility, self.model.map_cells
+        self.view = build_view(cfg) if benchmark_view else build_native_view(cfg, step, cells)
 
     @classmethod
     def from_pretrained(
@@ -236,10 +247,12 @@ class Predictor:
 
     def __call__(self, image: ImageInput, vocabulary: Words, rejection: Rejection = NOTHING_REJECTED) -> Segmentation:
         """Segment one image; see :func:`segment_image`."""
-        return segment_image(self.model, image, vocabulary, rejection)
+        return segment_image(self.model, image, vocabulary, rejection, self.view)
 
 
-def segment_image(model: SegmentationModel, image: ImageInput, vocabulary: Words, rejection: Rejection) -> Segmentation:
+def segment_image(
+    model: SegmentationModel, image: ImageInput, vocabulary: Words, rejection: Rejection, view: View
+) -> Segmentation:
     """Segment one image.
 
     Args:
@@ -247,6 +260,7 @@ def segment_image(model: SegmentationModel, image: ImageInput, vocabulary: Words
         image: an array (H, W, 3) uint8 RGB, a PIL image, or the path of an image file.
         vocabulary: the classes, in any form that :meth:`Vocabulary.of` takes.
         rejection: rule for labelling pixels as "other", which is then the last class of the legend.
+        view: how the image is seen.
 
     Returns:
         labels and scores of the size of the image.
@@ -263,7 +277,7 @@ def segment_image(model: SegmentationModel, image: ImageInput, vocabulary: Words
     classes = rejection.classes(vocabulary)
     # np.array copies: torch needs writable memory.
     tensor = torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C")).to(model.device)
-    labels, best = model.score_image(tensor, rejection.scored(classes)).best()
+    labels, best = model.score_image(tensor, rejection.scored(classes), view).best()
     labels = rejection.reject(labels, best, len(classes))
     result = Segmentation(labels.cpu().numpy(), rejection.legend(classes), best.cpu().numpy(), image=pixels)
     if isinstance(image, str | os.PathLike):
