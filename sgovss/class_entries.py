@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sgovss.errors import InputError
 from sgovss.palette import Color
+from sgovss.word_colors import color_of
 
 BARS_ONLY = re.compile(r"[|]")
 BARS_OR_COMMAS = re.compile(r"[|,]")
@@ -70,13 +71,16 @@ def entry_of(item: object, source: str, synonyms_at: re.Pattern[str] = BARS_OR_C
         return _entry_from_names(synonyms_at.split(item), source)
     if isinstance(item, dict) and isinstance(item.get("name"), str):
         color = item.get("color")
+        if isinstance(color, str):
+            color = color_of(color) or color
         if color is not None and (
             not isinstance(color, list | tuple)
             or len(color) != 3
             or not all(isinstance(c, int) and 0 <= c <= 255 for c in color)
         ):
             raise InputError(
-                f"{source}: colour of '{item['name']}' must be three numbers from 0 to 255, not {_short(color)}"
+                f"{source}: colour of '{item['name']}' must be three numbers from 0 to 255 or '#rrggbb', not "
+                f"{_short(color)}"
             )
         synonyms = item.get("synonyms") or ()
         synonyms = [synonyms] if isinstance(synonyms, str) else synonyms
@@ -84,4 +88,7 @@ def entry_of(item: object, source: str, synonyms_at: re.Pattern[str] = BARS_OR_C
             raise InputError(f"{source}: synonyms of '{item['name']}' must be strings, not {_short(synonyms)}")
         entry = _entry_from_names([item["name"], *synonyms], source)
         return ClassEntry(entry.name, entry.synonyms, tuple(color) if color is not None else None)
-    raise InputError(f"{source}: a class is a name or {{name, synonyms, color}}, not {_short(item)}")
+    quotes = (
+        "; put words such as yes, no and null into quotation marks" if item is None or isinstance(item, bool) else ""
+    )
+    raise InputError(f"{source}: a class is a name or {{name, synonyms, color}}, not {_short(item)}{quotes}")

@@ -16,6 +16,7 @@ import yaml
 from detectron2.config import CfgNode, get_cfg
 from detectron2.utils.logger import log_first_n
 
+from sgovss import hub
 from sgovss.config_rules import REMOVED_KEYS, check_values, removed_key_message
 from sgovss.errors import InputError
 from sgovss.paths import config_file
@@ -109,6 +110,10 @@ def _add_head(cfg: CfgNode) -> None:
     node.LOGIT_BIAS = -5.0
     # Ignored pixels in the loss: "MASK" leaves them out, "NEGATIVE" makes them negatives of all classes.
     node.IGNORED_PIXELS = "MASK"
+    # Weights of the classes in the pixel loss: their frequency to the power of minus this number, at most 10 times that
+    # of the most frequent class. 0: all pixels weigh alike; 1: all classes do. See docs/training.md. (The other way is
+    # Detectron2's: DATALOADER.SAMPLER_TRAIN RepeatFactorTrainingSampler with DATALOADER.REPEAT_THRESHOLD.)
+    node.CLASS_BALANCE = 0.0
     # The losses are means over the pixels that they apply to. If these are less than this share of the batch, the sum
     # is divided by this share, so that few pixels do not weigh as much as a full batch.
     node.LEAST_SHARE = 0.1
@@ -220,22 +225,31 @@ def config_path(path: str | Path) -> Path:
     """Find a config file.
 
     Args:
-        path: a file, or the name of a config of sgovss, such as ``sgovss_tiny.yaml``.
+        path: a file, the name of a config of sgovss, such as ``sgovss_tiny.yaml``, a model folder, or a model of the
+            hub, see :func:`sgovss.hub.parse_id`.
 
     Returns:
         The path of the file.
 
     Raises:
-        InputError: there is no such file, and no config of sgovss with this name.
+        InputError: there is no such file, config of sgovss, or model.
     """
+    folder = hub.local_path(path)
+    if folder.is_dir():
+        if not (folder / hub.CONFIG).is_file():
+            raise InputError(f"{path}: a folder without {hub.CONFIG}; give a config or a model folder")
+        return folder / hub.CONFIG
     return Path(path) if Path(path).is_file() else config_file(str(path))
 
 
 def load_config(path: str | Path, options: Sequence[str] = ()) -> CfgNode:
     """Read a config file, set options on top of it, and check all values.
 
+    The config of a model folder names the folder in MODEL.WEIGHTS, unless the options do, and its MODEL.DEVICE is set
+    for this machine.
+
     Args:
-        path: a file, or the name of a config of sgovss, such as ``sgovss_tiny.yaml``.
+        path: as :func:`config_path` takes it.
         options: alternating keys and values, as on the command line.
 
     Returns:
@@ -246,7 +260,12 @@ def load_config(path: str | Path, options: Sequence[str] = ()) -> CfgNode:
     """
     cfg = get_cfg()
     add_sgovss_config(cfg)
-    _merge_file(cfg, config_path(path))
+    file = config_path(path)
+    if file.name == hub.CONFIG and file.with_name(hub.WEIGHTS).is_file():
+        cfg = config_from_dump(hub.read_config(file.parent), file)
+        cfg.MODEL.WEIGHTS = str(file.parent)
+    else:
+        _merge_file(cfg, file)
     add_options(cfg, options)
     return cfg
 
@@ -285,9 +304,14 @@ def config_from_dump(dump: str, source: str | Path) -> CfgNode:
     Raises:
         InputError: it has other unknown keys, or values of another type.
     """
+    try:
+        saved = yaml.safe_load(dump)
+    except yaml.YAMLError as error:
+        raise InputError(f"{source}: its config is damaged (not YAML); copy it again") from error
+    if not isinstance(saved, dict) or not isinstance(saved.get("MODEL"), dict):
+        raise InputError(f"{source}: its config is damaged (no keys of MODEL); copy it again")
     warn_of_removed_keys(dump, source)
-    saved = yaml.safe_load(dump)
-    saved["MODEL"].pop("DEVICE")
+    saved["MODEL"].pop("DEVICE", None)
     for key in REMOVED_KEYS:
         _pop(saved, key)
     cfg = load_config("base.yaml")

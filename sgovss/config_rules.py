@@ -56,6 +56,7 @@ _RULES = {
     "MODEL.SGOVSS.DECODER_KERNEL": _Rule(lambda side: side > 0 and side % 2 == 1, "give an odd number above 0"),
     "MODEL.SGOVSS.LOGIT_SCALE": _ABOVE_ZERO,
     "MODEL.SGOVSS.IGNORED_PIXELS": _one_of("MASK", "NEGATIVE"),
+    "MODEL.SGOVSS.CLASS_BALANCE": _SHARE,
     "MODEL.SGOVSS.LEAST_SHARE": _SHARE,
     "MODEL.SGOVSS.STAGE_LOSSES": _NOT_BELOW_ZERO,
     "MODEL.SGOVSS.COMPENSATION.WEIGHTS": _Rule(
@@ -74,8 +75,8 @@ _RULES = {
     "DATASETS.CHECKED_LABELS": _NOT_BELOW_ZERO,
     "DATALOADER.NUM_WORKERS": _NOT_BELOW_ZERO,
     "DATALOADER.SAMPLER_TRAIN": _Rule(
-        lambda name: name == "TrainingSampler",
-        "use TrainingSampler, the only one whose order a resumed run can continue",
+        lambda name: name in ("TrainingSampler", "RepeatFactorTrainingSampler"),
+        "use TrainingSampler or RepeatFactorTrainingSampler, whose order a resumed run can continue",
     ),
     "SOLVER.LR_SCHEDULER_NAME": _one_of("WarmupCosineLR", "WarmupMultiStepLR"),
     "SOLVER.AMP.DTYPE": _one_of("bfloat16", "float16", "float32"),
@@ -208,6 +209,12 @@ def _check_decoder(cfg: CfgNode) -> None:
 
 
 def _check_training(cfg: CfgNode) -> None:
+    loader = cfg.DATALOADER
+    if loader.SAMPLER_TRAIN == "RepeatFactorTrainingSampler" and loader.REPEAT_THRESHOLD <= 0:
+        raise InputError(
+            f"DATALOADER.REPEAT_THRESHOLD: with {loader.REPEAT_THRESHOLD} RepeatFactorTrainingSampler repeats no "
+            "image; give the share of images, such as 0.5, below which a class counts as rare"
+        )
     clipping = cfg.SOLVER.CLIP_GRADIENTS
     if clipping.ENABLED and clipping.CLIP_TYPE != "full_model":
         raise InputError(f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE: {clipping.CLIP_TYPE!r} is not allowed; use full_model")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,14 +50,21 @@ def replace_durably(partial: Path, path: Path) -> None:
 def allocate(path: Path, size: int | None = None) -> None:
     """Reserve the space of a file of so many bytes; by default of its size. It is created if it does not exist.
 
-    A program that writes to a file through a memory map is killed where the disk is full. This fails before.
+    A program that writes to a file through a memory map is killed where the disk is full. This fails before. macOS and
+    Windows reserve nothing here; it is only checked that so much is free.
 
     Raises:
         OSError: there is not enough space.
     """
     with path.open("ab") as file:
-        if size := path.stat().st_size if size is None else size:
+        there = path.stat().st_size
+        size = there if size is None else size
+        if size and hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, size)
+        elif size:
+            if size > shutil.disk_usage(path.parent).free:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            file.truncate(max(size, there))
 
 
 def synchronize(path: Path) -> None:

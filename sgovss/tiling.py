@@ -41,3 +41,11 @@ def total_weights(length: int, firsts: Sequence[int], weights: np.ndarray) -> np
     for first in firsts:
         total[first : first + len(weights)] += weights
     return total
+
+
+def hann(length: int) -> np.ndarray:
+    """Return a Hann window (length,) float32.
+
+    It is above zero everywhere, because pixels at the border of an image are covered by only one window.
+    """
+    return np.sin(np.pi * (np.arange(length) + 0.5) / length).astype(np.float32) ** 2

@@ -17,6 +17,7 @@ from sgovss.palette import Color, distinct_colors
 from sgovss.plurals import singular
 from sgovss.word_files import is_file_name, read_file
 from sgovss.word_lists import WordList, read_text
+from sgovss.word_names import unquoted
 
 # Conventional map colours; all other classes get a colour of the palette.
 _FAMILIAR: dict[Color, tuple[str, ...]] = {
@@ -144,6 +145,29 @@ class Vocabulary(Sequence[ClassEntry]):
                     return Match(name, *found[form(name)])
         return None
 
+    def named(self, texts: Sequence[str], key: str, owner: str) -> list[ClassEntry]:
+        """The classes that a list in a config names, each text read as in :meth:`parse`, by name or synonym.
+
+        Args:
+            texts: names; a text may hold several, or be the path of a file of names.
+            key: the key of the config, for messages.
+            owner: what has the classes of this vocabulary, for messages.
+
+        Raises:
+            InputError: a text cannot be read, or names something else.
+        """
+        found = []
+        for text in texts:
+            if not isinstance(text, str):
+                raise InputError(f"{key}: {text!r:.60} is not a class name; write names, such as ['tree', 'water']")
+            whole = ClassEntry(text)
+            for entry in (whole,) if self.match(whole) else self.parse(text, key):
+                if (match := self.match(entry)) is None:
+                    classes = ", ".join(self.names)
+                    raise InputError(f"{key}: '{entry.name}' is not a class of {owner}; its classes are {classes}")
+                found.append(match.entry)
+        return found
+
     @cached_property
     def _by_form(self) -> dict[Callable[[str], str], dict[str, tuple[ClassEntry, str]]]:
         """Classes and the names found, by form of name: for equal names, then for those that differ in number."""
@@ -187,7 +211,8 @@ class Vocabulary(Sequence[ClassEntry]):
         A text file has one class per line, in which bars or commas separate synonyms. JSON and YAML have a list, at the
         top level or under ``classes``, whose items are strings or ``{name, synonyms, color}``. A table (CSV) has a
         column ``name``. The class lists of CAT-Seg and related projects (JSON) and of SegEarth-OV (text),
-        ``coco.names`` and the label maps of CVAT have one of these forms. See :mod:`sgovss.word_files`.
+        ``coco.names`` and the labels of CVAT have one of these forms. Styles of QGIS and headers of ENVI are read too.
+        See :mod:`sgovss.word_files`.
 
         Raises:
             InputError: the file is missing, cannot be parsed, or its classes are wrong.
@@ -195,18 +220,22 @@ class Vocabulary(Sequence[ClassEntry]):
         return cls._from_words(read_file(path), str(Path(path).expanduser()))
 
     @classmethod
-    def parse(cls, text: str) -> Vocabulary:
+    def parse(cls, text: str, source: str = "vocabulary") -> Vocabulary:
         """Read a vocabulary as users give it: the path of a vocabulary file, or the class names themselves.
+
+        Args:
+            text: the path or the names.
+            source: what the names are given for, for error messages.
 
         Raises:
             InputError: see :meth:`from_file` and :meth:`from_string`.
         """
-        if is_file_name(text):
-            return cls.from_file(text.strip())
-        vocabulary = cls.from_string(text)
+        if is_file_name(unquoted(text.strip())):
+            return cls.from_file(unquoted(text.strip()))
+        vocabulary = cls.from_string(text, source)
         if len(vocabulary) == 1 and Path(text.strip()).is_dir():
             note = f"'{text.strip()}' is taken as a class name, though a folder has this name"
-            return cls(vocabulary, notes=(*vocabulary.notes, note))
+            return cls(vocabulary, source, (*vocabulary.notes, note))
         return vocabulary
 
     @classmethod

@@ -8,20 +8,22 @@ The rules, in this order:
    or mapping of YAML, which includes JSON and the lists of Python. Round brackets around the whole text, and quotation
    marks around a name or the whole text, are left out. In quotation marks, separators are part of the name.
 3. A line end separates classes. Left out are empty lines, lines that start with ``#`` or ``//``, comments after these
-   signs with a space on each side, bullets (``-``, ``*``, ``•``) in front of every line, and a first line such as
-   ``class``. Three numbers at the end of every line are colours.
+   signs with a space on each side, bullets (``-``, ``*``, ``•``) and check boxes in front of every line, a first line
+   such as ``class``, labelme's ``__ignore__``, and a separator at the end. Three numbers, or ``#`` with six digits, at
+   the same place of every line are colours.
 4. One kind of separator separates classes: commas, semicolons or tabs, also those of Chinese, Japanese, Arabic and
-   other keyboards; or the full stops of Grounding DINO (``building . road .``, ``building. road.``). Text with two
-   kinds is refused, because its meaning is not clear. Full stops of sentences beside another separator stay in the
+   other keyboards; bullets; or the full stops of Grounding DINO (``building . road .``, ``building. road.``). Text with
+   two kinds is refused, because its meaning is not clear. Full stops of sentences beside another separator stay in the
    name, with a note. Separators in round brackets are part of the name. In a file with several lines, commas separate
    synonyms instead.
 5. Bars separate synonyms, also fullwidth ones.
-6. Rising numbers at all classes (``1. building, 2. road`` or ``building: 0, road: 1``), and ``and`` in front of the
-   last class, are left out.
+6. Different numbers at all classes (``1. building, 2. road`` or ``building: 0, road: 1``), letters (``a) building, b)
+   road``), asterisks around names, and ``and`` in front of the last class, are left out.
 
 All else is part of a name: hyphens, slashes, apostrophes, round brackets, "and" between two words, full stops in a word
-or after an abbreviation. A name that is only a number, has brackets or quotation marks without a partner, ends with a
-colour, or is the name of a list file is refused. The notes of the result name readings that the user may not expect.
+or after an abbreviation. A name is refused that is only a number or punctuation, has an equals sign, a colour, or
+brackets or quotation marks without a partner, or is the name of a list file. The notes of the result name readings that
+the user may not expect.
 """
 
 from __future__ import annotations
@@ -30,25 +32,24 @@ import re
 from typing import Any
 
 from sgovss.errors import InputError
+from sgovss.word_colors import Colored, colored_lines
+from sgovss.word_lines import COMMAS, check_comment, plain_lines, plain_text, text_lines, without_header
 from sgovss.word_names import checked_name, unquoted
-from sgovss.word_numbers import colored_lines, without_numbers
+from sgovss.word_numbers import without_numbers
 from sgovss.word_structures import (
+    ITEM_NAMES,
     WordList,
     find_classes,
     inside_plain_list,
     parse_list,
     quoted_list,
-    without_marks,
 )
 
-HEADERS = ("name", "class", "label", "class_name", "classname", "class name", "category", "names", "classes")
-"""Titles of the column of names, the likeliest first."""
-
-_COMMAS = ",，、،﹐﹑､︐︑፣᠂߸՝⸲⹁"
 _SEPARATORS = {
-    "commas": f"[{_COMMAS}]",
+    "commas": f"[{COMMAS}]",
     "semicolons": "[;；؛﹔\u037e]",
     "tabs": "\t",
+    "bullets": "[•‣▪●◦]",
     "full stops": r"(?:[。｡]|(?<=\s)\.(?=\s|$))",
 }
 _BARS = "[|｜￨¦│∣]"
@@ -56,12 +57,13 @@ _NOT_IN_BRACKETS = r"(?![^()（）]{0,200}[)）])"  # unless more than 200 chara
 _SENTENCE_END = r"(?<!\b[A-Z])(?<!\b(?:St|Mt|Ft|Dr|Mr|No|Nr|Rd))(?<!\b(?:Ave|Mrs))(?<!\bBlvd)\.(?:\s+|$)"
 _TITLE = re.compile(
     r"\A(?:\s*(?:#|//).*\n)*(?:nc\s*[:=]\s*\d+\s*\n)?\s*(?:[^\W\d][\w -]*[ _])?"
-    r"(?:class(?:es|[ _]names)?|names|labels|categories|vocabulary|words)\s*[:=]\s*",
+    r"(?:class(?:es|[ _]names)?|names|labels|categories|vocab(?:ulary)?|words|legend|objects|targets|prompts?)"
+    r"\s*[:=]\s*",
     re.IGNORECASE,
 )
-_COMMENT = re.compile(r"\s(?:#|//)\s.*$")
-_BULLET = re.compile(r"[-*•–]\s+")
+_OTHER_TITLE = re.compile(r"[^\W\d]+:\s")
 _QUOTED_NAME = re.compile(r"""\A['"]|,\s*(?P<mark>['"])[^'"\n]*,[^'"\n]*(?P=mark)\s*(?:,|\Z)""")
+_COUNTED = r"(?:\d+[.):]|[a-z]\))\s"
 _SENTENCES = re.compile(r"[a-z][a-z -]*(?:\. [a-z][a-z -]*){2,}")  # at least three, without the last full stop
 _SEEMS_SEVERAL = re.compile(r"\.\s|\s[-/&+·]\s|/.*/|\s(?:and|or|und|et|y|和)\s")
 
@@ -77,7 +79,7 @@ def read_text(text: str, source: str) -> WordList:
         InputError: the text mixes separators, or a name cannot be one.
     """
     # A shell passes '\n' on as two characters.
-    text = _TITLE.sub("", without_marks(text).replace("\\n", "\n").replace("\\t", "\t").strip())
+    text = _TITLE.sub("", plain_text(text).replace("\\n", "\n").replace("\\t", "\t").strip())
     if (inside := inside_plain_list(text)) is not None:
         text = inside
     elif text[:1] in ("[", "{"):
@@ -85,13 +87,12 @@ def read_text(text: str, source: str) -> WordList:
     text = _unwrapped(text)
     if _QUOTED_NAME.search(text) and isinstance(quoted := quoted_list(text), list):
         return _word_list([re.split(_BARS, name) for name in quoted], [], source)
-    _check_comment(text, source)
-    lines, notes = _without_header(text_lines(text))
-    if colored := colored_lines(lines, source):
-        return WordList(colored, notes)
-    if len(lines) > 1:
-        lines, more = _plain_lines(lines)
-        notes += more
+    check_comment(text, source)
+    lines, notes = without_header(text_lines(text, source))
+    if colored := colored_lines(lines):
+        return _colored(colored, notes, source)
+    lines, more = plain_lines(lines)
+    notes += more
     parts, _ = without_numbers([part for line in lines for part in _parts(line, source)], in_lines=False)
     return _word_list(_without_and(parts, notes), notes, source)
 
@@ -107,6 +108,8 @@ def read_structure(value: Any, source: str) -> WordList:
     found = find_classes(value, source)
     if isinstance(found, str):
         return read_text(found, source)
+    if all(isinstance(item, str) for item in found):
+        found, _ = without_numbers(found, in_lines=False)
     items = [_checked_item(item, source) for item in found]
     notes = []
     if len(items) == 1 and isinstance(items[0], tuple) and len(items[0]) > 1 and not re.search(_BARS, found[0]):
@@ -118,14 +121,15 @@ def _checked_item(item: Any, source: str) -> Any:
     """An item of a list with its names checked, and a string split into its names."""
     if isinstance(item, str):
         return tuple(checked_name(name, source, in_list=True) for name in _synonyms(item))
-    if isinstance(item, dict) and isinstance(item.get("name"), str):
-        return {**item, "name": checked_name(item["name"], source, in_list=True)}
+    if isinstance(item, dict):
+        name = next((item[key] for key in ITEM_NAMES if isinstance(item.get(key), str)), None)
+        return item if name is None else {**item, "name": checked_name(name, source, in_list=True)}
     return item
 
 
 def _synonyms(text: str) -> list[str]:
     """Split at bars and commas."""
-    return re.split(f"[{_COMMAS}]{_outside_brackets(text)}|{_BARS}", text)
+    return re.split(f"[{COMMAS}]{_outside_brackets(text)}|{_BARS}", text)
 
 
 def read_lines(text: str, source: str) -> WordList:
@@ -137,14 +141,14 @@ def read_lines(text: str, source: str) -> WordList:
     Raises:
         InputError: see :func:`read_text`.
     """
-    _check_comment(text, source)
-    lines, notes = _without_header(text_lines(text))
+    check_comment(text, source)
+    lines, notes = without_header(text_lines(plain_text(text), source))
     if len(lines) == 1:
         words = read_text(lines[0], source)
         return WordList(words.items, [*notes, *words.notes])
-    if colored := colored_lines(lines, source):
-        return WordList(colored, notes)
-    lines, more = _plain_lines(lines)
+    if colored := colored_lines(lines):
+        return _colored(colored, notes, source)
+    lines, more = plain_lines(lines)
     notes += more
     for line in lines:
         if found := next((kind for kind in ("semicolons", "tabs") if re.search(_SEPARATORS[kind], line)), None):
@@ -160,50 +164,9 @@ def read_lines(text: str, source: str) -> WordList:
     return _word_list(names, notes, source)
 
 
-def text_lines(text: str) -> list[str]:
-    """The lines of a text without comments, empty lines, white space at the ends, and bullets of all lines."""
-    stripped = (_COMMENT.sub("", line).strip() for line in text.splitlines())
-    lines = [line for line in stripped if line and not line.startswith(("#", "//"))]
-    return _without_bullets(lines)
-
-
-def _without_bullets(lines: list[str]) -> list[str]:
-    if all(_BULLET.match(line) for line in lines):
-        return [_BULLET.sub("", line, count=1) for line in lines]
-    return lines
-
-
-def _check_comment(text: str, source: str) -> None:
-    """Refuse a text of one line in which a comment seems to hold classes.
-
-    Raises:
-        InputError: a separator stands behind the sign of a comment.
-    """
-    comment = _COMMENT.search(text)
-    if comment and len(text.splitlines()) == 1 and re.search(f"[{_COMMAS};；؛﹔\u037e\t]", comment[0]):
-        sign = comment[0].split()[0]
-        raise InputError(f"{source}: '{sign}' begins a comment, which would hide names behind it; remove '{sign}'")
-
-
-def _without_header(lines: list[str]) -> tuple[list[str], list[str]]:
-    """Leave out a title or the header of a table with one column in the first of several lines; return notes too."""
-    if len(lines) < 2:
-        return lines, []
-    if re.fullmatch(r"[^:,]+:", lines[0]):
-        return _without_bullets(lines[1:]), []
-    if lines[0].lower() in HEADERS:
-        return _without_bullets(lines[1:]), [f"the first line, '{lines[0]}', is left out as a title"]
-    return lines, []
-
-
 def seems_several(name: str) -> bool:
     """Whether one class name looks like several that are not separated by commas."""
     return _SEEMS_SEVERAL.search(name) is not None
-
-
-def _plain_lines(lines: list[str]) -> tuple[list[str], list[str]]:
-    """Leave out separators at the ends of the lines of a wrapped list, and rising numbers in front of them."""
-    return without_numbers([re.sub(rf"\s*[{_COMMAS};；]$", "", line) for line in lines], in_lines=True)
 
 
 def _parts(line: str, source: str) -> list[str]:
@@ -221,13 +184,19 @@ def _parts(line: str, source: str) -> list[str]:
     if not used and (_SENTENCES.fullmatch(line) or (line.endswith(".") and re.search(_SENTENCE_END, line[:-1]))):
         return _filled(re.split(_SENTENCE_END, line))
     if not used:
-        return re.split(r"\s+(?=\d+[.)]\s)", line) if re.match(r"\d+[.)]\s", line) else [line]
+        return re.split(rf"\s+(?={_COUNTED})", line) if re.match(_COUNTED, line) else [_without_stop(line)]
     parts = re.split(_SEPARATORS[used[0]] + outside, line)
     if used[0] == "full stops":  # Grounding DINO ends its list with one too
         parts = _filled([name for part in parts for name in re.split(_SENTENCE_END, part)])
-    if parts and not re.search(r"\b(?:[A-Z]\w{0,3}|\.)\.$", parts[-1].strip()):
-        parts[-1] = parts[-1].rstrip().removesuffix(".")
-    return parts
+    if used[0] == "bullets":
+        parts = _filled(parts)
+    return [*parts[:-1], *map(_without_stop, parts[-1:])]
+
+
+def _without_stop(part: str) -> str:
+    """The last part without the full stop of a sentence; that of an abbreviation stays."""
+    part = part.rstrip()
+    return part if re.search(r"\b(?:[A-Z]\w{0,3}|\.)\.$", part) else part.removesuffix(".")
 
 
 def _outside_brackets(line: str) -> str:
@@ -248,16 +217,31 @@ def _without_and(parts: list[str], notes: list[str]) -> list[list[str]]:
             doubtful.append(last)
         notes += [f"'{part.strip()}' is one class; commas separate classes" for part in dict.fromkeys(doubtful)]
         parts = [*parts[:-1], last]
+        if title := _OTHER_TITLE.match(parts[0].strip()):
+            notes.append(f"'{parts[0].strip()}' is one class; remove '{title[0].strip()}' if it is a title")
     return [re.split(_BARS, part) for part in parts]
 
 
 def _word_list(classes: list[list[str]], notes: list[str], source: str) -> WordList:
     named = [tuple(checked_name(name, source) for name in names) for names in classes]
+    if not any(map(any, named)):
+        return WordList([], notes)
+    if ("",) in named:
+        position = named.index(("",))
+        beside = f"behind '{named[position - 1][0]}'" if position else f"in front of '{named[1][0]}'"
+        raise InputError(f"{source}: an empty class name {beside}; remove the extra separator")
     return WordList(list(named), notes)
+
+
+def _colored(lines: list[Colored], notes: list[str], source: str) -> WordList:
+    """The classes of lines with colours."""
+    names, more = without_numbers([line.name for line in lines], in_lines=True)
+    items = [{"name": checked_name(name, source), "color": line.color} for name, line in zip(names, lines, strict=True)]
+    return WordList(items, [*notes, *more])
 
 
 def _unwrapped(text: str) -> str:
     """Remove round brackets or quotation marks around the whole text."""
     if text.startswith("(") and text.endswith(")") and not set(text[1:-1]) & set("()"):
         return _unwrapped(text[1:-1].strip().removesuffix(","))
-    return unquoted(text)
+    return unquoted(text[1:] if text.startswith("$'") else text)  # Bash's quotation marks, as other shells pass them on

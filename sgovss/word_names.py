@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from sgovss.errors import InputError
+from sgovss.word_colors import has_color
 
 LIST_SUFFIXES = (
     ".txt", ".json", ".yaml", ".yml", ".csv", ".tsv", ".names", ".pbtxt", ".lst", ".list", ".md", ".xml", ".toml",
     ".ini", ".cfg", ".data", ".py", ".xlsx", ".xls", ".ods", ".docx", ".pdf", ".qml", ".geojson", ".jsonl",
+    ".doc", ".rtf", ".odt", ".html", ".htm", ".hdr", ".clr", ".sld", ".qlr", ".lyr", ".lyrx", ".dbf", ".shp", ".gpkg",
+    ".kml", ".npy", ".pkl", ".pickle", ".tif", ".tiff", ".png", ".jpg", ".jpeg", ".zip", ".parquet", ".log", ".text",
 )  # fmt: skip
 """Endings of files that people keep class names in. No class name ends like this."""
 
-_QUOTES = {('"', '"'), ("'", "'"), ("“", "”"), ("„", "“"), ("‘", "’"), ("«", "»"), ("「", "」"), ("`", "`")}
+_QUOTES = {(marks[0], marks[1]) for marks in ('""', "''", "“”", "„“", "‘’", "«»", "‹›", "「」", "``", "**")}
 
 
 def checked_name(text: str, source: str, in_list: bool = False) -> str:
     """One name, without quotation marks around it. Only names of a list in a file may have square or curly brackets.
 
     Raises:
-        InputError: it is only a number, has brackets or quotation marks without a partner, or is the name of a file.
+        InputError: it is only a number or punctuation, has brackets or quotation marks without a partner, an equals
+            sign or a colour, or is the name of a file.
     """
     name = unquoted(text.strip())
     problem = None
-    if re.fullmatch(r"[\d.\s]+", name):
+    if re.fullmatch(r"[\d.\s]*\d[\d.\s]*", name):
         problem = "is a number"
     elif _has_single_marks(name) or _is_quoted(name) or (set(name) & set("[]{}") and not in_list):
         problem = "has brackets or quotation marks that do not pair"
-    elif re.search(r"\s\d{1,3}[\s,;]+\d{1,3}[\s,;]+\d{1,3}$", name):
-        problem = "ends with a colour, which only a list with a colour in every line may have"
+    elif has_color(name):
+        problem = "has a colour, which only a list with a colour in every line may have"
+    elif "=" in name:
+        problem = "has an equals sign"
+    elif name and all(unicodedata.category(mark)[0] in "PZ" for mark in name):
+        problem = "has no letter"
     elif name.lower().endswith(LIST_SUFFIXES) and " " not in name:
         problem = "is the name of a file; give one file alone"
     if problem is not None:

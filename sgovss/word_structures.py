@@ -10,6 +10,10 @@ import yaml
 
 from sgovss.errors import InputError
 
+_LISTS = ("classes", "names", "labels", "categories", "class_names", "id2label")
+ITEM_NAMES = ("name", "title", "label", "display_name", "class", "class_name")
+"""Keys of the name in an item of a list, the likeliest first."""
+
 
 @dataclass
 class WordList:
@@ -33,14 +37,14 @@ def without_marks(text: str) -> str:
 def find_classes(value: Any, source: str) -> list[Any] | str:
     """Return the items of a list or mapping of YAML or JSON, or a text that stands in place of the list.
 
-    A mapping holds the list under ``classes``, ``names``, ``labels`` or ``categories``, or it maps names to numbers,
-    numbers to names, or names to lists of synonyms.
+    A mapping holds the list under ``classes``, ``names``, ``labels``, ``categories``, ``class_names`` or ``id2label``,
+    or it maps names to numbers, numbers to names, or names to lists of synonyms, to colours or to mappings.
 
     Raises:
         InputError: the value is nothing of this kind.
     """
     if isinstance(value, dict):
-        value = next((value[key] for key in ("classes", "names", "labels", "categories") if key in value), value)
+        value = next((value[key] for key in _LISTS if key in value), value)
     if isinstance(value, dict):
         value = _of_mapping(value)
     if isinstance(value, str):
@@ -95,6 +99,8 @@ def _of_mapping(mapping: dict[Any, Any]) -> Any:
         return keys
     if all(isinstance(value, list) and len(value) == 3 and _are_numbers(value) for value in values):
         return [{"name": key, "color": value} for key, value in mapping.items()]
+    if all(isinstance(value, dict) and "color" in value for value in values):
+        return [{**value, "name": key} for key, value in mapping.items()]
     # A mapping with one entry is more likely a title with a list of other things.
     lists = len(mapping) > 1 and all(isinstance(value, list) and value for value in values)
     if lists and all(isinstance(word, str) for value in values for word in value):

@@ -24,6 +24,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 pytest_plugins = [
     "tests.fixtures.exports",
+    "tests.fixtures.fake_hub",
     "tests.fixtures.published_dataset",
     "tests.fixtures.training_command",
     "tests.fixtures.wheel",

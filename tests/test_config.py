@@ -84,6 +84,11 @@ def test_every_own_key_is_read_and_has_a_comment(checkout):
             "SAMPLER_TRAIN: 'RandomSampler' is not allowed; use TrainingSampler",
         ),
         (
+            ["DATALOADER.SAMPLER_TRAIN", "RepeatFactorTrainingSampler"],
+            "REPEAT_THRESHOLD: with 0.0 RepeatFactorTrainingSampler repeats no image; give the share",
+        ),
+        (["MODEL.SGOVSS.CLASS_BALANCE", "2.0"], "CLASS_BALANCE: 2.0 is not allowed; give a number from 0 to 1"),
+        (
             ["SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "value"],
             "CLIP_GRADIENTS.CLIP_TYPE: 'value' is not allowed; use full_model",
         ),

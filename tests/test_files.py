@@ -116,10 +116,18 @@ def test_content_is_on_the_disk_before_the_name(tmp_path, monkeypatch, way):
     assert done[1:] == ["renamed", str(tmp_path)]
 
 
+@pytest.mark.parametrize("reserves", [True, False])
 @pytest.mark.parametrize("size", [0, 5, 10_000])
-def test_allocated_space_is_there(tmp_path, size):
+def test_allocated_space_is_there(tmp_path, monkeypatch, size, reserves):
+    if not reserves:  # as on macOS
+        monkeypatch.delattr(os, "posix_fallocate")
     allocate(tmp_path / "a", size)
     assert (tmp_path / "a").stat().st_size == size
     if size:
         with pytest.raises(OSError, match=r"No space|too large|Invalid"):
             allocate(tmp_path / "b", 2**62)
+    (tmp_path / "c").write_bytes(b"content")
+    allocate(tmp_path / "c", size)
+    assert (tmp_path / "c").read_bytes().startswith(b"content")
+    allocate(tmp_path / "c")
+    assert (tmp_path / "c").stat().st_size == max(size, 7)

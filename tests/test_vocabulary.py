@@ -28,7 +28,9 @@ def test_commas_part_classes_and_bars_part_synonyms():
         ("", "no class names"),
         ("  ", "no class names"),
         ("a,,b", "empty class name"),
-        ("a,", "empty class name"),
+        ("a,,", "empty class name behind 'a'"),
+        (",a", "empty class name in front of 'a'"),
+        (", ,", "no class names"),
         ("a|", "empty class name"),
         ("road, Road", "'Road' stands twice"),
         ("bare soil, bare-soil", "stands twice"),
@@ -37,7 +39,7 @@ def test_commas_part_classes_and_bars_part_synonyms():
         ("road, ro\u200bad", "stands twice"),  # a space without width
         ("\uff57ater, water", "stands twice"),
         ("\u200b, road", "empty class name"),
-        ("-, road", "empty class name"),
+        ("-, road", "'-' has no letter"),
         ("ro\x00ad", r"'ro.x00ad' contains '.x00', which cannot be displayed"),
         ("\ud800", "which cannot be displayed"),
     ],
@@ -106,7 +108,7 @@ def test_lists_that_grow_when_written_out_are_quoted_in_part(tmp_path):
 def test_missing_and_foreign_files_are_named(tmp_path):
     with pytest.raises(InputError, match=r"none\.txt: cannot read .*No such file"):
         Vocabulary.parse("none.txt")
-    (tmp_path / "words.txt").write_bytes("road".encode("utf-16"))
+    (tmp_path / "words.txt").write_bytes("Straße".encode("latin-1"))
     with pytest.raises(InputError, match=r"words\.txt: this vocabulary file is not UTF-8 text"):
         Vocabulary.parse(str(tmp_path / "words.txt"))
 
@@ -245,3 +247,28 @@ def assert_parses_or_is_refused(path):
 def test_the_suffix_of_a_file_may_be_upper_case(tmp_path):
     (tmp_path / "WORDS.TXT").write_text("road: paved\nwater\n")
     assert Vocabulary.parse(str(tmp_path / "WORDS.TXT")).names == ["road: paved", "water"]
+
+
+@pytest.mark.parametrize(
+    "texts", [["river", "roads"], ["River, road"], ["river|brook", "street"], ["1. river 2. road"], ["words.txt"]]
+)
+def test_lists_of_a_config_are_read_like_typed_names(tmp_path, monkeypatch, texts):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "words.txt").write_text("river\nroad\n")
+    vocabulary = Vocabulary.from_string("river, road|street, a (b), tree")
+    assert [entry.name for entry in vocabulary.named(texts, "KEY", "owner")] == ["river", "road"]
+    with pytest.raises(
+        InputError, match=r"KEY: 'sea' is not a class of owner; its classes are river, road, a .b., tree"
+    ):
+        vocabulary.named([*texts, "tree, sea"], "KEY", "owner")
+
+
+@pytest.mark.parametrize("item", [5, None, ["river"], "river,,road", "5"])
+def test_items_of_a_config_that_are_no_names_are_told(item):
+    with pytest.raises(InputError, match=r"KEY: .*class name"):
+        Vocabulary.from_string("river, road").named([item], "KEY", "owner")
+
+
+def test_a_class_whose_name_has_a_comma_is_found_by_it():
+    vocabulary = Vocabulary([ClassEntry("salt, in heaps"), ClassEntry("salt")])
+    assert vocabulary.named(["salt, in heaps"], "KEY", "owner") == [vocabulary[0]]

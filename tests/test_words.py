@@ -38,6 +38,19 @@ THREE = Vocabulary.from_string("building, road, tree")
         "'building', 'road', 'tree'", '"building, road, tree"', "“building”, “road”, “tree”",
         "«building», «road», «tree»",
         "building, road, and tree", "classes: building, road, tree",
+        # A separator at the end, other bullets, letters, numbers in other places.
+        "building, road, tree,", "building; road; tree; ", "building, road, tree;", "building，road，tree，",
+        "◦ building\n◦ road\n◦ tree", "→ building\n→ road\n→ tree", "- [ ] building\n- [x] road\n- [ ] tree",
+        "• building • road • tree", "building ● road ● tree", "a) building, b) road, c) tree",
+        "a. building\nb. road\nc. tree", "a) building b) road c) tree", "1: building 2: road 3: tree",
+        "1 - building, 2 - road, 3 - tree", "class 1: building, class 2: road, class 3: tree",
+        "Class_0: building\nClass_1: road\nClass_2: tree", "building (0), road (1), tree (2)",
+        "building: 2, road: 1, tree: 0", "{0:building,1:road,2:tree}", '["0: building", "1: road", "2: tree"]',
+        "building 1\nroad 0\ntree 2",
+        # Marks of Markdown and of other keyboards; titles; the quotation marks of Bash in another shell.
+        "**building**, **road**, **tree**", "*building*, *road*, *tree*", "1. **building**\n2. **road**\n3. **tree**",
+        "‹building›, ‹road›, ‹tree›", "legend: building, road, tree", "Objects = building, road, tree",
+        "vocab: building, road, tree", "$'building\nroad\ntree'",
     ],
 )  # fmt: skip
 def test_all_these_are_three_classes(text):
@@ -132,7 +145,19 @@ def test_names_stay_as_they_are(name):
         ("building; lot // 1; road", "'//' begins a comment"),
         ("building\tlot # 1\troad", "'#' begins a comment"),
         ("1, 2, 3, 4\n5, 6, 7, 8", "'1' is a number"),
-        ("building, road 1 2 3", "'road 1 2 3' ends with a colour"),
+        ("building, road 1 2 3", "'road 1 2 3' has a colour"),
+        ("building, road, …", "'…' has no letter"),
+        ("building, ?, road", "'\\?' has no letter"),
+        ("--\nroad", "'--' has no letter"),
+        ("building #ff0000, road #00ff00", "'building #ff0000' has a colour"),
+        ("building rgb(1,2,3), road rgb(4,5,6)", "has a colour"),
+        ("255 0 0 building, road", "has a colour"),
+        ("building=0 road=1 tree=2", "has an equals sign"),
+        ("train = x.list\nvalid = y.list", "'train = x.list' has an equals sign"),
+        ("dict(building=0, road=1)", "has an equals sign"),
+        ("# building", "'# building' is a comment, because of the sign in front"),
+        ("#1 building, #2 road", "'#1 building, #2 road' is a comment"),
+        ("//building\n//road", "'//building' is a comment"),
         ("['1', '2', 'road']", "'1' is a number"),
         ("['tree (low', 'road']", "do not pair"),
         ("{'classes': ['a.txt', 'road']}", "'a.txt' is the name of a file"),
@@ -181,6 +206,9 @@ def test_readings_that_may_not_be_meant_are_told(tmp_path):
     assert "the list has one item, so 'road' is also 'tree'" in notes("['road, tree']")
     assert "'road and tree' is one class" in notes("building, road and tree")
     assert "numbers in front of the names are left out" in notes("1 storey house\n2 storey block")
+    assert "numbers behind the names are left out" in notes("building 1\nroad 0")
+    assert "'city: building' is one class; remove 'city:' if it is a title" in notes("city: building, road")
+    assert "labelme ignores this label" in notes("__ignore__\n_background_\nroad")
     (tmp_path / "words.txt").write_text("building, road\ntree, water\n")
     assert "commas in a line separate synonyms: 'building' is also 'road'" in notes(str(tmp_path / "words.txt"))
 
@@ -241,17 +269,62 @@ COLORED = Vocabulary([ClassEntry("building", color=(1, 2, 3)), ClassEntry("road"
         ("labelmap.txt", "# label:color_rgb:parts:actions\nbuilding:1,2,3::\nroad:4,5,6::\n", COLORED),
         ("colored.txt", "building 1 2 3\nroad 4 5 6\n", COLORED),
         ("colors.json", '{"building": [1, 2, 3], "road": [4, 5, 6]}', COLORED),
+        # Lists of other programs.
+        ("labels.txt", "__ignore__\nbuilding\nroad\n", TWO),  # labelme
+        ("config.json", '{"id2label": {"0": "building", "1": "road"}, "label2id": {"building": 0}}', TWO),
+        ("titles.json", '{"classes": [{"id": 1, "title": "building"}, {"id": 2, "title": "road"}]}', TWO),
+        ("items.yaml", "classes:\n- {id: 0, label: building}\n- {id: 1, label: road}\n", TWO),
+        ("class names.yaml", "class_names:\n- building\n- road\n", TWO),
+        ("table.md", "| id | name |\n|----|:----:|\n| 0 | building |\n| 1 | road |\n", TWO),
+        ("order.txt", "building 1\nroad 0\n", TWO),
+        ("cvat.json", '[{"name": "building", "color": "#010203"}, {"name": "road", "color": "#040506"}]', COLORED),
+        ("colors.yaml", "building: {color: [1, 2, 3]}\nroad: {color: '#040506'}\n", COLORED),
+        ("hex.csv", "name,color\nbuilding,#010203\nroad,#040506\n", COLORED),
+        ("rgb.csv", "name,rgb\nbuilding,1 2 3\nroad,4 5 6\n", COLORED),
+        ("tuples.csv", 'label,color\nbuilding,"(1, 2, 3)"\nroad,"(4, 5, 6)"\n', COLORED),
+        ("hex.txt", "building #010203\nroad #040506\n", COLORED),
+        ("rgba.txt", "building 1 2 3 255\nroad 4 5 6 255\n", COLORED),
+        ("equals.txt", "building=1,2,3\nroad=4,5,6\n", COLORED),
+        ("in front.txt", "1 2 3 building\n4 5 6 road\n", COLORED),
+        ("values.txt", "1 1 2 3 building\n2 4 5 6 road\n", COLORED),
+        ("qgis.clr", "1 1 2 3 255 building\n2 4 5 6 255 road\n", COLORED),
+        ("qgis.txt", "# Color Map\nINTERPOLATION:EXACT\n1,1,2,3,255,building\n2,4,5,6,255,road\n", COLORED),
+        (
+            "style.qml",
+            '<!DOCTYPE qgis><qgis><c><paletteEntry value="1" color="#010203" label="building"/><paletteEntry value="2" '
+            'color="#040506" label="road"/></c></qgis>',
+            COLORED,
+        ),
+        (
+            "map.hdr",
+            "ENVI\nsamples = 3\nclass names = {\n building, road}\nclass lookup = {1, 2, 3, 4, 5, 6}\n",
+            COLORED,
+        ),
+        ("plain.hdr", "ENVI\nclasses = 2\nclass names = { building, road }\n", TWO),
     ],
 )
 def test_files_are_read_by_their_content(tmp_path, monkeypatch, name, content, expected):
     monkeypatch.chdir(tmp_path)
     Path(name).write_text(content, encoding="utf-8")
     assert Vocabulary.parse(name) == Vocabulary.of(Path(name)) == expected
+    assert Vocabulary.parse(f"'{name}'") == Vocabulary.parse(f'" {name}"') == expected
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-8"])
+@pytest.mark.parametrize(
+    "content", ["building\r\nroad\r\n", "id\tname\n0\tbuilding\n1\troad\n", '["building", "road"]']
+)
+def test_byte_order_marks_tell_the_encoding(tmp_path, encoding, content):
+    (tmp_path / "words").write_bytes(content.encode(encoding))
+    assert Vocabulary.parse(str(tmp_path / "words")) == TWO
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
+        ("map.hdr", b"ENVI\nsamples = 3\n", "a header of ENVI without 'class names'"),
+        ("bools.yaml", b"- yes\n- no\n", "not True; put words such as yes, no and null into quotation marks"),
+        ("color.json", b'[{"name": "road", "color": "red"}]', "three numbers from 0 to 255 or '#rrggbb', not 'red'"),
         ("classes.csv", b"building,house\nroad,street\n", "cannot tell the column of class names; call it 'name'"),
         ("short.csv", b"id,name\n1,building\n2\n", "line 3 has 1 of 2 columns"),
         ("numbers.csv", b"class,label\n1,2\n3,4\n", "cannot tell the column"),
@@ -274,7 +347,20 @@ def test_files_of_another_kind_are_told(tmp_path, name, content, message):
 
 
 @pytest.mark.parametrize(
-    "name", ["none.csv", "NONE.TXT", "coco.names", "./none", "/no/such/words", "~/none.yml", "a b.json"]
+    "name",
+    [
+        "none.csv",
+        "NONE.TXT",
+        "coco.names",
+        "./none",
+        "/no/such/words",
+        "~/none.yml",
+        "a b.json",
+        "words.doc",
+        "map.hdr",
+        "colors.clr",
+        "'none.txt'",
+    ],
 )
 def test_a_file_that_is_missing_is_told(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
@@ -288,8 +374,11 @@ def test_folders_and_addresses_are_told(tmp_path, monkeypatch):
     for name in ("building/", "./building", str(tmp_path / "building")):
         with pytest.raises(InputError, match="is a folder; name a file"):
             Vocabulary.parse(name)
-    with pytest.raises(InputError, match="an address on the web"):
+    with pytest.raises(InputError, match="an address, not a file; save the file"):
         Vocabulary.parse("https://host/words.txt")
+    for name in ("file:///tmp/words.txt", "s3://bucket/words.txt"):
+        with pytest.raises(InputError, match=f"{name}: an address, not a file"):
+            Vocabulary.parse(name)
     # A word may be the name of a folder too.
     assert Vocabulary.parse("building").names == ["building"]
     assert "a folder has this name" in Vocabulary.parse("building").notes[0]

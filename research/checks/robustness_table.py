@@ -56,9 +56,8 @@ SECURITY = """\
   2 GB are refused, and so are YAML files whose nesting would exhaust the stack.
 - **The web page is local.** It listens at 127.0.0.1 unless `--host` is given. It refuses requests that come from other
   sites or are addressed to other host names, and uploads of more than `--max-megabytes` or 64 million pixels. Only
-  scenes are written to disk, into a private temporary folder that is deleted when the page is stopped with Ctrl-C. It
-  has no password, so do not give it an address that others can
-  reach.
+  scenes are written to disk, into a private temporary folder that is deleted when the page is stopped by Ctrl-C or a
+  signal to end. It has no password, so do not give it an address that others can reach.
 - A config may name another config by `_BASE_`, also by `https://`, which Detectron2 then downloads; it is read as plain
   YAML too.
 

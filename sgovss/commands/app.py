@@ -5,13 +5,15 @@ example:
 
 The page encodes an image once, so that changing the class names is fast. It sends nothing to other machines. It writes
 nothing to disk, except scenes (GeoTIFF, JPEG 2000; extra geo): they and their products are in a temporary folder, which
-is deleted when the page is stopped. Needs the extra app.
+is deleted when the page is stopped, by Ctrl-C or a signal to end. Needs the extra app.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -39,11 +41,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The page writes no text embeddings to disk, so that the words stay in memory.
     options = (*args.opts, "MODEL.CLIP.KEEP_TEXT", "False")
     predictor = Predictor(args.config_file, options=options, precision=AUTO)
+    _end_on_signals()
     lock = threading.Lock()
     with tempfile.TemporaryDirectory(prefix="sgovss-page-", ignore_cleanup_errors=True) as folder:
         scenes = _scenes(predictor, Path(folder), lock)
         _serve(create_app(InteractiveSegmenter(predictor, lock=lock), args.max_megabytes, args.host, scenes), args)
     return 0
+
+
+def _end_on_signals() -> None:
+    """Let signals to end, and the end of the terminal, raise an exception, so that the temporary folder is removed."""
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def _scenes(predictor: Predictor, folder: Path, lock: threading.Lock) -> SceneDesk | None:

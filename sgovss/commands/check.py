@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _preview(spec, split, report, args.preview, args.output / f"{spec.name}_{split}.png")
     if left := files_of_no_split(spec, args.root):
         print(
-            f"note: {len(left)} image files in the folders of {spec.name} belong to no split, such as {left[0]}; if "
+            f"note: {len(left)} files in the folders of {spec.name} belong to no split, such as {left[0]}; if "
             "they should, correct the suffixes or 'select' in the dataset file\n"
         )
     problems += duplicates(spec, reports)

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from detectron2.config import CfgNode
 
-from sgovss.engine.launch import start
-from sgovss.engine.preparation import argument_parser, prepare_config
+from sgovss.engine.launch import is_first, start, together
+from sgovss.engine.preparation import argument_parser, prepare_config, resolve_launch
 from sgovss.errors import InputError, command
 from sgovss.evaluation.selection import METRICS, Evaluated, selection_table, write_selection
 from sgovss.evaluation.tables import format_table
@@ -41,10 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for key in set(_FIXED) & set(args.opts[::2]):
         raise InputError(f"options: {key} is set by the command; leave it out, and use --checkpoints and --output")
     files = find_checkpoints(args.checkpoints)
-    # Only the first machine locks the output folder; the others write to the same one.
-    with nullcontext() if args.machine_rank else sole_run(args.output):
+    resolve_launch(args)
+    # Only the first process locks the output folder; those of other machines write to the same one.
+    with together(args), sole_run(args.output) if is_first(args) else nullcontext():
         found = [_evaluate(args, args.opts, path, step, files) for path, step in files.items()]
-    if not args.machine_rank:
+    if is_first(args):
         _report([each for each in found if each is not None], args)
     return 0
 
@@ -71,14 +72,14 @@ def find_checkpoints(folder: Path) -> dict[Path, int]:
 def _evaluate(
     args: argparse.Namespace, options: Sequence[str], path: Path, step: int, files: dict[Path, int]
 ) -> Evaluated | None:
-    """Evaluate one checkpoint; None on other machines than the first."""
+    """Evaluate one checkpoint; None in other processes than the first."""
     args.opts = [*options, "MODEL.WEIGHTS", str(path), "OUTPUT_DIR", str(args.output), "TEST.PUBLISHED", ""]
     cfg = prepare_config(args)
     _validation(cfg, args.by)
     print(f"{path.name}: {step} steps, {list(files).index(path) + 1} of {len(files)} checkpoints")
     start(cfg, args)
     args.opts = options
-    if args.machine_rank:
+    if not is_first(args):
         return None
     kept = args.output / path.stem / "evaluation"
     shutil.rmtree(kept, ignore_errors=True)

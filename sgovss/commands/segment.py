@@ -51,6 +51,7 @@ from sgovss.rasters.options import (
     SceneOptions,
     parse_bands,
     parse_bounds,
+    parse_classes,
     parse_min_area,
     parse_no_data,
     parse_stretch,
@@ -191,6 +192,8 @@ class _ImageSegmenter:
         """Whether an image is segmented by :attr:`mapper`, in parts."""
         if self._options is None:
             return False
+        if self._options.segments is not None:
+            return True  # also a photograph, with a label picture of its size
         try:
             return _is_scene(name) or needs_windows(Path(name), len(self._scored))
         except InputError:  # is raised again where the image is segmented
@@ -217,7 +220,8 @@ def _segmenter(args: argparse.Namespace) -> _ImageSegmenter:
 
 def _worker_mapper(args: argparse.Namespace) -> SceneMapper:
     """Load the mapper of rasters in a worker, whose working folder changes afterwards."""
-    files = {name: Path(value).resolve() for name in ("aoi", "cache") if (value := getattr(args, name)) is not None}
+    given = {name: getattr(args, name) for name in ("aoi", "segments", "cache")}
+    files = {name: Path(value).resolve() for name, value in given.items() if value is not None}
     return _segmenter(argparse.Namespace(**vars(args) | files)).mapper
 
 
@@ -283,6 +287,8 @@ def _scene_options(args: argparse.Namespace) -> SceneOptions | None:
         probabilities=args.probabilities,
         polygons=args.polygons,
         simplify=args.simplify,
+        square=parse_classes(args.square),
+        segments=args.segments,
         cache=args.cache,
         restart=args.restart,
         overlap=args.overlap,
@@ -292,7 +298,8 @@ def _scene_options(args: argparse.Namespace) -> SceneOptions | None:
 
 _SCENE_ONLY = (
     "bands", "stretch", "no-data", "fit-gcps", "gsd", "aoi", "bounds", "mosaic", "stack", "asset", "min-area",
-    "confidence", "probabilities", "polygons", "simplify", "cache", "resume", "restart", "overlap",
+    "confidence", "probabilities", "polygons", "simplify", "square", "segments",
+    "cache", "resume", "restart", "overlap",
 )  # fmt: skip
 
 
@@ -370,6 +377,11 @@ def _add_raster_arguments(rasters: argparse._ArgumentGroup) -> None:
                          )  # fmt: skip
     rasters.add_argument("--simplify", type=float, default=0.0, metavar="METRES", help="simplify the borders of the "
                          "polygons by this tolerance; neighbours keep their common borders")  # fmt: skip
+    rasters.add_argument("--square", metavar="CLASSES", help="give the polygons of these classes right angles, such as "
+                         "building,roof; their neighbours are fitted to them")  # fmt: skip
+    rasters.add_argument("--segments", metavar="FILE", help="segments from elsewhere, such as those of SAM, "
+                         "superpixels or parcels: a raster of their numbers or polygons (a layer as FILE:LAYER); each "
+                         "gets the class of its mean score")  # fmt: skip
     rasters.add_argument("--cache", type=Path, metavar="DIR", help="keep encoded windows here, so that a run with "
                          "other classes is faster")  # fmt: skip
     rasters.add_argument("--overlap", type=float, metavar="FRACTION", help="fraction of its side that a window shares "

@@ -13,6 +13,7 @@ from sgovss.errors import InputError
 from sgovss.label_ids import no_class_id
 
 OUTSIDE = -1
+_MANY = 4  # unknown values
 _LARGEST = 2**16 - 1  # the table has an entry for each value up to this one
 
 
@@ -91,8 +92,10 @@ class LabelMap:
             found, counts = np.unique(raw[outside], return_counts=True)
             most = int(np.argmax(counts))
             others = f" and {len(found) - 1} other such values" if len(found) > 1 else ""
+            mixed = " (so many come from JPEG or from interpolation)" if len(found) >= _MANY else ""
             raise InputError(
                 f"{source}: label value {found[most]} ({counts[most]} pixels){others} is outside the dataset's "
-                "specification; correct the label, or add the value to a class or to 'ignore' in the dataset file"
+                f"specification; correct the label{mixed}, or add the value to a class or to 'ignore' in the dataset "
+                "file"
             )
         return ids

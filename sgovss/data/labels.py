@@ -13,6 +13,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from sgovss.data.file_kinds import first_bytes, other_kind
 from sgovss.data.gdal_images import gdal_values, is_tiff, read_gdal_rgb, read_gdal_size
 from sgovss.data.label_map import LabelMap
 from sgovss.errors import InputError
@@ -22,6 +23,7 @@ DEEP_MODES = (*LABEL_MODES[3:], "F")
 # Only these decoders of Pillow are used, because rarely used ones are a risk with untrusted files.
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "JPEG2000")
 EXIF_ORIENTATION = 0x0112
+_SAMPLE_FORMAT, _UNSIGNED, _SIGNED = 339, 1, 2  # a tag of TIFF, and its values
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -72,12 +74,12 @@ def open_image(file: str | Path | BinaryIO, source: str | Path, what: str = "ima
     except InputError:
         raise
     except _READ_ERRORS as error:
-        head = _head(file)
+        head = first_bytes(file)
         if isinstance(error, UnidentifiedImageError) and is_tiff(head):
             raise UnknownTiffError(
                 f"{source}: cannot read this {what} (a kind of TIFF that Pillow does not read)"
             ) from error
-        raise InputError(f"{source}: cannot read this {what} ({_reason(error, head)})") from error
+        raise InputError(f"{source}: cannot read this {what} ({_reason(error, head, what)})") from error
 
 
 def read_values(file: str | Path | BinaryIO, source: str | None = None) -> np.ndarray:
@@ -107,7 +109,7 @@ def _grey(image: Image.Image, source: str) -> np.ndarray:
     """The values of an image whose channels, without alpha, are equal.
 
     Raises:
-        InputError: the channels differ.
+        InputError: the channels differ, or only the alpha channel has several values.
     """
     channels = np.asarray(image.convert("RGB"))
     if image.mode not in ("RGB", "RGBA", "LA") or (channels != channels[..., :1]).any():
@@ -115,13 +117,26 @@ def _grey(image: Image.Image, source: str) -> np.ndarray:
             f"{source}: label image of mode {image.mode}, expected one channel of class values; convert colours with "
             "sgovss prepare, with preparation.labels 'colors' in the dataset file"
         )
+    if image.mode in ("RGBA", "LA") and np.ptp(channels) == 0 and np.ptp(np.asarray(image.getchannel("A"))) > 0:
+        raise InputError(
+            f"{source}: this label image has one value, {channels.flat[0]}, and a shape in its transparency; save the "
+            "alpha channel as a label image of one channel"
+        )
     return channels[..., 0]
 
 
 def _stored(image: Image.Image) -> np.ndarray:
-    """The values of a grey or indexed image as stored. Pillow scales 2 and 4 bits to 0..255, and inverts some kinds."""
+    """The values of a grey or indexed image as stored.
+
+    Pillow scales 2 and 4 bits to 0..255, inverts some kinds, and does not tell signed from unsigned numbers in a TIFF.
+    """
     layout = _layout(image)  # before the pixels are decoded
     values = np.asarray(image)
+    signed = getattr(image, "tag_v2", {}).get(_SAMPLE_FORMAT, (_UNSIGNED,))[0] == _SIGNED
+    if (image.mode, layout) == ("L", "L") and signed:
+        return values.view(np.int8)
+    if (image.mode, layout.rstrip("BNS")) == ("I", "I;32") and not signed:
+        return values.view(np.uint32)
     if layout.endswith("I") and image.mode in ("1", "L"):
         values = ~values
     bits = re.match(r"L;([24])", layout)
@@ -134,6 +149,8 @@ def _whole(values: np.ndarray, source: str) -> np.ndarray:
     Raises:
         InputError: a value is no whole number, or too large for 64 bits.
     """
+    if values.dtype.kind == "c":
+        raise InputError(f"{source}: label image of complex numbers; write class values as whole numbers")
     if values.dtype.kind != "f":
         return values
     with np.errstate(invalid="ignore"):
@@ -223,23 +240,10 @@ def image_size(file: str | Path | BinaryIO, source: str | None = None) -> tuple[
         return read_gdal_size(file, source)
 
 
-def _head(file: str | Path | BinaryIO) -> bytes:
-    """The first bytes of a file; empty if it cannot be read."""
-    try:
-        if isinstance(file, str | Path):
-            with Path(file).open("rb") as stream:
-                return stream.read(16)
-        file.seek(0)
-        return file.read(16)
-    except (OSError, ValueError):
-        return b""
-
-
-def _reason(error: Exception, head: bytes) -> str:
+def _reason(error: Exception, head: bytes, what: str) -> str:
+    """Why a file that begins with these bytes cannot be read as an image of a kind, such as "label image"."""
     if isinstance(error, UnidentifiedImageError):
-        if head.lstrip()[:1] in (b"{", b"[", b"<"):
-            return "text, such as polygons, not an image; draw polygons as label images first, with gdal_rasterize"
-        return f"its content is none of {', '.join(FORMATS)}"
+        return other_kind(head, what) or f"its content is none of {', '.join(FORMATS)}; save it as one of them"
     if isinstance(error, Image.DecompressionBombError):
         assert Image.MAX_IMAGE_PIXELS is not None  # as the limit was exceeded
         return f"more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels; cut it into tiles"

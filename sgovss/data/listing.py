@@ -15,6 +15,9 @@ from sgovss.errors import InputError
 from sgovss.paths import cache_folder
 
 ROOT_VARIABLE = "DETECTRON2_DATASETS"
+_BESIDE = re.compile(
+    r"(?:\.(?:txt|md|rst|csv|tsv|json|xml|ya?ml|html?|pdf|db|ini|prj|cpg|ovr|wld|[a-z]{2,3}w|py|zip|log))?"
+)
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
 
@@ -89,9 +92,9 @@ def find_pairs(
 
 
 def files_of_no_split(spec: DatasetSpecification, root: str | Path | None = None) -> list[Path]:
-    """List the image files in the folders of a dataset's splits that belong to none of the splits, sorted.
+    """List the files in the folders of a dataset's splits that belong to none of the splits, sorted.
 
-    Folders that do not exist are passed over.
+    Left out are folders that do not exist, and files that stand beside images, such as texts and world files.
     """
     folder = dataset_folder(spec, root)
     sides = {(folder / name, part) for part in spec.splits.values() for name in (*part.images, *part.labels)}
@@ -102,7 +105,7 @@ def files_of_no_split(spec: DatasetSpecification, root: str | Path | None = None
                 image_files, label_files, _ = _both_sides(spec, folder, images, labels, part)
                 taken |= {*image_files.values(), *label_files.values()}
     there = {path for top, _ in sides if top.is_dir() for path in walk_files(top)}
-    return sorted(path for path in there - taken if path.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(path for path in there - taken if not _BESIDE.fullmatch(path.suffix.lower()))
 
 
 def _both_sides(

@@ -17,7 +17,7 @@ from sgovss.data.listing import dataset_folder, list_pairs
 from sgovss.data.specification import DatasetSpecification
 from sgovss.data.specification_file import load_specification
 from sgovss.errors import InputError
-from sgovss.vocabulary import ClassEntry, Vocabulary
+from sgovss.vocabulary import Vocabulary
 
 EVALUATOR_TYPE = "sgovss"
 FILES_VARIABLE = "SGOVSS_DATASETS"
@@ -130,14 +130,8 @@ def held_out_ids(dataset_names: Sequence[str], unseen: Sequence[str]) -> tuple[i
     Args and errors are those of :func:`training_vocabulary`.
     """
     vocabulary = _common_vocabulary(dataset_names)
-    ids = []
-    for name in unseen:
-        found = vocabulary.match(ClassEntry(name))
-        if found is None:
-            names = ", ".join(vocabulary.names)
-            raise InputError(f"DATASETS.UNSEEN: '{name}' is not a class of {dataset_names[0]}; its classes are {names}")
-        ids.append(vocabulary.index(found.entry))
-    return tuple(sorted(set(ids)))
+    held_out = vocabulary.named(unseen, "DATASETS.UNSEEN", dataset_names[0])
+    return tuple(sorted({vocabulary.index(entry) for entry in held_out}))
 
 
 def _common_vocabulary(dataset_names: Sequence[str]) -> Vocabulary:

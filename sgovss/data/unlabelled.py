@@ -36,24 +36,24 @@ def list_unlabelled(sources: Sequence[str], dataset: str) -> list[dict[str, str]
     return [{"file_name": file, "dataset": dataset} for file in files]
 
 
-def repeat_factors(labelled: int, unlabelled: int, share: float) -> torch.Tensor:
+def repeat_factors(labelled: torch.Tensor, unlabelled: int, share: float) -> torch.Tensor:
     """Compute repeat factors so that a given fraction of the sampled records has no labels.
 
     Args:
-        labelled, unlabelled: numbers of records; the labelled ones come first.
+        labelled: (N,) float, factors of the labelled records, which come first.
+        unlabelled: number of records without labels.
         share: fraction of samples without labels, between 0 and 1, both excluded.
 
     Returns:
-        (labelled + unlabelled,) float32 tensor for Detectron2's ``RepeatFactorTrainingSampler``.
+        (N + unlabelled,) float32 tensor for Detectron2's ``RepeatFactorTrainingSampler``.
 
     Raises:
         InputError: ``share`` is outside its range.
     """
     if not 0 < share < 1:
         raise InputError(f"DATASETS.UNLABELLED_SHARE: {share} is not between 0 and 1")
-    factors = torch.ones(labelled + unlabelled)
-    factors[labelled:] = share / (1 - share) * labelled / unlabelled
-    return factors
+    factor = share / (1 - share) * labelled.sum() / unlabelled
+    return torch.cat([labelled, factor.expand(unlabelled)])
 
 
 def _folder(source: str) -> Path:

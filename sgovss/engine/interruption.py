@@ -157,8 +157,8 @@ def _end_with_parent() -> None:
 
 
 def _announce(number: int) -> None:
-    # In a launched process nothing is printed, because the launching process prints the notice.
-    if comm.get_world_size() == 1:
+    # A process that this command started prints nothing, because the command itself prints the notice.
+    if multiprocessing.parent_process() is None and comm.is_main_process():
         _print_notice(number)
 
 

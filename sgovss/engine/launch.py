@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+from collections.abc import Iterator
 
 import torch.distributed as dist
 from detectron2.config import CfgNode
@@ -16,10 +17,34 @@ from sgovss.engine.run import run
 from sgovss.errors import InputError
 
 
+def is_first(args: argparse.Namespace) -> bool:
+    """Whether this process is the first, or the only one, that the user or a launcher started for a run.
+
+    Args:
+        args: as :func:`sgovss.engine.preparation.prepare_config` left them.
+    """
+    return args.launched.rank == 0 if args.launched else args.machine_rank == 0
+
+
+@contextlib.contextmanager
+def together(args: argparse.Namespace) -> Iterator[None]:
+    """Let a launched process leave the others in order, when the block ends or a signal ended training.
+
+    If the block raises another exception, the process ends and the launcher ends the others.
+    """
+    try:
+        yield
+    except SystemExit:
+        _leave()
+        raise
+    _leave()
+
+
 def start(cfg: CfgNode, args: argparse.Namespace) -> None:
     """Call :func:`sgovss.engine.run.run` in ``--num-gpus`` times ``--num-machines`` processes.
 
-    Without a GPU the processes communicate through gloo. If one process fails, all end.
+    Without a GPU the processes communicate through gloo. If one process fails, all end. If a launcher started the
+    processes, it is called in this one, which belongs to the run from then on; see :func:`together`.
 
     Args:
         cfg: returned by :func:`sgovss.engine.preparation.prepare_config`.
@@ -29,6 +54,10 @@ def start(cfg: CfgNode, args: argparse.Namespace) -> None:
         InputError: raised in this process, in a launched process or in a data loader worker.
         SystemExit: SIGINT or SIGTERM ended training, see :class:`sgovss.engine.interruption.Interruption`.
     """
+    if args.launched:
+        args.launched.join()
+        run(cfg, args)
+        return
     launched = args.num_gpus * args.num_machines > 1
     try:
         with forward_signals() if launched else contextlib.nullcontext():
@@ -49,9 +78,14 @@ def start(cfg: CfgNode, args: argparse.Namespace) -> None:
 
 def _run_launched(cfg: CfgNode, args: argparse.Namespace) -> None:
     run(cfg, args)
+    _leave()
+
+
+def _leave() -> None:
     # A process that exits while threads of gloo are alive is sometimes aborted.
-    comm.synchronize()
-    dist.destroy_process_group()
+    if dist.is_initialized():
+        comm.synchronize()
+        dist.destroy_process_group()
 
 
 def _input_error_message(error: Exception) -> str | None:

@@ -1,16 +1,18 @@
-"""Checks of the options that start several processes, before Detectron2 and torch.distributed get them."""
+"""Options of several processes: checks before Detectron2 and torch.distributed get them, and those of a launcher."""
 
 from __future__ import annotations
 
 import errno
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import torch
 
+from sgovss.engine.launched import Launched, launched_process, refuse_half
 from sgovss.errors import InputError
 
 AUTO_URL = "auto"
@@ -52,7 +54,36 @@ class LaunchOptions(NamedTuple):
             raise InputError(f"--num-gpus {self.processes}: this machine has {found} GPUs; give at most {found}")
         if checked.processes * self.num_machines > 1:
             self._check_url()
+            if self.machine_rank:
+                print(f"waiting for machine 0 at {self.dist_url}", flush=True)
         return checked
+
+    def agreed(self, launched: Launched) -> tuple[LaunchOptions, Launched]:
+        """Return the options that describe what a launcher started, and the launched process with its final URL.
+
+        Raises:
+            InputError: an option contradicts what the launcher did, or the processes cannot meet.
+        """
+        by, here = launched.by, launched.local_processes
+        machines = launched.processes // here
+        rank = launched.rank // here
+        for flag, given, silent, found in (
+            ("--num-gpus", self.processes, self.processes <= 1, here),
+            ("--num-machines", self.num_machines, self.num_machines == 1, machines),
+            ("--machine-rank", self.machine_rank, self.machine_rank == 0, rank),
+        ):
+            if not silent and given != found:
+                raise InputError(f"{flag} {given}: {by} started this run, and it would be {found}; leave out {flag}")
+        if by == "torchrun" and self.dist_url not in (AUTO_URL, "env://"):
+            raise InputError(
+                f"--dist-url {self.dist_url}: torchrun sets where its processes meet; leave out --dist-url"
+            )
+        if by == "srun":
+            if self.dist_url != AUTO_URL:
+                launched = launched._replace(url=self.dist_url)
+            # The first of all processes listens.
+            LaunchOptions(here, machines, launched.rank, launched.url)._check_url()
+        return LaunchOptions(here, machines, rank, launched.url), launched
 
     def _check_url(self) -> None:
         url = self.dist_url
@@ -81,6 +112,29 @@ class LaunchOptions(NamedTuple):
             )
 
 
+def resolve(options: LaunchOptions, environment: Mapping[str, str]) -> tuple[LaunchOptions, Launched | None]:
+    """Check the options of a run, together with the environment variables of torchrun or srun.
+
+    Args:
+        options: those of the command line.
+        environment: the environment variables.
+
+    Returns:
+        the options, and this process if a launcher started all processes of the run. It is None if the command starts
+        them itself: without a launcher, or with one process of srun on each of ``--num-machines`` machines.
+
+    Raises:
+        InputError: see :meth:`LaunchOptions.checked`, :meth:`LaunchOptions.agreed` and
+            :func:`sgovss.engine.launched.launched_process`.
+    """
+    launched = launched_process(environment)
+    if launched is not None and not (launched.by == "srun" and options.num_machines == launched.processes):
+        return options.agreed(launched)
+    if launched is None and options.processes <= 1 and options.num_machines == 1:
+        refuse_half(environment)
+    return options.checked(), None
+
+
 def _check_address(url: str, listens: bool) -> None:
     """Check host and port; the machine that listens must have the port free."""
     try:
@@ -95,7 +149,6 @@ def _check_address(url: str, listens: bool) -> None:
     except OSError as error:
         raise InputError(f"--dist-url {url}: the host '{host}' is not known here; check its name") from error
     if not listens:
-        print(f"waiting for machine 0 at {url}", flush=True)
         return
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from sgovss.data.labels import image_size
 from sgovss.data.quick_check import check_dataset
 from sgovss.data.registration import dataset_metadata, how_to_get
 from sgovss.data.unlabelled import list_unlabelled
-from sgovss.engine.launch_options import AUTO_URL, LaunchOptions
+from sgovss.engine.launch_options import AUTO_URL, LaunchOptions, resolve
 from sgovss.errors import InputError
 from sgovss.evaluation.comparison import published_table
 from sgovss.files import atomic_path
@@ -33,7 +35,7 @@ def argument_parser(epilog: str) -> argparse.ArgumentParser:
     would fail.
     """
     parser = default_argument_parser(epilog=epilog)
-    parser.set_defaults(dist_url=AUTO_URL)
+    parser.set_defaults(dist_url=AUTO_URL, launched=None, dry_run=False)
     return parser
 
 
@@ -41,8 +43,8 @@ def prepare_config(args: argparse.Namespace) -> CfgNode:
     """Read the config, register its datasets, and check everything that can be checked before the run starts.
 
     Args:
-        args: parsed by :func:`argument_parser`; ``config_file`` is replaced by the path that was found, ``num_gpus`` by
-            at least 1.
+        args: parsed by :func:`argument_parser`. ``config_file`` is replaced by the path that was found. If torchrun or
+            srun started this process, ``launched`` gets it, and the options of several processes describe the run.
 
     Returns:
         the frozen config.
@@ -51,8 +53,7 @@ def prepare_config(args: argparse.Namespace) -> CfgNode:
         InputError: the config, the weights, the data or the options of several processes are wrong.
     """
     cfg = _read_config(args)
-    launch = LaunchOptions(args.num_gpus, args.num_machines, args.machine_rank, args.dist_url).checked()
-    args.num_gpus = launch.processes
+    resolve_launch(args)
     register_datasets(cfg.DATASETS.SPECIFICATIONS)
     if cfg.TEST.PUBLISHED:
         published_table(cfg.TEST.PUBLISHED)
@@ -63,9 +64,25 @@ def prepare_config(args: argparse.Namespace) -> CfgNode:
         _set_training_gsd(cfg)
     if cfg.DATASETS.UNLABELLED and cfg.MODEL.SGOVSS.COMPENSATION.ENABLED:
         _check_unlabelled(cfg)
-    _check_writable(Path(cfg.OUTPUT_DIR))
+    _check_writable(Path(cfg.OUTPUT_DIR), keep=not args.dry_run)
     cfg.freeze()
     return cfg
+
+
+def resolve_launch(args: argparse.Namespace) -> None:
+    """Find out whether torchrun or srun started this process, and check the options of several processes, in place.
+
+    Args:
+        args: see :func:`prepare_config`, which does this too.
+
+    Raises:
+        InputError: see :func:`sgovss.engine.launch_options.resolve`.
+    """
+    if args.launched:  # by an earlier run of this process, which is connected already
+        return
+    given = LaunchOptions(args.num_gpus, args.num_machines, args.machine_rank, args.dist_url)
+    options, args.launched = resolve(given, os.environ)
+    args.num_gpus, args.num_machines, args.machine_rank, args.dist_url = options
 
 
 def _read_config(args: argparse.Namespace) -> CfgNode:
@@ -148,9 +165,18 @@ def _check_unlabelled(cfg: CfgNode) -> None:
         image_size(record["file_name"])
 
 
-def _check_writable(folder: Path) -> None:
-    """Check that the output folder can be written to; Detectron2 would end with a traceback otherwise."""
+def _check_writable(folder: Path, keep: bool) -> None:
+    """Check that the output folder can be written to; Detectron2 would end with a traceback otherwise.
+
+    Args:
+        folder: the output folder.
+        keep: whether to keep folders that were created for this.
+    """
+    created = [each for each in (folder, *folder.parents) if not each.exists()]
     probe = folder / ".writable"
     with atomic_path(probe):
         pass
-    probe.unlink()
+    probe.unlink(missing_ok=True)  # several processes may check the same folder
+    for each in () if keep else created:
+        with contextlib.suppress(OSError):  # another process may use it
+            each.rmdir()

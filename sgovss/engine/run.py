@@ -16,6 +16,7 @@ from detectron2.utils.logger import setup_logger
 
 from sgovss.config_changes import Use, report_changes
 from sgovss.data import register_datasets
+from sgovss.engine.dry_run import dry_run
 from sgovss.engine.environment import write_environment
 from sgovss.engine.seeds import adopt_seed
 from sgovss.engine.trainer import Trainer
@@ -32,12 +33,16 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
 
     Args:
         cfg: returned by :func:`sgovss.engine.preparation.prepare_config`.
-        args: parsed by Detectron2's argument parser; ``eval_only`` and ``resume`` are read.
+        args: parsed by :func:`sgovss.engine.preparation.argument_parser`; ``eval_only``, ``resume`` and ``dry_run`` are
+            read.
 
     Returns:
-        the results of the last evaluation, by dataset.
+        the results of the last evaluation, by dataset; nothing after a dry run.
     """
     _set_up(cfg, args)
+    if args.dry_run:
+        dry_run(cfg)
+        return {}
     return _evaluate(cfg) if args.eval_only else _train(cfg, args.resume)
 
 

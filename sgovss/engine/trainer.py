@@ -22,6 +22,7 @@ from sgovss.data.labels import load_labels
 from sgovss.data.mapper import SegmentationMapper
 from sgovss.data.registration import dataset_metadata, training_vocabulary
 from sgovss.data.unlabelled import list_unlabelled, repeat_factors
+from sgovss.engine.balance import labelled_factors, training_weights
 from sgovss.engine.checkpoint import SGOVSSCheckpointer
 from sgovss.engine.hooks import Evaluation, InferenceCheckpoint
 from sgovss.engine.interruption import Interruption, UndisturbedMapper, training_listener
@@ -29,7 +30,7 @@ from sgovss.engine.metrics_file import MetricsFile, trim_metrics
 from sgovss.engine.step import StepTrainer
 from sgovss.engine.stream import SeededMapper, TrainingBatch, TrainingStream
 from sgovss.evaluation.evaluator import OpenVocabularyEvaluator
-from sgovss.modeling import build_model
+from sgovss.modeling import SGOVSS, build_model
 from sgovss.precision import cuda_kernels
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,9 @@ class Trainer(DefaultTrainer):
         TrainerBase.__init__(self)
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
         model = self.build_model(cfg)
+        if (weights := training_weights(cfg)) is not None:
+            assert isinstance(model, SGOVSS)
+            model.objective.weigh(weights)
         optimizer = self.build_optimizer(cfg, model)
         clipping = cfg.SOLVER.CLIP_GRADIENTS
         listener = training_listener()
@@ -118,10 +122,10 @@ class Trainer(DefaultTrainer):
             start_iter: the first step to load images for.
         """
         labelled = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=False)
-        unlabelled, factors = [], torch.ones(len(labelled))
+        unlabelled, factors = [], labelled_factors(cfg, labelled)
         if cfg.DATASETS.UNLABELLED and cfg.MODEL.SGOVSS.COMPENSATION.ENABLED:
             unlabelled = list_unlabelled(cfg.DATASETS.UNLABELLED, cfg.DATASETS.TRAIN[0])
-            factors = repeat_factors(len(labelled), len(unlabelled), cfg.DATASETS.UNLABELLED_SHARE)
+            factors = repeat_factors(factors, len(unlabelled), cfg.DATASETS.UNLABELLED_SHARE)
             logger.info("%d images with labels, %d without", len(labelled), len(unlabelled))
         stream = TrainingStream(
             [*labelled, *unlabelled],
@@ -243,10 +247,10 @@ class Trainer(DefaultTrainer):
 def _distributed(model: nn.Module) -> nn.Module:
     if comm.get_world_size() == 1:
         return model
-    on_cpu = next(model.parameters()).device.type == "cpu"
+    device = next(model.parameters()).device
     return DistributedDataParallel(
         model,
-        device_ids=None if on_cpu else [comm.get_local_rank()],
+        device_ids=None if device.type == "cpu" else [device],
         broadcast_buffers=False,  # training changes none
         gradient_as_bucket_view=True,
     )

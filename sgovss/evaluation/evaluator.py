@@ -18,7 +18,7 @@ from sgovss.errors import InputError
 from sgovss.evaluation import metrics
 from sgovss.evaluation.report import Report
 from sgovss.files import write_json_atomically
-from sgovss.vocabulary import ClassEntry, Vocabulary
+from sgovss.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -217,14 +217,7 @@ def seen_flags(
         InputError: ``override`` has a name that is not in the vocabulary.
     """
     if override is not None:
-        named = []
-        for name in override:
-            if (match := vocabulary.match(ClassEntry(name))) is None:
-                raise InputError(
-                    f"seen classes: '{name}' is not in the test vocabulary ({', '.join(vocabulary.names)}); "
-                    "use names from it"
-                )
-            named.append(match.entry)
+        named = vocabulary.named(override, "TEST.SEEN", "the test set")
         return [entry in named for entry in vocabulary]
     return [training_vocabulary is not None and training_vocabulary.knows(entry) for entry in vocabulary]
 

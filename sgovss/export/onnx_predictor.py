@@ -26,7 +26,7 @@ from sgovss.modeling.class_scores import ClassScores
 from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.meta_arch import MAP_CELLS
 from sgovss.modeling.text_embedder import TextEmbedder
-from sgovss.modeling.views import View, build_view
+from sgovss.modeling.views import View, build_native_view, build_view
 from sgovss.vocabulary import Vocabulary, Words
 
 _FREE_KEYS = ("MODEL.CLIP.WEIGHTS", "MODEL.CLIP.TEMPLATES", "MODEL.CLIP.SYNONYMS", "MODEL.CLIP.KEEP_TEXT")
@@ -78,9 +78,10 @@ class ExportedModel:
         return F.interpolate(self.scores(images, vocabulary), size=size, mode="bilinear", align_corners=False)
 
     @torch.no_grad()
-    def score_image(self, image: torch.Tensor, vocabulary: Vocabulary) -> ClassScores:
+    def score_image(self, image: torch.Tensor, vocabulary: Vocabulary, view: View | None = None) -> ClassScores:
         """See :meth:`SGOVSS.score_image`."""
-        return self.view(lambda images: [ClassScores.of(each) for each in self.scores(images, vocabulary)], image)
+        view = view or self.view
+        return view(lambda images: [ClassScores.of(each) for each in self.scores(images, vocabulary)], image)
 
 
 class OnnxPredictor:
@@ -89,13 +90,14 @@ class OnnxPredictor:
     Args:
         path: a file that ``sgovss export`` wrote.
         options: alternating config keys and values that override the config in the file.
+        benchmark_view: see :class:`sgovss.Predictor`.
 
     Raises:
         InputError: the file cannot be used, an option would change a part that is fixed in it, or the weights of the
             text encoder are missing or differ from those at export.
     """
 
-    def __init__(self, path: str | Path, options: tuple[str, ...] = ()) -> None:
+    def __init__(self, path: str | Path, options: tuple[str, ...] = (), benchmark_view: bool = False) -> None:
         run = OnnxImagePath(path)
         self.path = run.path
         self.cfg = onnx_config(run, options)
@@ -107,7 +109,9 @@ class OnnxPredictor:
                 f"MODEL.CLIP.WEIGHTS: the text encoder of '{clip.WEIGHTS}' is not the one that {path} was exported "
                 "with; give the weights that the model was trained from"
             )
-        self.model = ExportedModel(run, embedder, build_view(self.cfg), int(run.metadata["size_divisibility"]))
+        benchmark, step = build_view(self.cfg), int(run.metadata["size_divisibility"])
+        self.model = ExportedModel(run, embedder, benchmark, step)
+        self.view = benchmark if benchmark_view else build_native_view(self.cfg, step, self.model.map_cells)
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -116,7 +120,7 @@ class OnnxPredictor:
 
     def __call__(self, image: ImageInput, vocabulary: Words, rejection: Rejection = NOTHING_REJECTED) -> Segmentation:
         """Segment one image; see :func:`segment_image`."""
-        return segment_image(self.model, image, vocabulary, rejection)
+        return segment_image(self.model, image, vocabulary, rejection, self.view)
 
 
 def onnx_config(run: OnnxImagePath, options: Sequence[str]) -> CfgNode:

@@ -16,7 +16,7 @@ from torch import nn
 
 from sgovss.errors import InputError
 from sgovss.fingerprint import fingerprint
-from sgovss.modeling.model_folder import CONFIG, WEIGHTS
+from sgovss.hub import CONFIG, WEIGHTS
 from sgovss.version import __version__
 
 _MLM = "https://stac-extensions.github.io/mlm/v1.0.0/schema.json"
@@ -54,7 +54,9 @@ class ModelFacts:
     scores: Mapping[str, Mapping[str, Any]]
 
 
-def collect_facts(model: nn.Module, cfg: CfgNode, folder: Path, licence: str | None, scores: Path | None) -> ModelFacts:
+def collect_facts(
+    model: nn.Module, cfg: CfgNode, folder: Path, licence: str | None, scores: Path | None, name: str | None = None
+) -> ModelFacts:
     """Collect the facts of a model whose weights are in a folder already.
 
     Args:
@@ -63,13 +65,14 @@ def collect_facts(model: nn.Module, cfg: CfgNode, folder: Path, licence: str | N
         folder: the model folder.
         licence: of the model.
         scores: OUTPUT_DIR of an evaluation of these weights; None for no scores.
+        name: of the model; None for that of the folder.
 
     Raises:
         InputError: there are no scores in ``scores``.
     """
     trained_on = tuple(cfg.DATASETS.TRAIN)
     return ModelFacts(
-        name=folder.resolve().name,
+        name=name or folder.resolve().name,
         trained_on=trained_on,
         words=_words(cfg) if trained_on else (),
         ground_sample_distance=cfg.INPUT.GROUND_SAMPLE_DISTANCE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +20,7 @@ from sgovss.config_rules import check_value
 from sgovss.errors import InputError
 from sgovss.files import atomic_path, write_json_atomically
 from sgovss.fingerprint import fingerprint
+from sgovss.hub import hub_id, local_path, parse_id, publish
 from sgovss.inference.inputs import ImageInput, rgb_pixels
 from sgovss.inference.model_card import card, collect_facts, stac_item
 from sgovss.inference.rejection import NOTHING_REJECTED, Rejection
@@ -30,6 +32,7 @@ from sgovss.modeling.clip_settings import resolve_clip
 from sgovss.modeling.meta_arch import SGOVSS
 from sgovss.modeling.model_folder import write_model
 from sgovss.modeling.text_embedder import TextEmbeddings
+from sgovss.modeling.views import View, build_native_view, build_view
 from sgovss.precision import AUTO, cast_weights, fast_precision
 from sgovss.vocabulary import Vocabulary, Words
 
@@ -59,7 +62,7 @@ class SegmentationModel(Protocol):
     def score_maps(self, images: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
         """See :meth:`SGOVSS.score_maps`."""
 
-    def score_image(self, image: torch.Tensor, vocabulary: Vocabulary) -> ClassScores:
+    def score_image(self, image: torch.Tensor, vocabulary: Vocabulary, view: View | None = None) -> ClassScores:
         """See :meth:`SGOVSS.score_image`."""
 
 
@@ -93,6 +96,13 @@ class Predictor:
         options: alternating config keys and values that override the config.
         precision: ``float32``, ``bfloat16``, or ``auto`` for bfloat16 if the device supports it; by default
             TEST.PRECISION of the config.
+        benchmark_view: see images as an evaluation does, with TEST.SLIDING_WINDOW and TEST.AUG of the config, which may
+            shrink them. By default images are seen at their own size, in the windows of TEST.SCENE, as rasters are.
+
+    Attributes:
+        model: the model.
+        cfg: its config.
+        view: how images are seen.
 
     Raises:
         InputError: config or weights are wrong.
@@ -109,6 +119,7 @@ class Predictor:
         weights: str | Path | None = None,
         options: tuple[str, ...] = (),
         precision: str | None = None,
+        benchmark_view: bool = False,
     ) -> None:
         content = None
         if weights is not None:
@@ -139,21 +150,44 @@ class Predictor:
         for part in (self.model.image_encoder, self.model.head):
             cast_weights(part, cfg.TEST.PRECISION)
         self.cfg = cfg
+        step, cells = self.model.size_divisibility, self.model.map_cells
+        self.view = build_view(cfg) if benchmark_view else build_native_view(cfg, step, cells)
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, options: tuple[str, ...] = (), precision: str | None = None
+        cls,
+        model: str | Path,
+        options: tuple[str, ...] = (),
+        precision: str | None = None,
+        revision: str | None = None,
     ) -> Predictor:
-        """Load a model folder, see :meth:`save_pretrained`; options and precision are those of the class.
+        """Load a model folder, see :meth:`save_pretrained`, or a model of the Hugging Face hub (extra ``hub``).
+
+        Args:
+            model: a folder; or ``owner/name`` if there is no such path here.
+            options, precision: those of the class.
+            revision: a branch, tag or commit of the hub; by default its main branch.
 
         Raises:
-            InputError: there is no such folder, or it has no model.
+            InputError: there is no such folder or model, or it has no weights.
         """
-        if not Path(folder).is_dir():
-            raise InputError(f"{folder}: no such folder; give one that 'sgovss export --format folder' wrote")
+        if revision is not None and parse_id(model) is None:
+            raise InputError(f"revision: {model} is no model of the hub, or there is such a path here; leave it out")
+        folder = local_path(model if revision is None else f"{model}@{revision}")
+        if not folder.is_dir():
+            raise InputError(
+                f"{folder}: no such folder; give one that 'sgovss export --format folder' wrote, or a model of the hub "
+                "(owner/name)"
+            )
         return cls(None, weights=folder, options=options, precision=precision)
 
-    def save_pretrained(self, folder: str | Path, licence: str | None = None, scores: str | Path | None = None) -> None:
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        licence: str | None = None,
+        scores: str | Path | None = None,
+        name: str | None = None,
+    ) -> None:
         """Write a self-contained model without pickle.
 
         The folder has ``model.safetensors``, ``config.yaml``, ``README.md`` (a card) and ``mlm.json`` (a STAC item).
@@ -162,6 +196,7 @@ class Predictor:
             folder: it is created if needed.
             licence: of the model, for its card.
             scores: OUTPUT_DIR of an evaluation of these weights, for its card.
+            name: of the model, for its card; by default that of the folder.
 
         Raises:
             InputError: the weights of this predictor are not in float32, the folder cannot be written to, or there are
@@ -177,10 +212,32 @@ class Predictor:
             cfg.DATASETS.TRAIN, cfg.DATASETS.UNSEEN = (), []
         write_model(self.model, cfg, folder)
         evaluation = None if scores is None else Path(scores)
-        facts = collect_facts(self.model, cfg, folder, licence, evaluation)
+        facts = collect_facts(self.model, cfg, folder, licence, evaluation, name)
         with atomic_path(folder / "README.md") as partial:
             partial.write_text(card(facts), encoding="utf-8")
         write_json_atomically(folder / "mlm.json", stac_item(facts))
+
+    def push_to_hub(
+        self, model: str, licence: str | None = None, scores: str | Path | None = None, private: bool = False
+    ) -> str:
+        """Publish a model folder on the Hugging Face hub (extra ``hub``), see :meth:`save_pretrained`.
+
+        Args:
+            model: ``owner/name``, or ``owner/name@branch`` for an existing branch; the repository is made if needed.
+            licence, scores: those of :meth:`save_pretrained`.
+            private: whether a new repository is private.
+
+        Returns:
+            the address of the commit.
+
+        Raises:
+            InputError: the name is none of the hub, the folder cannot be written, or the hub refuses or cannot be
+                reached.
+        """
+        target = hub_id(model)
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, licence, scores, target.repository)
+            return publish(Path(folder), target, private)
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -190,10 +247,12 @@ class Predictor:
 
     def __call__(self, image: ImageInput, vocabulary: Words, rejection: Rejection = NOTHING_REJECTED) -> Segmentation:
         """Segment one image; see :func:`segment_image`."""
-        return segment_image(self.model, image, vocabulary, rejection)
+        return segment_image(self.model, image, vocabulary, rejection, self.view)
 
 
-def segment_image(model: SegmentationModel, image: ImageInput, vocabulary: Words, rejection: Rejection) -> Segmentation:
+def segment_image(
+    model: SegmentationModel, image: ImageInput, vocabulary: Words, rejection: Rejection, view: View
+) -> Segmentation:
     """Segment one image.
 
     Args:
@@ -201,6 +260,7 @@ def segment_image(model: SegmentationModel, image: ImageInput, vocabulary: Words
         image: an array (H, W, 3) uint8 RGB, a PIL image, or the path of an image file.
         vocabulary: the classes, in any form that :meth:`Vocabulary.of` takes.
         rejection: rule for labelling pixels as "other", which is then the last class of the legend.
+        view: how the image is seen.
 
     Returns:
         labels and scores of the size of the image.
@@ -217,7 +277,7 @@ def segment_image(model: SegmentationModel, image: ImageInput, vocabulary: Words
     classes = rejection.classes(vocabulary)
     # np.array copies: torch needs writable memory.
     tensor = torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C")).to(model.device)
-    labels, best = model.score_image(tensor, rejection.scored(classes)).best()
+    labels, best = model.score_image(tensor, rejection.scored(classes), view).best()
     labels = rejection.reject(labels, best, len(classes))
     result = Segmentation(labels.cpu().numpy(), rejection.legend(classes), best.cpu().numpy(), image=pixels)
     if isinstance(image, str | os.PathLike):

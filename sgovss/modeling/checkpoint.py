@@ -15,6 +15,7 @@ from torch import nn
 from sgovss.config import config_from_dump, warn_of_removed_keys
 from sgovss.errors import InputError
 from sgovss.fingerprint import activations, difference, fingerprint
+from sgovss.hub import local_path
 from sgovss.modeling.clip_settings import keep_trained, trained_activation
 from sgovss.modeling.model_folder import read_model
 from sgovss.modeling.text_embedder import TextEmbedder
@@ -52,7 +53,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint of sgovss, or a model folder; only tensors and plain values are unpickled.
 
     Args:
-        path: a file of ``sgovss train``, or a folder of :func:`sgovss.modeling.model_folder.write_model`.
+        path: a file of ``sgovss train``, a folder of :func:`sgovss.modeling.model_folder.write_model`, or a model of
+            the hub, see :func:`sgovss.hub.parse_id`.
 
     Returns:
         ``kind`` (:data:`TRAINING` or :data:`INFERENCE`), ``model`` (a state dict), ``config`` (YAML), and for training
@@ -61,11 +63,17 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: the file is missing or damaged, or is not a checkpoint of sgovss.
     """
-    path = Path(path)
+    try:
+        path = local_path(path)
+    except InputError as error:
+        raise InputError(f"MODEL.WEIGHTS: {error}") from error
     if path.is_dir():
         return {"kind": INFERENCE, **read_model(path)}
     if not path.is_file():
-        raise InputError(f"MODEL.WEIGHTS: no file {path}; give a checkpoint of 'sgovss train'")
+        raise InputError(
+            f"MODEL.WEIGHTS: no file or folder {path}; give a checkpoint of 'sgovss train', a "
+            "model folder, or a model of the hub (owner/name)"
+        )
     kind = file_format(path)
     if kind not in (Format.TORCH, Format.UNKNOWN):
         remedy = remedy_for(kind) or _OTHER_WEIGHTS

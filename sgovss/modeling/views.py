@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,7 +13,7 @@ from detectron2.config import CfgNode
 
 from sgovss.config_rules import check_stride
 from sgovss.modeling.class_scores import ClassScores, mean_scores, resize
-from sgovss.tiling import starts, total_weights
+from sgovss.tiling import hann, starts, total_weights
 from sgovss.view_set import ViewSet, parse_views
 
 Score = Callable[[torch.Tensor], Sequence[ClassScores]]
@@ -44,6 +45,7 @@ class SlidingWindow:
         batch: windows scored at once.
         antialias: whether image and scores are antialiased where they are shrunk. CAT-Seg and methods based on it do
             not.
+        tapered: whether pixels count less towards the border of a window, so that no seam is seen.
 
     Raises:
         InputError: the stride is not in 1..window.
@@ -55,6 +57,7 @@ class SlidingWindow:
     global_view: int = 0
     batch: int = 4
     antialias: bool = True
+    tapered: bool = False
 
     def __post_init__(self) -> None:
         check_stride("TEST.SLIDING_WINDOW", self.window, self.stride)
@@ -78,8 +81,12 @@ class SlidingWindow:
         for first in range(0, len(corners), self.batch):
             part = corners[first : first + self.batch]
             windows += score(torch.stack([image[:, y : y + self.window, x : x + self.window] for y, x in part]))
-        equal = np.ones(self.window, np.float32)
-        down, across = total_weights(height, tops, equal[:height]), total_weights(width, lefts, equal[:width])
+        if len(windows) == 1:
+            return windows[0]
+        beside = hann(self.window) if self.tapered else np.ones(self.window, np.float32)
+        rows, columns = beside[:height], beside[:width]
+        weights = torch.from_numpy(rows[:, None] * columns).to(image.device) if self.tapered else None
+        down, across = total_weights(height, tops, rows), total_weights(width, lefts, columns)
 
         def compute(classes: slice) -> torch.Tensor:
             sums: torch.Tensor | None = None
@@ -87,12 +94,47 @@ class SlidingWindow:
                 scores = window.compute(classes)
                 if sums is None:
                     sums = scores.new_zeros(len(scores), height, width)
-                add_window(sums, scores, top, left)
+                add_window(sums, scores if weights is None else scores * weights, top, left)
             assert sums is not None
             return weighted_mean(sums, down, across)
 
         pixels = max(height * width, windows[0].pixels)
         return replace(windows[0], size=(height, width), compute=compute, pixels=pixels)
+
+
+@dataclass(frozen=True)
+class Padded:
+    """A view of an image whose sides are first made a multiple of a number of pixels, by repeating the border.
+
+    Args:
+        view: the view of the larger image.
+        multiple: number of pixels.
+    """
+
+    view: View
+    multiple: int
+
+    def __call__(self, score: Score, image: torch.Tensor) -> ClassScores:
+        height, width = image.shape[-2:]
+        beyond = (0, -width % self.multiple, 0, -height % self.multiple)
+        padded = F.pad(image[None].float(), beyond, mode="replicate")[0]
+        return self.view(score, padded).then(lambda scores: scores[..., :height, :width], (height, width))
+
+
+@dataclass(frozen=True)
+class Within:
+    """A view of each image that another view scores, such as several orientations of each window.
+
+    Args:
+        outer: the view of the image.
+        inner: the view of what ``outer`` scores.
+    """
+
+    outer: View
+    inner: View
+
+    def __call__(self, score: Score, image: torch.Tensor) -> ClassScores:
+        return self.outer(lambda images: [self.inner(score, each) for each in images], image)
 
 
 @dataclass(frozen=True)
@@ -169,8 +211,23 @@ def build_views(cfg: CfgNode) -> ViewSet:
     return parse_views(cfg.TEST.VIEWS)
 
 
+def build_native_view(cfg: CfgNode, step: int, cells: int) -> View:
+    """Build the view of a photograph: at its own size, in the windows of TEST.SCENE and the views of TEST.VIEWS.
+
+    The windows are those that a raster without georeference gets; see :class:`sgovss.rasters.grid.Axis`.
+
+    Args:
+        cfg: the config.
+        step, cells: ``size_divisibility`` and ``map_cells`` of the model.
+    """
+    node, views = cfg.TEST.SCENE, build_views(cfg)
+    window, stride = -(-node.WINDOW // step) * step, max(step, node.STRIDE // step * step)
+    windows = Padded(SlidingWindow(window, stride, batch=1, tapered=True), step // math.gcd(step, cells))
+    return windows if views == ViewSet() else Within(windows, Augmented(WholeImage(), views))
+
+
 def build_view(cfg: CfgNode) -> View:
-    """Build the view that TEST.SLIDING_WINDOW, and TEST.VIEWS or TEST.AUG of the config describe."""
+    """Build the view of an evaluation: TEST.SLIDING_WINDOW, and TEST.VIEWS or TEST.AUG of the config describe it."""
     node = cfg.TEST.SLIDING_WINDOW
     view: View = WholeImage()
     if node.ENABLED:

@@ -45,6 +45,7 @@ class Routes:
         for answer in (self.image, self.example, self.segment, self.labels, self.files):
             app.add_url_rule(f"/{answer.__name__}", view_func=answer, methods=["POST"])
         app.add_url_rule("/preview/<name>", view_func=self.preview)
+        app.add_url_rule("/progress/<name>", view_func=self.progress)
 
     def image(self) -> Response:
         """Take an uploaded picture."""
@@ -73,6 +74,10 @@ class Routes:
     def preview(self, name: str) -> Response:
         """Return the picture for the screen."""
         return Response(self._desk(name).preview(name), mimetype="image/jpeg")
+
+    def progress(self, name: str) -> Response:
+        """Say how much of a scene is segmented, 0 to 1; null if it is not being segmented now."""
+        return jsonify(filled=None if self._scenes is None else self._scenes.progress(name))
 
     def segment(self) -> Response:
         """Segment a picture for the screen."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import shutil
 import threading
@@ -67,6 +68,7 @@ class SceneDesk:
         self._lock = lock
         self._kept = kept
         self._scenes: OrderedDict[str, _Kept] = OrderedDict()
+        self._filled: dict[str, float] = {}  # of scenes that are being segmented
 
     def holds(self, name: str) -> bool:
         """Whether a name is that of a scene."""
@@ -95,6 +97,10 @@ class SceneDesk:
     def preview(self, name: str) -> bytes:
         """Return a JPEG of the scene for the screen."""
         return self._find(name).preview
+
+    def progress(self, name: str) -> float | None:
+        """How much of a scene is segmented, 0 to 1; None if none of it is being segmented now."""
+        return self._filled.get(name)
 
     def view(self, asked: Asked) -> View:
         """Segment a scene; the threshold is not applied."""
@@ -158,8 +164,14 @@ class SceneDesk:
             rejection=asked.rejection,
         )
         with _named(kept.file, kept.picture.title):
-            segment = SceneMapper(self._predictor, asked.vocabulary, options)
-            return segment(kept.file, kept.file.parent / digest / "scene")
+            segment, name = SceneMapper(self._predictor, asked.vocabulary, options), kept.picture.name
+            try:
+                return segment(kept.file, kept.file.parent / digest / "scene", functools.partial(self._tell, name))
+            finally:
+                self._filled.pop(name, None)
+
+    def _tell(self, name: str, filled: float) -> None:
+        self._filled[name] = filled
 
 
 def _checked(content: bytes, title: str) -> str:

@@ -78,7 +78,7 @@ class AreaOfInterest:
 def _layers(path: str | Path) -> tuple[list[tuple[str | None, list[shapely.Geometry]]], list[str]]:
     """Read the polygons of a file: CRS as text and shapes of each layer that has any; and lines for the user."""
     file, layer = file_and_layer(path)
-    name = _vector_name(file)
+    name = vector_name(file)
     try:
         names = [str(found) for found, _ in pyogrio.list_layers(name)]
         if layer is not None and layer not in names:
@@ -98,7 +98,7 @@ def _layers(path: str | Path) -> tuple[list[tuple[str | None, list[shapely.Geome
     return result, [several] if len(read) > 1 else []
 
 
-def _vector_name(file: Path) -> str:
+def vector_name(file: Path) -> str:
     """Return the name that OGR gets. In a path, pyogrio takes '!' for the border of an archive, but not after /vsi."""
     name = str(file.absolute())
     return f"/vsisubfile/0_-1,{name}" if "!" in name and file.is_file() else name

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import numpy as np
 import pyproj
 from affine import Affine
 from rasterio.crs import CRS
 
-_KNOTS = 17
+from sgovss.rasters.units import Box
+
+# The corners of a pixel and the middles of its sides, because parallels and lines of projections are no geodesics.
+_AROUND = ((0, 0), (0.5, 0), (1, 0), (1, 0.5), (1, 1), (0.5, 1), (0, 1), (0, 0.5))
+_ROWS = 49  # knots of the interpolation: a unit of 512 rows may reach from pole to pole
+_COLUMNS = 5  # the scale of most projections changes slowly along a row
 
 
 class Ellipsoid:
@@ -34,8 +40,8 @@ class Ellipsoid:
 class PixelAreas:
     """Areas of the pixels of a georeferenced raster.
 
-    The sides of a pixel are geodesics on the ellipsoid of WGS 84. Areas are therefore also correct for coordinates in
-    degrees and for projections that distort areas, such as EPSG:3857 far from the equator.
+    The halves of a pixel's sides are geodesics on the ellipsoid of WGS 84. Areas are therefore also correct for
+    coordinates in degrees and for projections that distort areas, such as EPSG:3857 far from the equator.
 
     Args:
         crs, transform: as rasterio gives them.
@@ -48,23 +54,48 @@ class PixelAreas:
         self._transform = transform
         self.ellipsoid = Ellipsoid(crs)
 
-    def at(self, row: float, column: float) -> float:
-        """Return the area in square metres of the pixel at a position in pixels; NaN outside the projection's range."""
-        corners = [on_ground(self._transform, column + x, row + y) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1))]
-        longitudes, latitudes = self.ellipsoid.to_degrees([x for x, _ in corners], [y for _, y in corners])
-        if not np.isfinite([*longitudes, *latitudes]).all():
+    def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Compute the areas of the pixels at positions in pixels.
+
+        Args:
+            rows, columns: of the upper left corners, (n,) each.
+
+        Returns:
+            (n,) float64 in square metres; NaN outside the projection's range.
+        """
+        right, down = np.array(_AROUND).T
+        xs, ys = on_ground(self._transform, columns[:, None] + right, rows[:, None] + down)
+        pixels = zip(*self.ellipsoid.to_degrees(xs, ys), strict=True)
+        return np.array([self._area(longitudes, latitudes) for longitudes, latitudes in pixels])
+
+    def within(self, box: Box) -> np.ndarray:
+        """Compute the areas of all pixels of a box.
+
+        Returns:
+            (height, width) float64 in square metres: exact at some knots, interpolated linearly between them. Knots
+            outside the projection's range, where rasters have no data, get the mean of the others; 0 if all are there.
+        """
+        rows, columns = _knots(box.top, box.bottom, _ROWS), _knots(box.left, box.right, _COLUMNS)
+        grid = np.meshgrid(rows, columns, indexing="ij")
+        exact = self.at(*(positions.ravel() for positions in grid)).reshape(grid[0].shape)
+        inside = np.isfinite(exact)
+        exact = np.where(inside, exact, exact[inside].mean() if inside.any() else 0.0)
+        return _between(rows, box.top, box.bottom) @ exact @ _between(columns, box.left, box.right).T
+
+    def _area(self, longitudes: np.ndarray, latitudes: np.ndarray) -> float:
+        if not (np.isfinite(longitudes).all() and np.isfinite(latitudes).all()):
             return math.nan
         return abs(self.ellipsoid.geodesic.polygon_area_perimeter(longitudes, latitudes)[0])
 
-    def of_rows(self, first: int, last: int, column: float) -> np.ndarray:
-        """Compute the areas of the pixels of a column in rows ``first`` to ``last - 1``.
 
-        Returns:
-            (last - first,) float64 in square metres: exact in 17 rows, interpolated linearly between them.
-        """
-        rows = np.arange(first, last)
-        knots = np.unique(np.linspace(first, last - 1, min(_KNOTS, len(rows))))
-        return np.interp(rows, knots, [self.at(row, column) for row in knots])
+def _knots(first: int, last: int, most: int) -> np.ndarray:
+    return np.unique(np.linspace(first, last - 1, min(most, last - first)))
+
+
+def _between(knots: np.ndarray, first: int, last: int) -> np.ndarray:
+    """Return the weights (last - first, knots) of a linear interpolation between knots."""
+    positions = np.arange(first, last)
+    return np.stack([np.interp(positions, knots, row) for row in np.eye(len(knots))], axis=1)
 
 
 def pixel_areas(crs: CRS | None, transform: Affine) -> PixelAreas | None:
@@ -80,7 +111,10 @@ def pixel_areas(crs: CRS | None, transform: Affine) -> PixelAreas | None:
         return None
 
 
-def on_ground(transform: Affine, column: float, row: float) -> tuple[float, float]:
+Number = TypeVar("Number", float, np.ndarray)
+
+
+def on_ground(transform: Affine, column: Number, row: Number) -> tuple[Number, Number]:
     """Return the coordinates (x, y) of a position in pixels. Affine's own operator differs between its versions."""
     a, b, c, d, e, f = tuple(transform)[:6]
     return a * column + b * row + c, d * column + e * row + f

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sgovss.rasters.areas import PixelAreas
+from sgovss.rasters.units import Box
 
 
 class Counts(NamedTuple):
@@ -36,24 +37,21 @@ class ClassSums(NamedTuple):
     segmented: float
 
 
-def count_classes(ids: np.ndarray, top: int, middle: float, classes: int, areas: PixelAreas | None) -> Counts:
-    """Count the pixels of each class, and sum up their areas row by row.
+def count_classes(ids: np.ndarray, box: Box, classes: int, areas: PixelAreas | None) -> Counts:
+    """Count the pixels of each class, and sum up their areas.
 
     Args:
         ids: (h, w) class ids; others, such as that of no class, do not count.
-        top: first row in the scene.
-        middle: column in the scene at which the area of a row's pixels is computed.
+        box: their place in the scene.
         classes: number of classes.
         areas: areas of the pixels; None if the scene is not georeferenced.
     """
-    known = np.minimum(ids.astype(np.int64), classes)
-    rows = np.arange(len(ids))[:, None] * (classes + 1)
-    flat = np.bincount((known + rows).reshape(-1), minlength=len(ids) * (classes + 1))
-    per_row = flat.reshape(len(ids), classes + 1)[:, :classes]
-    squares = None
-    if areas is not None:
-        squares = (np.nan_to_num(areas.of_rows(top, top + len(ids), middle)) @ per_row).tolist()
-    return Counts(per_row.sum(axis=0).tolist(), squares)
+    known = np.minimum(ids.astype(np.int64), classes).reshape(-1)
+    counts = np.bincount(known, minlength=classes + 1)[:classes].tolist()
+    if areas is None:
+        return Counts(counts, None)
+    squares = np.bincount(known, weights=areas.within(box).reshape(-1), minlength=classes + 1)
+    return Counts(counts, squares[:classes].tolist())
 
 
 def add_up(parts: Iterable[Counts], names: list[str], pixels: int) -> ClassSums:

@@ -21,6 +21,8 @@ from sgovss.rasters.grid import PIECE, TILE
 from sgovss.rasters.partial import UnitPixels
 from sgovss.rasters.picture import picture_factor, read_part
 from sgovss.rasters.plan import ScenePlan, Step
+from sgovss.rasters.segment_sums import merge_sums, sum_scores
+from sgovss.rasters.segments import OUTSIDE, Segments
 from sgovss.rasters.source import RasterSource
 from sgovss.rasters.threads import read_ahead
 from sgovss.rasters.units import Box, Unit
@@ -49,11 +51,16 @@ class _Batch(NamedTuple):
 
 
 class _Piece(NamedTuple):
-    """Up to 128 rows of pixels over all strips of a pass."""
+    """Up to 128 rows of pixels over all strips of a pass.
+
+    Attributes:
+        sums: of the segments of each tile, with the first column of the tile in the scene; empty without segments.
+    """
 
     labels: np.ndarray
     confidence: np.ndarray | None
     probabilities: np.ndarray | None
+    sums: list[tuple[int, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,7 @@ class UnitFiller:
         rejection: rule for labelling pixels as "other".
         confidence, probabilities: whether these are wanted.
         threads: number of threads that read.
+        segments: segments whose scores are summed; None for none. Pixels outside of them get no class.
     """
 
     plan: ScenePlan
@@ -84,6 +92,7 @@ class UnitFiller:
     confidence: bool
     probabilities: bool
     threads: int = 1
+    segments: Segments | None = None
 
     @torch.no_grad()
     def __call__(self, units: list[Unit]) -> Generator[list[tuple[Unit, UnitPixels]], None, None]:
@@ -95,25 +104,27 @@ class UnitFiller:
         Yields:
             the units of one band of rows with their pixels, from top to bottom.
         """
-        steps = [*self.plan.steps(units)]
-        with closing(read_ahead(self._reads(steps), self.source, self.threads, _BATCHES_AHEAD)) as reads:
-            rows = _Rows(self, self.plan.box(units))
+        steps, box = [*self.plan.steps(units)], self.plan.box(units)
+        with closing(read_ahead(self._reads(steps, box), self.source, self.threads, _BATCHES_AHEAD)) as reads:
+            rows = _Rows(self, box)
             pieces: list[_Piece] = []
             for step in steps:
                 for _ in step.batches:
                     rows.add(step.row, cast(_Batch, next(reads)))
-                pieces += [rows.piece(top) for top in step.pieces]
+                pieces += [rows.piece(top, cast(np.ndarray | None, next(reads))) for top in step.pieces]
                 for band in step.bands:
                     height = self.plan.box(band).size[0]
                     count = math.ceil(height / PIECE)
                     done, pieces = _joined(pieces[:count]), pieces[count:]
                     yield [(unit, self._cut(done, unit, band, *cast(tuple, next(reads)))) for unit in band]
 
-    def _reads(self, steps: Sequence[Step]) -> Iterator[Callable[[RasterSource], object]]:
+    def _reads(self, steps: Sequence[Step], box: Box) -> Iterator[Callable[[RasterSource], object]]:
         """What is read, in the order in which it is needed."""
         for step in steps:
             for columns in step.batches:
                 yield partial(self._read_batch, row=step.row, columns=columns)
+            for top in step.pieces:
+                yield partial(self._read_segments, box=Box(top, min(top + PIECE, box.bottom), box.left, box.right))
             for band in step.bands:
                 for unit in band:
                     yield partial(self._read_unit, unit=unit)
@@ -136,13 +147,24 @@ class UnitFiller:
                 found.append(column)
         return _Batch(found, torch.from_numpy(np.stack(images)) if images else torch.empty(0))
 
+    def _read_segments(self, source: RasterSource, box: Box) -> np.ndarray | None:
+        """Read the segments of the pixels of a box that have data; None if there are no segments at all."""
+        if self.segments is None:
+            return None
+        return np.where(self._valid(source, box), self.segments(window_of(box)), OUTSIDE)
+
     def _read_unit(self, source: RasterSource, unit: Unit) -> tuple[np.ndarray, np.ndarray]:
         """Read which pixels of a unit get a class, and its part of the overview picture."""
         box = self.plan.units.box(unit)
-        valid = source.valid(window_of(box))
-        if self.area is not None:
-            valid &= self.area(window_of(box))
+        valid = self._valid(source, box)
+        if self.segments is not None:
+            valid &= self.segments(window_of(box)) != OUTSIDE
         return valid, read_part(source, box, picture_factor(source.height, source.width))
+
+    def _valid(self, source: RasterSource, box: Box) -> np.ndarray:
+        """Read which pixels of a box have data and are inside the area of interest: (h, w) bool."""
+        valid = source.valid(window_of(box))
+        return valid if self.area is None else valid & self.area(window_of(box))
 
     def _cut(self, done: _Piece, unit: Unit, band: list[Unit], valid: np.ndarray, picture: np.ndarray) -> UnitPixels:
         """Cut a unit out of the pixels of a band."""
@@ -156,7 +178,8 @@ class UnitFiller:
         labels = masked(done.labels.astype(id_dtype(count)), no_class_id(count))
         assert labels is not None
         confidence, scores = (masked(each, NO_PERCENT) for each in (done.confidence, done.probabilities))
-        return UnitPixels(labels, confidence, scores, picture)
+        sums = merge_sums([part for left, part in done.sums if box.left <= left < box.right]) if done.sums else None
+        return UnitPixels(labels, confidence, scores, picture, sums)
 
 
 class _Rows:
@@ -167,7 +190,7 @@ class _Rows:
         self._down, self._across = filler.plan.down, filler.plan.across
         self._columns = self._across.cells_of(box.left, box.right)
         self._sums: ScoreSums | None = None
-        self._tiles: list[tuple[int, int, torch.Tensor]] = []
+        self._tiles: list[tuple[int, int, int, torch.Tensor]] = []
 
     def add(self, row: int, batch: _Batch) -> None:
         """Score the windows of a batch and add their maps."""
@@ -179,19 +202,29 @@ class _Rows:
         for column, each in zip(batch.columns, maps, strict=True):
             sums.add(each, row, column)
 
-    def piece(self, top: int) -> _Piece:
-        """Interpolate the rows of pixels from ``top`` on, whose cells are finished."""
+    def piece(self, top: int, segments: np.ndarray | None) -> _Piece:
+        """Interpolate the rows of pixels from ``top`` on, whose cells are finished.
+
+        Args:
+            top: first row in the scene.
+            segments: of these pixels; None if there are none.
+        """
         bottom = min(top + PIECE, self._box.bottom)
         sums = self._sums or self._begin()
         begin, end = self._down.cells_of(top, bottom)
         scores = sums.mean(begin, end)
         rows = torch.from_numpy(self._down.interpolation(top, bottom)).to(scores.device)
-        tiles = [self._tile(scores[:, :, left:right], rows, columns) for left, right, columns in self._tiles]
+        tiles = [
+            self._tile(scores[:, :, begin:end], rows, columns, left, segments)
+            for left, begin, end, columns in self._tiles
+        ]
         if bottom < self._box.bottom:
             sums.drop(self._down.cells_of(bottom, bottom + 1)[0])
         return _joined(tiles, axis=-1)
 
-    def _tile(self, scores: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> _Piece:
+    def _tile(
+        self, scores: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, left: int, segments: np.ndarray | None
+    ) -> _Piece:
         filler = self._filler
         labels, best = best_classes(scores, rows, columns)
         labels = filler.rejection.reject(labels, best, filler.classes)
@@ -199,7 +232,12 @@ class _Rows:
         if filler.probabilities:
             every = np.concatenate([part.cpu().numpy() for _, part in percents(scores, rows, columns)])
         confidence = to_percent(best).cpu().numpy() if filler.confidence else None
-        return _Piece(labels.int().cpu().numpy(), confidence, every)
+        sums = []
+        if segments is not None:
+            beside = left - self._box.left
+            here = segments[:, beside : beside + len(columns)]
+            sums.append((left, sum_scores(scores.cpu().numpy(), rows.cpu().numpy(), columns.cpu().numpy(), here)))
+        return _Piece(labels.int().cpu().numpy(), confidence, every, sums)
 
     def _begin(self) -> ScoreSums:
         down, across, box, device = self._down, self._across, self._box, self._filler.device
@@ -212,7 +250,7 @@ class _Rows:
         for left in range(box.left, box.right, TILE):
             right = min(left + TILE, box.right)
             begin, end = (cell - self._columns[0] for cell in across.cells_of(left, right))
-            self._tiles.append((begin, end, torch.from_numpy(across.interpolation(left, right)).to(device)))
+            self._tiles.append((left, begin, end, torch.from_numpy(across.interpolation(left, right)).to(device)))
         return self._sums
 
 
@@ -220,9 +258,9 @@ def _joined(pieces: Sequence[_Piece], axis: int = -2) -> _Piece:
     def join(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
         return None if parts[0] is None else np.concatenate(cast(list[np.ndarray], parts), axis=axis)
 
-    labels, confidence, probabilities = (join(parts) for parts in zip(*pieces, strict=True))
+    labels, confidence, probabilities = (join(parts) for parts in zip(*(piece[:3] for piece in pieces), strict=True))
     assert labels is not None
-    return _Piece(labels, confidence, probabilities)
+    return _Piece(labels, confidence, probabilities, [part for piece in pieces for part in piece.sums])
 
 
 def _outer(window: Window, source: RasterSource) -> Window:

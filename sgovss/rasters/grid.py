@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from sgovss.tiling import starts, total_weights
+from sgovss.tiling import hann, starts, total_weights
 
 TILE = 512
 """Side of a tile of the outputs in pixels. All parts of a scene that are segmented on their own consist of tiles."""
@@ -112,14 +112,6 @@ class Axis:
     def totals(self) -> np.ndarray:
         """(cells,) float32, the sum of the weights of all windows over each cell."""
         return total_weights(self.in_cells(self.covered), [self.in_cells(start) for start in self.starts], self.weights)
-
-
-def hann(length: int) -> np.ndarray:
-    """Return a Hann window (length,) float32.
-
-    It is above zero everywhere, because pixels at the border of a scene are covered by only one window.
-    """
-    return np.sin(np.pi * (np.arange(length) + 0.5) / length).astype(np.float32) ** 2
 
 
 def _up(number: int, step: int) -> int:

@@ -47,6 +47,9 @@ class SceneOptions:
         probabilities: write the scores of all classes.
         polygons: write the regions as polygons, in this format: "gpkg", "parquet", "fgb" or "geojson"; True is "gpkg".
         simplify: tolerance in metres by which the borders of polygons are simplified; 0 leaves them along the pixels.
+        square: names of classes whose polygons get right angles.
+        segments: file of segments, a raster of their numbers or polygons, of which each gets the class of its mean
+            score; see :func:`sgovss.rasters.segments.open_segments`.
         cache: folder for encoded windows.
         restart: segment the scene anew, even if an earlier run has finished it or parts of it.
         overlap: fraction of a window's side that neighbouring windows share; None for TEST.SCENE.STRIDE.
@@ -69,6 +72,8 @@ class SceneOptions:
     probabilities: bool = False
     polygons: bool | str = False
     simplify: float = 0.0
+    square: tuple[str, ...] = ()
+    segments: str | Path | None = None
     cache: str | Path | None = None
     restart: bool = False
     overlap: float | None = None
@@ -111,6 +116,14 @@ class SceneOptions:
             raise InputError(f"--overlap: {self.overlap:g} is not from 0 to 0.9; give a fraction such as 0.25")
         if self.aoi is not None:
             file_and_layer(self.aoi)
+        if self.square and not self.polygons:
+            raise InputError("--square: is for polygons, which are not written; give --polygons too")
+        if self.square and self.segments is not None:
+            raise InputError("--square: segments are written as they are; leave out --square, or --segments")
+        if self.segments is not None:
+            file_and_layer(self.segments, "--segments")
+            if self.min_area:
+                raise InputError("--min-area: segments are not merged; leave out --min-area, or --segments")
 
     @property
     def polygon_format(self) -> str | None:
@@ -118,8 +131,12 @@ class SceneOptions:
         return POLYGON_FORMATS[0] if self.polygons is True else self.polygons or None
 
 
-def file_and_layer(aoi: str | Path) -> tuple[Path, str | None]:
-    """Split the name of an area of interest into its file and layer, such as ``fields.gpkg:district``.
+def file_and_layer(name: str | Path, flag: str = "--aoi") -> tuple[Path, str | None]:
+    """Split the name of a vector file into the file and its layer, such as ``fields.gpkg:district``.
+
+    Args:
+        name: as a user gives it.
+        flag: the option that it was given for.
 
     Returns:
         the file, and the layer; None for all layers.
@@ -127,13 +144,13 @@ def file_and_layer(aoi: str | Path) -> tuple[Path, str | None]:
     Raises:
         InputError: there is no such file.
     """
-    path = Path(aoi)
+    path = Path(name)
     if path.exists():
         return path, None
-    file, colon, layer = str(aoi).rpartition(":")
+    file, colon, layer = str(name).rpartition(":")
     if colon and layer and Path(file).exists():
         return Path(file), layer
-    raise InputError(f"--aoi {aoi}: no such file")
+    raise InputError(f"{flag} {name}: no such file")
 
 
 def parse_bands(text: str | None) -> tuple[int | str, ...] | None:
@@ -157,6 +174,11 @@ class Stretch:
     percentiles: tuple[float, ...] | None = None
     ranges: tuple[tuple[float, float], ...] | None = None
     shared: bool = False
+
+
+def parse_classes(text: str | None) -> tuple[str, ...]:
+    """Parse class names such as ``"building,roof"``."""
+    return tuple(dict.fromkeys(part.strip() for part in (text or "").split(",") if part.strip()))
 
 
 def parse_stretch(text: str | None) -> Stretch:

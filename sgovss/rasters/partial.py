@@ -29,6 +29,7 @@ from sgovss.rasters.geotiff import (
 )
 from sgovss.rasters.picture import picture_factor, picture_part, picture_size
 from sgovss.rasters.plan import ScenePlan
+from sgovss.rasters.segment_sums import SumsFile, sums_dtype
 from sgovss.rasters.source import RasterSource
 from sgovss.rasters.units import Unit
 from sgovss.vocabulary import Vocabulary
@@ -44,12 +45,14 @@ class UnitPixels(NamedTuple):
         confidence: (h, w) uint8 percents, 255 where there is no data; None if not wanted.
         probabilities: (T, h, w) uint8 percents of all classes; None if not wanted.
         picture: (h', w', 3) uint8, the scene as in the overview picture.
+        sums: (N,) rows of :func:`sgovss.rasters.segment_sums.sums_dtype`; None without segments.
     """
 
     labels: np.ndarray
     confidence: np.ndarray | None
     probabilities: np.ndarray | None
     picture: np.ndarray
+    sums: np.ndarray | None = None
 
 
 class PartialOutputs:
@@ -87,6 +90,8 @@ class PartialOutputs:
         self.probabilities = self.folder / "probabilities.tif" if probabilities else None
         self._picture, self._ledger = self.folder / "picture.npy", self.folder / "ledger.jsonl"
         self.finished: dict[Unit, Counts] = {}
+        self._sums, self._rows = SumsFile(self.folder / "segments.sums"), sums_dtype(len(scored))
+        self._places: dict[Unit, Sequence[int]] = {}
         begin(plan)
         if self._ledger.is_file():
             self._read_ledger()
@@ -113,16 +118,27 @@ class PartialOutputs:
         for unit, pixels in results:
             picture[picture_part(self.plan.units.box(unit), factor)] = pixels.picture
         picture.flush()
+        summed = [(unit, pixels.sums) for unit, pixels in results if pixels.sums is not None]
+        if summed:
+            places = self._sums.append([rows for _, rows in summed])
+            self._places |= zip([unit for unit, _ in summed], places, strict=True)
         with self._ledger.open("a", encoding="utf-8") as ledger:
             for unit, pixels in results:
-                counts = self._count(unit, pixels.labels)
-                ledger.write(json.dumps({"unit": unit, "crc": sums[unit], "counts": counts}) + "\n")
+                counts, place = self._count(unit, pixels.labels), self._places.get(unit)
+                entry = {"unit": unit, "crc": sums[unit], "counts": counts, "sums": place}
+                ledger.write(json.dumps(entry) + "\n")
                 self.finished[unit] = counts
         synchronize(self._ledger)
 
     def picture(self) -> np.ndarray:
         """The scene as in the overview picture, (h, w, 3) uint8."""
         return np.array(self._open_picture("r"))
+
+    def sums(self, unit: Unit) -> np.ndarray:
+        """The sums of the segments of a finished unit; see :class:`UnitPixels`."""
+        rows = self._sums.read(self._places[unit], self._rows)
+        assert rows is not None  # they were read when the ledger was
+        return rows
 
     def remove(self) -> None:
         """Remove the folder."""
@@ -143,8 +159,7 @@ class PartialOutputs:
         return files
 
     def _count(self, unit: Unit, labels: np.ndarray) -> Counts:
-        box = self.plan.units.box(unit)
-        return count_classes(labels, box.top, (box.left + box.right) / 2, len(self._legend), self._areas)
+        return count_classes(labels, self.plan.units.box(unit), len(self._legend), self._areas)
 
     def _expect(self, path: Path, sums: Mapping[Unit, int]) -> None:
         """Read units back, because GDAL may not report that a full disk has cut off a file."""
@@ -195,6 +210,9 @@ class PartialOutputs:
                 damaged |= set(self._unequal(path, {unit: entry["crc"][number] for unit, entry in entries.items()}))
             except rasterio.errors.RasterioError:
                 damaged = set(entries)
+        places = {unit: entry["sums"] for unit, entry in entries.items() if entry.get("sums") is not None}
+        damaged |= {unit for unit, place in places.items() if self._sums.read(place, self._rows) is None}
+        self._places = {unit: place for unit, place in places.items() if unit not in damaged}
         if damaged or not self._picture.is_file():
             logger.warning("%s: %d finished parts are damaged and are computed again", self.folder, len(damaged))
         if self._picture.is_file():
@@ -209,9 +227,15 @@ _OURS = (
     "labels.tif",
     "probabilities.tif",
     "picture.npy",
+    "segments.sums",
+    "segments.table",
+    "segments.tif",
     "merged.raw",
     "labels_again.tif",
     "polygons.gpkg",
+    "squaring_regions.gpkg",
+    "squaring_outlines.gpkg",
+    "squaring_pieces.gpkg",
     "labels_overviews.tif",
     "labels_again_overviews.tif",
     "probabilities_overviews.tif",

@@ -108,7 +108,7 @@ def _scales(source: RasterSource, gsd: tuple[float, float] | None, wanted: float
     The model gets pixels that are square on the ground.
     """
     if not wanted or gsd is None:
-        why = "it is not georeferenced" if wanted else "the model's ground sample distance is not known (see --gsd)"
+        why = _why_unknown(source) if wanted else "the model's ground sample distance is not known (see --gsd)"
         logger.warning("%s: segmented at its own resolution, because %s", source.name, why)
     if gsd is None:
         return 1.0, 1.0
@@ -119,6 +119,16 @@ def _scales(source: RasterSource, gsd: tuple[float, float] | None, wanted: float
             f"than {_MAX_SCALE:g} is not supported, give another --gsd"
         )
     return tuple(1.0 if abs(scale - 1) <= _SAME else scale for scale in (down, across))  # type: ignore[return-value]
+
+
+def _why_unknown(source: RasterSource) -> str:
+    """Return why the size of a raster's pixels on the ground is not known."""
+    found = source.georeference
+    if not found.exists:
+        return "it is not georeferenced"
+    if found.ground is not None:
+        return "its coordinates have no place on the earth"
+    return "nothing fits its " + found.kind if found.transform.is_identity else "it has no coordinate reference system"
 
 
 def metres(gsd: tuple[float, float]) -> str:
@@ -150,7 +160,7 @@ def _settings(
     fingerprint: str,
 ) -> dict[str, Any]:
     """Everything that the pixels of finished units depend on."""
-    aoi = None if options.aoi is None else file_and_layer(options.aoi)
+    files = {"aoi": options.aoi, "segments": options.segments}
     return {
         "scene": source.identity,
         "bands": list(source.bands),
@@ -163,6 +173,12 @@ def _settings(
         "words": [entry.names for entry in scored],
         "legend": legend.names,
         "threshold": options.rejection.threshold,
-        "aoi": None if aoi is None else [str(aoi[0].resolve()), aoi[0].stat().st_mtime_ns, aoi[1]],
+        **{name: None if file is None else _file_identity(file) for name, file in files.items()},
         "outputs": [options.confidence, options.probabilities],
     }
+
+
+def _file_identity(name: str | Path) -> list[Any]:
+    """What changes when a vector file, or the layer of it, changes."""
+    file, layer = file_and_layer(name)
+    return [str(file.resolve()), file.stat().st_mtime_ns, layer]

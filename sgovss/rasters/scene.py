@@ -6,7 +6,7 @@ import functools
 import logging
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from sgovss.rasters.options import SceneOptions
 from sgovss.rasters.partial import PartialOutputs, UnitPixels, begun_plan, remove_begun
 from sgovss.rasters.plan import ScenePlan
 from sgovss.rasters.planning import plan_scene, view_settings
+from sgovss.rasters.segments import check_segments, open_segments
 from sgovss.rasters.source import RasterSource
 from sgovss.rasters.summary import LabelRaster, facts_of, open_source, read_finished, write_finished
 from sgovss.rasters.threads import writer
@@ -67,8 +68,12 @@ class SceneMapper:
         self.scored = self.options.rejection.scored(vocabulary)
         self.legend = self.options.rejection.legend(vocabulary)
         self.classes = len(vocabulary)
+        if unknown := [name for name in self.options.square if name not in self.legend.names]:
+            raise InputError(f"--square: '{unknown[0]}' is no class; the classes are {', '.join(self.legend.names)}")
 
-    def __call__(self, path: str | Path, target: str | Path) -> Segmentation:
+    def __call__(
+        self, path: str | Path, target: str | Path, tell: Callable[[float], None] | None = None
+    ) -> Segmentation:
         """Segment one raster.
 
         Writes ``<target>_labels.tif`` with ``<target>_labels.qml``, ``<target>_overlay.png`` and
@@ -79,6 +84,7 @@ class SceneMapper:
         Args:
             path: a file, or any other name that GDAL opens.
             target: folder and beginning of the names of the outputs, such as ``output/county``.
+            tell: is called with the fraction of the parts that are filled, whenever it has grown.
 
         Returns:
             a result that reads labels and scores from ``<target>_labels.tif`` when they are asked for.
@@ -91,7 +97,7 @@ class SceneMapper:
         if (finished := self.finished(plan)) is not None:
             return finished
         with self._begun(plan) as (_, parts):
-            self._fill_missing(plan, parts)
+            self._fill_missing(plan, parts, tell or (lambda _: None))
         return self.finish(plan, started)
 
     def plan(self, path: str | Path, target: str | Path) -> ScenePlan:
@@ -105,6 +111,8 @@ class SceneMapper:
             remarks = list(source.remarks)
             if self.options.aoi:
                 remarks += AreaOfInterest(self.options.aoi, source).remarks
+            if self.options.segments:
+                check_segments(self.options, source)
             for line in remarks:
                 logger.warning("%s: %s", path, line)
             model = self.predictor.model
@@ -152,6 +160,7 @@ class SceneMapper:
                 confidence=options.confidence,
                 probabilities=options.probabilities,
                 threads=_READERS.get(model.device.type, 1),
+                segments=open_segments(options.segments, source) if options.segments else None,
             )
             with closing(filler([*units])) as bands:
                 yield from bands
@@ -207,7 +216,8 @@ class SceneMapper:
                 )
             # Without it, outputs that are replaced only in part are not taken for finished ones.
             files["shares"].unlink(missing_ok=True)
-            finisher = Finisher(plan, source, parts, self.legend, self.options, files)
+            scored = len(self.scored), self.classes
+            finisher = Finisher(plan, source, parts, self.legend, self.options, files, scored)
             sums, more = finisher()
             facts = facts_of(source, plan) | more
             if started is not None:
@@ -233,7 +243,7 @@ class SceneMapper:
             logger.warning("%s: already finished, nothing to do; --restart segments it again", plan.path)
         return found
 
-    def _fill_missing(self, plan: ScenePlan, parts: PartialOutputs) -> None:
+    def _fill_missing(self, plan: ScenePlan, parts: PartialOutputs, tell: Callable[[float], None]) -> None:
         """Fill the units that are not finished, while another thread writes those that are."""
         total = sum(1 for _ in plan.units.all())
         missing = _missing(plan, parts)
@@ -249,6 +259,7 @@ class SceneMapper:
                     for band in bands:
                         write(lambda band=band: parts.keep(band))  # type: ignore[misc]
                         progress.update(len(band))
+                        tell(progress.n / total)
 
     @contextmanager
     def _begun(self, plan: ScenePlan) -> Iterator[tuple[RasterSource, PartialOutputs]]:
@@ -275,7 +286,7 @@ class SceneMapper:
     def _finished_settings(self, plan: ScenePlan) -> dict[str, object]:
         """Return everything that the outputs depend on."""
         options = self.options
-        outputs = {"polygons": options.polygon_format, "simplify": options.simplify}
+        outputs = {"polygons": options.polygon_format, "simplify": options.simplify, "square": options.square}
         return {**plan.settings, "smallest": plan.smallest, "colors": self.legend.colors().tolist(), **outputs}
 
     def _score(self, plan: ScenePlan) -> ScoreWindows:

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import math
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyogrio
-import pyproj
 import rasterio
 import shapely
 from affine import Affine
 
-from sgovss.files import atomic_path
 from sgovss.rasters.areas import PixelAreas, ground_sample_distances, pixel_areas
 from sgovss.rasters.coverage import Tolerance
 from sgovss.rasters.grid import TILE
 from sgovss.rasters.polygons import Region, regions
+from sgovss.rasters.vector_files import PolygonFile
 from sgovss.vocabulary import Vocabulary
 
 _POLYGONS = 10_000  # written in one batch
 _PIXELS = 2**24  # read at once
 _METRES = 5_000.0  # longest side of which the geodesic is close to the straight line
-_LAYER = "classes"
+
+Fields = Mapping[str, np.ndarray]
+"""Values of each field for some polygons, (N,)."""
 
 
 def rows_at_once(width: int) -> int:
@@ -43,6 +40,7 @@ def write_polygons(
     tolerance: Tolerance | None = None,
     working: Path | None = None,
     rows: int | None = None,
+    square: Callable[[Iterator[Region]], Iterator[Region]] | None = None,
 ) -> int:
     """Write the regions of a label raster.
 
@@ -59,35 +57,86 @@ def write_polygons(
         tolerance: by which borders are simplified; None leaves them along the pixels.
         working: a GeoPackage that is written first, and does not remain; by default beside ``path``.
         rows: number of rows that are read at once; by default :func:`rows_at_once`.
+        square: see :class:`sgovss.rasters.squaring.Squaring`; None for no right angles.
 
     Returns:
         the number of polygons.
     """
-    working, source = working or path.with_name(f".{path.name}.gpkg"), source or labels.name
-    working.unlink(missing_ok=True)
-    total = 0
-    with rasterio.open(labels) as raster:
-        crs = None if raster.crs is None else raster.crs.to_wkt()
-        on_earth = pixel_areas(raster.crs, raster.transform)
-        longest = _longest(raster)
+
+    def fields(batch: Sequence[Region]) -> Fields:
+        ids = np.array([region.label for region in batch], np.int32)
+        return class_fields(ids, np.array([region.score for region in batch], float), legend)
+
+    working = working or path.with_name(f".{path.name}.gpkg")
+    return write_regions(path, labels, fields, source or labels.name, tolerance, working, rows, square)
+
+
+def write_regions(
+    path: Path,
+    numbers: Path,
+    fields: Callable[[Sequence[Region]], Fields],
+    source: str,
+    tolerance: Tolerance | None,
+    working: Path,
+    rows: int | None = None,
+    square: Callable[[Iterator[Region]], Iterator[Region]] | None = None,
+) -> int:
+    """Write the regions of a raster of numbers; see :func:`write_polygons`.
+
+    Args:
+        fields: the fields of some regions, besides ``id``, ``area_m2`` and ``source``.
+    """
+    with rasterio.open(numbers) as raster:
+        file = PolygonFile(path, working, None if raster.crs is None else raster.crs.to_wkt())
+        areas = Areas(raster)
         found = regions(raster, rows or rows_at_once(raster.width), tolerance)
-        for batch in _batches(found):
-            polygons = [_placed(region.polygon, raster.transform) for region in batch]
-            dense = shapely.segmentize([region.polygon for region in batch], longest)
-            areas = [_area(_placed(polygon, raster.transform), on_earth) for polygon in dense]
-            _append(working, polygons, _fields(batch, areas, legend, source, total), crs, append=total > 0)
-            total += len(batch)
-    with atomic_path(path) as partial:
-        partial.unlink()
-        _convert(working, partial, path.suffix, crs)
-    working.unlink(missing_ok=True)
-    return total
+        for batch in _batches(square(found) if square else found):
+            polygons = [region.polygon for region in batch]
+            on_ground = [placed(polygon, raster.transform) for polygon in polygons]
+            file.add(on_ground, with_common(fields(batch), areas(polygons), source, file.count))
+    file.finish()
+    return file.count
 
 
-def _longest(raster: rasterio.io.DatasetReader) -> float:
-    """The length in pixels above which the sides of polygons are divided before areas are computed."""
-    gsd = ground_sample_distances(raster.crs, raster.transform, raster.height, raster.width)
-    return math.inf if gsd is None else max(1.0, _METRES / max(gsd))
+def class_fields(ids: np.ndarray, scores: np.ndarray, legend: Vocabulary) -> Fields:
+    """Fields of the classes of some polygons: ``class``, ``class_id`` and ``score``."""
+    return {
+        "class": np.array([legend.names[i] for i in ids], object),
+        "class_id": ids.astype(np.int32),
+        "score": scores.astype(float),
+    }
+
+
+def with_common(fields: Fields, areas: Sequence[float], source: str, written: int) -> Fields:
+    """Add the fields ``id``, ``area_m2`` and ``source`` to those of some polygons, after ``written`` others."""
+    count, known = len(areas), dict(fields)
+    return {
+        "id": np.arange(written + 1, written + 1 + count),
+        "class": known.pop("class"),
+        "class_id": known.pop("class_id"),
+        "area_m2": np.array(areas, float),
+        "score": known.pop("score"),
+        "source": np.array([source] * count, object),
+        **known,
+    }
+
+
+class Areas:
+    """Geodesic areas of polygons.
+
+    Args:
+        raster: its georeference is used.
+    """
+
+    def __init__(self, raster: rasterio.io.DatasetReader) -> None:
+        gsd = ground_sample_distances(raster.crs, raster.transform, raster.height, raster.width)
+        self._longest = math.inf if gsd is None else max(1.0, _METRES / max(gsd))
+        self._areas, self._transform = pixel_areas(raster.crs, raster.transform), raster.transform
+
+    def __call__(self, polygons: Sequence[shapely.Geometry]) -> list[float]:
+        """Square metres of polygons in pixels; NaN without georeference."""
+        dense = shapely.segmentize(np.array(polygons, object), self._longest)
+        return [_area(placed(polygon, self._transform), self._areas) for polygon in dense]
 
 
 def _batches(found: Iterator[Region]) -> Iterator[list[Region]]:
@@ -97,86 +146,10 @@ def _batches(found: Iterator[Region]) -> Iterator[list[Region]]:
         yield batch
 
 
-def _placed(polygon: shapely.Geometry, transform: Affine) -> shapely.Geometry:
+def placed(polygon: shapely.Geometry, transform: Affine) -> shapely.Geometry:
+    """Bring a polygon in pixels to the coordinates of a raster; with the inverse transform, back."""
     a, b, c, d, e, f = tuple(transform)[:6]
     return shapely.transform(polygon, lambda x, y: (a * x + b * y + c, d * x + e * y + f), interleaved=False)
-
-
-def _fields(
-    batch: Sequence[Region], areas: Sequence[float], legend: Vocabulary, source: str, total: int
-) -> dict[str, np.ndarray]:
-    return {
-        "id": np.arange(total + 1, total + 1 + len(batch)),
-        "class": np.array([legend.names[region.label] for region in batch], object),
-        "class_id": np.array([region.label for region in batch], np.int32),
-        "area_m2": np.array(areas, float),
-        "score": np.array([region.score for region in batch], float),
-        "source": np.array([source] * len(batch), object),
-    }
-
-
-def _append(
-    path: Path,
-    polygons: Sequence[shapely.Geometry],
-    fields: dict[str, np.ndarray],
-    crs: str | None,
-    append: bool,
-) -> None:
-    with warnings.catch_warnings():
-        # The coordinate reference system of an image without georeference is None.
-        warnings.filterwarnings("ignore", message="'crs' was not provided")
-        pyogrio.raw.write(
-            path,
-            geometry=shapely.to_wkb(np.array(polygons, object)),
-            field_data=[*fields.values()],
-            fields=[*fields],
-            geometry_type="Polygon",
-            crs=crs,
-            driver="GPKG",
-            layer=_LAYER,
-            append=append,
-        )
-
-
-def _convert(working: Path, path: Path, suffix: str, crs: str | None) -> None:
-    """Bring a GeoPackage into another format, batch by batch."""
-    if suffix == ".gpkg":
-        working.replace(path)
-    elif suffix == ".parquet":
-        _write_parquet(working, path, crs)
-    else:
-        options: dict[str, Any] = {"driver": "FlatGeobuf"}
-        if suffix == ".geojson":
-            options = {"driver": "GeoJSON", "RFC7946": "NO" if crs is None else "YES"}
-        with warnings.catch_warnings(), pyogrio.open_arrow(working, use_pyarrow=False) as (metadata, stream):
-            warnings.filterwarnings("ignore", message="'crs' was not provided")
-            name = metadata["geometry_name"] or "geom"
-            pyogrio.write_arrow(
-                stream, path, layer=_LAYER, geometry_name=name, geometry_type="Polygon", crs=crs, **options
-            )
-
-
-def _write_parquet(working: Path, path: Path, crs: str | None) -> None:
-    """Write GeoParquet 1.1: polygons as WKB in the column ``geometry``, and their coordinate system as PROJJSON."""
-    import pyarrow
-    import pyarrow.parquet
-
-    column = {
-        "encoding": "WKB",
-        "geometry_types": ["Polygon"],
-        "crs": None if crs is None else pyproj.CRS.from_wkt(crs).to_json_dict(),
-    }
-    geo = json.dumps({"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}})
-    with pyogrio.open_arrow(working, use_pyarrow=True) as (metadata, reader):
-        place = metadata["geometry_name"] or "geom"
-        fields = [
-            pyarrow.field("geometry", pyarrow.binary()) if field.name == place else field.remove_metadata()
-            for field in reader.schema
-        ]
-        schema = pyarrow.schema(fields, metadata={"geo": geo})
-        with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
-            for batch in reader:
-                writer.write_batch(pyarrow.RecordBatch.from_arrays(batch.columns, schema=schema))
 
 
 def _area(polygon: shapely.Geometry, areas: PixelAreas | None) -> float:

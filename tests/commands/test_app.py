@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import tempfile
 from importlib import import_module
 from pathlib import Path
@@ -52,3 +54,24 @@ def test_the_folder_for_scenes_is_private_and_deleted(script, monkeypatch, tmp_p
     assert script.main(["--config-file", "sgovss_tiny.yaml"]) == 0
     assert [(name[:12], mode) for name, mode in seen] == [("sgovss-page-", 0o700)]
     assert list(Path(tmp_path).iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_no_folder_is_left_by_a_signal(script, monkeypatch, tmp_path, number):
+    class Signalled(Server):
+        def serve_forever(self) -> None:
+            next(tmp_path.iterdir()).joinpath("scene").write_text("x")
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("werkzeug.serving.make_server", lambda *_, **__: Signalled())
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        status = script.main(["--config-file", "sgovss_tiny.yaml"])
+    except SystemExit as end:
+        status = end.code
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert status == (0 if number == signal.SIGINT else 128 + number)
+    assert list(tmp_path.iterdir()) == []

@@ -10,6 +10,8 @@ from unittest.mock import patch
 import torch
 
 from sgovss.config import load_config
+from sgovss.data import register_datasets
+from sgovss.engine.balance import training_weights
 from sgovss.engine.trainer import Trainer
 from sgovss.modeling import SGOVSS
 from sgovss.modeling.templates import templates_of
@@ -82,6 +84,14 @@ def rates(case: Case) -> set[float]:
     return {group["lr"] for group in optimizer.param_groups if encoder & set(group["params"])}
 
 
+def weights_of_classes(case: Case) -> list[float] | None:
+    """The weights in the loss of the classes field and river, which has half as many values in the labels."""
+    cfg = Case((*case.fields, *case.options), case.folder, ()).cfg
+    register_datasets(cfg.DATASETS.SPECIFICATIONS)
+    weights = training_weights(cfg)
+    return None if weights is None else [round(weight, 1) for weight in weights.tolist()]
+
+
 def start(case: Case) -> None:
     make_trainer([], case.folder, case.options, Line()).resume_or_load(resume=False)
 
@@ -107,6 +117,7 @@ SGOVSS_KEYS = {
     "LOGIT_BIAS": Row(1.5, of(lambda m: m.head.logit_bias.item()), 1.5),
     "IGNORED_PIXELS": Row("NEGATIVE", loss("loss_pixel"), given=("DATASETS.UNSEEN", "()")),
     "LEAST_SHARE": Row(0.5, loss("loss_pixel")),
+    "CLASS_BALANCE": Row(1.0, weights_of_classes, [0.8, 1.5], ("DATASETS.UNSEEN", "('hedge',)")),
     "STAGE_LOSSES": Row(
         0.5, of(names_of_losses), {"loss_pixel", "loss_gcd", "loss_stage1", "loss_stage2"}
     ),

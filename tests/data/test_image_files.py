@@ -74,14 +74,15 @@ def test_16_bits_are_refused_rather_than_halved(tmp_path, suffix, channels):
 
 @pytest.mark.parametrize("read", [read_rgb, read_values, image_size])
 def test_what_no_dataset_holds_is_not_decoded(tmp_path, read):
-    for name, content in (
-        ("empty.png", b""),
-        ("text.png", b"text"),
-        ("drawing.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"),
-        ("animation.png", encoded(Image.new("P", (4, 4)), "GIF")),
+    for name, content, message in (
+        ("empty.png", b"", "an empty file"),
+        ("text.png", b"text", "text, "),
+        ("drawing.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "text, "),
+        ("animation.png", encoded(Image.new("P", (4, 4)), "GIF"), "a GIF"),
+        ("numbers.png", bytes(range(200)), "its content is none of PNG, JPEG"),
     ):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(InputError, match=rf"{name}: cannot read this .*image \(its content is none of PNG, JPEG"):
+        with pytest.raises(InputError, match=rf"{name}: cannot read this .*image \({message}"):
             read(tmp_path / name)
     with pytest.raises(InputError, match=r"none.png: cannot read this .*image \(No such file or directory\)"):
         read(tmp_path / "none.png")

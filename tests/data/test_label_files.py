@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from sgovss.data.label_map import LabelMap
 from sgovss.data.labels import image_size, load_labels, read_rgb, read_values
@@ -138,3 +138,68 @@ def test_polygons_are_called_polygons(tmp_path, content):
         InputError, match=r"x\.json: cannot read this label image \(text, such as polygons.*gdal_rasterize"
     ):
         read_values(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "an empty file; copy it again"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "fetch the file itself with 'git lfs pull'"),
+        (b"<!DOCTYPE html><html>", "a web page; download the file itself again"),
+        (b"GIF89a\x01\0\x01\0", "a GIF; save it as PNG"),
+        (b"\x93NUMPY\x01\0v\0", "an array of NumPy; save it as PNG or TIFF"),
+        (b"PK\x03\x04" + bytes(30), "a zip archive; unpack it"),
+        (b"0 0.51 0.22 0.1 0.3\n", "text, such as polygons, not an image"),  # YOLO
+        (b"\0\0\x27\x0a" + bytes(100), "polygons, not an image; draw polygons"),  # shapefile
+        (b"SQLite format 3\0" + bytes(100), "polygons, not an image; draw polygons"),  # GeoPackage
+        (bytes(range(200)), "save it as one of them"),
+    ],
+)
+def test_files_that_are_no_images_are_called_what_they_are(tmp_path, content, message):
+    (tmp_path / "x.png").write_bytes(content)
+    for file in (tmp_path / "x.png", io.BytesIO(content)):
+        with pytest.raises(InputError, match=rf"x\.png: cannot read this label image \(.*{message}"):
+            read_values(file, "x.png")
+    with pytest.raises(InputError, match=r"x\.png: cannot read this image \((?!.*label)"):
+        read_rgb(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"), [("int8", -1), ("int8", -128), ("uint32", 2**32 - 1), ("uint32", 2**31), ("int32", -1)]
+)
+@pytest.mark.parametrize("options", [{}, {"compress": "DEFLATE"}, {"compress": "LZW", "predictor": 2}])
+def test_signed_and_unsigned_values_are_told_apart(tmp_path, dtype, value, options):
+    values = VALUES.astype(dtype)
+    values[0, :3] = value
+    path = tif(tmp_path / "x.tif", values, **options)
+    assert read_values(path)[0, 0] == value and np.array_equal(read_values(path), values)
+    ignored = load_labels(path, LabelMap.from_values([[0], [1], [2], [3]], [value]))
+    assert np.array_equal(ignored, np.where(values == value, 255, values.astype(np.int64)))
+
+
+@pytest.mark.parametrize("color", [0, 255, 7])
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_a_mask_in_the_transparency_only_is_told(tmp_path, color, mode):
+    image = Image.new(mode, (8, 6), (color,) * len(mode))
+    image.putalpha(Image.fromarray((VALUES[:6, :8] > 0).astype(np.uint8) * 255).resize((8, 6)))
+    image.save(tmp_path / "x.png")
+    with pytest.raises(
+        InputError, match=rf"x\.png: .* one value, {color}, and a shape in its transparency; save the alpha"
+    ):
+        read_values(tmp_path / "x.png")
+
+
+def test_complex_numbers_are_no_classes(tmp_path):
+    with pytest.raises(InputError, match=r"x\.tif: label image of complex numbers"):
+        read_values(tif(tmp_path / "x.tif", VALUES.astype(np.complex64)))
+
+
+@pytest.mark.parametrize("mixed", ["jpeg", "resized", "blurred"])
+def test_many_unknown_values_are_called_mixtures(tmp_path, mixed):
+    image = Image.fromarray(np.roll(np.repeat(np.repeat(VALUES * 60, 8, 0), 8, 1), 3, 1).astype(np.uint8))
+    if mixed != "jpeg":
+        image = image.resize((90, 70) if mixed == "resized" else image.size, Image.Resampling.BILINEAR)
+        image = image.filter(ImageFilter.BoxBlur(2)) if mixed == "blurred" else image
+    image.save(tmp_path / "x", "JPEG" if mixed == "jpeg" else "PNG")
+    with pytest.raises(InputError, match=r"so many come from JPEG or from interpolation\), or add the value"):
+        load_labels(tmp_path / "x", LabelMap.from_values([[0], [60], [120], [180]], []))

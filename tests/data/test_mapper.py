@@ -204,6 +204,8 @@ def test_wrong_files_are_named(records, label_maps):
 
 
 def test_from_config(cfg, records):
+    cfg.DATASETS.UNSEEN = ("river, hedge",)
+    assert set(SegmentationMapper(cfg, is_train=True)(records[0])["sem_seg"].unique().tolist()) <= {0, 255}
     cfg.DATASETS.UNSEEN = ("river",)
     sample = SegmentationMapper(cfg, is_train=True)(records[0])
     assert sample["image"].shape == (3, 32, 32)
@@ -218,6 +220,8 @@ def test_from_config(cfg, records):
     ("key", "value", "message"),
     [
         ("DATASETS.UNSEEN", ("lake",), "'lake' is not a class"),
+        ("DATASETS.UNSEEN", (5,), "DATASETS.UNSEEN: 5 is not a class name"),
+        ("DATASETS.UNSEEN", ("field, lake",), "'lake' is not a class"),
         ("DATASETS.TRAIN", (), "names no training set"),
         ("INPUT.CROP.TYPE", "relative", "give TYPE 'absolute'"),
         ("INPUT.CROP.SIZE", [0.5, 0.5], "give TYPE 'absolute'"),

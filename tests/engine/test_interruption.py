@@ -121,6 +121,7 @@ def killed_at_random(process: subprocess.Popen, folder: Path, draw: random.Rando
     """
     tag = folder / "last_checkpoint"
     seen = [tag.read_text() if tag.exists() else ""]
+    left = set(folder.glob(".model_*.pth"))  # by the kill before
     steps, pause = draw.randrange(4), draw.uniform(0, 0.4)
 
     def advanced() -> bool:
@@ -130,7 +131,7 @@ def killed_at_random(process: subprocess.Popen, folder: Path, draw: random.Rando
 
     wait_until(advanced, process)
     if writing:
-        wait_until(lambda: any(folder.glob(f".model_*.{process.pid}.pth")), process)
+        wait_until(lambda: bool(set(folder.glob(".model_*.pth")) - left), process)
     else:
         time.sleep(pause if steps else draw.uniform(0, 12))
     process.kill()

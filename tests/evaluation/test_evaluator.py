@@ -214,9 +214,10 @@ def test_scores_of_another_vocabulary_are_refused(tmp_path):
 
 def test_the_seen_classes_can_be_overridden():
     assert seen_flags(TEST, TRAINING, ["road", "forest"]) == [False, True, True, False, False, False]
+    assert seen_flags(TEST, TRAINING, ["road, forest"]) == seen_flags(TEST, TRAINING, ["road", "forest"])
     assert seen_flags(TEST, TRAINING, []) == [False] * 6
     assert seen_flags(Vocabulary.from_string("car, cars"), None, ["cars"]) == [False, True]
-    with pytest.raises(InputError, match="'lake' is not in the test vocabulary"):
+    with pytest.raises(InputError, match=r"TEST\.SEEN: 'lake' is not a class of the test set; its classes are"):
         seen_flags(TEST, TRAINING, ["lake"])
 
 

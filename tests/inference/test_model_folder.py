@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
+from PIL import Image
 from safetensors import safe_open
 
 import sgovss
@@ -17,6 +22,7 @@ from sgovss.engine.checkpoint import save_inference_checkpoint
 from sgovss.errors import InputError
 from sgovss.synthetic import generate_image
 from tests.fixtures.exports import with_open_gates
+from tests.fixtures.fake_hub import FakeHub
 
 WORDS = "building|house, road, tree|forest, water"
 CPU = ("MODEL.DEVICE", "cpu")
@@ -70,9 +76,33 @@ def test_equal_scores_after_a_round_trip(folder: Path, trained: sgovss.Predictor
 
 def test_a_folder_stands_where_weights_do(folder: Path, trained: sgovss.Predictor):
     image = generate_image(6, size=64, style="b").image
-    for config, options in (("sgovss_tiny.yaml", ()), (folder / "config.yaml", ("MODEL.CLIP.RECOMPUTE", "False"))):
-        predict = sgovss.Predictor(config, options=(*CPU, "MODEL.WEIGHTS", str(folder), *options))
+    weights = ("MODEL.WEIGHTS", str(folder))
+    config = folder / "config.yaml"
+    for name, options in (("sgovss_tiny.yaml", weights), (config, weights), (config, ()), (folder, ())):
+        predict = sgovss.Predictor(name, options=(*CPU, *options))
         np.testing.assert_array_equal(predict(image, WORDS).scores, trained(image, WORDS).scores)
+
+
+def test_a_folder_as_config_suits_this_machine_and_older_versions(folder: Path, tmp_path: Path):
+    """The device is not that of the machine that wrote it, and keys that sgovss no longer has are left out."""
+    shutil.copytree(folder, tmp_path / "copy")
+    text = (folder / "config.yaml").read_text()
+    assert text.count("DEVICE: cpu") == 1
+    old = text.replace("DEVICE: cpu", "DEVICE: cuda:7").replace("SOLVER:", "SOLVER:\n  OPTIMIZER: ADAMW", 1)
+    (tmp_path / "copy" / "config.yaml").write_text(old)
+    cfg = sgovss.load_config(tmp_path / "copy")
+    assert ("cuda" if torch.cuda.is_available() else "cpu") == cfg.MODEL.DEVICE
+    assert str(tmp_path / "copy") == cfg.MODEL.WEIGHTS
+    assert sgovss.load_config(tmp_path / "copy", ["MODEL.WEIGHTS", ""]).MODEL.WEIGHTS == ""
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", "MODEL: 3", ""])
+def test_a_damaged_config_is_one_line(folder: Path, tmp_path: Path, text: str):
+    (tmp_path / "model.safetensors").symlink_to(folder / "model.safetensors")
+    (tmp_path / "config.yaml").write_text(text)
+    for read in (sgovss.load_config, sgovss.Predictor.from_pretrained):
+        with pytest.raises(InputError, match=r"its config is damaged \(.*\); copy it again"):
+            read(tmp_path)
 
 
 def test_the_card_says_what_the_model_is(folder: Path):
@@ -108,7 +138,62 @@ def test_a_model_that_was_not_fine_tuned_says_so(predictor: sgovss.Predictor, tm
         assert "| not stated" in text and "No scores are recorded." in text
 
 
+@pytest.fixture(scope="module")
+def published(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.slow
+def test_equal_scores_by_way_of_the_hub(fake_hub: FakeHub, trained: sgovss.Predictor, published: dict[str, bytes]):
+    address = trained.push_to_hub("me/mine", licence="apache-2.0")
+    found = fake_hub.files("me/mine", "main")
+    assert found is not None and address.endswith(found[0])
+    assert found[1]["model.safetensors"] == published["model.safetensors"]
+    assert 'from_pretrained("me/mine")' in found[1]["README.md"].decode()
+    assert json.loads(found[1]["mlm.json"])["id"] == "me/mine"
+    fake_hub.add("me/mine", {"README.md": b"# without weights\n"}, "main")
+    again = sgovss.Predictor.from_pretrained("me/mine", options=CPU, revision=found[0])
+    image = generate_image(8, size=64, style="b").image
+    np.testing.assert_array_equal(again(image, WORDS).scores, trained(image, WORDS).scores)
+    with pytest.raises(InputError, match=r"has no model.safetensors"):
+        sgovss.Predictor.from_pretrained("me/mine")
+
+
+@pytest.mark.slow
+def test_commands_take_a_model_of_the_hub(served_hub: FakeHub, published: dict[str, bytes], tmp_path: Path):
+    """As a config, as MODEL.WEIGHTS, and with a revision; offline from the cache, or one line."""
+    served_hub.add("me/mine", published, "main", "v1")
+    Image.fromarray(generate_image(9, size=96, style="b").image).save(tmp_path / "photo.png")
+    variables = {**os.environ, "HF_ENDPOINT": served_hub.address, "HF_HOME": str(tmp_path / "home")}
+    variables.pop("HF_HUB_OFFLINE", None)
+    rest = ["--input", "photo.png", "--vocabulary", WORDS]
+
+    def segment(*model: str, **more: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "sgovss", "segment", "--output", f"output{len(labels)}", *rest, *model]
+        done = subprocess.run(command, cwd=tmp_path, env={**variables, **more}, capture_output=True, text=True)
+        return done.returncode, done.stderr
+
+    labels: list[bytes] = []
+    for model in (
+        ["--config-file", "me/mine", "--opts", *CPU],
+        ["--config-file", "sgovss_tiny.yaml", "--opts", *CPU, "MODEL.WEIGHTS", "me/mine@v1"],
+    ):
+        for more in ({}, {"HF_HUB_OFFLINE": "1"}):
+            status, told = segment(*model, **more)
+            assert status == 0, told
+            labels.append((tmp_path / f"output{len(labels)}" / "photo_labels.png").read_bytes())
+    assert len(set(labels)) == 1
+    status, told = segment("--config-file", "me/other", HF_HUB_OFFLINE="1")
+    assert status == 2 and told.startswith("error: me/other: no file or folder here") and told.count("\n") == 1
+    evaluated = ["--config-file", "me/mine", "--eval-only", *CPU, "DATASETS.TEST", "()", "OUTPUT_DIR", "output"]
+    command = [sys.executable, "-m", "sgovss", "train", *evaluated]
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True)
+    assert "error: DATASETS.TRAIN and DATASETS.TEST are empty" in done.stderr
+
+
 def test_wrong_folders_are_one_line(folder: Path, tmp_path: Path):
+    with pytest.raises(InputError, match=r"revision: .* is no model of the hub, or there is such a path here"):
+        sgovss.Predictor.from_pretrained(folder, revision="main")
     with pytest.raises(InputError, match="nowhere: no such folder"):
         sgovss.Predictor.from_pretrained(tmp_path / "nowhere")
     with pytest.raises(InputError, match=r"has no model.safetensors; give a checkpoint of 'sgovss train', or a folder"):

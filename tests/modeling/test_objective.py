@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -30,6 +32,32 @@ def test_equals_the_formula(ignored):
     labels[0, 0], labels[1, 2, 3] = 255, 255
     loss = PixelObjective(ignored, 255, least_share=0.1)(logits, labels)
     assert loss.item() == pytest.approx(by_hand(logits, labels, ignored), rel=1e-5)
+
+
+@pytest.mark.parametrize("ignored", ["MASK", "NEGATIVE"])
+@pytest.mark.parametrize("weights", [[1.0, 1.0, 1.0, 1.0, 1.0], [0.5, 2.0, 1.0, 8.0, 0.1], [0.0, 0.0, 3.0, 0.0, 0.0]])
+def test_pixels_are_weighed_by_their_class(ignored, weights):
+    torch.manual_seed(0)
+    logits, labels = torch.randn(2, 5, 3, 4), torch.randint(0, 5, (2, 3, 4))
+    labels[0, 0], labels[1, 2, 3] = 255, 255
+    objective = PixelObjective(ignored, 255, least_share=0.0)
+    objective.weigh(torch.tensor(weights))
+    losses, total = 0.0, 0.0
+    for b, y, x in ((b, y, x) for b in range(2) for y in range(3) for x in range(4)):
+        label = int(labels[b, y, x])
+        weight = weights[label] if label != 255 else float(ignored == "NEGATIVE")
+        one = logits[b : b + 1, :, y : y + 1, x : x + 1], labels[b : b + 1, y : y + 1, x : x + 1]
+        losses += weight * (by_hand_one(*one) if weight else 0.0)
+        total += weight
+    assert objective(logits, labels).item() == pytest.approx(losses / total, rel=1e-5)
+    assert objective.state_dict() == {}  # nothing that belongs to the training classes is saved
+
+
+def by_hand_one(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """The mean loss of the classes at one pixel."""
+    probabilities = logits.flatten().sigmoid().tolist()
+    own = [p if t == labels.item() else 1 - p for t, p in enumerate(probabilities)]
+    return -sum(math.log(p) for p in own) / len(own)
 
 
 def test_masked_pixels_give_no_gradient():

@@ -173,6 +173,18 @@ def test_a_geotiff_and_its_products(open_page, geotiff: Path):
     assert json.loads(archive.read("shares.json"))["shares"]["other"] == pytest.approx(np.mean(ids == 3))
 
 
+def test_the_bar_follows_a_scene(open_page, geotiff: Path):
+    page, held = open_page(), []
+    page.route("**/segment", lambda route: held.append(route))
+    page.route("**/progress/scene-*", lambda route: route.fulfill(json={"filled": 0.428}))
+    drop(page, geotiff.read_bytes(), "plot.tif")
+    page.get_by_text("Segmenting … 42 %").wait_for()
+    assert page.locator("#bar").get_attribute("value") == "0.428"
+    held[0].continue_()
+    segmented(page)
+    assert page.locator("#bar").is_hidden() and page.locator("#bar").get_attribute("value") is None
+
+
 @pytest.mark.slow
 def test_downloads_of_a_photograph(open_page):
     page = open_page()

@@ -91,6 +91,29 @@ def test_a_scene_far_from_the_models_resolution_gets_a_remedy_that_works(client,
     assert client.post("/segment", json={**asked, "gsd": str(metres)}).status_code == 200
 
 
+@pytest.mark.parametrize("height", [100, 1100, 1600])
+def test_progress_of_a_scene(predictor, client, tmp_path, monkeypatch, height):
+    pixels = np.tile(scene(3, 64).transpose(2, 0, 1), (1, 25, 1))[:, :height]
+    with rasterio.open(
+        tmp_path / "tall.tif", "w", driver="GTiff", height=height, width=64, count=3, dtype="uint8"
+    ) as file:
+        file.write(pixels)
+    image, seen = upload(client, (tmp_path / "tall.tif").read_bytes()).get_json()["image"], []
+    forward, other = predictor.model.image_encoder.forward, client.application.test_client()
+
+    def ask() -> float | None:
+        return other.get(f"/progress/{image}").get_json()["filled"]
+
+    monkeypatch.setattr(predictor.model.image_encoder, "forward", lambda images: seen.append(ask()) or forward(images))
+    assert ask() is None
+    assert client.post("/segment", json={"image": image, "words": WORDS}).status_code == 200
+    units = -(-height // 512)
+    known = [filled for filled in seen if filled is not None]
+    assert known == sorted(known)  # the last part is filled after the last encoded window, or the last two
+    assert {i / units for i in range(1, units - 1)} <= set(known) <= {i / units for i in range(1, units)}
+    assert ask() is None
+
+
 def test_other_classes_do_not_encode_again(predictor, client, geotiff, monkeypatch):
     calls = []
     forward = predictor.model.image_encoder.forward

@@ -88,7 +88,7 @@ def test_outputs_have_what_gdal_translate_gives(demo, write_kinds, tmp_path, cap
                 assert (raster.rpcs is None) == (expected.rpcs is None)
                 assert raster.rpcs is None or raster.rpcs.to_gdal() == expected.rpcs.to_gdal()
     assert ("--fit-gcps" in caplog.text) == (kind in ("gcps", "bent gcps", "rpcs"))
-    assert ("it is not georeferenced" in caplog.text) == (kind == "no crs")
+    assert ("because it has no coordinate reference system" in caplog.text) == (kind == "no crs")
 
 
 @pytest.mark.parametrize(("kind", "error"), [("gcps", 0), ("bent gcps", 16 / 9), ("rpcs", 0)])

@@ -6,7 +6,7 @@ import pytest
 
 CHECKS = (
     "architecture", "audit_dependencies", "compatibility", "dataset_table", "gpu_check", "mutation",
-    "products_picture", "published_page", "qgis_picture", "robustness_table",
+    "odd_rasters", "products_picture", "published_page", "qgis_picture", "robustness_table",
 )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 // The page: connects its parts.
 
-import { download, drawExample, loadPreview, save, segment, upload } from "./server.js";
+import { download, drawExample, loadPreview, progress, save, segment, upload } from "./server.js";
 import { Legend, percent, swatch } from "./legend.js";
 import { Painting } from "./painting.js";
 import { Recent } from "./recent.js";
@@ -31,13 +31,20 @@ function showError(place, text) {
   at("words").setAttribute("aria-invalid", String(place === "wrong" && /^classes/.test(text)));
 }
 
-// Run one piece of work with a clock and a bar; an error is shown at a place.
-async function work(text, place, task) {
+// Run one piece of work with a clock and a bar; an error is shown at a place. The bar follows a scene, if one is named.
+async function work(text, place, task, scene = null) {
   if (working) return;
   working = true;
   ["problem", "failed", "wrong"].forEach(name => showError(name, ""));
   const started = performance.now();
-  const tick = () => { at("clock").textContent = `${Math.round((performance.now() - started) / 1000)} s`; };
+  let done = false;
+  const tick = async () => {
+    at("clock").textContent = `${Math.round((performance.now() - started) / 1000)} s`;
+    const filled = scene === null ? null : await progress(scene);
+    if (filled === null || done) return;
+    at("bar").value = filled;
+    at("doing").textContent = `${text} ${Math.floor(100 * filled)} %`;
+  };
   const clock = setInterval(tick, 500);
   at("status").textContent = at("doing").textContent = text;
   enable();
@@ -49,6 +56,8 @@ async function work(text, place, task) {
     if (error.message.includes("under More")) at("more").open = true;
   }
   clearInterval(clock);
+  done = true;
+  at("bar").removeAttribute("value");
   at("clock").textContent = "";
   working = false;
   enable();
@@ -122,7 +131,7 @@ function run() {
     legend.show(painting);
     at("canvas").setAttribute("aria-label", `Picture ${picture.title}: ${summary(view)}`);
     return [`Done in ${view.seconds} s`, ...view.notes].join("; ");
-  });
+  }, picture.scene ? picture.image : null);
 }
 
 function summary({ classes }) {

@@ -29,6 +29,11 @@ export async function loadPreview(name) {
   return picture;
 }
 
+// How much of a scene is segmented, 0 to 1; null if this is not known.
+export async function progress(name) {
+  return fetch(`progress/${name}`).then(response => response.json()).then(({ filled }) => filled).catch(() => null);
+}
+
 // A view: {height, width, seconds, step, notes, classes: [{name, color, share, area}], labels, runnersUp, scores, leads}.
 export async function segment(asked) {
   const content = await (await send("segment", asked)).arrayBuffer();

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import textwrap
 
 import pytest
@@ -32,6 +34,7 @@ def small(tmp_path, monkeypatch):
         (tmp_path / "checkout" / file).write_text(content)
     monkeypatch.setattr(mutation, "CHECKOUT", tmp_path / "checkout")
     monkeypatch.setattr(mutation, "TARGETS", {"sgovss/small.py": "tests/test_small.py"})
+    monkeypatch.setattr(mutation, "DIGITS", ())
     monkeypatch.setattr(mutation, "_LIBRARIES", ())
     return tmp_path / "checkout"
 
@@ -86,6 +89,27 @@ def test_mutants_that_tests_miss_are_shown_and_finished_modules_are_kept(small, 
     assert mutation.main([*command, "--quick", "3"]) == 1  # two of three are too few
 
 
+def test_what_only_the_stored_digits_notice_is_counted_apart(small, tmp_path, monkeypatch, capfd):
+    digits = "from sgovss.small import larger\n\n\ndef test():\n    assert type(larger(1.0, 1)) is int\n"
+    (small / "tests/test_digits.py").write_text(digits)
+    monkeypatch.setattr(mutation, "DIGITS", ("tests/test_digits.py",))
+    assert mutation.main(["--json", str(tmp_path / "mutants.json")]) == 0
+    (result,) = json.loads((tmp_path / "mutants.json").read_text())["modules"]
+    assert (result["mutants"], result["killed"]) == (3, 2)
+    assert [each["new"] for each in result["by_digits"]] == ["(a >= b)"]
+    assert result["survivors"] == []
+    said = capfd.readouterr().out
+    assert "3 of 3 mutants killed (100 %), 2 of them without the stored digits (67 %)" in said
+
+
+def test_a_mutant_that_never_ends_is_killed(small, monkeypatch, tmp_path):
+    monkeypatch.setattr(mutation, "LONGEST", 1)
+    (small / "sgovss/small.py").write_text("def larger(a, b):\n    while not a:\n        pass\n    return max(a, b)\n")
+    assert mutation.main(["--json", str(tmp_path / "mutants.json")]) == 0
+    (result,) = json.loads((tmp_path / "mutants.json").read_text())["modules"]
+    assert result["mutants"] == result["killed"] > 0
+
+
 def test_tests_that_fail_anyway_prove_nothing(small, capfd):
     (small / "tests/test_small.py").write_text("def test(): assert False\n")
     assert mutation.main([]) == 2
@@ -93,5 +117,10 @@ def test_tests_that_fail_anyway_prove_nothing(small, capfd):
 
 
 @pytest.mark.slow
-def test_most_mutants_of_the_last_change_are_killed():
-    assert mutation.main(["--quick", "20", "--changed-since", "HEAD~1", "--jobs", "2"]) == 0
+def test_most_mutants_of_the_last_change_are_killed(checkout):
+    """In a process of its own, because this one may have registered the model with Detectron2 already."""
+    options = ["--quick", "20", "--changed-since", "HEAD~1", "--jobs", "2"]
+    done = subprocess.run(
+        [sys.executable, "-m", "research.checks.mutation", *options], cwd=checkout, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

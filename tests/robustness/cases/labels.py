@@ -173,7 +173,7 @@ CASES: list[Case] = [
         "empty label file",
         "check",
         damaged("labels/a_0.png", 0),
-        "…/labels/a_0.png: cannot read this label image (its content is none of PNG, …)",
+        "…/labels/a_0.png: cannot read this label image (an empty file; copy it again)",
         status=1,
     ),
     refused(

@@ -57,7 +57,7 @@ CASES: list[Case] = [
         "one comma too many",
         "demo",
         names("road,,water"),
-        "vocabulary: an empty class name in ''; remove the extra ',' or '|'",
+        "vocabulary: an empty class name behind 'road'; remove the extra separator",
     ),
     refused(
         "class name given twice, with other case and hyphen",

@@ -1,0 +1,76 @@
+"""The lines of class names: comments, bullets, a title in the first line, separators and numbers beside the names."""
+
+from __future__ import annotations
+
+import re
+
+from sgovss.errors import InputError
+from sgovss.word_numbers import without_numbers
+from sgovss.word_structures import without_marks
+
+HEADERS = ("name", "class", "label", "class_name", "classname", "class name", "category", "names", "classes")
+"""Titles of the column of names, the likeliest first."""
+
+COMMAS = ",，、،﹐﹑､︐︑፣᠂߸՝⸲⹁"
+_COMMENT = re.compile(r"\s(?:#|//)\s.*$")
+_BULLET = re.compile(r"(?:[-*+•‣▪▫●○◦·–—■□►➤→✓✔☐☑]\s+(?:\[[ xX]?\]\s+)?|\[[ xX]?\]\s+)")
+_BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
+_LABELME_IGNORED = "__ignore__"  # the first line of its labels.txt, before _background_
+
+
+def plain_text(text: str) -> str:
+    """The text without invisible marks and the asterisks of bold words."""
+    return _BOLD.sub(r"\1", without_marks(text))
+
+
+def text_lines(text: str, source: str) -> list[str]:
+    """The lines of a text without comments, empty lines, white space at the ends, and bullets of all lines.
+
+    Raises:
+        InputError: every line is a comment.
+    """
+    stripped = [line for line in (_COMMENT.sub("", line).strip() for line in text.splitlines()) if line]
+    lines = [line for line in stripped if not line.startswith(("#", "//"))]
+    if stripped and not lines:
+        raise InputError(
+            f"{source}: '{stripped[0][:60]}' is a comment, because of the sign in front, and there is no other line; "
+            "remove the sign"
+        )
+    return _without_bullets(lines)
+
+
+def _without_bullets(lines: list[str]) -> list[str]:
+    if all(_BULLET.match(line) for line in lines):
+        return [_BULLET.sub("", line, count=1) for line in lines]
+    return lines
+
+
+def check_comment(text: str, source: str) -> None:
+    """Refuse a text of one line in which a comment seems to hold classes.
+
+    Raises:
+        InputError: a separator stands behind the sign of a comment.
+    """
+    comment = _COMMENT.search(text)
+    if comment and len(text.splitlines()) == 1 and re.search(f"[{COMMAS};；؛﹔\u037e\t]", comment[0]):
+        sign = comment[0].split()[0]
+        raise InputError(f"{source}: '{sign}' begins a comment, which would hide names behind it; remove '{sign}'")
+
+
+def without_header(lines: list[str]) -> tuple[list[str], list[str]]:
+    """Leave out a title or the header of a table with one column in the first of several lines; return notes too."""
+    if len(lines) < 2:
+        return lines, []
+    if re.fullmatch(r"[^:,]+:", lines[0]):
+        return _without_bullets(lines[1:]), []
+    if lines[0] == _LABELME_IGNORED:
+        plain = ["background" if line == "_background_" else line for line in lines[1:]]
+        return plain, [f"the first line, '{lines[0]}', is left out, because labelme ignores this label"]
+    if lines[0].lower() in HEADERS:
+        return _without_bullets(lines[1:]), [f"the first line, '{lines[0]}', is left out as a title"]
+    return lines, []
+
+
+def plain_lines(lines: list[str]) -> tuple[list[str], list[str]]:
+    """Leave out separators at the ends of the lines of a wrapped list, and numbers in front of them or behind."""
+    return without_numbers([re.sub(rf"\s*[{COMMAS};；؛]$", "", line) for line in lines], in_lines=True)
