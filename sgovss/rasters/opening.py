@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +15,7 @@ import rasterio.shutil
 from rasterio.io import DatasetReader, MemoryFile
 
 from sgovss.errors import InputError
+from sgovss.rasters.names import absolute_name, is_local, without_permits
 
 _REMOTE = {  # a server that stalls or drops a connection is asked again, and ends in an error, not in a wait for ever
     "GDAL_HTTP_MAX_RETRY": "4",
@@ -26,13 +26,6 @@ _REMOTE = {  # a server that stalls or drops a connection is asked again, and en
     "GDAL_HTTP_LOW_SPEED_TIME": "60",
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
 }
-# Parameters of URLs that only permit to read, and differ from one day to the next: of Amazon, Google and Azure.
-_PERMITS = (
-    r"x-(?:amz|goog)-[\w-]+|awsaccesskeyid|googleaccessid|key-pair-id|policy|signature|expires|sig|s[eiprtv]|sip|spr|srt"
-    r"|sk[a-z]+|sdd|(?:access_?)?token|api_?key"
-)
-_PERMIT = re.compile(rf"(?:{_PERMITS})=", re.IGNORECASE)
-_QUERY = re.compile(r"\?([^\s<>\"']*)")
 _DESCRIPTIONS = ("VRT", "WMS")  # drivers of files that only describe a raster, in XML
 _NETWORK = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsiadls", "/vsioss", "/vsiswift", "/vsiwebhdfs")
 
@@ -121,14 +114,6 @@ def _holds(dtype: str, value: float) -> bool:
     return value.is_integer() and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max
 
 
-def is_local(name: str | Path) -> bool:
-    """Whether a name is that of a file or folder on this machine."""
-    try:
-        return Path(name).exists()
-    except (OSError, ValueError):
-        return False
-
-
 def is_remote(dataset: DatasetReader) -> bool:
     """Whether the pixels of a raster come from a server."""
     return dataset.driver in ("WMS", "WMTS", "WCS") or any(file.startswith(_NETWORK) for file in dataset.files)
@@ -153,20 +138,9 @@ def identity(name: str | Path, dataset: DatasetReader) -> list[str]:
     return [_resolved(name), digest.hexdigest()]
 
 
-def without_permits(text: str) -> str:
-    """Remove signatures, tokens and the like from the URLs in a text."""
-    return _QUERY.sub(_lasting, text) if "://" in text else text
-
-
-def _lasting(query: re.Match[str]) -> str:
-    """Return what of the query of a URL chooses data."""
-    parts = [part for part in re.split("&amp;|&", query[1]) if not _PERMIT.match(part)]
-    return f"?{'&'.join(parts)}" if parts else ""
-
-
 def _resolved(name: str | Path) -> str:
     """Return the one name of a file, or of another raster."""
-    return str(Path(name).resolve()) if is_local(name) else without_permits(str(name))
+    return str(Path(name).resolve()) if is_local(name) else without_permits(absolute_name(name))
 
 
 def _is_xml(file: str) -> bool:
