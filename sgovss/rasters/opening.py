@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,6 +28,8 @@ _REMOTE = {  # a server that stalls or drops a connection is asked again, and en
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
 }
 _DESCRIPTIONS = ("VRT", "WMS")  # drivers of files that only describe a raster, in XML
+_SERVICES = (b"<GDAL_WMS>", b"<GDAL_WMTS>", b"<WCS_GDAL>")
+_TAG = re.compile(r"<[!/a-z][^<>]*>", re.IGNORECASE)
 _NETWORK = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsiadls", "/vsioss", "/vsiswift", "/vsiwebhdfs")
 
 
@@ -115,8 +118,11 @@ def _holds(dtype: str, value: float) -> bool:
 
 
 def is_remote(dataset: DatasetReader) -> bool:
-    """Whether the pixels of a raster come from a server."""
-    return dataset.driver in ("WMS", "WMTS", "WCS") or any(file.startswith(_NETWORK) for file in dataset.files)
+    """Whether the pixels of a raster come from a server, also through the description of a part of it."""
+    files = dataset.files
+    return dataset.driver in ("WMS", "WMTS", "WCS") or any(
+        file.startswith(_NETWORK) or _is_service(file) for file in files
+    )
 
 
 def identity(name: str | Path, dataset: DatasetReader) -> list[str]:
@@ -149,9 +155,17 @@ def _is_xml(file: str) -> bool:
         return content.read(64).lstrip().startswith(b"<")
 
 
+def _is_service(file: str) -> bool:
+    """Whether a file describes a service for GDAL."""
+    if not file.lower().endswith(".xml") or not is_local(file):
+        return False
+    with Path(file).open("rb") as content:
+        return content.read(64).lstrip().startswith(_SERVICES)
+
+
 def reason(error: Exception) -> str:
-    """Return the message of GDAL behind an error as one short line."""
-    return " ".join(str(error.__cause__ or error).split())[:200]
+    """Return the message of GDAL behind an error as one short line, without the tags of a server's page."""
+    return " ".join(_TAG.sub(" ", str(error.__cause__ or error)).split())[:200]
 
 
 def read_pixels(
