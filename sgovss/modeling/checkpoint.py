@@ -88,6 +88,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether a path is a checkpoint of sgovss or a model folder that can be read."""
+    try:
+        read_checkpoint(path)
+    except InputError:
+        return False
+    return True
+
+
 def expect_own_weights(cfg: CfgNode, content: dict[str, Any]) -> None:
     """If a checkpoint has all weights, change the config so that the model is built without loading CLIP's weights.
 
