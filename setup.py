@@ -105,6 +105,15 @@ EXTRAS = {
     ],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
+# Not in "all": they bring 29 further packages of 150 MB, which few need.
+EXTRAS |= {
+    "wandb": [
+        "wandb>=0.19",  # sends the numbers of a training to Weights & Biases
+    ],
+    "mlflow": [
+        "mlflow-skinny>=2.16",  # sends the numbers of a training to an MLflow server; without its server and database
+    ],
+}
 
 
 class BuildWithData(build_py):
