@@ -49,19 +49,30 @@ def replace_durably(partial: Path, path: Path) -> None:
 def allocate(path: Path, size: int | None = None) -> None:
     """Reserve the space of a file of so many bytes; by default of its size. It is created if it does not exist.
 
-    A program that writes to a file through a memory map is killed where the disk is full. This fails before.
+    A program that writes to a file through a memory map is killed where the disk is full. This fails before, except on
+    macOS, which reserves nothing.
 
     Raises:
         OSError: there is not enough space.
     """
     with path.open("ab") as file:
         if size := path.stat().st_size if size is None else size:
-            os.posix_fallocate(file.fileno(), 0, size)
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:  # macOS and Windows
+                file.truncate(max(size, path.stat().st_size))
 
 
 def synchronize(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    folder = path.is_dir()
+    try:
+        # Windows opens no folders, and synchronises only what is open for writing.
+        descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+    except PermissionError:
+        if folder:
+            return
+        raise
     try:
         os.fsync(descriptor)
     except OSError as error:

@@ -28,6 +28,21 @@ with sole_run("out"):
 print("imported", peak_megabytes() > 0)
 """
 
+WRITE = """
+from pathlib import Path
+from tests.fixtures.hidden_modules import hide
+hide()
+from sgovss.files import allocate, atomic_path, replace_durably, write_json_atomically
+write_json_atomically("a.json", [1])
+with atomic_path("b/c.bin") as path:
+    path.write_bytes(b"1")
+Path("d").write_bytes(b"2")
+replace_durably(Path("d"), Path("e"))
+allocate(Path("f"), 1000)
+allocate(Path("f"), 10)
+print([Path(name).stat().st_size for name in ("a.json", "b/c.bin", "e", "f")])
+"""
+
 
 def run(*arguments: str, folder: Path, checkout: Path) -> subprocess.CompletedProcess:
     """Run Python in another folder, with the checkout on its path."""
@@ -47,6 +62,11 @@ def test_every_module_imports_without_posix_modules(tmp_path, checkout):
     pytest.importorskip("onnx", reason="needs the extra 'onnx'")
     done = run("-c", IMPORT_ALL, folder=tmp_path, checkout=checkout)
     assert done.stdout.strip().endswith("imported True"), done.stderr[-2000:]
+
+
+def test_files_are_written_without_posix_functions(tmp_path, checkout):
+    done = run("-c", WRITE, folder=tmp_path, checkout=checkout)
+    assert done.stdout.strip() == "[8, 1, 1, 1000]", done.stderr[-2000:]
 
 
 def test_the_modules_are_hidden(tmp_path, checkout):
