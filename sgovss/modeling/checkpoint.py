@@ -19,7 +19,7 @@ from sgovss.hub import local_path
 from sgovss.modeling.clip_settings import keep_trained, trained_activation
 from sgovss.modeling.model_folder import read_model
 from sgovss.modeling.text_embedder import TextEmbedder
-from sgovss.modeling.weights_file import Format, file_format, remedy_for
+from sgovss.modeling.weights_file import Format, file_format, refuse_non_finite, remedy_for
 
 TRAINING = "training"
 INFERENCE = "inference"
@@ -135,7 +135,7 @@ def apply_weights(model: nn.Module, content: dict[str, Any], path: str | Path, b
         base: :func:`base_fingerprint` of the model with its initial weights; only used for kind :data:`TRAINING`.
 
     Raises:
-        InputError: tensors are missing, unknown or of another shape, or the base weights differ.
+        InputError: tensors are missing, unknown or of another shape, hold NaN or Inf, or the base weights differ.
     """
     warn_of_removed_keys(content.get("config", ""), path)
     expected = {key: value.shape for key, value in model.state_dict().items()}
@@ -147,6 +147,7 @@ def apply_weights(model: nn.Module, content: dict[str, Any], path: str | Path, b
     problem = _difference(expected, {key: value.shape for key, value in state.items()})
     if problem:
         raise InputError(f"MODEL.WEIGHTS: {path} belongs to another architecture or config: {problem}")
+    refuse_non_finite(state, f"MODEL.WEIGHTS: {path}")
     if content["kind"] == TRAINING:
         _check_base(content["base_weights"], base, path)
     _check_activation(model, content, path)
