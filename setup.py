@@ -60,6 +60,11 @@ EXTRAS = {
         "pyogrio>=0.8",  # vector files: areas of interest in, polygons out
         "shapely>=2.1",  # their geometries
     ],
+    "notebook": [
+        "geopandas>=1.0",  # polygons of a result as a table
+        "rioxarray>=0.15",  # rasters from and to xarray, with CRS and transform
+        "xarray>=2024.1",  # its arrays
+    ],
     "parquet": [
         "pyarrow>=14",  # polygons as GeoParquet
     ],

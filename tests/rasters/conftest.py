@@ -90,7 +90,7 @@ def demo(load_script, predictor, monkeypatch, tmp_path, capsys):
     def build(config, options=(), precision=None):
         return with_options(predictor, options)  # in float32, whatever the machine computes fast in
 
-    monkeypatch.setattr(script, "Predictor", build)
+    monkeypatch.setattr("sgovss.mapping.segmenter.Predictor", build)
 
     def run(path: Path, *options: object, words: str = WORDS, opts: list[str] = SMALL) -> tuple[int, Path, str]:
         argv = [

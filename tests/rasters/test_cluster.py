@@ -262,7 +262,7 @@ def test_parts_cover_the_scene_once_and_are_enough(write_raster, tmp_path, size,
 
 @pytest.mark.parametrize("shares", [1, 2, 3])
 def test_shares_fill_everything_once(scenes, tmp_path, shares):
-    from sgovss.commands.segment_shares import Share, fill_share
+    from sgovss.mapping.shares import Share, fill_share
 
     class Segmenter:
         mapper = load(tmp_path)
