@@ -26,7 +26,6 @@ from sgovss.rasters.source import RasterSource
 from sgovss.rasters.style import write_attributes, write_style
 from sgovss.rasters.summary import LabelRaster
 from sgovss.rasters.units import Box
-from sgovss.rasters.vectors import write_polygons
 from sgovss.vocabulary import Vocabulary
 
 
@@ -74,6 +73,8 @@ class Finisher:
         return sums, facts
 
     def _write_polygons(self, labels: Path) -> int:
+        from sgovss.rasters.vectors import write_polygons  # with pyogrio, which imports pandas where it is installed
+
         plan, metres = self._plan, self._options.simplify
         tolerance = None
         if metres and plan.gsd is not None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import rasterio
 import torch
@@ -19,7 +20,6 @@ from sgovss.inference.predictor import ImagePredictor
 from sgovss.inference.segmentation import Segmentation, output_file
 from sgovss.modeling.meta_arch import SGOVSS
 from sgovss.modeling.views import build_views, mean_maps
-from sgovss.rasters.area_of_interest import AreaOfInterest
 from sgovss.rasters.features import CachedScores, FeatureCache
 from sgovss.rasters.filling import ScoreWindows, UnitFiller
 from sgovss.rasters.finishing import Finisher
@@ -35,6 +35,9 @@ from sgovss.rasters.unit_files import UnitFiles
 from sgovss.rasters.units import Unit
 from sgovss.resources import peak_megabytes
 from sgovss.vocabulary import Words
+
+if TYPE_CHECKING:
+    from sgovss.rasters.area_of_interest import AreaOfInterest
 
 logger = logging.getLogger(__name__)
 
@@ -103,8 +106,8 @@ class SceneMapper:
         """
         with gdal_environment(), RasterSource.from_options(path, self.options) as source:
             remarks = list(source.remarks)
-            if self.options.aoi:
-                remarks += AreaOfInterest(self.options.aoi, source).remarks
+            if (area := self._area(source)) is not None:
+                remarks += area.remarks
             for line in remarks:
                 logger.warning("%s: %s", path, line)
             model = self.predictor.model
@@ -143,7 +146,7 @@ class SceneMapper:
             filler = UnitFiller(
                 plan=plan,
                 source=source,
-                area=AreaOfInterest(options.aoi, source) if options.aoi else None,
+                area=self._area(source),
                 score=self._score(plan),
                 device=model.device,
                 scored=len(self.scored),
@@ -258,6 +261,14 @@ class SceneMapper:
             parts = PartialOutputs(plan, source, self.legend, self.scored, options.confidence, options.probabilities)
             UnitFiles(plan).move_into(parts)
             yield source, parts
+
+    def _area(self, source: RasterSource) -> AreaOfInterest | None:
+        if not self.options.aoi:
+            return None
+        # pyogrio imports pandas where it is installed, which takes as long as all other libraries for rasters.
+        from sgovss.rasters.area_of_interest import AreaOfInterest
+
+        return AreaOfInterest(self.options.aoi, source)
 
     def _result(self, plan: ScenePlan) -> LabelRaster:
         return LabelRaster(plan, self._files(plan)["labels"], self.legend, self.options.confidence)
