@@ -289,6 +289,7 @@ def _scene_options(args: argparse.Namespace) -> SceneOptions | None:
         simplify=args.simplify,
         square=parse_classes(args.square),
         segments=args.segments,
+        edges=args.edges,
         cache=args.cache,
         restart=args.restart,
         overlap=args.overlap,
@@ -299,7 +300,7 @@ def _scene_options(args: argparse.Namespace) -> SceneOptions | None:
 _SCENE_ONLY = (
     "bands", "stretch", "no-data", "fit-gcps", "gsd", "aoi", "bounds", "mosaic", "stack", "asset", "min-area",
     "confidence", "probabilities", "polygons", "simplify", "square", "segments",
-    "cache", "resume", "restart", "overlap",
+    "edges", "cache", "resume", "restart", "overlap",
 )  # fmt: skip
 
 
@@ -382,6 +383,8 @@ def _add_raster_arguments(rasters: argparse._ArgumentGroup) -> None:
     rasters.add_argument("--segments", metavar="FILE", help="segments from elsewhere, such as those of SAM, "
                          "superpixels or parcels: a raster of their numbers or polygons (a layer as FILE:LAYER); each "
                          "gets the class of its mean score")  # fmt: skip
+    rasters.add_argument("--edges", action="store_true", help="smooth the scores along the edges of the image, which "
+                         "takes little time")  # fmt: skip
     rasters.add_argument("--cache", type=Path, metavar="DIR", help="keep encoded windows here, so that a run with "
                          "other classes is faster")  # fmt: skip
     rasters.add_argument("--overlap", type=float, metavar="FRACTION", help="fraction of its side that a window shares "
