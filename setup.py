@@ -60,6 +60,11 @@ EXTRAS = {
         "pyogrio>=0.8",  # vector files: areas of interest in, polygons out
         "shapely>=2.1",  # their geometries
     ],
+    "notebook": [
+        "geopandas>=1.0",  # polygons of a result as a table
+        "rioxarray>=0.15",  # rasters from and to xarray, with CRS and transform
+        "xarray>=2024.1",  # its arrays
+    ],
     "parquet": [
         "pyarrow>=14",  # polygons as GeoParquet
     ],
@@ -105,6 +110,15 @@ EXTRAS = {
     ],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
+# Not in "all": they bring 29 further packages of 150 MB, which few need.
+EXTRAS |= {
+    "wandb": [
+        "wandb>=0.19",  # sends the numbers of a training to Weights & Biases
+    ],
+    "mlflow": [
+        "mlflow-skinny>=2.16",  # sends the numbers of a training to an MLflow server; without its server and database
+    ],
+}
 
 
 class BuildWithData(build_py):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sgovss.data import register_dataset
     from sgovss.inference.predictor import Predictor
     from sgovss.inference.segmentation import Segmentation
+    from sgovss.mapping.call import segment
     from sgovss.vocabulary import ClassEntry, Vocabulary
 
 # Imported at first use: NumPy, PyTorch and Detectron2 take seconds to import.
@@ -28,6 +29,7 @@ _LAZY = {
     "add_sgovss_config": "sgovss.config",
     "load_config": "sgovss.config",
     "register_dataset": "sgovss.data",
+    "segment": "sgovss.mapping.call",
 }
 _WITHOUT_DETECTRON2 = ("sgovss.vocabulary",)
 
@@ -41,6 +43,7 @@ __all__ = [
     "add_sgovss_config",
     "load_config",
     "register_dataset",
+    "segment",
 ]
 
 

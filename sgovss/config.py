@@ -49,6 +49,7 @@ def add_sgovss_config(cfg: CfgNode) -> None:
     _add_input(cfg)
     _add_solver(cfg)
     _add_test(cfg)
+    _add_logging(cfg)
 
 
 def _add_clip(cfg: CfgNode) -> None:
@@ -219,6 +220,15 @@ def _add_test(cfg: CfgNode) -> None:
     scene.BATCH = 0
     # Memory in MB for the scores of unfinished windows. A lower value gives narrower strips; 0 gives the narrowest.
     scene.MEMORY = 256
+
+
+def _add_logging(cfg: CfgNode) -> None:
+    logging_to = cfg.LOGGING = CfgNode()
+    # Also send the numbers of a training to Weights & Biases (the name of a project; extra wandb) or to MLflow (the
+    # name of an experiment; extra mlflow); empty for neither. Their own variables, such as WANDB_MODE=offline and
+    # MLFLOW_TRACKING_URI, say where to.
+    logging_to.WANDB = ""
+    logging_to.MLFLOW = ""
 
 
 def config_path(path: str | Path) -> Path:

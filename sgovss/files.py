@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -69,7 +70,14 @@ def allocate(path: Path, size: int | None = None) -> None:
 
 def synchronize(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    folder = path.is_dir()
+    try:
+        # Windows opens no folders, and synchronises only what is open for writing.
+        descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+    except PermissionError:
+        if folder:
+            return
+        raise
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -125,6 +133,15 @@ def _lock(file: IO[str]) -> bool:
     except OSError as error:
         return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
     return True
+
+
+def sha256(path: Path) -> str:
+    """The digest of a file of any size, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def write_json_atomically(path: str | Path, content: object, indent: int | None = 2) -> None:

@@ -13,11 +13,12 @@ import cv2
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_MOST = 61  # processes of a pool on Windows
 _AHEAD = 8  # items in progress per process; a limit, so that finished results do not fill the memory
 
 
 def map_in_processes(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """Compute ``map(function, items)`` in ``workers`` processes; with 1, in this process.
+    """Compute ``map(function, items)`` in ``workers`` processes; with 1, in this process, and at most in 61.
 
     Function, items and results must be picklable. An exception of the function is raised here.
 
@@ -27,6 +28,7 @@ def map_in_processes(function: Callable[[Item], Result], items: Iterable[Item], 
     if workers <= 1:
         yield from map(function, items)
         return
+    workers = min(workers, _MOST)
     # Spawn, because fork is unsafe if the caller already runs threads of torch or OpenCV.
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)

@@ -60,12 +60,12 @@ def test_metadata_names_version_licence_and_extras(wheel: Path) -> None:
     (metadata,) = importlib.metadata.distributions(name="sgovss", path=[str(wheel)])
     assert metadata.version == wheel.name.split("-")[1]
     assert "Apache-2.0" in (metadata.metadata.get("License-Expression") or metadata.metadata.get("License"))
-    extras = {"tiny", "geo", "app", "cluster", "parquet", "onnx", "dev", "all"}
+    extras = {"tiny", "geo", "app", "cluster", "parquet", "onnx", "dev", "all", "wandb", "mlflow"}
     assert extras <= set(metadata.metadata.get_all("Provides-Extra"))
     assert [(entry.name, entry.value) for entry in metadata.entry_points] == [("sgovss", "sgovss.__main__:main")]
 
 
-def test_all_is_the_union_of_the_extras(wheel: Path) -> None:
+def test_all_is_the_union_of_the_extras_but_the_trackers(wheel: Path) -> None:
     (metadata,) = importlib.metadata.distributions(name="sgovss", path=[str(wheel)])
     requirements = [Requirement(text) for text in metadata.requires]
     optional = [requirement for requirement in requirements if requirement.marker is not None]
@@ -74,6 +74,9 @@ def test_all_is_the_union_of_the_extras(wheel: Path) -> None:
         for extra in metadata.metadata.get_all("Provides-Extra")
     }
     whole = by_extra.pop("all")
+    trackers = {"wandb", "mlflow-skinny"}
+    assert by_extra.pop("wandb") | by_extra.pop("mlflow") == trackers
+    assert not whole & trackers
     assert whole == set().union(*by_extra.values())
     assert all(by_extra.values())
 

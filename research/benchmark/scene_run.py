@@ -18,15 +18,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("config", "scene", "output", "vocabulary", "precision"):
         parser.add_argument(name)
+    parser.add_argument("gsd", type=float)
     parser.add_argument("--opts", nargs="*", default=[])
     args = parser.parse_args()
 
     from sgovss.inference.predictor import Predictor
+    from sgovss.rasters.options import SceneOptions
     from sgovss.rasters.scene import SceneMapper
     from sgovss.resources import peak_megabytes
 
     predictor = Predictor(args.config, options=tuple(args.opts), precision=args.precision)
-    mapper = SceneMapper(predictor, args.vocabulary)
+    mapper = SceneMapper(predictor, args.vocabulary, SceneOptions(gsd=args.gsd))
     predictor.model.text_embedder(mapper.scored)
     start, work = time.monotonic() - begun, Clock()
     plan = mapper.plan(args.scene, args.output)

@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,11 @@ def add_command(commands: Any) -> None:
     parser = commands.add_parser("scenes", help="large georeferenced rasters through SceneMapper")
     parser.add_argument("--config-file", default="sgovss_tiny.yaml", metavar="FILE")
     parser.add_argument("--sizes", type=int, nargs="+", default=[3000, 12000], help="sides of the rasters in pixels")
+    parser.add_argument(
+        "--files", type=Path, nargs="+", default=[], metavar="FILE", help="rasters instead of drawn ones"
+    )
+    parser.add_argument("--gsd", type=float, default=0.0, metavar="METRES", help="pixel size for the model; default "
+                        "that of its training")  # fmt: skip
     parser.add_argument("--classes", type=int, nargs="+", default=[17], help="numbers of classes")
     parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=["tiles"], help="layouts of the files")
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
@@ -69,24 +74,34 @@ def add_command(commands: Any) -> None:
 
 
 def benchmark_scenes(args: argparse.Namespace) -> None:
-    """Segment a raster of each size and layout with each number of classes; print a table, and write ``--json``."""
+    """Segment rasters with each number of classes; print a table, and write ``--json``."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for size, layout in itertools.product(args.sizes, args.layouts):
-            scene = Path(folder) / f"scene_{size}_{layout}"
-            write_scene(scene, size, layout)
+        for scene, layout, (height, width) in _scenes(args, Path(folder)):
             for classes in args.classes:
                 runs = [_run(args, scene, classes, Path(folder) / "out") for _ in range(args.repeats)]
-                rows.append(
-                    {"pixels": f"{size} x {size}", "layout": layout, "classes": classes, **_figures(size, runs)}
-                )
+                about = {"pixels": f"{height} x {width}", "layout": layout, "classes": classes}
+                rows.append({**about, **_figures(height * width, runs)})
                 print(tabulate(rows[-1:], headers="keys", floatfmt=".3g"), flush=True)
     print(tabulate(rows, headers="keys", floatfmt=".3g"))
     if args.json:
         write_json_atomically(args.json, {**args.origin, "rows": rows})
 
 
-def _figures(size: int, runs: Sequence[SceneRun]) -> dict[str, Any]:
+def _scenes(args: argparse.Namespace, folder: Path) -> Iterator[tuple[Path, str, tuple[int, int]]]:
+    """Yield the rasters to segment: file, layout, and (height, width)."""
+    import rasterio
+
+    for file in args.files:
+        with rasterio.open(file) as raster:
+            yield file, file.name, raster.shape
+    for size, layout in itertools.product([] if args.files else args.sizes, args.layouts):
+        scene = folder / f"scene_{size}_{layout}"
+        write_scene(scene, size, layout)
+        yield scene, layout, (size, size)
+
+
+def _figures(pixels: int, runs: Sequence[SceneRun]) -> dict[str, Any]:
     """Medians, and the range of the ratio."""
     ratios = [run.ratio for run in runs]
     return {
@@ -95,7 +110,7 @@ def _figures(size: int, runs: Sequence[SceneRun]) -> dict[str, Any]:
         "bare model s": round(statistics.median(run.bare[0] for run in runs), 1),
         "ratio": round(statistics.median(ratios), 3),
         "range": f"{min(ratios):.2f} to {max(ratios):.2f}",
-        "megapixels / s": round(size * size / 1e6 / statistics.median(run.work[0] for run in runs), 3),
+        "megapixels / s": round(pixels / 1e6 / statistics.median(run.work[0] for run in runs), 3),
         "peak MB": round(max(run.megabytes for run in runs)),
     }
 
@@ -131,6 +146,7 @@ def _run(args: argparse.Namespace, scene: Path, classes: int, output: Path) -> S
         output / "scene",
         names,
         args.precision,
+        args.gsd,
         *(["--opts", *args.opts] if args.opts else []),
     ]
     argv = [sys.executable, "-m", "research.benchmark.scene_run", *map(str, given)]

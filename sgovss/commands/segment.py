@@ -17,54 +17,26 @@ The run gets a page report.html.
 from __future__ import annotations
 
 import argparse
-import functools
-import importlib.util
-import json
-import logging
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import sgovss._detectron2  # noqa: F401  before any other import of Detectron2, to suppress its warnings
 
 # isort: split
-from tqdm import tqdm
-
-from sgovss.commands.segment_several import SeveralOptions, add_several_arguments, outcomes
-from sgovss.commands.segment_shares import fill_share, problem_line
-from sgovss.config import load_config
-from sgovss.errors import InputError, command
-from sgovss.files import sole_run, write_json_atomically
-from sgovss.inference.inputs import find_images
-from sgovss.inference.memory import needs_windows
-from sgovss.inference.photographs import segment_photograph
-from sgovss.inference.predictor import ImagePredictor, Predictor
-from sgovss.inference.rejection import Rejection
-from sgovss.inference.report import ReportEntry, report_entry, write_report
-from sgovss.inference.segmentation import Segmentation, output_file
-from sgovss.modeling.checkpoint import read_checkpoint
+from sgovss.commands.segment_several import add_several_arguments
+from sgovss.errors import command
+from sgovss.files import sole_run
+from sgovss.inference.segmentation import Segmentation
+from sgovss.mapping.options import SegmentOptions
+from sgovss.mapping.run import REPORT, prepare, segment_all
+from sgovss.mapping.shares import fill_share
 from sgovss.precision import AUTO
 from sgovss.rasters.options import AUTO as AUTO_NO_DATA
-from sgovss.rasters.options import (
-    SceneOptions,
-    parse_bands,
-    parse_bounds,
-    parse_classes,
-    parse_min_area,
-    parse_no_data,
-    parse_stretch,
-)
-from sgovss.view_set import QUALITIES, parse_views
+from sgovss.view_set import QUALITIES
 from sgovss.vocabulary import Vocabulary
-
-if TYPE_CHECKING:
-    from sgovss.rasters.scene import SceneMapper
-
-_SUMMARY = "run.json"
-
-logger = logging.getLogger("sgovss.segment")
 
 
 @command
@@ -75,245 +47,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         the exit status: 0, or 1 if an image failed. Wrong input gives 2; see :func:`sgovss.errors.command`.
     """
     args = _parser().parse_args(argv)
-    args.command = shlex.join(["sgovss", "segment", *(sys.argv[1:] if argv is None else argv)])
-    # Check the user's input before a model is loaded and anything is written.
-    args.opts = [*args.opts, *_view_options(args)]
-    vocabulary, rejection = Vocabulary.parse(args.vocabulary), _rejection(args)
-    rejection.scored(vocabulary), rejection.legend(vocabulary)
-    for note in rejection.notes(vocabulary):
+    args.opts = tuple(args.opts)
+    options = SegmentOptions(**{field.name: getattr(args, field.name) for field in fields(SegmentOptions)})
+    vocabulary = Vocabulary.parse(args.vocabulary)
+    for note in options.rejection.notes(vocabulary):
         print(f"note: {note}", file=sys.stderr)
-    # List the images once: the outputs of one process must not become the inputs of another.
-    _scene_options(args)
-    several = SeveralOptions.of(args)
-    _expect_model(args)
-    images = _find_inputs(args)
-    args.shared_stretch = _shared_stretch(args, images)
-    with sole_run(args.output, several.lock):
-        if several.share is not None:
-            return fill_share(_segmenter(args), images, Path(args.output), several.share)
-        segment_all(args, images, several)
-    failed = json.loads((Path(args.output) / _SUMMARY).read_text(encoding="utf-8"))["failed"]
+    task = prepare(lambda: args.input, vocabulary, args.output, options)
+    with sole_run(args.output, task.several.lock):
+        if task.several.share is not None:
+            return fill_share(task.segmenter(), task.images, task.output, task.several.share)
+        line = shlex.join(["sgovss", "segment", *(sys.argv[1:] if argv is None else argv)])
+        model = str(args.onnx or args.config_file)
+        settings = {"command": line, "classes": args.vocabulary, "model": model}
+        failed = segment_all(task, settings, _done, _failed)
+    print(f"report: {task.output / REPORT}")
     if failed:
-        print(f"{len(failed)} of {len(images)} images failed", file=sys.stderr)
+        print(f"{len(failed)} of {len(task.images)} images failed", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _view_options(args: argparse.Namespace) -> list[str]:
-    """Return the config options that --views or --quality stand for."""
-    if args.quality:
-        return ["TEST.VIEWS", str(list(QUALITIES[args.quality]))]
-    if args.views is None:
-        return []
-    parse_views(args.views, "--views")
-    return ["TEST.VIEWS", str([item.strip() for item in args.views.split(",")])]
+def _done(name: str, result: Segmentation) -> None:
+    print(f"{name}: {result.files['overlay']}")
 
 
-def _expect_model(args: argparse.Namespace) -> None:
-    """Raise an InputError if the files of the model cannot be used."""
-    if args.onnx:
-        if args.precision == "bfloat16":
-            raise InputError("--precision bfloat16: an ONNX file computes in float32; leave out --precision")
-        if args.cache:
-            raise InputError(
-                "--cache stores encoded windows, which an ONNX file does not return; leave out --cache or --onnx"
-            )
-        from sgovss.export.onnx_file import OnnxImagePath
-        from sgovss.export.onnx_predictor import onnx_config
-
-        onnx_config(OnnxImagePath(args.onnx), args.opts)
-        return
-    cfg = load_config(args.config_file, args.opts)
-    if cfg.MODEL.WEIGHTS:
-        read_checkpoint(cfg.MODEL.WEIGHTS)
-
-
-def segment_all(args: argparse.Namespace, images: Mapping[str, Path], several: SeveralOptions) -> None:
-    """Segment the images and write the report of the run.
-
-    Args:
-        args: of the command.
-        images: name of the image -> name of its outputs, as of :func:`find_images`.
-        several: where the parts of rasters are filled.
-    """
-    output, segmenter = Path(args.output), _segmenter(args)
-    entries, problems = [], []
-    targets = [(path, output / name) for path, name in images.items()]
-    with tqdm(total=len(images), unit="image", disable=len(images) == 1) as progress:
-        for path, target, outcome in outcomes(segmenter, targets, several, functools.partial(_worker_mapper, args)):
-            progress.update()
-            if isinstance(outcome, Segmentation):
-                entries.append(report_entry(path, outcome, output_file(target, "overlay.png")))
-                progress.write(f"{path}: {entries[-1].overlay}")
-                continue
-            if not isinstance(outcome, InputError):  # one failure must not end a run of days
-                logger.error("%s", path, exc_info=outcome)
-            problems.append(problem_line(path, outcome))
-            progress.write(f"error: {problems[-1]}", file=sys.stderr)
-    order = {path: number for number, path in enumerate(images)}
-    _report(args, output, sorted(entries, key=lambda entry: order[entry.title]), problems)
-
-
-def _report(args: argparse.Namespace, output: Path, entries: Sequence[ReportEntry], problems: Sequence[str]) -> None:
-    command, classes, model = args.command, args.vocabulary, str(args.onnx or args.config_file)
-    settings = {"command": command, "classes": classes, "model": model}
-    write_report(output / "report.html", entries, settings, problems)
-    images = [entry.title for entry in entries]
-    content = {"images": images, "failed": problems, "command": command, "words": classes, "model": model}
-    write_json_atomically(output / _SUMMARY, content)
-    print(f"report: {output / 'report.html'}")
-
-
-class _ImageSegmenter:
-    """Segments one file, photograph or raster; see :class:`sgovss.commands.segment_shares.Segmenter`."""
-
-    def __init__(
-        self,
-        predictor: ImagePredictor,
-        vocabulary: Vocabulary,
-        rejection: Rejection,
-        options: SceneOptions | None,
-        unused: Sequence[str] = (),
-    ) -> None:
-        self._predictor, self._vocabulary, self._rejection = predictor, vocabulary, rejection
-        self._unused = unused  # options that photographs have no use for
-        self._options, self._scored = options, rejection.scored(vocabulary)
-        # Class names that the text encoder rejects end the run, not each image.
-        predictor.model.text_embedder(self._scored)
-
-    @functools.cached_property
-    def mapper(self) -> SceneMapper:
-        """The mapper of rasters."""
-        from sgovss.rasters.scene import SceneMapper  # with the libraries for rasters
-
-        assert self._options is not None
-        return SceneMapper(self._predictor, self._vocabulary, self._options)
-
-    def is_scene(self, name: str) -> bool:
-        """Whether an image is segmented by :attr:`mapper`, in parts."""
-        if self._options is None:
-            return False
-        if self._options.segments is not None:
-            return True  # also a photograph, with a label picture of its size
-        try:
-            return _is_scene(name) or needs_windows(Path(name), len(self._scored))
-        except InputError:  # is raised again where the image is segmented
-            return False
-
-    def __call__(self, name: str, target: Path) -> Segmentation:
-        """Segment an image; the names of its outputs begin with ``target``, such as ``output/photo``."""
-        if self.is_scene(name):
-            return self.mapper(name, target)
-        if self._options is None and needs_windows(Path(name), len(self._scored)):
-            raise InputError(
-                f"{name}: too many pixels to be segmented into {len(self._scored)} classes at once; to segment it "
-                "window by window: pip install 'sgovss[geo]'"
-            )
-        if self._unused:
-            logger.warning("%s: a photograph, for which %s is not used", name, " and ".join(self._unused))
-        return segment_photograph(self._predictor, Path(name), self._vocabulary, target, self._rejection)
-
-
-def _segmenter(args: argparse.Namespace) -> _ImageSegmenter:
-    vocabulary, options = Vocabulary.parse(args.vocabulary), _scene_options(args)
-    return _ImageSegmenter(_predictor(args), vocabulary, _rejection(args), options, _options_given(args))
-
-
-def _worker_mapper(args: argparse.Namespace) -> SceneMapper:
-    """Load the mapper of rasters in a worker, whose working folder changes afterwards."""
-    given = {name: getattr(args, name) for name in ("aoi", "segments", "cache")}
-    files = {name: Path(value).resolve() for name, value in given.items() if value is not None}
-    return _segmenter(argparse.Namespace(**vars(args) | files)).mapper
-
-
-def _is_scene(name: str) -> bool:
-    from sgovss.rasters.inputs import is_scene
-
-    return is_scene(name)
-
-
-def _find_inputs(args: argparse.Namespace) -> dict[str, Path]:
-    """Return the images: the name of each, and the name of its outputs."""
-    if not _has_rasterio():
-        return find_images(args.input, without=args.output)
-    from sgovss.rasters.inputs import InputOptions, find_inputs
-
-    assets = tuple(args.asset.split(",")) if args.asset else ()
-    options = InputOptions(args.mosaic, args.stack, assets, parse_bounds(args.bounds), args.gsd)
-    return find_inputs(args.input, args.output, options)
-
-
-def _shared_stretch(args: argparse.Namespace, images: Mapping[str, Path]) -> tuple[tuple[float, float], ...] | None:
-    """Return the stretch of all scenes of the run; None if each has its own."""
-    if not parse_stretch(args.stretch).shared:
-        return None
-    from sgovss.rasters.stretch import shared_stretch
-
-    options = _scene_options(args)
-    assert options is not None
-    return shared_stretch([name for name in images if _is_scene(name)], options)
-
-
-def _predictor(args: argparse.Namespace) -> ImagePredictor:
-    if args.onnx:
-        from sgovss.export.onnx_predictor import OnnxPredictor
-
-        return OnnxPredictor(args.onnx, tuple(args.opts))
-    return Predictor(args.config_file, options=tuple(args.opts), precision=args.precision)
-
-
-def _rejection(args: argparse.Namespace) -> Rejection:
-    return Rejection.parse(args.threshold, args.background)
-
-
-def _scene_options(args: argparse.Namespace) -> SceneOptions | None:
-    """Return the options for rasters; None without the libraries for rasters. Rasters are then read as photographs."""
-    if not _has_rasterio():
-        if wanted := _options_given(args):
-            raise InputError(f"{wanted[0]} is for rasters, which need further libraries: pip install 'sgovss[geo]'")
-        return None
-    min_area, in_pixels = parse_min_area(args.min_area)
-    stretch = parse_stretch(args.stretch)
-    return SceneOptions(
-        bands=parse_bands(args.bands),
-        stretch=stretch.percentiles,
-        stretch_range=getattr(args, "shared_stretch", None) or stretch.ranges,
-        no_data=parse_no_data(args.no_data),
-        fit_gcps=args.fit_gcps,
-        gsd=args.gsd,
-        aoi=args.aoi,
-        min_area=min_area,
-        min_area_in_pixels=in_pixels,
-        confidence=args.confidence,
-        probabilities=args.probabilities,
-        polygons=args.polygons,
-        simplify=args.simplify,
-        square=parse_classes(args.square),
-        segments=args.segments,
-        cache=args.cache,
-        restart=args.restart,
-        overlap=args.overlap,
-        rejection=_rejection(args),
-    )
-
-
-_SCENE_ONLY = (
-    "bands", "stretch", "no-data", "fit-gcps", "gsd", "aoi", "bounds", "mosaic", "stack", "asset", "min-area",
-    "confidence", "probabilities", "polygons", "simplify", "square", "segments",
-    "cache", "resume", "restart", "overlap",
-)  # fmt: skip
-
-
-def _options_given(args: argparse.Namespace) -> list[str]:
-    """Return the flags of the options for rasters that differ from their defaults."""
-    values = {name: getattr(args, name.replace("-", "_")) for name in _SCENE_ONLY}
-    return [f"--{name}" for name, value in values.items() if value and value != _DEFAULTS.get(name)]
-
-
-_DEFAULTS = {"no-data": AUTO_NO_DATA}
-
-
-def _has_rasterio() -> bool:
-    return importlib.util.find_spec("rasterio") is not None
+def _failed(line: str, _: BaseException) -> None:
+    print(f"error: {line}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -20,6 +20,7 @@ from sgovss.data.quick_check import check_dataset
 from sgovss.data.registration import dataset_metadata, how_to_get
 from sgovss.data.unlabelled import list_unlabelled
 from sgovss.engine.launch_options import AUTO_URL, LaunchOptions, resolve
+from sgovss.engine.trackers import check_trackers
 from sgovss.errors import InputError
 from sgovss.evaluation.comparison import published_table
 from sgovss.files import atomic_path
@@ -61,6 +62,7 @@ def prepare_config(args: argparse.Namespace) -> CfgNode:
     _check_datasets(cfg, args.eval_only, processes)
     if not args.eval_only:
         _check_batch_size(cfg, processes)
+        check_trackers(cfg)
         _set_training_gsd(cfg)
     if cfg.DATASETS.UNLABELLED and cfg.MODEL.SGOVSS.COMPENSATION.ENABLED:
         _check_unlabelled(cfg)

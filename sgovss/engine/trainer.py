@@ -29,6 +29,7 @@ from sgovss.engine.interruption import Interruption, UndisturbedMapper, training
 from sgovss.engine.metrics_file import MetricsFile, trim_metrics
 from sgovss.engine.step import StepTrainer
 from sgovss.engine.stream import SeededMapper, TrainingBatch, TrainingStream
+from sgovss.engine.trackers import trackers
 from sgovss.evaluation.evaluator import OpenVocabularyEvaluator
 from sgovss.modeling import SGOVSS, build_model
 from sgovss.precision import cuda_kernels
@@ -176,7 +177,13 @@ class Trainer(DefaultTrainer):
             built += [
                 InferenceCheckpoint(self.checkpointer.model, self.cfg),
                 hooks.PeriodicWriter([MetricsFile(self._metrics_file)], period=1),
-                hooks.PeriodicWriter([CommonMetricPrinter(self.max_iter), TensorboardXWriter(self.cfg.OUTPUT_DIR)]),
+                hooks.PeriodicWriter(
+                    [
+                        CommonMetricPrinter(self.max_iter),
+                        TensorboardXWriter(self.cfg.OUTPUT_DIR),
+                        *trackers(self.cfg, resumed=lambda: self.start_iter > 0),
+                    ]
+                ),
                 hooks.PeriodicCheckpointer(self.checkpointer, self.cfg.SOLVER.CHECKPOINT_PERIOD),
             ]
         return [*built, self.interruption]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +14,18 @@ from tabulate import tabulate
 from torch import nn
 
 from sgovss.errors import InputError
+from sgovss.files import sha256
 from sgovss.fingerprint import fingerprint
 from sgovss.hub import CONFIG, WEIGHTS
+from sgovss.modeling.model_folder import BaseWeights
 from sgovss.version import __version__
 
 _MLM = "https://stac-extensions.github.io/mlm/v1.0.0/schema.json"
+_FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 _SCORES = ("mIoU", "seen_mIoU", "unseen_mIoU", "harmonic_mIoU")
 _UNKNOWN = "not stated"
+_CHECKED = {"model": "NAME", "activation": "ACTIVATION", "templates": "TEMPLATES", "dense": "DENSE"}
+"""Settings of an evaluation that are those of the model, and their keys below MODEL.CLIP."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,8 @@ class ModelFacts:
         trained_on: names of the training sets; empty for CLIP without fine-tuning.
         words: names of the training classes; None if the dataset file of the training is not at hand.
         ground_sample_distance: metres per pixel of the training images; 0 if unknown or mixed.
-        architecture, clip_weights: the CLIP model, and the weights it was trained from.
-        base_sha256: digest of the text encoder, which training does not change.
+        architecture, base: the CLIP model, and the weights it was trained from.
+        text_sha256: digest of the text encoder, which training does not change.
         weights_sha256: digest of ``model.safetensors``.
         parameters: number of values in it.
         licence: of the model; None if it is not stated.
@@ -46,8 +50,8 @@ class ModelFacts:
     words: Sequence[str] | None
     ground_sample_distance: float
     architecture: str
-    clip_weights: str
-    base_sha256: str
+    base: BaseWeights
+    text_sha256: str
     weights_sha256: str
     parameters: int
     licence: str | None
@@ -55,7 +59,13 @@ class ModelFacts:
 
 
 def collect_facts(
-    model: nn.Module, cfg: CfgNode, folder: Path, licence: str | None, scores: Path | None, name: str | None = None
+    model: nn.Module,
+    cfg: CfgNode,
+    folder: Path,
+    base: BaseWeights,
+    licence: str | None,
+    scores: Path | None,
+    name: str | None = None,
 ) -> ModelFacts:
     """Collect the facts of a model whose weights are in a folder already.
 
@@ -63,12 +73,13 @@ def collect_facts(
         model: the model.
         cfg: its config, with DATASETS.TRAIN empty for CLIP without fine-tuning.
         folder: the model folder.
+        base: the CLIP weights that the model comes from.
         licence: of the model.
         scores: OUTPUT_DIR of an evaluation of these weights; None for no scores.
         name: of the model; None for that of the folder.
 
     Raises:
-        InputError: there are no scores in ``scores``.
+        InputError: there are no scores in ``scores``, or they are of a model with other settings.
     """
     trained_on = tuple(cfg.DATASETS.TRAIN)
     return ModelFacts(
@@ -77,12 +88,12 @@ def collect_facts(
         words=_words(cfg) if trained_on else (),
         ground_sample_distance=cfg.INPUT.GROUND_SAMPLE_DISTANCE,
         architecture=cfg.MODEL.CLIP.NAME,
-        clip_weights=cfg.MODEL.CLIP.WEIGHTS,
-        base_sha256=fingerprint(model.get_submodule("text_embedder")).partition("/")[0],
-        weights_sha256=hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
+        base=base,
+        text_sha256=fingerprint(model.get_submodule("text_embedder")).partition("/")[0],
+        weights_sha256=sha256(folder / WEIGHTS),
         parameters=sum(value.numel() for value in model.state_dict().values()),
         licence=licence,
-        scores={} if scores is None else _scores(scores),
+        scores={} if scores is None else _scores(scores, cfg),
     )
 
 
@@ -96,7 +107,7 @@ def card(facts: ModelFacts) -> str:
         ["ground sample distance", gsd],
         ["licence", facts.licence or _UNKNOWN],
         ["architecture", facts.architecture],
-        ["base weights", f"{facts.clip_weights}, text encoder SHA-256 {facts.base_sha256}"],
+        ["base weights", f"{_base(facts)}, text encoder SHA-256 {facts.text_sha256}"],
         [WEIGHTS, f"{facts.parameters:,} values, SHA-256 {facts.weights_sha256}"],
         ["written by", f"sgovss {__version__}"],
     ]
@@ -129,14 +140,16 @@ def stac_item(facts: ModelFacts) -> dict[str, Any]:
         "start_datetime": "1900-01-01T00:00:00Z",
         "end_datetime": "9999-12-31T23:59:59Z",
         "license": facts.licence or "other",
+        **({"gsd": facts.ground_sample_distance} if facts.ground_sample_distance else {}),
         "mlm:name": facts.name,
         "mlm:architecture": f"SGOVSS with {facts.architecture}",
         "mlm:framework": "PyTorch",
         "mlm:framework_version": torch.__version__.partition("+")[0],
         "mlm:tasks": tasks,
         "mlm:total_parameters": facts.parameters,
+        "mlm:hyperparameters": _training(facts),
         "mlm:pretrained": True,
-        "mlm:pretrained_source": ", ".join([facts.clip_weights, *facts.trained_on]),
+        "mlm:pretrained_source": ", ".join([_base(facts), *facts.trained_on]),
         "mlm:input": [{"name": "RGB image, 0 to 255", "bands": [], "input": image}],
         "mlm:output": [
             {"name": "scores of the given classes", "tasks": tasks, "result": scores, "classification:classes": []}
@@ -148,19 +161,36 @@ def stac_item(facts: ModelFacts) -> dict[str, Any]:
             "type": "application/octet-stream; framework=pytorch",
             "title": "Weights",
             "roles": ["mlm:model", "mlm:weights"],
+            "file:checksum": f"1220{facts.weights_sha256}",  # a multihash: SHA-256 of 32 bytes
         },
         "config": {"href": f"./{CONFIG}", "type": "application/yaml", "title": "Config", "roles": ["metadata"]},
     }
     return {
         "type": "Feature",
         "stac_version": "1.0.0",
-        "stac_extensions": [_MLM],
+        "stac_extensions": [_MLM, _FILE],
         "id": facts.name,
         "geometry": None,
         "properties": properties,
         "assets": assets,
         "links": [],
     }
+
+
+def _training(facts: ModelFacts) -> dict[str, Any]:
+    """What the model was made of, as far as it is known."""
+    made = {
+        "base_weights": facts.base.name,
+        "base_weights_sha256": facts.base.sha256,
+        "text_encoder_sha256": facts.text_sha256,
+        "trained_on": list(facts.trained_on),
+        "words": list(facts.words or ()),
+    }
+    return {key: value for key, value in made.items() if value}
+
+
+def _base(facts: ModelFacts) -> str:
+    return f"{facts.base.name} (SHA-256 {facts.base.sha256})" if facts.base.sha256 else facts.base.name
 
 
 def _words(cfg: CfgNode) -> list[str] | None:
@@ -173,13 +203,22 @@ def _words(cfg: CfgNode) -> list[str] | None:
         return None
 
 
-def _scores(folder: Path) -> dict[str, dict[str, Any]]:
+def _scores(folder: Path, cfg: CfgNode) -> dict[str, dict[str, Any]]:
     files = sorted((folder / "evaluation").glob("*.json"))
     if not files:
         raise InputError(
             f"--scores {folder}: no {folder / 'evaluation' / '*.json'}; give the OUTPUT_DIR of an evaluation"
         )
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
+    scores = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
+    for name, each in scores.items():
+        for setting, key in _CHECKED.items():
+            found, own = each.get("settings", {}).get(setting), cfg.MODEL.CLIP[key]
+            if found not in (None, own):
+                raise InputError(
+                    f"--scores {folder}: {name} was measured with MODEL.CLIP.{key} {found}, but the model has {own}; "
+                    "evaluate this model, and give its OUTPUT_DIR"
+                )
+    return scores
 
 
 def _score_table(facts: ModelFacts) -> str:

@@ -30,7 +30,7 @@ from sgovss.modeling.checkpoint import expect_own_weights, load_weights, portabl
 from sgovss.modeling.class_scores import ClassScores
 from sgovss.modeling.clip_settings import resolve_clip
 from sgovss.modeling.meta_arch import SGOVSS
-from sgovss.modeling.model_folder import write_model
+from sgovss.modeling.model_folder import base_weights, write_model
 from sgovss.modeling.text_embedder import TextEmbeddings
 from sgovss.modeling.views import View, build_native_view, build_view
 from sgovss.precision import AUTO, cast_weights, fast_precision
@@ -210,9 +210,11 @@ class Predictor:
         folder, cfg = Path(folder), portable_config(self.cfg)
         if not self.cfg.MODEL.WEIGHTS:  # not fine-tuned: every class is unseen
             cfg.DATASETS.TRAIN, cfg.DATASETS.UNSEEN = (), []
+        base = base_weights(self.cfg.MODEL.WEIGHTS, cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS)
+        cfg.MODEL.CLIP.WEIGHTS = base.name  # no path of this machine
         write_model(self.model, cfg, folder)
         evaluation = None if scores is None else Path(scores)
-        facts = collect_facts(self.model, cfg, folder, licence, evaluation, name)
+        facts = collect_facts(self.model, cfg, folder, base, licence, evaluation, name)
         with atomic_path(folder / "README.md") as partial:
             partial.write_text(card(facts), encoding="utf-8")
         write_json_atomically(folder / "mlm.json", stac_item(facts))

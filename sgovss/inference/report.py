@@ -120,11 +120,12 @@ def _entry(entry: ReportEntry, pictured: bool) -> str:
         picture = f'<img alt="overlay of {escape(entry.title, quote=True)}" src="{_inline(entry.overlay)}">'
     return f"""<h2>{escape(entry.title)}</h2>
 {picture}
-<div class=tables>{_classes(rows)}{_facts(entry.facts)}</div>
+<div class=tables>{class_table(rows)}{_facts(entry.facts)}</div>
 """
 
 
-def _classes(rows: Sequence[ReportRow]) -> str:
+def class_table(rows: Sequence[ReportRow]) -> str:
+    """Return an HTML table of classes, their shares and, if they are known, their areas."""
     with_area = any(row.square_metres is not None for row in rows)
     head = "<th class=number>m²</th><th class=number>ha</th>" if with_area else ""
     body = "".join(_class(row, with_area) for row in rows)

@@ -111,12 +111,14 @@ class Segmentation:
         Returns:
             (H', W', 3) uint8 RGB. Small images are enlarged, rasters are shrunk.
         """
+        return draw_overlay(*self.picture(), self.legend, alpha, shares=list(self.shares.values()))
+
+    def picture(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the image (h, w, 3) uint8 RGB, white if there is none, and its labels (h, w); both shrunk if large."""
         if self._preview is not None:
-            image, labels = self._preview()
-        else:
-            labels = self.labels
-            image = np.full((*labels.shape, 3), 255, np.uint8) if self.image is None else self.image
-        return draw_overlay(image, labels, self.legend, alpha, shares=list(self.shares.values()))
+            return self._preview()
+        labels = self.labels
+        return (np.full((*labels.shape, 3), 255, np.uint8) if self.image is None else self.image), labels
 
     def save(self, folder: str | Path, name: str = "segmentation") -> dict[str, Path]:
         """Write ``<name>_overlay.png``, ``<name>_labels.png`` (class ids, with a palette) and ``<name>_shares.json``.

@@ -19,7 +19,7 @@ from sgovss.hub import local_path
 from sgovss.modeling.clip_settings import keep_trained, trained_activation
 from sgovss.modeling.model_folder import read_model
 from sgovss.modeling.text_embedder import TextEmbedder
-from sgovss.modeling.weights_file import Format, file_format, remedy_for
+from sgovss.modeling.weights_file import Format, file_format, refuse_non_finite, remedy_for
 
 TRAINING = "training"
 INFERENCE = "inference"
@@ -88,6 +88,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether a path is a checkpoint of sgovss or a model folder that can be read."""
+    try:
+        read_checkpoint(path)
+    except InputError:
+        return False
+    return True
+
+
 def expect_own_weights(cfg: CfgNode, content: dict[str, Any]) -> None:
     """If a checkpoint has all weights, change the config so that the model is built without loading CLIP's weights.
 
@@ -126,7 +135,7 @@ def apply_weights(model: nn.Module, content: dict[str, Any], path: str | Path, b
         base: :func:`base_fingerprint` of the model with its initial weights; only used for kind :data:`TRAINING`.
 
     Raises:
-        InputError: tensors are missing, unknown or of another shape, or the base weights differ.
+        InputError: tensors are missing, unknown or of another shape, hold NaN or Inf, or the base weights differ.
     """
     warn_of_removed_keys(content.get("config", ""), path)
     expected = {key: value.shape for key, value in model.state_dict().items()}
@@ -138,6 +147,7 @@ def apply_weights(model: nn.Module, content: dict[str, Any], path: str | Path, b
     problem = _difference(expected, {key: value.shape for key, value in state.items()})
     if problem:
         raise InputError(f"MODEL.WEIGHTS: {path} belongs to another architecture or config: {problem}")
+    refuse_non_finite(state, f"MODEL.WEIGHTS: {path}")
     if content["kind"] == TRAINING:
         _check_base(content["base_weights"], base, path)
     _check_activation(model, content, path)

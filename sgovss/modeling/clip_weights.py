@@ -19,7 +19,7 @@ from torch import nn
 
 from sgovss.errors import InputError
 from sgovss.modeling.clip_layouts import IMAGE_TOWERS, State, to_open_clip
-from sgovss.modeling.weights_file import Format, file_format, read_content
+from sgovss.modeling.weights_file import Format, file_format, read_content, refuse_non_finite
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def read_weights(path: Path, model: nn.Module, trusted: bool = False, prefix: st
         prefix: what stands before every key of the weights; None to find it.
 
     Raises:
-        InputError: see :func:`read_content`; or the file has no CLIP weights, or several models' that fit.
+        InputError: see :func:`read_content`; or the file has no CLIP weights, several models' that fit, or NaN or Inf.
     """
     content = read_content(path, trusted)
     leaves = dict(_leaves(content))
@@ -109,6 +109,8 @@ def read_weights(path: Path, model: nn.Module, trusted: bool = False, prefix: st
     state = {
         key: value.float() if value.is_floating_point() else value for key, value in state.items() if key not in beside
     }
+    own = model.state_dict().keys()
+    refuse_non_finite({key: value for key, value in state.items() if key in own}, str(path))
     return Weights(state, layout, " and ".join(dtypes), prefix, tuple(left_out))
 
 

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, the trunk of the embedded model's image tower.
+"""EfficientNet-Lite, the trunk of the embedded model's image tower.
 
 timm has it too, under the same names of tensors and with the same numbers, but importing timm takes longer than
 importing PyTorch, because it imports torchvision with all its models. The embedded model needs neither.
@@ -6,6 +6,7 @@ importing PyTorch, because it imports torchvision with all its models. The embed
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -13,8 +14,23 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-_STEM, FEATURES = 32, 1280
+_STEM, FEATURES = 32, 1280  # the same at any width
 _EPSILON = 1e-3  # of the batch norms, as in TensorFlow
+
+
+class Scale(NamedTuple):
+    """Factors of the number of channels and of blocks, relative to Lite0."""
+
+    width: float
+    depth: float
+
+
+SCALES = {
+    "tf_efficientnet_lite0": Scale(1.0, 1.0),
+    "tf_efficientnet_lite1": Scale(1.0, 1.1),
+    "tf_efficientnet_lite2": Scale(1.1, 1.2),
+}
+"""Trunks by timm's names."""
 
 
 class _Stage(NamedTuple):
@@ -22,6 +38,11 @@ class _Stage(NamedTuple):
     channels: int
     kernel: int
     stride: int
+
+    def scaled(self, scale: Scale, end: bool) -> _Stage:
+        """The stage in a larger trunk. The first and the last stage, the ``end`` ones, keep their number of blocks."""
+        blocks = self.blocks if end else math.ceil(self.blocks * scale.depth)
+        return self._replace(blocks=blocks, channels=_multiple_of_8(self.channels * scale.width))
 
 
 _STAGES = (
@@ -34,6 +55,12 @@ _STAGES = (
     _Stage(1, 320, 3, 1),
 )
 _EXPANSION = 6
+
+
+def _multiple_of_8(channels: float) -> int:
+    """The nearest multiple of 8, or the next one if that is more than a tenth smaller, as in TensorFlow's models."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
 class SameConv2d(nn.Conv2d):
@@ -100,18 +127,23 @@ class _InvertedResidual(nn.Module):
         return y + x if self.residual else y
 
 
-class EfficientNetLite0(nn.Module):
-    """EfficientNet-Lite0 without its classifier, with the part of timm's interface that :class:`ConvTower` uses."""
+class EfficientNetLite(nn.Module):
+    """EfficientNet-Lite without its classifier, with the part of timm's interface that :class:`ConvTower` uses.
+
+    Args:
+        scale: one of :data:`SCALES`.
+    """
 
     num_features = FEATURES
 
-    def __init__(self) -> None:
+    def __init__(self, scale: Scale) -> None:
         super().__init__()
         self.conv_stem = _convolution(3, _STEM, 3, 2)
         self.bn1 = _Norm(_STEM)
         infos: dict[int, dict[str, int]] = {}  # a stage after which the next one halves the size, or the last one
         stages, inside, reduction = [], _STEM, 2
-        for number, stage in enumerate(_STAGES):
+        for number, lite0 in enumerate(_STAGES):
+            stage = lite0.scaled(scale, end=number in (0, len(_STAGES) - 1))
             kind = _InvertedResidual if number else _Separable
             sides = [inside] + [stage.channels] * (stage.blocks - 1)
             strides = [stage.stride] + [1] * (stage.blocks - 1)

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from sgovss.modeling.clip_configuration import ASSETS, EMBEDDED_MODEL, embedded_configuration, minilm_folder
-from sgovss.modeling.efficientnet import FEATURES, EfficientNetLite0
+from sgovss.modeling.efficientnet import FEATURES, SCALES, EfficientNetLite
 from sgovss.modeling.minilm import MiniLM
 
 WEIGHTS = ASSETS / "image_tower.safetensors"
@@ -36,7 +36,7 @@ class EmbeddedImageTower(nn.Module):
     def __init__(self, pretrained: bool) -> None:
         super().__init__()
         configuration = embedded_configuration()["model_cfg"]
-        self.trunk = EfficientNetLite0()
+        self.trunk = EfficientNetLite(SCALES[configuration["vision_cfg"]["timm_model_name"]])
         projection = nn.Linear(FEATURES, configuration["embed_dim"], bias=False)
         self.head = nn.Sequential(OrderedDict(drop=nn.Dropout(0.0), proj=projection))
         if pretrained:

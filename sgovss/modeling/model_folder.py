@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from detectron2.config import CfgNode
@@ -12,8 +13,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from sgovss.errors import InputError
-from sgovss.files import atomic_path
-from sgovss.hub import CONFIG, WEIGHTS, read_config
+from sgovss.files import atomic_path, sha256
+from sgovss.hub import CONFIG, STAC_ITEM, WEIGHTS, local_path, read_config
+from sgovss.modeling.clip_settings import is_file
+from sgovss.modeling.known_weights import weights_metadata
 
 
 def write_model(model: nn.Module, cfg: CfgNode, folder: Path) -> None:
@@ -32,6 +35,45 @@ def write_model(model: nn.Module, cfg: CfgNode, folder: Path) -> None:
         save_file(tensors, partial, metadata={"format": "pt"})
     with atomic_path(folder / CONFIG) as partial:
         partial.write_text(cfg.dump(), encoding="utf-8")
+
+
+class BaseWeights(NamedTuple):
+    """The CLIP weights that a model comes from.
+
+    Attributes:
+        name: a tag of open_clip, ``embedded``, or the name of a file.
+        sha256: digest of the file; empty if there is none, or it is not here.
+    """
+
+    name: str
+    sha256: str
+
+
+def base_weights(model: str, name: str, clip: str) -> BaseWeights:
+    """The CLIP weights that a model comes from.
+
+    Args:
+        model: MODEL.WEIGHTS.
+        name, clip: MODEL.CLIP.NAME and MODEL.CLIP.WEIGHTS of its training.
+    """
+    if model and (folder := local_path(model)).is_dir():
+        return BaseWeights(clip, _stated_digest(folder / STAC_ITEM))
+    if not is_file(name, clip):
+        return BaseWeights(clip, "")
+    path = Path(clip)
+    stated = weights_metadata(path) if path.is_file() else {}
+    digest = stated.get("source_sha256") or (sha256(path) if path.is_file() else "")
+    return BaseWeights(stated.get("source", path.name), digest)
+
+
+def _stated_digest(item: Path) -> str:
+    """The digest of the base weights in the STAC item of a model folder; empty if it states none."""
+    try:
+        facts = json.loads(item.read_text(encoding="utf-8"))["properties"]
+        stated = facts["mlm:hyperparameters"]["base_weights_sha256"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+    return stated if isinstance(stated, str) else ""
 
 
 def read_model(folder: Path) -> dict[str, Any]:

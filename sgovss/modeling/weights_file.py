@@ -154,6 +154,24 @@ def read_content(path: Path, trusted: bool = False) -> Mapping[str, Any]:
     return content
 
 
+def refuse_non_finite(state: Mapping[str, torch.Tensor], source: str) -> None:
+    """Refuse weights with NaN or Inf, with which every output would be NaN or one class.
+
+    Args:
+        state: tensors by name.
+        source: the file, and perhaps the key that names it, for the message.
+
+    Raises:
+        InputError: a tensor has such a value; the message gives the number of tensors and the first of them.
+    """
+    odd = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    if odd:
+        raise InputError(
+            f"{source}: {len(odd)} of {len(state)} tensors hold NaN or Inf, such as {odd[0]}; the training that wrote "
+            "them failed, or the file is damaged: give an earlier checkpoint, or copy the file again"
+        )
+
+
 def _read(path: Path, kind: Format, trusted: bool) -> Any:
     if kind is Format.SAFETENSORS:
         return load_file(path)

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from sgovss.errors import InputError
 from sgovss.inference.segmentation import Segmentation
+from sgovss.rasters.names import absolute_name
 from sgovss.rasters.plan import ScenePlan
 from sgovss.rasters.scene import SceneMapper
 from sgovss.rasters.units import Unit
@@ -128,7 +129,7 @@ class ClusterMapper:
     def _submit(self, scene: _Scene, units: list[Unit]) -> None:
         if scene.failed:  # since it was divided
             return
-        plan = replace(scene.plan, path=_absolute(scene.plan.path), target=str(Path(scene.plan.target).resolve()))
+        plan = replace(scene.plan, path=absolute_name(scene.plan.path), target=str(Path(scene.plan.target).resolve()))
         future = self._client.submit(
             fill_part, self._plugin.name, plan, units, self._shared, retries=_RETRIES, pure=False
         )
@@ -197,8 +198,3 @@ class ClusterMapper:
 
     def _lost(self) -> InputError:
         return InputError("the scheduler is lost; finished parts are kept, the same command continues")
-
-
-def _absolute(path: str) -> str:
-    """A file with its folder; other names that GDAL opens stay as they are."""
-    return str(Path(path).resolve()) if Path(path).exists() else path

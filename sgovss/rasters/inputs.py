@@ -16,7 +16,8 @@ from sgovss.files import atomic_path
 from sgovss.inference.inputs import RASTER_SUFFIXES, files_of, named_apart
 from sgovss.rasters.gdal import gdal_environment
 from sgovss.rasters.georeference import RasterGeoreference
-from sgovss.rasters.opening import NoSingleRaster, is_local, open_raster, without_permits
+from sgovss.rasters.names import is_local, without_permits
+from sgovss.rasters.opening import NoSingleRaster, open_raster
 from sgovss.rasters.stac import is_item, rasters_of
 from sgovss.rasters.tiles import describe_tiles, is_tile_server
 from sgovss.rasters.virtual import Bounds, Tile, mosaic, stack

@@ -16,6 +16,7 @@ import rasterio.shutil
 from rasterio.io import DatasetReader, MemoryFile
 
 from sgovss.errors import InputError
+from sgovss.rasters.names import absolute_name, is_local, without_permits
 
 _REMOTE = {  # a server that stalls or drops a connection is asked again, and ends in an error, not in a wait for ever
     "GDAL_HTTP_MAX_RETRY": "4",
@@ -26,14 +27,9 @@ _REMOTE = {  # a server that stalls or drops a connection is asked again, and en
     "GDAL_HTTP_LOW_SPEED_TIME": "60",
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
 }
-# Parameters of URLs that only permit to read, and differ from one day to the next: of Amazon, Google and Azure.
-_PERMITS = (
-    r"x-(?:amz|goog)-[\w-]+|awsaccesskeyid|googleaccessid|key-pair-id|policy|signature|expires|sig|s[eiprtv]|sip|spr|srt"
-    r"|sk[a-z]+|sdd|(?:access_?)?token|api_?key"
-)
-_PERMIT = re.compile(rf"(?:{_PERMITS})=", re.IGNORECASE)
-_QUERY = re.compile(r"\?([^\s<>\"']*)")
 _DESCRIPTIONS = ("VRT", "WMS")  # drivers of files that only describe a raster, in XML
+_SERVICES = (b"<GDAL_WMS>", b"<GDAL_WMTS>", b"<WCS_GDAL>")
+_TAG = re.compile(r"<[!/a-z][^<>]*>", re.IGNORECASE)
 _NETWORK = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsiadls", "/vsioss", "/vsiswift", "/vsiwebhdfs")
 
 
@@ -121,17 +117,12 @@ def _holds(dtype: str, value: float) -> bool:
     return value.is_integer() and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max
 
 
-def is_local(name: str | Path) -> bool:
-    """Whether a name is that of a file or folder on this machine."""
-    try:
-        return Path(name).exists()
-    except (OSError, ValueError):
-        return False
-
-
 def is_remote(dataset: DatasetReader) -> bool:
-    """Whether the pixels of a raster come from a server."""
-    return dataset.driver in ("WMS", "WMTS", "WCS") or any(file.startswith(_NETWORK) for file in dataset.files)
+    """Whether the pixels of a raster come from a server, also through the description of a part of it."""
+    files = dataset.files
+    return dataset.driver in ("WMS", "WMTS", "WCS") or any(
+        file.startswith(_NETWORK) or _is_service(file) for file in files
+    )
 
 
 def identity(name: str | Path, dataset: DatasetReader) -> list[str]:
@@ -153,20 +144,9 @@ def identity(name: str | Path, dataset: DatasetReader) -> list[str]:
     return [_resolved(name), digest.hexdigest()]
 
 
-def without_permits(text: str) -> str:
-    """Remove signatures, tokens and the like from the URLs in a text."""
-    return _QUERY.sub(_lasting, text) if "://" in text else text
-
-
-def _lasting(query: re.Match[str]) -> str:
-    """Return what of the query of a URL chooses data."""
-    parts = [part for part in re.split("&amp;|&", query[1]) if not _PERMIT.match(part)]
-    return f"?{'&'.join(parts)}" if parts else ""
-
-
 def _resolved(name: str | Path) -> str:
     """Return the one name of a file, or of another raster."""
-    return str(Path(name).resolve()) if is_local(name) else without_permits(str(name))
+    return str(Path(name).resolve()) if is_local(name) else without_permits(absolute_name(name))
 
 
 def _is_xml(file: str) -> bool:
@@ -175,9 +155,17 @@ def _is_xml(file: str) -> bool:
         return content.read(64).lstrip().startswith(b"<")
 
 
+def _is_service(file: str) -> bool:
+    """Whether a file describes a service for GDAL."""
+    if not file.lower().endswith(".xml") or not is_local(file):
+        return False
+    with Path(file).open("rb") as content:
+        return content.read(64).lstrip().startswith(_SERVICES)
+
+
 def reason(error: Exception) -> str:
-    """Return the message of GDAL behind an error as one short line."""
-    return " ".join(str(error.__cause__ or error).split())[:200]
+    """Return the message of GDAL behind an error as one short line, without the tags of a server's page."""
+    return " ".join(_TAG.sub(" ", str(error.__cause__ or error)).split())[:200]
 
 
 def read_pixels(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import rasterio
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from sgovss.errors import InputError
 from sgovss.inference.predictor import ImagePredictor

@@ -15,7 +15,7 @@ from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
 from sgovss.errors import InputError
-from sgovss.rasters.opening import is_local
+from sgovss.rasters.names import absolute_name
 
 _TYPES = {
     "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
@@ -71,7 +71,7 @@ class Tile:
         if dataset.colorinterp[0] == ColorInterp.palette:
             palette = tuple(dataset.colormap(1).values())
         return cls(
-            str(Path(name).absolute()) if is_local(name) else dataset.name,
+            absolute_name(name),
             dataset.crs, dataset.transform, dataset.width, dataset.height, dataset.dtypes[0],
             tuple(dataset.colorinterp), tuple(text or "" for text in dataset.descriptions),
             tuple(dataset.nodatavals), palette,

@@ -13,11 +13,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import sgovss
 from sgovss.config import load_config
 from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.clip_settings import activation_of, pixel_statistics
 from sgovss.modeling.known_weights import weights_metadata
 from sgovss.modeling.vit_tower import ViTTower
+from sgovss.synthetic import generate_image
 from tests.modeling.published import LAYOUTS, SMALL, bare, openai_archive, small_clip, transformers_clip
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
@@ -266,3 +268,67 @@ def test_known_files_are_listed_with_their_reasons(load_script, capsys):
     printed = capsys.readouterr().out
     assert "RemoteCLIP-ViT-B-32.pt: ViT-B-32, quick_gelu, inferred" in printed
     assert "RS5M_ViT-H-14.pt: ViT-H-14, gelu, stated" in printed
+
+
+def folder_of(tmp_path):
+    return sgovss.Predictor.from_pretrained(tmp_path / "model", options=("MODEL.DEVICE", "cpu"))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["RemoteCLIP-ViT-B-32.pt", "SkyCLIP_ViT_L14_top30pct/epoch_20.pt"])
+def test_a_folder_from_clip_weights_is_clip(tmp_path, convert, monkeypatch, name):
+    """Its dense map and text embeddings are those of the weights, and it names their file and digest."""
+    short = open_clip.SimpleTokenizer(context_length=SMALL["text_cfg"]["context_length"])
+    monkeypatch.setattr(open_clip, "get_tokenizer", lambda name: short)
+    clip = small_clip(quick_gelu=True)
+    source = tmp_path / name
+    source.parent.mkdir(exist_ok=True)
+    LAYOUTS[name](clip, source)
+    status, printed = convert(source, "--licence", "mit", output="model")
+    assert (status, "README.md, config.yaml, mlm.json, model.safetensors" in printed) == (0, True)
+    source_sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
+    model = "ViT-B-32" if "B-32" in name else "ViT-L-14"
+    ours = folder_of(tmp_path)
+    options = ("MODEL.CLIP.NAME", model, "MODEL.CLIP.WEIGHTS", str(source), "MODEL.DEVICE", "cpu")
+    direct = sgovss.Predictor("base.yaml", options=options)
+    image = generate_image(3, size=64, style="b").image
+    assert (ours(image, "road, water").scores == direct(image, "road, water").scores).all()
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert f"{source.name} (SHA-256 {source_sha256}), text encoder SHA-256 " in card
+    assert "nothing: CLIP without fine-tuning" in card and 'license: "mit"' in card
+    assert str(tmp_path) not in "".join(path.read_text() for path in (tmp_path / "model").glob("*.[!s]*"))
+
+    # A folder of the folder says the same.
+    assert convert(tmp_path / "model", output="again")[0] == 0
+    assert f"{source.name} (SHA-256 {source_sha256})" in (tmp_path / "again" / "README.md").read_text()
+    weights = (tmp_path / "model" / "model.safetensors").read_bytes()
+    assert (tmp_path / "again" / "model.safetensors").read_bytes() == weights
+
+
+@pytest.mark.parametrize(
+    ("options", "output", "told"),
+    [
+        (["--half"], "model", "--half belongs to an --output that ends in .safetensors; leave it out"),
+        (["--image-size", "96"], "model", "--image-size belongs to an --output that ends in .safetensors"),
+        (["--licence", "mit"], "x.safetensors", "--licence belongs to a model folder; leave it out, or give --format"),
+        (["--config-file", "base.yaml"], "x.safetensors", "--config-file belongs to a model folder"),
+        ([], "model.v1", "must end in .safetensors, or have no ending for a model folder"),
+        (["--format", "file"], "model", "must end in .safetensors, or have no ending for a model folder"),
+        (["--scores", "nowhere"], "model", r"--scores nowhere: no nowhere/evaluation/\*.json"),
+    ],
+)
+def test_options_of_the_other_format_are_one_line(tmp_path, convert, options, output, told):
+    LAYOUTS["RemoteCLIP-ViT-B-32.pt"](small_clip(quick_gelu=True), tmp_path / "RemoteCLIP-ViT-B-32.pt")
+    status, error = convert(tmp_path / "RemoteCLIP-ViT-B-32.pt", *options, output=output)
+    assert status == 2 and re.search(told, error) and "\n" not in error
+
+
+def test_a_folder_with_a_model_is_kept(tmp_path, convert):
+    LAYOUTS["RemoteCLIP-ViT-B-32.pt"](small_clip(quick_gelu=True), tmp_path / "RemoteCLIP-ViT-B-32.pt")
+    (tmp_path / "model.v1").mkdir()
+    (tmp_path / "model.v1" / "model.safetensors").write_text("mine")
+    status, error = convert(tmp_path / "RemoteCLIP-ViT-B-32.pt", "--format", "folder", output="model.v1")
+    assert (status, "has a model already; give another name or --overwrite" in error) == (2, True)
+    assert (tmp_path / "model.v1" / "model.safetensors").read_text() == "mine"
+    replaced = convert(tmp_path / "RemoteCLIP-ViT-B-32.pt", "--format", "folder", "--overwrite", output="model.v1")
+    assert replaced[0] == 0 and (tmp_path / "model.v1" / "config.yaml").is_file()

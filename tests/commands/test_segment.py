@@ -101,7 +101,7 @@ def test_model_options_reach_the_predictor(demo, folder, tmp_path, monkeypatch, 
     def build(*arguments, **options):
         raise InputError(f"{arguments} {options}")
 
-    monkeypatch.setattr(demo, "Predictor", build)
+    monkeypatch.setattr("sgovss.mapping.segmenter.Predictor", build)
     arguments = ["--input", folder, "--vocabulary", WORDS, "--output", tmp_path / "out"]
     for given, precision in (([], "auto"), (["--precision", "bfloat16"], "bfloat16")):
         assert run(demo, *arguments, *given, "--opts", "SEED", "3") == 2
@@ -144,7 +144,7 @@ def test_views_reach_the_predictor(demo, folder, tmp_path, monkeypatch, argument
         found.append(load_config(config, options).TEST.VIEWS)
         raise InputError("seen")
 
-    monkeypatch.setattr(demo, "Predictor", predictor)
+    monkeypatch.setattr("sgovss.mapping.segmenter.Predictor", predictor)
     run(demo, "--input", folder, "--vocabulary", WORDS, "--output", tmp_path / "out", *arguments)
     assert found == [expected]
 

@@ -9,8 +9,8 @@ from importlib import import_module
 import pytest
 from PIL import Image
 
-from sgovss.commands.segment_shares import Share, parse_share
 from sgovss.errors import InputError
+from sgovss.mapping.shares import Share, parse_share
 from sgovss.synthetic import generate_image
 
 segment = import_module("sgovss.commands.segment")

@@ -150,6 +150,21 @@ class Refining(Small):
         self.head = torch.nn.ModuleDict({"refinement": torch.nn.ModuleDict({"visual": maps})})
 
 
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("kind", ["training", "inference"])
+def test_weights_that_are_not_finite_are_one_line_and_nothing_is_loaded(kind, odd):
+    source, target = Small(), Small()
+    content = content_of(source, kind, "a")
+    content["model"] = {key: value.clone() for key, value in content["model"].items()}
+    content["model"]["head.weight"][0, 0] = odd
+    before = target.head.weight.clone()
+    with pytest.raises(
+        InputError, match=r"MODEL\.WEIGHTS: x\.pth: 1 of \d tensors hold NaN or Inf, such as head\.weight"
+    ):
+        apply_weights(target, content, "x.pth", "a")
+    assert torch.equal(before, target.head.weight)
+
+
 @pytest.mark.parametrize("kind", ["training", "inference"])
 def test_refined_maps_that_nothing_reads_are_left_out_of_older_checkpoints(kind):
     source, target = Refining("res3", "dense"), Refining("dense")

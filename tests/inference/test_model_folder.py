@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -128,6 +130,34 @@ def test_the_stac_item_has_what_the_extension_requires(folder: Path):
     assert any("mlm:model" in asset["roles"] for asset in item["assets"].values())
 
 
+def test_the_stac_item_says_what_the_card_says(folder: Path):
+    item = json.loads((folder / "mlm.json").read_text())
+    facts = item["properties"]
+    assert (facts["gsd"], facts["license"]) == (0.3, "apache-2.0")
+    assert facts["mlm:hyperparameters"]["trained_on"] == ["generated_scenes_train"]
+    assert facts["mlm:hyperparameters"]["base_weights"] == "embedded"
+    assert {"building", "water"} <= set(facts["mlm:hyperparameters"]["words"])
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert item["assets"]["weights"]["file:checksum"] == f"1220{digest}"
+    assert digest in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"model": "ViT-B-16"}, "MODEL.CLIP.NAME ViT-B-16, but the model has tiny"),
+        ({"model": "tiny", "templates": "plain"}, "MODEL.CLIP.TEMPLATES plain, but the model has remote_sensing"),
+        ({"dense": "qq+kk"}, "MODEL.CLIP.DENSE qq[+]kk, but the model has value"),
+    ],
+)
+def test_scores_of_another_model_are_refused(predictor: sgovss.Predictor, tmp_path: Path, settings: dict, told: str):
+    (tmp_path / "evaluation").mkdir()
+    scores = {"images": 7, "mIoU": 31.25, "seen_mIoU": 40.0, "unseen_mIoU": None, "harmonic_mIoU": None}
+    (tmp_path / "evaluation" / "one.json").write_text(json.dumps(scores | {"settings": settings}))
+    with pytest.raises(InputError, match=f"one was measured with {told}; evaluate this model"):
+        predictor.save_pretrained(tmp_path / "model", scores=tmp_path)
+
+
 def test_a_model_that_was_not_fine_tuned_says_so(predictor: sgovss.Predictor, tmp_path: Path):
     predictor.save_pretrained(tmp_path / "clip")
     again = sgovss.Predictor.from_pretrained(tmp_path / "clip", options=CPU)
@@ -189,6 +219,34 @@ def test_commands_take_a_model_of_the_hub(served_hub: FakeHub, published: dict[s
     command = [sys.executable, "-m", "sgovss", "train", *evaluated]
     done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True)
     assert "error: DATASETS.TRAIN and DATASETS.TEST are empty" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_command_on_the_card_gives_its_scores(checkpoint: Path, checkout: Path, tmp_path: Path):
+    """The checkpoint is evaluated and converted with these scores, then the folder by the command on its card."""
+    shipped = yaml.safe_load((checkout / "datasets" / "generated_scenes.yaml").read_text(encoding="utf-8"))
+    shipped["name"], shipped["generator"]["size"] = "few_scenes", 64
+    for name, part in shipped["splits"].items():
+        part["count"] = shipped["generator"]["splits"][name][1] = 3
+    (tmp_path / "few_scenes.yaml").write_text(yaml.safe_dump(shipped))
+    sets = ["DATASETS.SPECIFICATIONS", f"('{tmp_path / 'few_scenes.yaml'}',)", "DATASETS.TEST", "('few_scenes_test',)"]
+
+    def run(*command: str, folder: Path = tmp_path) -> None:
+        done = subprocess.run([sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+
+    evaluated = ("sgovss", "train", "--eval-only", "--config-file", "sgovss_tiny.yaml", *sets, *CPU)
+    run(*evaluated, "MODEL.WEIGHTS", str(checkpoint), "OUTPUT_DIR", "first")
+    run("sgovss", "convert", str(checkpoint), "--output", "folder", "--scores", "first")
+    card = (tmp_path / "folder" / "README.md").read_text()
+    command = shlex.split(card.partition("measured by `")[2].partition("`")[0])
+    run(*command, *sets[:2], *CPU, "OUTPUT_DIR", str(tmp_path / "second"), folder=tmp_path / "folder")
+    first, second = (
+        json.loads((tmp_path / name / "evaluation" / "few_scenes_test.json").read_text())
+        for name in ("first", "second")
+    )
+    assert first["images"] == 3 and 0 < first["mIoU"] < 100 and f"| {first['mIoU']:.2f}" in card
+    assert first["per_class"] == second["per_class"] and first["mIoU"] == second["mIoU"]
 
 
 def test_wrong_folders_are_one_line(folder: Path, tmp_path: Path):

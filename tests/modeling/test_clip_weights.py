@@ -262,3 +262,30 @@ def test_a_folder_is_named_with_the_files_in_it(tmp_path):
     bare(small_clip(), tmp_path / "pytorch_model.bin")
     with pytest.raises(InputError, match=r"a folder; give the weights file in it \(pytorch_model\.bin\)"):
         load_weights_file(small_clip(), tmp_path)
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("layout", ["open_clip", "transformers", "safetensors", "half", "nested"])
+def test_weights_that_are_not_finite_are_one_line(tmp_path, layout, odd):
+    path = tmp_path / "clip.pt"
+    state = (
+        transformers_clip(path).state_dict() if layout == "transformers" else prefixed("model." * (layout == "nested"))
+    )
+    state = {key: value.clone() for key, value in state.items()}
+    key = next(key for key, value in state.items() if value.dim() == 2)
+    state[key][0, 1] = odd
+    if layout == "half":
+        state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    save_file(state, path) if layout == "safetensors" else torch.save(state, path)
+    target = small_clip(7)
+    before = target.state_dict()["visual.proj"].clone()
+    with pytest.raises(InputError, match=r"WEIGHTS: .*clip\.pt: 1 of \d+ tensors hold NaN or Inf, such as .*copy the"):
+        load_weights_file(target, path)
+    assert torch.equal(before, target.state_dict()["visual.proj"])
+
+
+def test_values_beside_the_weights_may_be_anything(tmp_path):
+    """The causal mask of old files holds minus infinity, and a loss beside the weights may have failed."""
+    extra = {"attn_mask": torch.full((3, 3), -float("inf")), "criterion.scale": torch.tensor(float("nan"))}
+    torch.save(prefixed("") | extra, tmp_path / "clip.pt")
+    assert loads(tmp_path / "clip.pt")

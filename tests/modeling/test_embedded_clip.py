@@ -8,7 +8,7 @@ import torch
 
 from sgovss.fingerprint import fingerprint
 from sgovss.modeling.conv_tower import ConvTower
-from sgovss.modeling.efficientnet import EfficientNetLite0
+from sgovss.modeling.efficientnet import SCALES, EfficientNetLite
 from sgovss.modeling.embedded_clip import EmbeddedClip
 from sgovss.modeling.layers import ChannelNorm
 from sgovss.modeling.open_clip_models import create_model, create_tokenizer
@@ -39,24 +39,29 @@ def test_the_image_tower_equals_open_clips(reference, embedded, size):
     assert towers[0].shapes == towers[1].shapes
 
 
-def test_random_weights_have_timms_spread():
+@pytest.mark.parametrize("name", SCALES)
+@torch.no_grad()
+def test_a_trunk_of_each_scale_is_timms(name):
     torch.manual_seed(0)
-    own, other = (
-        EfficientNetLite0().state_dict(),
-        timm.create_model("tf_efficientnet_lite0", num_classes=0).state_dict(),
-    )
-    assert own.keys() == other.keys()
-    for name, value in own.items():
-        assert value.shape == other[name].shape
-        if value.numel() > 1000:
-            assert float(value.std()) == pytest.approx(float(other[name].std()), rel=0.15), name
+    own, other = EfficientNetLite(SCALES[name]).eval(), timm.create_model(name, num_classes=0).eval()
+    assert {key: x.shape for key, x in own.state_dict().items()} == {
+        key: x.shape for key, x in other.state_dict().items()
+    }
+    for key, value in own.state_dict().items():
+        if value.numel() > 1000:  # random weights have timm's spread
+            assert float(value.std()) == pytest.approx(float(other.state_dict()[key].std()), rel=0.15), key
+    own.load_state_dict(other.state_dict())
+    images = torch.randn(2, 3, 70, 97)
+    torch.testing.assert_close(own(images), other(images))
+    maps, expected = (trunk.forward_intermediates(images, indices=[2, 3, 4])[1] for trunk in (own, other))
+    assert all(torch.equal(*pair) for pair in zip(maps, expected, strict=True))
 
 
 def test_blocks_can_be_recomputed():
     gradients = []
     for recompute in (False, True):
         torch.manual_seed(0)
-        trunk = EfficientNetLite0().eval()
+        trunk = EfficientNetLite(SCALES["tf_efficientnet_lite1"]).eval()
         if recompute:
             trunk.set_grad_checkpointing()
         trunk(torch.ones(1, 3, 64, 64)).sum().backward()

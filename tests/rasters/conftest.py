@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from unittest.mock import patch
@@ -17,6 +17,8 @@ from rasterio.transform import from_origin
 import sgovss
 from sgovss.inference.predictor import Predictor
 from sgovss.synthetic import generate_image
+
+from .servers import Server
 
 UTM = {"crs": "EPSG:32632", "transform": from_origin(500_000, 5_300_000, 0.3, 0.3)}
 
@@ -56,6 +58,17 @@ def scene_pixels() -> np.ndarray:
     return generate_image(70001, 512, "b").image.transpose(2, 0, 1)[:, 100:300, 100:360]
 
 
+@pytest.fixture
+def server(monkeypatch, tmp_path) -> Iterator[Server]:
+    """A server on loopback. GDAL asks it again quickly."""
+    for key, value in (("GDAL_HTTP_RETRY_DELAY", "0.01"), ("GDAL_HTTP_MAX_RETRY", "3"), ("GDAL_HTTP_TIMEOUT", "5")):
+        monkeypatch.setenv(key, value)
+    (tmp_path / "served").mkdir()
+    running = Server(tmp_path / "served")
+    yield running
+    running.stop()
+
+
 WORDS = "building, road, tree|forest, water"
 SMALL = ["TEST.SCENE.WINDOW", "96", "TEST.SCENE.STRIDE", "64"]
 
@@ -77,7 +90,7 @@ def demo(load_script, predictor, monkeypatch, tmp_path, capsys):
     def build(config, options=(), precision=None):
         return with_options(predictor, options)  # in float32, whatever the machine computes fast in
 
-    monkeypatch.setattr(script, "Predictor", build)
+    monkeypatch.setattr("sgovss.mapping.segmenter.Predictor", build)
 
     def run(path: Path, *options: object, words: str = WORDS, opts: list[str] = SMALL) -> tuple[int, Path, str]:
         argv = [

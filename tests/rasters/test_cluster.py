@@ -112,6 +112,21 @@ def expect_equal(tmp_path: Path, names: str = "ab") -> None:
     assert not list((tmp_path / "many").glob("*.parts"))
 
 
+@pytest.mark.parametrize("name", ["b.tif", "GTIFF_DIR:1:b.tif"])
+def test_workers_get_names_that_do_not_depend_on_the_folder(client, scenes, tmp_path, monkeypatch, name):
+    submit, sent = client.submit, []
+    monkeypatch.setattr(
+        client, "submit", lambda *args, **options: sent.append(args[2].path) or submit(*args, **options)
+    )
+    monkeypatch.chdir(tmp_path)
+    outcomes = list(
+        ClusterMapper(client, load(tmp_path), partial(load, tmp_path), True)([(name, tmp_path / "many" / "b")])
+    )
+    assert [path for path, _, _ in outcomes] == [name]
+    assert set(sent) == {name.replace("b.tif", str(tmp_path / "b.tif"))}
+    expect_equal(tmp_path, "b")
+
+
 @pytest.mark.parametrize("shared", [True, False])
 def test_the_outputs_are_those_of_one_process(client, scenes, tmp_path, shared, monkeypatch):
     monkeypatch.setattr(cluster_mapper, "_RESULT", 0)  # the smallest parts
@@ -247,7 +262,7 @@ def test_parts_cover_the_scene_once_and_are_enough(write_raster, tmp_path, size,
 
 @pytest.mark.parametrize("shares", [1, 2, 3])
 def test_shares_fill_everything_once(scenes, tmp_path, shares):
-    from sgovss.commands.segment_shares import Share, fill_share
+    from sgovss.mapping.shares import Share, fill_share
 
     class Segmenter:
         mapper = load(tmp_path)

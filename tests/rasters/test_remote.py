@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,42 +17,6 @@ from sgovss.rasters.source import RasterSource
 from .conftest import UTM, read
 
 WHOLE = Window(0, 0, 260, 200)
-
-
-class Server:
-    """The server of ``range_server.py`` and the folder that it serves."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        command = [sys.executable, Path(__file__).with_name("range_server.py"), folder]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self.url = f"http://127.0.0.1:{self.process.stdout.readline().strip()}"
-
-    def put(self, name: str, content: bytes) -> str:
-        """Put a file on the server; returns its URL."""
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        return f"{self.url}/{name}"
-
-    def asked(self) -> list[tuple[str, str]]:
-        """The path and range of each request so far."""
-        return [tuple(line.split(" ")) for line in (self.folder / "requests.log").read_text().splitlines()]
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-
-
-@pytest.fixture
-def server(monkeypatch, tmp_path):
-    for key, value in (("GDAL_HTTP_RETRY_DELAY", "0.01"), ("GDAL_HTTP_MAX_RETRY", "3"), ("GDAL_HTTP_TIMEOUT", "5")):
-        monkeypatch.setenv(key, value)
-    (tmp_path / "served").mkdir()
-    running = Server(tmp_path / "served")
-    yield running
-    running.stop()
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ def run_here(kept_predictors, quick_text, monkeypatch) -> Iterator[Callable[[Cas
     def run(case: Case, folder: Path) -> Outcome:
         script = import_module(MODULES[case.command])
         if case.command == "demo":
-            monkeypatch.setattr(script, "Predictor", kept_predictors)
+            monkeypatch.setattr("sgovss.mapping.segmenter.Predictor", kept_predictors)
         monkeypatch.chdir(folder)
         monkeypatch.setenv("DETECTRON2_DATASETS", "nowhere")
         out, err = io.StringIO(), io.StringIO()

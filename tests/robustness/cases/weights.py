@@ -75,7 +75,8 @@ CASES: list[Case] = [
         "checkpoint that does not exist",
         "train_net",
         fine_tuned(lambda place: place.folder / "none.pth"),
-        "MODEL.WEIGHTS: no file …/none.pth; give a checkpoint of 'sgovss train'",
+        "MODEL.WEIGHTS: no file or folder …/none.pth; give a checkpoint of 'sgovss train', a model folder, or a model "
+        "of the hub (owner/name)",
     ),
     refused(
         "empty checkpoint file",

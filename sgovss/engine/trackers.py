@@ -1,0 +1,190 @@
+"""Trackers of experiments, Weights & Biases and MLflow: they get the numbers of a training, if the config asks."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from detectron2.config import CfgNode
+
+from sgovss.config_changes import EFFECTS, Effect
+from sgovss.engine.metrics_file import StepWriter
+from sgovss.errors import InputError
+from sgovss.files import atomic_path
+
+# Limits of one request to an MLflow server.
+_METRICS_A_REQUEST, _PARAMETERS_A_REQUEST, _LONGEST_VALUE = 1000, 100, 500
+
+
+class Tracker(StepWriter):
+    """Base of the trackers. The tracked run starts with the first numbers.
+
+    Its id is kept in the output folder, so that a resumed training continues the tracked run.
+
+    Args:
+        name: of the project or the experiment.
+        cfg: the config of the training.
+        resumed: whether this training continues an earlier one; asked when the tracked run starts.
+    """
+
+    FILE = ""
+
+    def __init__(self, name: str, cfg: CfgNode, resumed: Callable[[], bool]) -> None:
+        super().__init__()
+        self.name = name
+        self.cfg = cfg
+        self.resumed = resumed
+        self._run: Any = None
+
+    def start(self, earlier: str | None) -> tuple[Any, str]:
+        """Start the tracked run, or continue the one with the id ``earlier``; return it and its id."""
+        raise NotImplementedError
+
+    def send(self, run: Any, steps: Mapping[int, Mapping[str, float]]) -> None:
+        """Send the numbers of some steps."""
+        raise NotImplementedError
+
+    def finish(self, run: Any, failed: bool) -> None:
+        """End the tracked run."""
+        raise NotImplementedError
+
+    def record(self, steps: Mapping[int, Mapping[str, float]]) -> None:
+        if self._run is None:
+            file = Path(self.cfg.OUTPUT_DIR) / self.FILE
+            earlier = file.read_text(encoding="utf-8") if self.resumed() and file.is_file() else None
+            self._run, current = self.start(earlier)
+            with atomic_path(file) as partial:
+                partial.write_text(current, encoding="utf-8")
+        self.send(self._run, steps)
+
+    def close(self) -> None:
+        super().close()
+        if self._run is not None:
+            # Detectron2 closes its writers while an error or the exit after a signal passes through.
+            self.finish(self._run, failed=sys.exc_info()[0] is not None)
+            self._run = None
+
+
+class WandbTracker(Tracker):
+    """Sends the numbers to Weights & Biases; with WANDB_MODE=offline it writes them to ``OUTPUT_DIR/wandb``."""
+
+    FILE = "wandb_run"
+
+    def start(self, earlier: str | None) -> tuple[Any, str]:
+        import wandb
+
+        folder = Path(self.cfg.OUTPUT_DIR)
+        run = wandb.init(
+            project=self.name,
+            name=folder.name,
+            dir=str(folder),
+            config=yaml.safe_load(self.cfg.dump()),
+            id=earlier,
+            resume="allow",
+            settings=wandb.Settings(console="off"),  # log.txt has the messages
+        )
+        return run, run.id
+
+    def send(self, run: Any, steps: Mapping[int, Mapping[str, float]]) -> None:
+        for step, numbers in steps.items():
+            run.log(dict(numbers), step=step)
+
+    def finish(self, run: Any, failed: bool) -> None:
+        run.finish(exit_code=int(failed))
+
+
+class MlflowTracker(Tracker):
+    """Sends the numbers to the MLflow store of MLFLOW_TRACKING_URI."""
+
+    FILE = "mlflow_run"
+
+    def start(self, earlier: str | None) -> tuple[Any, str]:
+        client = _mlflow_client()
+        if earlier is not None:
+            client.update_run(earlier, status="RUNNING")
+            return (client, earlier), earlier
+        experiment = client.get_experiment_by_name(self.name)
+        number = experiment.experiment_id if experiment else client.create_experiment(self.name)
+        current = client.create_run(number, run_name=Path(self.cfg.OUTPUT_DIR).name).info.run_id
+        for part in _parts(_settings(self.cfg), _PARAMETERS_A_REQUEST):
+            client.log_batch(current, params=part)
+        return (client, current), current
+
+    def send(self, run: Any, steps: Mapping[int, Mapping[str, float]]) -> None:
+        from mlflow.entities import Metric
+
+        client, current = run
+        now = int(1000 * time.time())
+        metrics = [
+            Metric(re.sub(r"[^\w\-. /]", "_", name), value, now, step)
+            for step, numbers in steps.items()
+            for name, value in numbers.items()
+        ]
+        for part in _parts(metrics, _METRICS_A_REQUEST):
+            client.log_batch(current, metrics=part)
+
+    def finish(self, run: Any, failed: bool) -> None:
+        client, current = run
+        client.set_terminated(current, status="FAILED" if failed else "FINISHED")
+
+
+def trackers(cfg: CfgNode, resumed: Callable[[], bool]) -> list[StepWriter]:
+    """The trackers that a config asks for; see :class:`Tracker`."""
+    asked = ((cfg.LOGGING.WANDB, WandbTracker), (cfg.LOGGING.MLFLOW, MlflowTracker))
+    return [kind(name, cfg, resumed) for name, kind in asked if name]
+
+
+def check_trackers(cfg: CfgNode) -> None:
+    """Check that the trackers of a config can start.
+
+    Raises:
+        InputError: a package is not installed, nobody is logged in at Weights & Biases, or MLflow's store cannot be
+            read.
+    """
+    for key, package in (("WANDB", "wandb"), ("MLFLOW", "mlflow")):
+        if cfg.LOGGING[key] and importlib.util.find_spec(package) is None:
+            raise InputError(
+                f"LOGGING.{key}: {package} is not installed; run pip install 'sgovss[{package}]', or leave the key out"
+            )
+    if cfg.LOGGING.WANDB and os.environ.get("WANDB_MODE", "online") == "online":
+        import wandb
+
+        if not wandb.api.api_key:
+            raise InputError("LOGGING.WANDB: nobody is logged in; run 'wandb login', or set WANDB_MODE=offline")
+    if cfg.LOGGING.MLFLOW:
+        try:
+            _mlflow_client().get_experiment_by_name(cfg.LOGGING.MLFLOW)
+        except Exception as error:  # a server may fail in any way
+            said = " ".join(str(error).split()).rstrip(".")
+            raise InputError(f"LOGGING.MLFLOW: {said[:300]}; set MLFLOW_TRACKING_URI to a store that works") from error
+
+
+def _mlflow_client() -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient()
+
+
+def _settings(cfg: CfgNode) -> list[Any]:
+    """The keys that training or inference reads, as MLflow's parameters."""
+    from mlflow.entities import Param
+
+    found = []
+    for key, effect in EFFECTS.items():
+        if effect is not Effect.NONE:
+            value: Any = cfg
+            for name in key.split("."):
+                value = value[name]
+            found.append(Param(key, str(value)[:_LONGEST_VALUE]))
+    return found
+
+
+def _parts(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -1,0 +1,48 @@
+"""A raster of 648 million pixels is read and segmented in parts, in memory that does not depend on its size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sgovss.rasters.options import SceneOptions
+
+from .fake import FakeModel, fake_mapper
+
+CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+WORLD = "odd_rasters/rio_tiler/cog_world.tif"
+
+
+def megabytes(key: str) -> float:
+    """The memory of this process now (VmRSS), or its peak (VmHWM)."""
+    lines = STATUS.read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(key))
+
+
+def grown_by(work) -> float:
+    """The megabytes by which the memory of this process rises at most while it works."""
+    CLEAR.write_text("5")  # forgets the peak
+    before = megabytes("VmRSS")
+    work()
+    return megabytes("VmHWM") - before
+
+
+@pytest.mark.skipif(not CLEAR.exists(), reason="needs /proc")
+@pytest.mark.parametrize("place", [0, -1])
+def test_a_part_of_a_large_raster_takes_little_memory(real_data, tmp_path, place):
+    path = real_data / WORLD
+    if not path.is_file():
+        pytest.skip(f"needs {path}")
+    mapper = fake_mapper(FakeModel(), options=SceneOptions(gsd=17_000))
+    plan = mapper.plan(path, tmp_path / "world")
+    assert plan.units.height * plan.units.width == 648_000_000
+    part, pixels = list(plan.serial_order([*plan.units.all()]))[place][:18], []
+
+    def fill():
+        for band in mapper.fill(plan, part):
+            pixels.extend(result.labels.size for _, result in band)
+
+    grown = grown_by(fill)
+    assert sum(pixels) >= 36_000 * 80
+    assert grown < 300, f"{grown:.0f} MB; GDAL's cache alone may hold 256 MB"
