@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import importlib
+import importlib.util
 import re
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -70,6 +70,11 @@ def parsed(main: Callable[[Sequence[str]], object], arguments: Sequence[str]) ->
     raise AssertionError(f"{arguments} are not parsed")
 
 
+def has_placeholder(arguments: Sequence[str]) -> bool:
+    """Whether a word in capitals, such as FILE, stands for something of the user's."""
+    return any(re.fullmatch("[A-Z]{2,}", word) for word in arguments)
+
+
 def check_sgovss(arguments: list[str], folder: Path) -> None:
     """The subcommand exists, its parser takes the options, and the config takes its keys and values."""
     name, *rest = arguments
@@ -80,17 +85,20 @@ def check_sgovss(arguments: list[str], folder: Path) -> None:
     if any(option in rest for option in ("--help", "-h")):
         return
     options = parsed(entry_point(name), rest)
-    if getattr(options, "config_file", None):
+    if getattr(options, "config_file", None) and not has_placeholder(rest):
         load_config(options.config_file, getattr(options, "opts", None) or [])
 
 
 def check_python(arguments: list[str], folder: Path) -> None:
-    """The module exists and its parser takes the options; the files of pytest exist."""
+    """The module exists, and if it is ours its parser takes the options; the files of pytest exist."""
     assert arguments[0] == "-m", arguments
     _, name, *rest = arguments
     if name == "pytest":
         paths = [word for word in rest if "/" in word]
         assert all((CHECKOUT / path).exists() for path in paths), paths
+        return
+    if name.split(".")[0] not in ("sgovss", "research"):
+        assert importlib.util.find_spec(name), name
         return
     module = importlib.import_module(name)
     if hasattr(module, "__path__"):
@@ -125,6 +133,11 @@ def check_sbatch(arguments: list[str], folder: Path) -> None:
     check_script(arguments[arguments.index("--wrap") + 1], folder / "wrapped")
 
 
+def check_launched(arguments: list[str], folder: Path) -> None:
+    """The command of sgovss that a launcher starts; the launcher's own options are not checked."""
+    check_sgovss(arguments[arguments.index("sgovss") + 1 :], folder)
+
+
 def check_pre_commit(arguments: list[str], folder: Path) -> None:
     """Its config exists."""
     assert arguments == ["install"] and (CHECKOUT / ".pre-commit-config.yaml").is_file()
@@ -137,6 +150,8 @@ CHECKS = {
     "pip": check_pip,
     "dask": check_dask,
     "sbatch": check_sbatch,
+    "srun": check_launched,
+    "torchrun": check_launched,
     "pre-commit": check_pre_commit,
 }
 

@@ -61,6 +61,7 @@ def test_commands_are_taken(block: Block, tmp_path: Path) -> None:
         "make everything",
         "pip install '.[everything]'",
         "dask worker --gpus 4",
+        "torchrun --no-python sgovss train --config-files FILE",
         'sbatch --wrap "sgovss segment --everything"',
         "curl https://example.org | sh",
         "sgovss segment 'unfinished",

@@ -70,7 +70,7 @@ def write_inputs(folder: Path, page: str) -> None:
 
 
 def write_rasters(folder: Path) -> None:
-    """A raster of four 16-bit bands, a folder with it, and a polygon that covers most of it."""
+    """A raster of four 16-bit bands, a folder with it, regions of it, and a polygon that covers most of it."""
     import pyogrio
     import rasterio
     import shapely
@@ -83,6 +83,9 @@ def write_rasters(folder: Path) -> None:
     for name in ("county.tif", "scenes/one.tif"):
         with rasterio.open(folder / name, "w", **profile, **place) as raster:
             raster.write(bands)
+    regions = np.kron(np.arange(1, 13).reshape(3, 4), np.ones((50, 50))).astype(np.uint16)
+    with rasterio.open(folder / "masks.tif", "w", **profile | {"count": 1}, **place) as raster:
+        raster.write(regions, 1)
     district = shapely.box(500_005, 5_299_930, 500_090, 5_299_995)
     pyogrio.raw.write(
         folder / "district.gpkg", geometry=np.array([shapely.to_wkb(district)], object), field_data=[], fields=[],
