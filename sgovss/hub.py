@@ -143,6 +143,7 @@ def publish(folder: Path, model: HubId, private: bool) -> str:
 def _library() -> ModuleType:
     try:
         import huggingface_hub
+        import huggingface_hub.constants
         import huggingface_hub.errors
     except ImportError as error:
         raise InputError("models of the hub need the extra 'hub': pip install 'sgovss[hub]'") from error
@@ -158,3 +159,17 @@ def _why(error: Exception, hub: ModuleType) -> str:
         return f"answers with status {response.status_code}"
     first = (str(error).splitlines() or [""])[0][:120]
     return f"gives no answer ({type(error).__name__}: {first})"
+
+
+def cached_repositories() -> list[tuple[str, int, Path]]:
+    """Models in the cache of the hub: repository, bytes on disk, and the folder of its newest commit there."""
+    try:
+        hub = _library()
+    except InputError:
+        return []
+    if not Path(hub.constants.HF_HUB_CACHE).is_dir():
+        return []
+    found = hub.scan_cache_dir(hub.constants.HF_HUB_CACHE).repos
+    newest = ((each, max(each.revisions, key=lambda one: one.last_modified)) for each in found if each.revisions)
+    models = [(each.repo_id, each.size_on_disk, one.snapshot_path) for each, one in newest if each.repo_type == "model"]
+    return sorted(models)

@@ -19,7 +19,8 @@ from sgovss.vocabulary import Vocabulary
 
 HEAVY = {
     "torch", "torchvision", "torch._dynamo", "timm", "open_clip", "transformers", "huggingface_hub", "scipy", "pandas",
-    "sklearn", "matplotlib", "tensorboard", "detectron2.engine", "detectron2.evaluation", "detectron2.modeling",
+    "geopandas", "xarray", "sklearn", "matplotlib", "tensorboard", "detectron2.engine", "detectron2.evaluation",
+    "detectron2.modeling",
     "detectron2.data", "pycocotools", "rasterio", "pyproj", "pyogrio", "shapely", "flask", "onnx", "onnxruntime",
     "sgovss.engine", "sgovss.evaluation", "sgovss.export",
 }  # fmt: skip

@@ -4,6 +4,7 @@
     python -m research.benchmark profile --config-file sgovss_vitb16_384.yaml --size 384 --classes 150
     python -m research.benchmark workers --size 6000 --workers 1 2
     python -m research.benchmark views --datasets generated_scenes_test dubai_mbrsc_test
+    python -m research.benchmark edges --datasets generated_scenes_test dubai_mbrsc_test
     python -m research.benchmark start
 
 ``scenes`` segments georeferenced rasters and reports the time of start and work, the ratio of the work to the bare
@@ -11,6 +12,7 @@ model (encoder and head over the same windows from memory, in the same process),
 ``profile`` shows the time of each part and operator of an inference, and lower bounds (floors) of the whole time.
 ``workers`` segments one raster on several numbers of single-threaded local workers.
 ``views`` compares sets of views by time and mIoU.
+``edges`` compares scores with and without smoothing along edges, likewise.
 ``start`` measures whole commands on small images.
 """
 
@@ -23,7 +25,7 @@ from collections.abc import Sequence
 
 import torch
 
-from research.benchmark import profile_model, scenes, start, views, workers
+from research.benchmark import edges, profile_model, scenes, start, views, workers
 from sgovss.allocator import keep_freed_memory
 from sgovss.engine.benchmark import machine
 from sgovss.errors import command
@@ -40,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     scenes.add_command(commands)
     profile_model.add_command(commands)
     views.add_command(commands)
+    edges.add_command(commands)
     workers.add_command(commands)
     start.add_command(commands)
     args = parser.parse_args(argv)

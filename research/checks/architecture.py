@@ -55,6 +55,7 @@ imports `sgovss` and is not part of the wheel. `tests/` mirrors the package.
 | add a config key | `sgovss/config.py`, `sgovss/config_rules.py`, `sgovss/config_changes.py`, then a `from_config` |
 | add a metric or a column to the evaluation | `sgovss/evaluation/metrics.py`, `sgovss/evaluation/evaluator.py` |
 | change what happens in a training step | `sgovss/engine/step.py`; between steps `sgovss/engine/hooks.py` |
+| add an option to `segment` | `sgovss/mapping/options.py`, `sgovss/commands/segment.py` |
 | add an output for rasters | `sgovss/rasters/finishing.py`, then `sgovss/rasters/scene.py` |
 | add a subcommand | a module in `sgovss/commands/` and a line in its registry |
 
@@ -64,6 +65,7 @@ imports `sgovss` and is not part of the wheel. `tests/` mirrors the package.
 DESCRIPTIONS = {
     "commands": "the subcommands",
     "page": "the web page",
+    "mapping": "one call, one run",
     "rasters": "rasters of any size",
     "export": "ONNX, torch.export",
     "inference": "images in, results out",

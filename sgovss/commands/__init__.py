@@ -46,6 +46,7 @@ SUBCOMMANDS = {
     "compare": Subcommand("sgovss.commands.compare", "compare the scores of two runs, with their significance"),
     "export": Subcommand("sgovss.commands.export", "export a model to ONNX, torch.export or QGIS"),
     "convert": Subcommand("sgovss.commands.convert", "convert CLIP weights to safetensors, or a model to a folder"),
+    "models": Subcommand("sgovss.commands.models", "list the models that can be used, and what was verified with them"),
     "benchmark": Subcommand("sgovss.commands.benchmark", "measure the speed and memory of a model"),
     "install-detectron2": Subcommand(
         "sgovss.commands.install_detectron2", "install Detectron2 into this Python environment", False

@@ -146,8 +146,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sgovss benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="a config, or the name of one that comes "
-                        "with sgovss")  # fmt: skip
+    parser.add_argument("--config-file", required=True, metavar="FILE", help="a config, the name of one that comes "
+                        "with sgovss, a model folder, or a model of the hub (owner/name)")  # fmt: skip
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="default: all of them")
     parser.add_argument(
         "--size", type=int, nargs="+", default=[384], metavar="PIXELS", help="sides of the square images; default 384"

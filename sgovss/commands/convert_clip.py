@@ -14,6 +14,7 @@ from torch import nn
 
 from sgovss.errors import InputError
 from sgovss.files import atomic_path, sha256
+from sgovss.hub import WEIGHTS, local_path, parse_id
 from sgovss.modeling.clip_configuration import model_configuration
 from sgovss.modeling.clip_layouts import State
 from sgovss.modeling.clip_settings import find_activation, find_statistics
@@ -134,7 +135,10 @@ class Converted(NamedTuple):
 
 def convert_file(arguments: argparse.Namespace, output: Path) -> Converted:
     """Read and check CLIP weights, and write them to a safetensors file."""
-    path = Path(arguments.weights)
+    path = local_path(arguments.weights)
+    of_hub = parse_id(arguments.weights) is not None
+    if of_hub:
+        path = path / WEIGHTS
     known = find_known(path)
     name = arguments.model or (known and known.model)
     if not name:
@@ -147,7 +151,7 @@ def convert_file(arguments: argparse.Namespace, output: Path) -> Converted:
     metadata = {
         "format": "pt",
         "written_by": "sgovss convert",
-        "source": path.name,
+        "source": f"{arguments.weights}/{path.name}" if of_hub else path.name,
         "source_sha256": sha256(path),
         "source_layout": weights.layout,
         "model": name,

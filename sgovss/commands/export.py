@@ -166,8 +166,8 @@ def _agreement(difference: float) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="a config, or the name of one that comes "
-                        "with sgovss")  # fmt: skip
+    parser.add_argument("--config-file", required=True, metavar="FILE", help="a config, the name of one that comes "
+                        "with sgovss, a model folder, or a model of the hub (owner/name)")  # fmt: skip
     parser.add_argument("--format", choices=_SUFFIXES, default="onnx", help="default onnx")
     parser.add_argument(
         "--output", required=True, type=Path, metavar="FILE", help=".onnx; .pt2 for torch; a folder for folder"

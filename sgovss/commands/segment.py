@@ -140,6 +140,8 @@ def _add_raster_arguments(rasters: argparse._ArgumentGroup) -> None:
     rasters.add_argument("--segments", metavar="FILE", help="segments from elsewhere, such as those of SAM, "
                          "superpixels or parcels: a raster of their numbers or polygons (a layer as FILE:LAYER); each "
                          "gets the class of its mean score")  # fmt: skip
+    rasters.add_argument("--edges", action="store_true", help="smooth the scores along the edges of the image, which "
+                         "takes little time")  # fmt: skip
     rasters.add_argument("--cache", type=Path, metavar="DIR", help="keep encoded windows here, so that a run with "
                          "other classes is faster")  # fmt: skip
     rasters.add_argument("--overlap", type=float, metavar="FRACTION", help="fraction of its side that a window shares "

@@ -19,7 +19,7 @@ from sgovss.inference.rejection import Rejection
 from sgovss.inference.segmentation import Segmentation
 from sgovss.modeling.class_scores import ClassScores
 from sgovss.modeling.meta_arch import EncodedImages
-from sgovss.modeling.views import WholeImage
+from sgovss.modeling.views import build_views
 from sgovss.vocabulary import Vocabulary, Words
 
 
@@ -30,12 +30,13 @@ class KeptImage:
     Attributes:
         pixels: (H, W, 3) uint8 RGB, as given.
         seen: (3, H, W) uint8, the image as the model sees it: shrunk if it is large.
-        encoded: its encoding.
+        encoded: the encodings of its windows, in the order in which the view asks for them; empty if each set of
+            classes encodes them again.
     """
 
     pixels: np.ndarray
     seen: torch.Tensor
-    encoded: EncodedImages
+    encoded: list[EncodedImages]
 
 
 class InteractiveSegmenter:
@@ -45,7 +46,7 @@ class InteractiveSegmenter:
 
     Args:
         predictor: the model.
-        longest: longest side in pixels of the images that the model sees; larger images are shrunk.
+        longest: longest side in pixels of the images that the model sees; larger ones are shrunk, see :meth:`shrinks`.
         kept: number of images to keep.
         lock: held while the model is in use; give one to share the model with others.
     """
@@ -53,7 +54,8 @@ class InteractiveSegmenter:
     def __init__(
         self, predictor: Predictor, longest: int = 1024, kept: int = 4, lock: threading.Lock | None = None
     ) -> None:
-        self._model = predictor.model
+        self._model, self._view = predictor.model, predictor.view
+        self._keeps = len(build_views(predictor.cfg)) == 1  # those of many views would fill the memory
         self._longest = longest
         self._kept = kept
         self._images: OrderedDict[str, KeptImage] = OrderedDict()
@@ -73,7 +75,7 @@ class InteractiveSegmenter:
         with self._lock:
             if name not in self._images:
                 seen = torch.from_numpy(np.array(self._shrunk(pixels))).permute(2, 0, 1).to(self._model.device)
-                self._images[name] = KeptImage(pixels, seen, self._model.encode(seen[None]))
+                self._images[name] = KeptImage(pixels, seen, self._encoded(seen))
                 if len(self._images) > self._kept:
                     self._images.popitem(last=False)
             self._images.move_to_end(name)
@@ -124,13 +126,30 @@ class InteractiveSegmenter:
         with self._lock:
             return rank(self._scores(kept, scored)).cpu()
 
+    def shrinks(self, pixels: np.ndarray) -> bool:
+        """Whether an image (H, W, 3) is so large that the model sees it shrunk."""
+        return max(pixels.shape[:2]) > self._longest
+
+    def _encoded(self, seen: torch.Tensor) -> list[EncodedImages]:
+        """Encode the windows of an image (3, H, W) in the order of the view."""
+        encoded: list[EncodedImages] = []
+
+        def encode(images: torch.Tensor) -> list[ClassScores]:
+            encoded.append(self._model.encode(images))
+            return [ClassScores.of(each[:1]) for each in images]  # the view does not look at the scores yet
+
+        if self._keeps:
+            self._view(encode, seen)
+        return encoded
+
     def _scores(self, kept: KeptImage, scored: Vocabulary) -> ClassScores:
-        """Only one view of the whole image is kept; other views are encoded again."""
-        if len(scored) > (most := classes_at_once(kept.encoded.size)):
+        height, width = kept.seen.shape[-2:]
+        if len(scored) > (most := classes_at_once((height, width))):
             raise InputError(f"classes: {len(scored)} are too many for this page; give at most {most}")
-        if isinstance(self._model.view, WholeImage):
-            return self._model.class_scores(kept.encoded, scored)[0]
-        return self._model.score_image(kept.seen, scored)
+        if not kept.encoded:
+            return self._model.score_image(kept.seen, scored, self._view)
+        encoded = iter(kept.encoded)
+        return self._view(lambda _: self._model.class_scores(next(encoded), scored), kept.seen)
 
     def _find(self, name: str) -> KeptImage:
         with self._lock:

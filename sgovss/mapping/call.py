@@ -47,9 +47,9 @@ def segment(
             default the embedded model), ``onnx``, ``opts`` (a dict of config keys), ``precision``, ``threshold``,
             ``background``, ``views``, ``quality``; for rasters ``bands``, ``stretch``, ``no_data``, ``mosaic``,
             ``stack``, ``asset``, ``bounds``, ``fit_gcps``, ``gsd``, ``aoi``, ``min_area``, ``confidence``,
-            ``probabilities``, ``polygons``, ``simplify``, ``square``, ``segments``, ``cache``, ``overlap``,
-            ``resume``, ``restart``; for several processes ``workers``, ``scheduler``, ``shared_folder``, ``share``,
-            ``finish``. A list or number may take the place of its text.
+            ``probabilities``, ``polygons``, ``simplify``, ``square``, ``segments``, ``edges``, ``cache``,
+            ``overlap``, ``resume``, ``restart``; for several processes ``workers``, ``scheduler``, ``shared_folder``,
+            ``share``, ``finish``. A list or number may take the place of its text.
 
     Returns:
         the result. A dict of results by the names of the images, if the source is a folder or a list and not joined by

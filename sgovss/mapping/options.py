@@ -26,7 +26,7 @@ from sgovss.view_set import QUALITIES, parse_views
 _SCENE_ONLY = (
     "bands", "stretch", "no_data", "fit_gcps", "gsd", "aoi", "bounds", "mosaic", "stack", "asset", "min_area",
     "confidence", "probabilities", "polygons", "simplify", "square", "segments",
-    "cache", "resume", "restart", "overlap",
+    "edges", "cache", "resume", "restart", "overlap",
 )  # fmt: skip
 
 
@@ -59,6 +59,7 @@ class SegmentOptions:
     simplify: float = 0.0
     square: str | None = None
     segments: str | None = None
+    edges: bool = False
     cache: str | None = None
     overlap: float | None = None
     resume: bool = False
@@ -145,6 +146,7 @@ class SegmentOptions:
             simplify=self.simplify,
             square=parse_classes(self.square),
             segments=self.segments,
+            edges=self.edges,
             cache=self.cache,
             restart=self.restart,
             overlap=self.overlap,

@@ -9,7 +9,7 @@ from typing import Any
 
 from sgovss.errors import InputError
 
-_FLAGS = ("mosaic", "stack", "fit_gcps", "confidence", "probabilities", "resume", "restart", "finish")
+_FLAGS = ("mosaic", "stack", "fit_gcps", "edges", "confidence", "probabilities", "resume", "restart", "finish")
 _NUMBERS = ("threshold", "gsd", "simplify", "overlap")
 _SEPARATORS = {
     "bands": ",",

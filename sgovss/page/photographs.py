@@ -40,6 +40,10 @@ class PhotographDesk:
         height, width = pixels.shape[:2]
         return Picture(self._segmenter.add(pixels), width, height, title, note)
 
+    def shrinks(self, pixels: np.ndarray) -> bool:
+        """Whether a photograph (H, W, 3) would be segmented shrunk, because it is large."""
+        return self._segmenter.shrinks(pixels)
+
     def preview(self, name: str) -> bytes:
         """Return a JPEG of the photograph for the screen."""
         pixels = self._segmenter.image(name)
@@ -90,6 +94,13 @@ def read_photograph(file: BinaryIO, name: str) -> np.ndarray:
     refuse_large(height, width, name)
     file.seek(0)
     return read_rgb(file, name)
+
+
+def tiff(pixels: np.ndarray) -> bytes:
+    """Encode a photograph (H, W, 3) uint8 RGB as a TIFF file, for the scene engine."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "TIFF")
+    return buffer.getvalue()
 
 
 def refuse_large(height: int, width: int, name: str) -> None:

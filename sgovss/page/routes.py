@@ -15,7 +15,7 @@ from sgovss.errors import InputError
 from sgovss.page.answers import Desk, Download, Picture
 from sgovss.page.asked import Asked
 from sgovss.page.examples import EXAMPLES, draw_example
-from sgovss.page.photographs import PhotographDesk, read_photograph
+from sgovss.page.photographs import PhotographDesk, read_photograph, tiff
 from sgovss.page.uploads import is_scene
 
 if TYPE_CHECKING:  # needs the extra geo
@@ -58,7 +58,11 @@ class Routes:
         if self._scenes is not None and is_scene(content):
             picture = self._scenes.add(content, title)
         else:
-            picture = self._photographs.add(read_photograph(io.BytesIO(content), title), title)
+            pixels = read_photograph(io.BytesIO(content), title)
+            if self._scenes is not None and self._photographs.shrinks(pixels):  # every pixel is seen
+                picture = self._scenes.add(tiff(pixels), title)
+            else:
+                picture = self._photographs.add(pixels, title)
         return _described(picture, started)
 
     def example(self) -> Response:

@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 
 import numpy as np
-import pyogrio
 import pyproj
 import shapely
 from affine import Affine
@@ -14,6 +13,7 @@ from rasterio.features import geometry_mask
 from rasterio.windows import Window, transform
 
 from sgovss.errors import InputError
+from sgovss.rasters import ogr
 from sgovss.rasters.areas import on_ground
 from sgovss.rasters.options import file_and_layer
 from sgovss.rasters.source import RasterSource
@@ -80,11 +80,11 @@ def _layers(path: str | Path) -> tuple[list[tuple[str | None, list[shapely.Geome
     file, layer = file_and_layer(path)
     name = vector_name(file)
     try:
-        names = [str(found) for found, _ in pyogrio.list_layers(name)]
+        names = [str(found) for found, _ in ogr.list_layers(name)]
         if layer is not None and layer not in names:
             raise InputError(f"--aoi {path}: no layer '{layer}' in this file; it has {', '.join(names)}")
-        read = [pyogrio.raw.read(name, layer=found, columns=[]) for found in names if layer in (None, found)]
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+        read = [ogr.raw.read(name, layer=found, columns=[]) for found in names if layer in (None, found)]
+    except (ogr.errors.DataSourceError, ogr.errors.DataLayerError) as error:
         raise InputError(f"--aoi {path}: not a vector file that can be read ({error})") from error
     several = f"--aoi {path}: the polygons of all its layers are used: {', '.join(names)}"
     result = []

@@ -50,6 +50,8 @@ class SceneOptions:
         square: names of classes whose polygons get right angles.
         segments: file of segments, a raster of their numbers or polygons, of which each gets the class of its mean
             score; see :func:`sgovss.rasters.segments.open_segments`.
+        edges: smooth the scores along the edges of the image; see
+            :func:`sgovss.modeling.guided_filter.smooth_along_edges`.
         cache: folder for encoded windows.
         restart: segment the scene anew, even if an earlier run has finished it or parts of it.
         overlap: fraction of a window's side that neighbouring windows share; None for TEST.SCENE.STRIDE.
@@ -74,6 +76,7 @@ class SceneOptions:
     simplify: float = 0.0
     square: tuple[str, ...] = ()
     segments: str | Path | None = None
+    edges: bool = False
     cache: str | Path | None = None
     restart: bool = False
     overlap: float | None = None

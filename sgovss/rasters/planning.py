@@ -174,6 +174,7 @@ def _settings(
         "legend": legend.names,
         "threshold": options.rejection.threshold,
         **{name: None if file is None else _file_identity(file) for name, file in files.items()},
+        "edges": options.edges or None,  # as in runs from before there was this option
         "outputs": [options.confidence, options.probabilities],
     }
 

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from sgovss.errors import InputError
 from sgovss.inference.predictor import ImagePredictor
 from sgovss.inference.segmentation import Segmentation, output_file
+from sgovss.modeling.guided_filter import smooth_along_edges
 from sgovss.modeling.meta_arch import SGOVSS
 from sgovss.modeling.views import build_views, mean_maps
 from sgovss.rasters.area_of_interest import AreaOfInterest
@@ -290,6 +291,13 @@ class SceneMapper:
         return {**plan.settings, "smallest": plan.smallest, "colors": self.legend.colors().tolist(), **outputs}
 
     def _score(self, plan: ScenePlan) -> ScoreWindows:
+        """Return the function that scores windows, and smooths the scores along edges if that is wanted."""
+        score = self._score_unsmoothed(plan)
+        if not self.options.edges:
+            return score
+        return lambda corners, images: smooth_along_edges(score(corners, images), images)
+
+    def _score_unsmoothed(self, plan: ScenePlan) -> ScoreWindows:
         """Return the function that scores windows, with the cache if there is one."""
         model, scored, views = self.predictor.model, self.scored, build_views(self.predictor.cfg)
         if self.options.cache is not None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import pyogrio
 import pyproj
 import rasterio
 import shapely
@@ -22,6 +21,7 @@ from rasterio.warp import transform_bounds
 from rasterio.windows import Window, transform
 
 from sgovss.errors import InputError
+from sgovss.rasters import ogr
 from sgovss.rasters.area_of_interest import vector_name
 from sgovss.rasters.areas import on_ground
 from sgovss.rasters.options import SceneOptions, file_and_layer
@@ -71,8 +71,8 @@ def open_segments(path: str | Path, source: RasterSource) -> RasterSegments | Ve
     """
     file, layer = file_and_layer(path, "--segments")
     try:
-        layers = [str(name) for name, kind in pyogrio.list_layers(vector_name(file)) if kind is not None]
-    except pyogrio.errors.DataSourceError:
+        layers = [str(name) for name, kind in ogr.list_layers(vector_name(file)) if kind is not None]
+    except ogr.errors.DataSourceError:
         layers = []
     if layers or layer is not None:
         return VectorSegments(path, layers, source)
@@ -183,7 +183,7 @@ class VectorSegments:
             raise InputError(f"--segments {path}: no layer '{wanted}' in this file; it has {', '.join(layers)}")
         self._layer, self._source = wanted or layers[0], source
         self._lock = threading.Lock()
-        info = pyogrio.read_info(vector_name(self._file), layer=self._layer, force_feature_count=True,
+        info = ogr.read_info(vector_name(self._file), layer=self._layer, force_feature_count=True,
                                  force_total_bounds=True)  # fmt: skip
         kind = info["geometry_type"] or "none"
         if not info["features"] or not ("Polygon" in kind or kind in ("Unknown", "GeometryCollection")):
@@ -215,7 +215,7 @@ class VectorSegments:
     def _read(self, **options: Any) -> Features:
         with self._lock:  # several threads must not write the copy
             name = self._indexed
-        metadata, numbers, geometries, values = pyogrio.raw.read(
+        metadata, numbers, geometries, values = ogr.raw.read(
             name, layer=self._layer, return_fids=True, force_2d=True, **options
         )
         shapes = shapely.from_wkb(geometries)
@@ -238,8 +238,8 @@ class VectorSegments:
             return vector_name(self._file)
         self._copies = tempfile.TemporaryDirectory()
         copy = Path(self._copies.name) / "segments.gpkg"
-        with pyogrio.open_arrow(vector_name(self._file), layer=self._layer, use_pyarrow=False) as (metadata, stream):
-            pyogrio.write_arrow(
+        with ogr.open_arrow(vector_name(self._file), layer=self._layer, use_pyarrow=False) as (metadata, stream):
+            ogr.write_arrow(
                 stream, copy, driver="GPKG", layer=self._layer, crs=self._crs, geometry_type="Unknown",
                 geometry_name=metadata["geometry_name"] or "wkb_geometry",
             )  # fmt: skip

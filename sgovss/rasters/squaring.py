@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyogrio
 import shapely
 
+from sgovss.rasters import ogr
 from sgovss.rasters.polygons import Region
 from sgovss.rasters.right_angles import squared
 from sgovss.rasters.vector_files import without_crs_warning
@@ -155,7 +155,7 @@ class _Store:
 
     def append(self, shapes: Sequence[shapely.Geometry], **fields: np.ndarray) -> None:
         with without_crs_warning():
-            pyogrio.raw.write(
+            ogr.raw.write(
                 self._path,
                 geometry=shapely.to_wkb(np.array(shapes, object)),
                 field_data=[*fields.values()],
@@ -186,7 +186,7 @@ class _Store:
         self._path.unlink(missing_ok=True)
 
     def _read(self, **options: Any) -> _Batch:
-        metadata, fids, geometries, values = pyogrio.raw.read(self._path, return_fids=True, **options)
+        metadata, fids, geometries, values = ogr.raw.read(self._path, return_fids=True, **options)
         order = np.argsort(fids)
         fields = {name: row[order] for name, row in zip(metadata["fields"], values, strict=True)}
         return _Batch(fids[order] - 1, shapely.from_wkb(geometries)[order], fields)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyogrio
 import pyproj
 import shapely
 
 from sgovss.files import atomic_path
+from sgovss.rasters import ogr
 
 _LAYER = "classes"
 
@@ -38,7 +38,7 @@ class PolygonFile:
     def add(self, polygons: Sequence[shapely.Geometry], fields: Mapping[str, np.ndarray]) -> None:
         """Add polygons, which may be none; all batches have the same fields."""
         with without_crs_warning():
-            pyogrio.raw.write(
+            ogr.raw.write(
                 self._working,
                 geometry=shapely.to_wkb(np.array(polygons, object)),
                 field_data=[*fields.values()],
@@ -69,9 +69,9 @@ class PolygonFile:
             options: dict[str, Any] = {"driver": "FlatGeobuf"}
             if self._path.suffix == ".geojson":
                 options = {"driver": "GeoJSON", "RFC7946": "NO" if self._crs is None else "YES"}
-            with without_crs_warning(), pyogrio.open_arrow(self._working, use_pyarrow=False) as (metadata, stream):
+            with without_crs_warning(), ogr.open_arrow(self._working, use_pyarrow=False) as (metadata, stream):
                 name = metadata["geometry_name"] or "geom"
-                pyogrio.write_arrow(
+                ogr.write_arrow(
                     stream,
                     path,
                     layer=_LAYER,
@@ -92,7 +92,7 @@ class PolygonFile:
             "crs": None if self._crs is None else pyproj.CRS.from_wkt(self._crs).to_json_dict(),
         }
         geo = json.dumps({"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}})
-        with pyogrio.open_arrow(self._working, use_pyarrow=True) as (metadata, reader):
+        with ogr.open_arrow(self._working, use_pyarrow=True) as (metadata, reader):
             place = metadata["geometry_name"] or "geom"
             fields = [
                 pyarrow.field("geometry", pyarrow.binary()) if field.name == place else field.remove_metadata()

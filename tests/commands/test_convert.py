@@ -305,6 +305,27 @@ def test_a_folder_from_clip_weights_is_clip(tmp_path, convert, monkeypatch, name
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == weights
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("output", ["converted.safetensors", "model"])
+def test_clip_weights_of_the_hub(tmp_path, convert, fake_hub, output):
+    """In the layout of transformers, whose architecture and activation are known by the repository's name."""
+    clip = transformers_clip(tmp_path / "whole.bin")
+    save_file({key: value.contiguous() for key, value in clip.state_dict().items()}, tmp_path / "weights")
+    weights = {"model.safetensors": (tmp_path / "weights").read_bytes()}
+    fake_hub.add("openai/clip-vit-base-patch32", weights)
+    fake_hub.add("me/another", weights)
+    status, printed = convert("openai/clip-vit-base-patch32", output=output)
+    assert status == 0 and "architecture ViT-B-32" in printed
+    if output == "model":
+        digest = hashlib.sha256(weights["model.safetensors"]).hexdigest()
+        card = (tmp_path / "model" / "README.md").read_text()
+        assert f"openai/clip-vit-base-patch32/model.safetensors (SHA-256 {digest})" in card
+    status, error = convert("me/another", output="other" + output)
+    assert status == 2 and "give it with --model" in error
+    status, error = convert("me/nowhere", output="other" + output)
+    assert status == 2 and "me/nowhere: no file or folder here, and no such model on http://127" in error
+
+
 @pytest.mark.parametrize(
     ("options", "output", "told"),
     [

@@ -170,6 +170,5 @@ def test_version_names_libraries_device_and_extras(capsys):
     ):
         assert line == f"{name} {version}"
     assert lines[4].startswith("device: ")
-    assert {line.split(":")[0] for line in lines[5:]} <= {
-        f"extra {name}" for name in ("tiny", "geo", "app", "cluster", "parquet", "onnx", "dev")
-    }
+    extras = "tiny geo notebook parquet app cluster hub onnx docs wandb mlflow dev"
+    assert {line.split(":")[0] for line in lines[5:]} <= {f"extra {name}" for name in extras.split()}

@@ -141,3 +141,22 @@ def test_the_web_page_has_the_views_of_the_config():
         assert np.array_equal(found.scores, predictor(image, WORDS).scores)
         scores.append(found.scores)
     assert not np.array_equal(scores[0], scores[1]) and not np.array_equal(scores[1], scores[2])
+
+
+@pytest.mark.parametrize("size", [(90, 200), (128, 100), (150, 150)])
+def test_the_web_page_keeps_the_windows_of_a_photograph(monkeypatch, size):
+    image = generate_image(70001, 512, "b").image[: size[0], : size[1]].copy()
+    options = ("MODEL.DEVICE", "cpu", "TEST.SCENE.WINDOW", "96", "TEST.SCENE.STRIDE", "64")
+    predictor = sgovss.Predictor("sgovss_tiny.yaml", options=options)
+    page, calls = InteractiveSegmenter(predictor, longest=200), []
+    encode = predictor.model.encode
+    monkeypatch.setattr(predictor.model, "encode", lambda images: calls.append(1) or encode(images))
+    name = page.add(image)
+    windows = len(calls)
+    assert windows > 1
+    for words in (WORDS, "roof, asphalt, meadow"):
+        found = page.segment(name, Vocabulary.parse(words), NOTHING_REJECTED)
+        assert len(calls) == windows
+        assert np.array_equal(found.scores, predictor(image, words).scores)
+        del calls[windows:]
+    assert page.shrinks(np.zeros((201, 3, 3), np.uint8)) and not page.shrinks(image)

@@ -146,6 +146,20 @@ def test_photographs_are_no_scenes(tmp_path):
     assert not any(is_scene(content) for content in (png(scene()), jpeg.getvalue(), b"", b"II", b"<VRTDataset>"))
 
 
+@pytest.mark.parametrize(("size", "kind"), [((200, 300), "JPEG"), ((300, 180), "PNG"), ((260, 257), "PNG")])
+def test_every_pixel_of_a_large_photograph_is_seen(predictor, client, size, kind):
+    """In this test a photograph of more than 256 pixels would be shrunk without the scene engine."""
+    buffer = io.BytesIO()
+    Image.fromarray(scene(3, 512)[: size[0], : size[1]]).save(buffer, kind)
+    answer = upload(client, buffer.getvalue(), f"photo.{kind.lower()}").get_json()
+    assert (answer["height"], answer["width"], answer["scene"]) == (*size, True)
+    asked = {"image": answer["image"], "words": WORDS}
+    with rasterio.MemoryFile(client.post("/labels", json=asked).data) as file, file.open() as made:
+        labels = made.read(1)
+    with Image.open(buffer) as photograph:
+        assert (labels == predictor(photograph, WORDS).labels).mean() > 0.99
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
