@@ -181,6 +181,53 @@ CASES: list[Case] = [
         "three classes",
         of_three,
     ),
+    works("separator behind the last class name", "demo", names("building, road, tree,"), "three classes", of_three),
+    works(
+        "numbered, lettered or bulleted class names",
+        "demo",
+        names("• building\n• road\n• tree"),
+        "three classes",
+        of_three,
+    ),
+    works(
+        "class names of labelme, in UTF-16",
+        "demo",
+        file("labels.txt", "__ignore__\r\nbuilding\r\nroad\r\ntree\r\n".encode("utf-16")),
+        "three classes; a note that labelme's '__ignore__' is left out",
+        of_three,
+    ),
+    works(
+        "colour map of QGIS as class names",
+        "demo",
+        file("map.clr", "1 1 2 3 255 building\n2 4 5 6 255 road\n3 7 8 9 255 tree\n"),
+        "three classes with these colours",
+        of_three,
+    ),
+    refused(
+        "class name of punctuation",
+        "demo",
+        names("building, road, …"),
+        "vocabulary: '…' has no letter, not a class name; write names as in 'building, road'",
+    ),
+    refused(
+        "keys with values as class names",
+        "demo",
+        names("building=0 road=1"),
+        "vocabulary: 'building=0 road=1' has an equals sign, not a class name; write names as in 'building, road'",
+    ),
+    refused(
+        "vocabulary file of comments only",
+        "demo",
+        file("words.txt", "#building\n#road\n"),
+        "…/words.txt: '#building' is a comment, because of the sign in front, and there is no other line; remove the "
+        "sign",
+    ),
+    refused(
+        "address in place of a vocabulary file",
+        "demo",
+        names("s3://bucket/words.txt"),
+        "s3://bucket/words.txt: an address, not a file; save the file and give its path",
+    ),
     refused(
         "class names separated by commas and semicolons",
         "demo",
