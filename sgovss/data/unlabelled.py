@@ -50,7 +50,7 @@ def repeat_factors(labelled: int, unlabelled: int, share: float) -> torch.Tensor
         InputError: ``share`` is outside its range.
     """
     if not 0 < share < 1:
-        raise InputError(f"DATASETS.UNLABELLED_SHARE: {share} is not between 0 and 1")
+        raise InputError(f"DATASETS.UNLABELLED_SHARE: {share} is not between 0 and 1; give a fraction such as 0.25")
     factors = torch.ones(labelled + unlabelled)
     factors[labelled:] = share / (1 - share) * labelled / unlabelled
     return factors

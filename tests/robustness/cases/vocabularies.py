@@ -126,7 +126,7 @@ CASES: list[Case] = [
         "vocabulary file that does not exist",
         "demo",
         names("words.txt"),
-        "words.txt: cannot read this vocabulary file (No such file or directory)",
+        "words.txt: cannot read this vocabulary file (No such file or directory); correct the path",
     ),
     refused(
         "empty vocabulary file",
@@ -144,13 +144,14 @@ CASES: list[Case] = [
         "truncated JSON vocabulary",
         "demo",
         file("words.json", '["road", "wat'),
-        "…/words.json: not a valid json file (Unterminated string starting at: line 1 column 10 (char 9))",
+        "…/words.json: not a valid json file (Unterminated string starting at: line 1 column 10 (char 9)); "
+        "correct it, or save one class per line as .txt",
     ),
     refused(
         "JSON vocabulary of 100,000 nested lists",
         "demo",
         file("words.json", "[" * 100_000),
-        "…/words.json: not a valid json file (maximum recursion depth exceeded …)",
+        "…/words.json: not a valid json file (maximum recursion depth exceeded …); correct it, or save …",
     ),
     refused(
         "YAML vocabulary with numbers as names",
