@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sgovss.errors import InputError
 from sgovss.palette import Color
-from sgovss.word_colors import color_of
+from sgovss.words.colors import color_of
 
 BARS_ONLY = re.compile(r"[|]")
 BARS_OR_COMMAS = re.compile(r"[|,]")

@@ -15,9 +15,9 @@ from sgovss.class_entries import BARS_ONLY, ClassEntry, clean_name, entry_of
 from sgovss.errors import InputError
 from sgovss.palette import Color, distinct_colors
 from sgovss.plurals import singular
-from sgovss.word_files import is_file_name, read_file
-from sgovss.word_lists import WordList, read_text
-from sgovss.word_names import unquoted
+from sgovss.words.files import is_file_name, read_file
+from sgovss.words.lists import WordList, read_text
+from sgovss.words.names import unquoted
 
 # Conventional map colours; all other classes get a colour of the palette.
 _FAMILIAR: dict[Color, tuple[str, ...]] = {
@@ -197,7 +197,7 @@ class Vocabulary(Sequence[ClassEntry]):
     def from_string(cls, text: str, source: str = "vocabulary") -> Vocabulary:
         """Parse ``"building, road, tree|forest"``: commas separate classes, bars separate synonyms.
 
-        All rules are in :mod:`sgovss.word_lists`.
+        All rules are in :mod:`sgovss.words.lists`.
 
         Raises:
             InputError: the text cannot be read, or its classes are wrong.
@@ -212,7 +212,7 @@ class Vocabulary(Sequence[ClassEntry]):
         top level or under ``classes``, whose items are strings or ``{name, synonyms, color}``. A table (CSV) has a
         column ``name``. The class lists of CAT-Seg and related projects (JSON) and of SegEarth-OV (text),
         ``coco.names`` and the labels of CVAT have one of these forms. Styles of QGIS and headers of ENVI are read too.
-        See :mod:`sgovss.word_files`.
+        See :mod:`sgovss.words.files`.
 
         Raises:
             InputError: the file is missing, cannot be parsed, or its classes are wrong.

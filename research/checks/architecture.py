@@ -74,6 +74,7 @@ DESCRIPTIONS = {
     "modeling": "the method",
     "data": "datasets as YAML",
     "synthetic": "drawn images",
+    "words": "class names in text and files",
 }
 
 

@@ -14,7 +14,7 @@ from sgovss.class_entries import entry_of
 from sgovss.data.archives import pattern_problem
 from sgovss.errors import InputError
 from sgovss.vocabulary import ClassEntry, Vocabulary
-from sgovss.word_lists import read_structure, read_text
+from sgovss.words.lists import read_structure, read_text
 
 MAX_VALUE = 65535  # prepared labels are 8-bit or 16-bit images
 

@@ -9,7 +9,7 @@ import torch
 
 from sgovss.errors import InputError
 from sgovss.vocabulary import ClassEntry, Vocabulary, Words
-from sgovss.word_lists import seems_several
+from sgovss.words.lists import seems_several
 
 OTHER = "other"
 _GREY = (150, 150, 150)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from sgovss.errors import InputError
-from sgovss.word_numbers import without_numbers
-from sgovss.word_structures import without_marks
+from sgovss.words.numbers import without_numbers
+from sgovss.words.structures import without_marks
 
 HEADERS = ("name", "class", "label", "class_name", "classname", "class name", "category", "names", "classes")
 """Titles of the column of names, the likeliest first."""

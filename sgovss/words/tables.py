@@ -7,11 +7,11 @@ import re
 from typing import Any
 
 from sgovss.errors import InputError
-from sgovss.word_colors import color_of
-from sgovss.word_lines import HEADERS
-from sgovss.word_lists import read_lines
-from sgovss.word_names import checked_name
-from sgovss.word_structures import WordList
+from sgovss.words.colors import color_of
+from sgovss.words.lines import HEADERS
+from sgovss.words.lists import read_lines
+from sgovss.words.names import checked_name
+from sgovss.words.structures import WordList
 
 _COLOR_COLUMNS = (("r", "g", "b"), ("red", "green", "blue"))
 _COLOR_TEXTS = ("color", "colour", "rgb", "color_rgb", "hex")

@@ -12,11 +12,11 @@ from typing import Any
 import yaml
 
 from sgovss.errors import InputError
-from sgovss.word_formats import read_known
-from sgovss.word_lists import read_lines, read_structure, read_text
-from sgovss.word_names import LIST_SUFFIXES
-from sgovss.word_structures import WordList, inside_plain_list, without_marks
-from sgovss.word_tables import is_table, read_table, table_rows
+from sgovss.words.formats import read_known
+from sgovss.words.lists import read_lines, read_structure, read_text
+from sgovss.words.names import LIST_SUFFIXES
+from sgovss.words.structures import WordList, inside_plain_list, without_marks
+from sgovss.words.tables import is_table, read_table, table_rows
 
 _PATH = re.compile(r"~?[/\\]|\.{1,2}[/\\]|[A-Za-z]:[/\\]|[a-z][a-z0-9+]+://")
 
@@ -46,7 +46,7 @@ def _exists(text: str) -> bool:
 def read_file(path: str | Path) -> WordList:
     """Read a file of class names. JSON and YAML are told by suffix or content, tables by suffix or their first line.
 
-    Other forms are in :mod:`sgovss.word_formats`. Text is UTF-8, or UTF-16 with a byte order mark.
+    Other forms are in :mod:`sgovss.words.formats`. Text is UTF-8, or UTF-16 with a byte order mark.
 
     Raises:
         InputError: the file is missing, is not text, cannot be parsed, or holds no list of class names.

@@ -7,8 +7,8 @@ from itertools import zip_longest
 from xml.etree import ElementTree
 
 from sgovss.errors import InputError
-from sgovss.word_names import checked_name
-from sgovss.word_structures import WordList
+from sgovss.words.names import checked_name
+from sgovss.words.structures import WordList
 
 
 def read_known(text: str, source: str) -> WordList | None:

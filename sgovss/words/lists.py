@@ -32,11 +32,11 @@ import re
 from typing import Any
 
 from sgovss.errors import InputError
-from sgovss.word_colors import Colored, colored_lines
-from sgovss.word_lines import COMMAS, check_comment, plain_lines, plain_text, text_lines, without_header
-from sgovss.word_names import checked_name, unquoted
-from sgovss.word_numbers import without_numbers
-from sgovss.word_structures import (
+from sgovss.words.colors import Colored, colored_lines
+from sgovss.words.lines import COMMAS, check_comment, plain_lines, plain_text, text_lines, without_header
+from sgovss.words.names import checked_name, unquoted
+from sgovss.words.numbers import without_numbers
+from sgovss.words.structures import (
     ITEM_NAMES,
     WordList,
     find_classes,

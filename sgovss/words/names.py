@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 from sgovss.errors import InputError
-from sgovss.word_colors import has_color
+from sgovss.words.colors import has_color
 
 LIST_SUFFIXES = (
     ".txt", ".json", ".yaml", ".yml", ".csv", ".tsv", ".names", ".pbtxt", ".lst", ".list", ".md", ".xml", ".toml",
