@@ -85,7 +85,7 @@ def check_sgovss(arguments: list[str], folder: Path) -> None:
     if any(option in rest for option in ("--help", "-h")):
         return
     options = parsed(entry_point(name), rest)
-    if getattr(options, "config_file", None) and not has_placeholder(rest):
+    if str(getattr(options, "config_file", "")).endswith(".yaml"):
         load_config(options.config_file, getattr(options, "opts", None) or [])
 
 

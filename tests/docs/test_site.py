@@ -6,7 +6,9 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -22,7 +24,7 @@ def loaded(html: str) -> list[str]:
         if link and not re.search(r"rel=[\"']?(stylesheet|icon|preload|preconnect|dns-prefetch)", link):
             continue
         found.append(source or link or style)
-    return [item for item in found if re.search(r"(https?:)?//", item)]
+    return [item for item in found if re.search(r"(^|href=)[\"']?(https?:)?//", item)]
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,20 @@ def loaded(html: str) -> list[str]:
 def test_what_comes_from_elsewhere_is_found(html: str) -> None:
     assert len(loaded(html)) == 1
     assert loaded('<a href="https://example.org">x</a><img src="a.png"><link rel="stylesheet" href="b.css">') == []
+    inside = "<style>a{background:url('data:image/svg+xml,<svg xmlns=\"http://www.w3.org/2000/svg\"/>')}</style>"
+    assert loaded(inside) == []
+
+
+@pytest.mark.parametrize(
+    ("role", "shown"),
+    [
+        (":meth:<code>Vocabulary.of</code>", "<code>Vocabulary.of</code>"),
+        (":class:<code>~sgovss.synthetic.canvas.Canvas</code>", "<code>Canvas</code>"),
+        ("a:<code>b</code>", "a:<code>b</code>"),
+    ],
+)
+def test_roles_are_shown_as_code(load_script: Callable[[str], ModuleType], role: str, shown: str) -> None:
+    assert load_script("tools/docs_hooks.py").on_page_content(role, page=None) == shown
 
 
 @pytest.mark.slow
@@ -49,4 +65,5 @@ def test_site_is_complete_and_loads_nothing_from_elsewhere(tmp_path: Path) -> No
     assert {page.stem for page in (CHECKOUT / "docs").rglob("*.md")} <= pages
     for page in [*tmp_path.rglob("*.html"), *tmp_path.rglob("*.css")]:
         assert loaded(page.read_text(encoding="utf-8")) == [], page
+        assert not re.search(r":(class|func|meth):<code>", page.read_text(encoding="utf-8")), page
     assert "save_pretrained" in (tmp_path / "api.html").read_text(encoding="utf-8")

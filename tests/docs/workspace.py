@@ -19,12 +19,14 @@ from sgovss.data.specification_fields import SplitSpecification
 from sgovss.data.specification_file import find_specification, load_specification
 from sgovss.engine.checkpoint import save_inference_checkpoint
 from sgovss.modeling import build_model
+from sgovss.paths import dataset_files
 from sgovss.synthetic import generate_image
 from tests.docs.blocks import CHECKOUT, blocks
 
 # A laptop cannot train full-size models; the commands run as shown, with these options at their end.
 TINY_MODEL = ["MODEL.CLIP.NAME", "tiny", "MODEL.CLIP.WEIGHTS", "random", "MODEL.CLIP.TUNING", "full"]
 ON_CPU = ["MODEL.DEVICE", "cpu"]
+FEW_IMAGES = ["DATASETS.TRAIN", "('few_train',)", "DATASETS.TEST", "('few_test',)"]
 SHORT_TRAINING = [
     *("INPUT.CROP.SIZE", "[64,64]", "INPUT.MIN_SIZE_TRAIN", "(64,)", "DATALOADER.NUM_WORKERS", "0"),
     *("SOLVER.MAX_ITER", "2", "SOLVER.IMS_PER_BATCH", "4"),
@@ -109,7 +111,13 @@ def write_fields(folder: Path, spec: DatasetSpecification) -> None:
 
 
 def write_datasets(folder: Path) -> None:
-    """A few random pairs for each dataset that the training commands name, and ``my.yaml``."""
+    """A few random pairs for each dataset that the training commands name, ``my.yaml``, and few drawn images."""
+    few = yaml.safe_load(shipped_file("generated_scenes").read_text(encoding="utf-8")) | {"name": "few"}
+    for number, (name, split) in enumerate(few["splits"].items()):
+        split["count"] = 4
+        few["generator"]["splits"][name] = [100 * number, 4]
+    few["generator"]["size"] = 64
+    (folder / "few.yaml").write_text(yaml.safe_dump(few))
     my = {
         "name": "my",
         "classes": [{"name": "building"}, {"name": "road"}],
@@ -120,6 +128,11 @@ def write_datasets(folder: Path) -> None:
     for spec in (load_specification(folder / "my.yaml"), *shipped):
         for split in spec.splits.values():
             write_pairs(dataset_folder(spec, folder / "datasets"), split, spec.values)
+
+
+def shipped_file(name: str) -> Path:
+    """The dataset file of this name that comes with sgovss."""
+    return next(file for file in dataset_files() if file.stem == name)
 
 
 def write_pairs(folder: Path, split: SplitSpecification, values: Sequence[Sequence[int]]) -> None:
@@ -143,7 +156,7 @@ def variables(folder: Path) -> dict[str, str]:
         "PYTHONPATH": str(CHECKOUT),
         "HOME": str(folder),
         "DETECTRON2_DATASETS": str(folder / "datasets"),
-        "SGOVSS_DATASETS": str(folder / "my.yaml"),
+        "SGOVSS_DATASETS": os.pathsep.join(str(folder / name) for name in ("my.yaml", "few.yaml")),
     }
 
 
@@ -151,6 +164,7 @@ def adapted(arguments: list[str]) -> list[str]:
     """The arguments with options that fit a small machine; everything that the docs show stays."""
     if arguments[0] in ("train", "evaluate"):
         full_size = any("protocols/" in word or "convnext" in word for word in arguments)
+        own_data = "sgovss_tiny.yaml" in arguments and not any("DATASETS." in word for word in arguments)
         short = SHORT_TRAINING if arguments[0] == "train" else []
-        return [*arguments, *(TINY_MODEL if full_size else []), *short, *ON_CPU]
+        return [*arguments, *(TINY_MODEL if full_size else []), *(FEW_IMAGES if own_data else []), *short, *ON_CPU]
     return [*arguments, "--port", "0"] if arguments[0] == "app" else arguments
