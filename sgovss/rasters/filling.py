@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -104,28 +105,44 @@ class UnitFiller:
         Yields:
             the units of one band of rows with their pixels, from top to bottom.
         """
-        steps, box = [*self.plan.steps(units)], self.plan.box(units)
+        steps, box = [*self._by_band(units)], self.plan.box(units)
         with closing(read_ahead(self._reads(steps, box), self.source, self.threads, _BATCHES_AHEAD)) as reads:
             rows = _Rows(self, box)
             pieces: list[_Piece] = []
-            for step in steps:
+            for step, bands in steps:
                 for _ in step.batches:
                     rows.add(step.row, cast(_Batch, next(reads)))
-                pieces += [rows.piece(top, cast(np.ndarray | None, next(reads))) for top in step.pieces]
-                for band in step.bands:
-                    height = self.plan.box(band).size[0]
-                    count = math.ceil(height / PIECE)
-                    done, pieces = _joined(pieces[:count]), pieces[count:]
-                    yield [(unit, self._cut(done, unit, band, *cast(tuple, next(reads)))) for unit in band]
+                for tops, band in bands:
+                    pieces += [rows.piece(top, cast(np.ndarray | None, next(reads))) for top in tops]
+                    if band:
+                        done, pieces = _joined(pieces), []
+                        yield [(unit, self._cut(done, unit, band, *cast(tuple, next(reads)))) for unit in band]
 
-    def _reads(self, steps: Sequence[Step], box: Box) -> Iterator[Callable[[RasterSource], object]]:
+    def _by_band(self, units: list[Unit]) -> Iterator[tuple[Step, list[tuple[list[int], list[Unit]]]]]:
+        """Divide the pieces of each step among the bands that are finished after it; the last band may be none yet.
+
+        Where a scene is shrunk for the model, a step finishes many bands. Memory holds the pieces of one of them.
+        """
+        held = 0
+        for step in self.plan.steps(units):
+            tops, bands = deque(step.pieces), []
+            for band in step.bands:
+                count = math.ceil(self.plan.box(band).size[0] / PIECE) - held
+                bands.append(([tops.popleft() for _ in range(count)], band))
+                held = 0
+            held += len(tops)
+            yield step, [*bands, ([*tops], [])]
+
+    def _reads(
+        self, steps: Sequence[tuple[Step, list[tuple[list[int], list[Unit]]]]], box: Box
+    ) -> Iterator[Callable[[RasterSource], object]]:
         """What is read, in the order in which it is needed."""
-        for step in steps:
+        for step, bands in steps:
             for columns in step.batches:
                 yield partial(self._read_batch, row=step.row, columns=columns)
-            for top in step.pieces:
-                yield partial(self._read_segments, box=Box(top, min(top + PIECE, box.bottom), box.left, box.right))
-            for band in step.bands:
+            for tops, band in bands:
+                for top in tops:
+                    yield partial(self._read_segments, box=Box(top, min(top + PIECE, box.bottom), box.left, box.right))
                 for unit in band:
                     yield partial(self._read_unit, unit=unit)
 
