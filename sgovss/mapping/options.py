@@ -16,7 +16,6 @@ from sgovss.rasters.options import AUTO as AUTO_NO_DATA
 from sgovss.rasters.options import (
     SceneOptions,
     parse_bands,
-    parse_classes,
     parse_min_area,
     parse_no_data,
     parse_stretch,
@@ -144,7 +143,7 @@ class SegmentOptions:
             probabilities=self.probabilities,
             polygons=self.polygons,
             simplify=self.simplify,
-            square=parse_classes(self.square),
+            square=self.square or (),
             segments=self.segments,
             edges=self.edges,
             cache=self.cache,

@@ -77,8 +77,10 @@ class Finisher:
         sums = add_up(counts, self._legend.names, plan.units.height * plan.units.width)
         labels = with_overviews(labels, Resampling.mode)
         facts: dict[str, str] = {}
+        if self._classes is not None:
+            facts["segments"] = f"{len(self._classes.numbers):,} with pixels"
         if "polygons" in files:
-            facts = self._write_polygons(labels)
+            facts |= self._write_polygons(labels)
         self._write_overlay(labels, sums)
         write_style(files["style"], self._legend)
         write_attributes(files["attributes"], self._legend)
@@ -99,7 +101,7 @@ class Finisher:
                 path, labels, self._legend, self._classes, self._segments, plan, source, tolerance, folder
             )
             return {"polygons": f"{count:,}"}
-        chosen = [self._legend.names.index(name) for name in self._options.square]
+        chosen = [self._legend.names.index(name) for name in self._options.square_names]
         square = Squaring(chosen, (plan.units.height, plan.units.width), down / across, folder) if chosen else None
         working = folder / "polygons.gpkg"
         count = write_polygons(path, labels, self._legend, source, tolerance, working, square=square)

@@ -47,7 +47,7 @@ class SceneOptions:
         probabilities: write the scores of all classes.
         polygons: write the regions as polygons, in this format: "gpkg", "parquet", "fgb" or "geojson"; True is "gpkg".
         simplify: tolerance in metres by which the borders of polygons are simplified; 0 leaves them along the pixels.
-        square: names of classes whose polygons get right angles.
+        square: names of classes whose polygons get right angles, also as one text, ``"building,roof"``.
         segments: file of segments, a raster of their numbers or polygons, of which each gets the class of its mean
             score; see :func:`sgovss.rasters.segments.open_segments`.
         edges: smooth the scores along the edges of the image; see
@@ -74,7 +74,7 @@ class SceneOptions:
     probabilities: bool = False
     polygons: bool | str = False
     simplify: float = 0.0
-    square: tuple[str, ...] = ()
+    square: str | tuple[str, ...] = ()
     segments: str | Path | None = None
     edges: bool = False
     cache: str | Path | None = None
@@ -129,6 +129,11 @@ class SceneOptions:
                 raise InputError("--min-area: segments are not merged; leave out --min-area, or --segments")
 
     @property
+    def square_names(self) -> tuple[str, ...]:
+        """Names of the classes whose polygons get right angles."""
+        return parse_classes(self.square) if isinstance(self.square, str) else tuple(self.square)
+
+    @property
     def polygon_format(self) -> str | None:
         """Suffix of the file of polygons, without a dot; None if they are not wanted."""
         return POLYGON_FORMATS[0] if self.polygons is True else self.polygons or None
@@ -179,9 +184,9 @@ class Stretch:
     shared: bool = False
 
 
-def parse_classes(text: str | None) -> tuple[str, ...]:
+def parse_classes(text: str) -> tuple[str, ...]:
     """Parse class names such as ``"building,roof"``."""
-    return tuple(dict.fromkeys(part.strip() for part in (text or "").split(",") if part.strip()))
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
 def parse_stretch(text: str | None) -> Stretch:

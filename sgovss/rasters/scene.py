@@ -69,7 +69,7 @@ class SceneMapper:
         self.scored = self.options.rejection.scored(vocabulary)
         self.legend = self.options.rejection.legend(vocabulary)
         self.classes = len(vocabulary)
-        if unknown := [name for name in self.options.square if name not in self.legend.names]:
+        if unknown := [name for name in self.options.square_names if name not in self.legend.names]:
             raise InputError(f"--square: '{unknown[0]}' is no class; the classes are {', '.join(self.legend.names)}")
 
     def __call__(
@@ -287,7 +287,7 @@ class SceneMapper:
     def _finished_settings(self, plan: ScenePlan) -> dict[str, object]:
         """Return everything that the outputs depend on."""
         options = self.options
-        outputs = {"polygons": options.polygon_format, "simplify": options.simplify, "square": options.square}
+        outputs = {"polygons": options.polygon_format, "simplify": options.simplify, "square": options.square_names}
         return {**plan.settings, "smallest": plan.smallest, "colors": self.legend.colors().tolist(), **outputs}
 
     def _score(self, plan: ScenePlan) -> ScoreWindows:

@@ -83,21 +83,12 @@ class Squaring:
         if not len(chosen):
             return
         near, beside = self._outlines.near(chosen), self._regions.near(chosen)
-        pieces, owners = [], []
-        for polygon in chosen:
-            for piece in shapely.get_parts(polygon.difference(near.union_near(polygon))):
-                owner = self._longest_border(piece, beside)
-                if owner is not None:
-                    pieces.append(piece)
-                    owners.append(owner)
-        self._pieces.append(pieces, owner=np.array(owners, np.int64))
-
-    def _longest_border(self, piece: shapely.Geometry, regions: _Batch) -> int | None:
-        """The number of the region without right angles that has the longest border to a piece."""
-        grown = piece.buffer(_REACH)
-        found = [i for i in regions.at(grown) if regions.fields["label"][i] not in self._labels]
-        borders = [regions.shapes[i].intersection(grown).area for i in found]
-        return int(regions.numbers[found[int(np.argmax(borders))]]) if found and max(borders) > 0 else None
+        left = [polygon.difference(near.union_near(polygon)) for polygon in chosen]
+        pieces = shapely.get_parts(np.array(left, object))
+        takes = ~np.isin(beside.fields["label"], self._labels)
+        owners = _longest_borders(pieces, beside.shapes[takes])
+        numbers = beside.numbers[takes][owners[owners >= 0]]
+        self._pieces.append(pieces[owners >= 0], owner=numbers.astype(np.int64))
 
     def _changed(self, regions: _Batch) -> Iterator[Region]:
         """Yield regions that are cut, and have got the pieces that are theirs."""
@@ -108,16 +99,35 @@ class Squaring:
             own = near.fields["owner"] == number
             if own.any():
                 shape = near.shapes[own][0]
-                earlier = [j for j in near.at(shape) if near.fields["owner"][j] < number]
-                shape = shape.difference(shapely.union_all(near.shapes[earlier]))
+                cut = [j for j in near.at(shape) if near.fields["owner"][j] < number]
+                added = []
             else:
-                added = pieces.shapes[pieces.fields["owner"] == number]
-                shape = regions.shapes[i].difference(near.union_near(regions.shapes[i]))
-                shape = shapely.union_all([shape, *added])
+                shape, cut = regions.shapes[i], near.at(regions.shapes[i])
+                added = [*pieces.shapes[pieces.fields["owner"] == number]]
+            shape = shape.difference(shapely.union_all(near.shapes[cut])) if cut else shape
+            shape = shapely.union_all([shape, *added]) if added else shape
             label, percents, scored = (regions.fields[name][i] for name in ("label", "percents", "scored"))
             for part in shapely.get_parts(shape):
                 if part.geom_type == "Polygon" and part.area > 0:
                     yield Region(part, int(label), float(percents), int(scored))
+
+
+def _longest_borders(pieces: np.ndarray, shapes: np.ndarray) -> np.ndarray:
+    """For each piece, the place of the shape with the longest border to it: (N,) int64, -1 if there is none."""
+    rings, of_ring = shapely.get_rings(shapes, return_index=True)
+    points, ring = shapely.get_coordinates(rings, return_index=True)
+    along = np.flatnonzero(ring[1:] == ring[:-1])
+    sides = shapely.linestrings(np.stack([points[along], points[along + 1]], axis=1))
+    # Sides, not shapes: a shape may have many more sides than are near.
+    grown = shapely.buffer(pieces, _REACH)
+    at, side = shapely.STRtree(sides).query(grown, predicate="intersects")
+    lengths = shapely.length(shapely.intersection(sides[side], grown[at]))
+    pairs, place = np.unique(np.stack([at, of_ring[ring[along[side]]]]), axis=1, return_inverse=True)
+    totals = np.bincount(place.reshape(-1), lengths, minlength=pairs.shape[1])
+    owners = np.full(len(pieces), -1)
+    rising = np.argsort(totals, kind="stable")
+    owners[pairs[0, rising]] = pairs[1, rising]  # the longest comes last
+    return owners
 
 
 class _Batch:

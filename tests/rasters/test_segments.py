@@ -133,6 +133,7 @@ def test_a_segment_gets_the_class_of_its_mean_score(kind, ids, tmp_path, write_r
     labels = read(result.files["labels"])
     shares = np.bincount(labels[labels != 255], minlength=3) / (labels != 255).sum()
     assert [*result.shares.values()] == pytest.approx(shares.tolist())
+    assert result.facts["segments"] == f"{len(np.unique(ids[ids != 0]))} with pixels"
     assert not folder_of(tmp_path / "out" / "scene").exists()
 
 

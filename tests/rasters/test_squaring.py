@@ -194,7 +194,7 @@ def test_wrong_options_are_named(options, message):
 
 
 @pytest.mark.parametrize(
-    ("text", "names"), [("building", ("building",)), (" a , b,a", ("a", "b")), (None, ()), (",", ())]
+    ("text", "names"), [("building", ("building",)), (" a , b,a", ("a", "b")), ("", ()), (",", ())]
 )
 def test_classes_as_a_user_types_them(text, names):
-    assert parse_classes(text) == names
+    assert parse_classes(text) == names == SceneOptions(square=text, polygons=True).square_names
