@@ -85,7 +85,7 @@ def _text(path: Path) -> str:
         ) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{path}: cannot read this vocabulary file ({reason})") from error
+        raise InputError(f"{path}: cannot read this vocabulary file ({reason}); correct the path") from error
 
 
 def _parsed(text: str, suffix: str, source: str) -> Any:
@@ -94,4 +94,6 @@ def _parsed(text: str, suffix: str, source: str) -> Any:
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0]
         kind = "json" if suffix == ".json" else "yaml"
-        raise InputError(f"{source}: not a valid {kind} file ({reason})") from error
+        raise InputError(
+            f"{source}: not a valid {kind} file ({reason}); correct it, or save one class per line as .txt"
+        ) from error

@@ -50,7 +50,9 @@ def find_classes(value: Any, source: str) -> list[Any] | str:
     if isinstance(value, str):
         return value
     if not isinstance(value, list | tuple):
-        raise InputError(f"{source}: expected a list of class names, at the top level or under 'classes'")
+        raise InputError(
+            f"{source}: expected a list of class names, at the top level or under 'classes', such as [building, road]"
+        )
     return list(value)
 
 

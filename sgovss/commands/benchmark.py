@@ -4,6 +4,7 @@ examples:
   sgovss benchmark --config-file sgovss_tiny.yaml
   sgovss benchmark --config-file sgovss_vitb16_384.yaml --tasks inference --size 512 --classes 17 150
   sgovss benchmark --config-file mine.yaml --tasks training --batch 4 --opts MODEL.DEVICE cuda
+  sgovss benchmark --config-file mine.yaml --tasks training --batch 2 4 8 --accumulate 1 2 --precision float32 bfloat16
 
 Times are medians. The column "x bare per image" is the time per image divided by the time of open_clip's image encoder
 alone (the bare encoder). The two run alternately in one process, so this ratio depends little on the load of the
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    for flag in ("size", "classes", "batch", "repeats"):
+    for flag in ("size", "classes", "batch", "accumulate", "repeats"):
         given = getattr(args, flag)
         if min(given if isinstance(given, list) else [given]) < 1:
             raise InputError(f"--{flag}: give 1 or more")
@@ -75,7 +76,7 @@ def _show(rows: Sequence[Row]) -> None:
 
 
 def benchmark_model(task: str, args: argparse.Namespace) -> list[Row]:
-    """Measure a task at each image size, number of classes and precision.
+    """Measure a task at each image size, number of classes, batch, number of accumulated batches and precision.
 
     Args:
         task: ``inference`` or ``training``.
@@ -85,24 +86,33 @@ def benchmark_model(task: str, args: argparse.Namespace) -> list[Row]:
         one row of the table for each combination.
     """
     rows = []
-    for size, classes, precision in itertools.product(args.size, args.classes, args.precision):
-        counts = {"batch": args.batch, "repeats": args.repeats, "warm_up": args.warm_up}
+    accumulate = args.accumulate if task == "training" else [1]
+    for size, classes, precision, batch, batches in itertools.product(
+        args.size, args.classes, args.precision, args.batch, accumulate
+    ):
+        counts = {"batch": batch, "accumulate": batches, "repeats": args.repeats, "warm_up": args.warm_up}
         flags = {"compiled": args.compile, "synthetic": args.synthetic}
         case = Case(args.config_file, args.opts, size, classes, precision, **counts, **flags)
-        print(f"measuring {task} at {size} x {size}, {classes} classes, {precision}", file=sys.stderr, flush=True)
+        images = f"{batches} x {batch}" if batches > 1 else f"{batch}"
+        print(
+            f"measuring {task} of {images} images of {size} x {size}, {classes} classes, {precision}",
+            file=sys.stderr,
+            flush=True,
+        )
         rows.append(_row(task, case, measure_times(task, case), measure_memory(task, case)))
     return rows
 
 
 def _row(task: str, case: Case, times: dict[str, list[float]], megabytes: float) -> Row:
     ours, bare = times["ours"], times["bare"]
-    ratios = [each / reference / case.batch for each, reference in zip(ours, bare, strict=True)]
+    ratios = [each / reference / case.batch / case.accumulate for each, reference in zip(ours, bare, strict=True)]
     return {
         "task": task,
         "config": Path(case.config_file).stem,
         "size": case.size,
         "classes": case.classes,
         "batch": case.batch,
+        "accumulate": case.accumulate,
         "precision": case.precision,
         "seconds": round(statistics.median(ours), 3),
         "range": f"{min(ours):.2f} to {max(ours):.2f}",
@@ -156,7 +166,20 @@ def _parser() -> argparse.ArgumentParser:
         "--classes", type=int, nargs="+", default=[17], metavar="N", help="numbers of classes; default 17"
     )
     parser.add_argument(
-        "--batch", type=int, default=1, metavar="N", help="images per inference or training step; default 1"
+        "--batch",
+        type=int,
+        nargs="+",
+        default=[1],
+        metavar="N",
+        help="images per inference or training batch; default 1",
+    )
+    parser.add_argument(
+        "--accumulate",
+        type=int,
+        nargs="+",
+        default=[1],
+        metavar="N",
+        help="batches per training step (SOLVER.ACCUMULATE); default 1",
     )
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["float32"], help="default float32")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="timed repetitions; default 5")

@@ -3,7 +3,7 @@
 examples:
   sgovss evaluate --config-file dubai_tiny.yaml --checkpoints output/dubai_tiny
   sgovss evaluate --config-file dubai_tiny.yaml --checkpoints output/dubai_tiny --by dubai_mbrsc_val \\
-      --metric harmonic_mIoU DATASETS.TEST "('dubai_mbrsc_val','dubai_mbrsc_test')"
+      --metric harmonic_mIoU --worst 5 DATASETS.TEST "('dubai_mbrsc_val','dubai_mbrsc_test')"
 
 The checkpoints are the numbered ones (SOLVER.CHECKPOINT_PERIOD) and model_final.pth. The best one is chosen by one test
 set, which should be a validation set: the score of the choice on that set is too high by the choice itself. Its scores
@@ -24,6 +24,7 @@ from detectron2.config import CfgNode
 
 from sgovss.engine.launch import is_first, start, together
 from sgovss.engine.preparation import argument_parser, prepare_config, resolve_launch
+from sgovss.engine.worst_page import write_worst_pages
 from sgovss.errors import InputError, command
 from sgovss.evaluation.selection import METRICS, Evaluated, selection_table, write_selection
 from sgovss.evaluation.tables import format_table
@@ -40,13 +41,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.eval_only, args.output = True, args.output or args.checkpoints / "evaluated"
     for key in set(_FIXED) & set(args.opts[::2]):
         raise InputError(f"options: {key} is set by the command; leave it out, and use --checkpoints and --output")
+    if args.worst is not None and args.worst < 1:
+        raise InputError(f"--worst {args.worst}: give a number of images, 1 or more")
     files = find_checkpoints(args.checkpoints)
     resolve_launch(args)
     # Only the first process locks the output folder; those of other machines write to the same one.
     with together(args), sole_run(args.output) if is_first(args) else nullcontext():
         found = [_evaluate(args, args.opts, path, step, files) for path, step in files.items()]
     if is_first(args):
-        _report([each for each in found if each is not None], args)
+        best = _report([each for each in found if each is not None], args)
+        if args.worst is not None:
+            _show_worst(args, args.checkpoints / best.name)
     return 0
 
 
@@ -73,7 +78,7 @@ def _evaluate(
     args: argparse.Namespace, options: Sequence[str], path: Path, step: int, files: dict[Path, int]
 ) -> Evaluated | None:
     """Evaluate one checkpoint; None in other processes than the first."""
-    args.opts = [*options, "MODEL.WEIGHTS", str(path), "OUTPUT_DIR", str(args.output), "TEST.PUBLISHED", ""]
+    args.opts = [*options, *_own_options(args, path)]
     cfg = prepare_config(args)
     _validation(cfg, args.by)
     print(f"{path.name}: {step} steps, {list(files).index(path) + 1} of {len(files)} checkpoints")
@@ -89,6 +94,17 @@ def _evaluate(
     return Evaluated(path.name, step, {name: {key: each[key] for key in METRICS} for name, each in results.items()})
 
 
+def _own_options(args: argparse.Namespace, path: Path) -> list[str]:
+    return ["MODEL.WEIGHTS", str(path), "OUTPUT_DIR", str(args.output), "TEST.PUBLISHED", ""]
+
+
+def _show_worst(args: argparse.Namespace, path: Path) -> None:
+    """Write and name the pages with the worst images of a checkpoint."""
+    args.opts = [*args.opts, *_own_options(args, path)]
+    for page in write_worst_pages(prepare_config(args), args.output / path.stem / "evaluation", args.worst):
+        print(f"worst images of each class: {page}")
+
+
 def _validation(cfg: CfgNode, wanted: str | None) -> str:
     """The test set to choose by."""
     if wanted is not None and wanted not in cfg.DATASETS.TEST:
@@ -96,8 +112,8 @@ def _validation(cfg: CfgNode, wanted: str | None) -> str:
     return wanted or cfg.DATASETS.TEST[0]
 
 
-def _report(found: Sequence[Evaluated], args: argparse.Namespace) -> None:
-    """Write and print the scores of all checkpoints and the choice."""
+def _report(found: Sequence[Evaluated], args: argparse.Namespace) -> Evaluated:
+    """Write and print the scores of all checkpoints and the choice, which is returned."""
     dataset = args.by or next(iter(found[0].scores))
     best = write_selection(found, dataset, args.metric, args.output)
     print(f"\n{format_table(*selection_table(found), 'simple')}\n")
@@ -105,6 +121,7 @@ def _report(found: Sequence[Evaluated], args: argparse.Namespace) -> None:
     if len(best.scores) == 1:
         print("note: this score is too high by the choice itself; add a test set that nothing is chosen by")
     print(f"Also in {args.output / 'checkpoints'}.md, .tex, .csv and .json; curves in {args.output}")
+    return best
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -112,6 +129,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoints", required=True, type=Path, metavar="DIR", help="OUTPUT_DIR of a training run")
     parser.add_argument("--by", metavar="DATASET", help="test set to choose by; default the first of DATASETS.TEST")
     parser.add_argument("--metric", choices=METRICS, default="mIoU", help="score to choose by; default mIoU")
+    parser.add_argument("--worst", type=int, metavar="N", help="also write a page for each test set with the N worst "
+                        "images of each class, of the chosen checkpoint")  # fmt: skip
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder for the results; default the folder "
                         "'evaluated' beside the checkpoints")  # fmt: skip
     return parser

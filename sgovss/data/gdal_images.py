@@ -51,7 +51,10 @@ def read_gdal_rgb(file: str | Path | BinaryIO, source: str, bands: Sequence[int]
     with _opened(file, source, "image") as dataset:
         wanted = list(bands) if bands is not None else [1, 1, 1] if dataset.count == 1 else [1, 2, 3]
         if max(wanted) > dataset.count:
-            raise InputError(f"{source}: has {dataset.count} bands, band {max(wanted)} is asked for")
+            raise InputError(
+                f"{source}: has {dataset.count} bands, band {max(wanted)} is asked for; give 'bands' of 'preparation' "
+                f"from 1 to {dataset.count}"
+            )
         kinds = {dataset.dtypes[band - 1] for band in wanted}
         if kinds != {"uint8"}:
             raise InputError(

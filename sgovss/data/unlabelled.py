@@ -51,7 +51,7 @@ def repeat_factors(labelled: torch.Tensor, unlabelled: int, share: float) -> tor
         InputError: ``share`` is outside its range.
     """
     if not 0 < share < 1:
-        raise InputError(f"DATASETS.UNLABELLED_SHARE: {share} is not between 0 and 1")
+        raise InputError(f"DATASETS.UNLABELLED_SHARE: {share} is not between 0 and 1; give a fraction such as 0.25")
     factor = share / (1 - share) * labelled.sum() / unlabelled
     return torch.cat([labelled, factor.expand(unlabelled)])
 

@@ -96,7 +96,7 @@ class LaunchOptions(NamedTuple):
             return
         scheme, _, rest = url.partition("://")
         if scheme == "tcp" and rest:
-            _check_address(url, listens=self.machine_rank == 0)
+            _check_address(url, listens=self.machine_rank == 0, alone=self.num_machines == 1)
         elif scheme == "file" and rest:
             _check_file(url, Path(rest))
         elif scheme == "env":
@@ -135,8 +135,11 @@ def resolve(options: LaunchOptions, environment: Mapping[str, str]) -> tuple[Lau
     return options.checked(), None
 
 
-def _check_address(url: str, listens: bool) -> None:
-    """Check host and port; the machine that listens must have the port free."""
+def _check_address(url: str, listens: bool, alone: bool) -> None:
+    """Check host and port; the machine that listens must have the port free, and one alone must have the host.
+
+    With several machines, a name of the first one may belong to a gateway in front of it.
+    """
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -145,16 +148,20 @@ def _check_address(url: str, listens: bool) -> None:
     if not host or not port:
         raise InputError(f"--dist-url {url}: needs a host and a port from 1 to 65535, such as tcp://127.0.0.1:29500")
     try:
-        socket.getaddrinfo(host, port)
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
         raise InputError(f"--dist-url {url}: the host '{host}' is not known here; check its name") from error
     if not listens:
         return
-    with socket.socket() as probe:
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("", port))
+            probe.bind(address if alone else ("", port))
         except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise InputError(
+                    f"--dist-url {url}: '{host}' is not this machine; give tcp://127.0.0.1:{port}, or --num-machines"
+                ) from error
             reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
             raise InputError(f"--dist-url {url}: port {port} {reason}; give another") from error
 

@@ -13,6 +13,7 @@ from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
+from torch import nn
 
 from sgovss.config_changes import Use, report_changes
 from sgovss.data import register_datasets
@@ -61,13 +62,22 @@ def _set_up(cfg: CfgNode, args: argparse.Namespace) -> None:
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="sgovss")
 
 
-def _evaluate(cfg: CfgNode) -> dict[str, Any]:
+def evaluated_model(cfg: CfgNode) -> nn.Module:
+    """Build the model of an evaluation, with the weights of MODEL.WEIGHTS if there are any.
+
+    Raises:
+        InputError: the weights are of another architecture.
+    """
     model = Trainer.build_model(cfg)
     if cfg.MODEL.WEIGHTS:
         content = read_checkpoint(cfg.MODEL.WEIGHTS)
         load_weights(model, content, cfg.MODEL.WEIGHTS)
         report_changes(cfg, content["config"], cfg.MODEL.WEIGHTS, Use.EVALUATION)
-    results = Trainer.test(cfg, model)
+    return model
+
+
+def _evaluate(cfg: CfgNode) -> dict[str, Any]:
+    results = Trainer.test(cfg, evaluated_model(cfg))
     if cfg.TEST.PUBLISHED and comm.is_main_process():
         write_comparison(cfg.TEST.PUBLISHED, cfg.DATASETS.TEST, Path(cfg.OUTPUT_DIR))
     return results

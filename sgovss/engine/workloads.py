@@ -39,7 +39,8 @@ class Case:
         size: side of the square images in pixels.
         classes: number of classes.
         precision: ``float32``, ``bfloat16`` or, on CUDA, ``float16``.
-        batch: images per inference or training step.
+        batch: images per inference or training batch.
+        accumulate: batches per training step.
         repeats, warm_up: timed repetitions, and repetitions before them.
         compiled: run image encoder and head through torch.compile.
         synthetic: use synthetic aerial images and the class names of aerial datasets instead of noise and numbers.
@@ -51,6 +52,7 @@ class Case:
     classes: int = 17
     precision: str = "float32"
     batch: int = 1
+    accumulate: int = 1
     repeats: int = 5
     warm_up: int = 1
     compiled: bool = False
@@ -114,7 +116,7 @@ def inference(case: Case) -> Workload:
 
 
 def training(case: Case) -> Workload:
-    """Return one :class:`StepTrainer` step on one batch: forward, frozen encoder, backward, clipping, optimizer."""
+    """Return one :class:`StepTrainer` step: forward, frozen encoder and backward of each batch, clipping, optimizer."""
     model, cfg = random_model(case.config_file, case.options, case.precision, training=True)
     _compile(model, case)
     clipping = cfg.SOLVER.CLIP_GRADIENTS
@@ -123,7 +125,7 @@ def training(case: Case) -> Workload:
         itertools.repeat(_training_batch(case)),
         Trainer.build_optimizer(cfg, model),
         precision=case.precision,
-        accumulate=1,
+        accumulate=case.accumulate,
         max_norm=clipping.CLIP_VALUE if clipping.ENABLED else None,
         seed=0,
         patience=cfg.SOLVER.NONFINITE_PATIENCE,

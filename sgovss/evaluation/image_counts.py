@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -72,7 +73,10 @@ def read_counts(path: Path) -> ImageCounts:
         raise InputError(f"{path}: not the counts of an evaluation ({error}); evaluate again to write them") from error
 
 
-def below_common_folder(counts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+Value = TypeVar("Value")
+
+
+def below_common_folder(counts: Mapping[str, Value]) -> dict[str, Value]:
     """Shorten the paths of images to those below their common folder, so that runs on two machines can be compared."""
     if not counts:
         return {}

@@ -64,8 +64,8 @@ class ImageSegmenter:
         """Whether an image is segmented by :attr:`mapper`, in parts."""
         if self._options is None:
             return False
-        if self._options.segments is not None:
-            return True  # also a photograph, with a label picture of its size
+        if self._options.segments is not None or self._options.edges:
+            return True  # what only the scene engine has, for photographs too
         try:
             return is_scene(name) or needs_windows(Path(name), len(self._scored))
         except InputError:  # is raised again where the image is segmented

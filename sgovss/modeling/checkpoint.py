@@ -146,7 +146,9 @@ def apply_weights(model: nn.Module, content: dict[str, Any], path: str | Path, b
     state = {key: value for key, value in content["model"].items() if key not in unread}
     problem = _difference(expected, {key: value.shape for key, value in state.items()})
     if problem:
-        raise InputError(f"MODEL.WEIGHTS: {path} belongs to another architecture or config: {problem}")
+        raise InputError(
+            f"MODEL.WEIGHTS: {path} belongs to another architecture or config: {problem}; use that of its training"
+        )
     refuse_non_finite(state, f"MODEL.WEIGHTS: {path}")
     if content["kind"] == TRAINING:
         _check_base(content["base_weights"], base, path)
@@ -175,7 +177,8 @@ def _check_base(trained: dict[str, str], base: str, path: str | Path) -> None:
     if differs == "weights":
         raise InputError(
             f"MODEL.CLIP.WEIGHTS: {path} was trained from '{trained['name']}' "
-            f"(SHA-256 {trained['sha256'][:12]}…), but the weights given now differ ({base[:12]}…)"
+            f"(SHA-256 {trained['sha256'][:12]}…), but the weights given now differ ({base[:12]}…); give "
+            "those of the training"
         )
     if differs == "activation":
         raise InputError(

@@ -109,7 +109,10 @@ def _is_not_pooler_report(record: logging.LogRecord) -> bool:
 def load_open_clip(name: str, weights: str, activation: str = "auto") -> ClipModel:
     """Build an open_clip model and load its weights; see :func:`sgovss.modeling.clip_models.load_clip`."""
     if weights == "embedded":
-        raise InputError(f"MODEL.CLIP.WEIGHTS: 'embedded' belongs to MODEL.CLIP.NAME '{EMBEDDED_MODEL}', not '{name}'")
+        raise InputError(
+            f"MODEL.CLIP.WEIGHTS: 'embedded' belongs to MODEL.CLIP.NAME '{EMBEDDED_MODEL}', not '{name}'; give a file "
+            "or a tag of open_clip, or change the name"
+        )
     tag = None if weights == "random" or is_file(name, weights) else _find_tag(name, weights)
     model = create_model(name, activation_of(name, weights) if activation == "auto" else activation)
     if tag is not None:

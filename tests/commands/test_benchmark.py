@@ -56,6 +56,26 @@ def test_every_flag_reaches_the_measurement(monkeypatch, capsys):
     assert float(row[column : column + len("x bare per image")]) == 10.0 / 5
 
 
+def test_batches_and_accumulated_batches_of_training(monkeypatch, capsys):
+    cases = []
+    monkeypatch.setattr("sgovss.commands.benchmark.measure_times", lambda task, case: {"ours": [24.0], "bare": [1.0]})
+    monkeypatch.setattr("sgovss.commands.benchmark.measure_memory", lambda task, case: cases.append(case) or 1.0)
+    assert main(["--tasks", "training", *TINY, "--batch", "2", "4", "--accumulate", "1", "3"]) == 0
+    assert [(case.batch, case.accumulate) for case in cases] == [(2, 1), (2, 3), (4, 1), (4, 3)]
+    header, _, *rows = capsys.readouterr().out.strip().splitlines()[-6:]
+    column = header.index("x bare per image")
+    assert [float(row[column : column + len("x bare per image")]) for row in rows] == [12, 4, 6, 2]
+    del cases[:]
+    assert main(["--tasks", "inference", *TINY, "--batch", "2", "--accumulate", "1", "3"]) == 0
+    assert [case.accumulate for case in cases] == [1]  # an inference accumulates nothing
+
+
+@pytest.mark.parametrize("flag", ["--batch", "--accumulate"])
+def test_no_batch(flag, capsys):
+    assert main([*TINY, flag, "2", "0"]) == 2
+    assert f"{flag}: give 1 or more" in capsys.readouterr().err
+
+
 def test_the_training_step_is_that_of_the_trainer(monkeypatch):
     steps = []
     real = StepTrainer.run_step

@@ -31,7 +31,7 @@ def trained(run_options) -> tuple[Path, list[str]]:
 def test_every_checkpoint_is_evaluated_once_and_the_best_is_named(trained, capsys):
     output, options = trained
     before = (output / "evaluation" / "fields_test.json").read_bytes()
-    assert evaluate.main([*CONFIG, "--checkpoints", str(output), *options]) == 0
+    assert evaluate.main([*CONFIG, "--checkpoints", str(output), "--worst", "3", *options]) == 0
     out = capsys.readouterr().out
     folder = output / "evaluated"
     content = json.loads((folder / "checkpoints.json").read_text())
@@ -42,6 +42,10 @@ def test_every_checkpoint_is_evaluated_once_and_the_best_is_named(trained, capsy
     best = content["checkpoints"][scores.index(max(scores))]["name"]
     assert content["best"] == best and f"best by mIoU on fields_test: {best}" in out
     assert "note: this score is too high by the choice itself" in out
+    (page,) = folder.glob("*/evaluation/*.html")
+    assert page == folder / Path(best).stem / "evaluation" / "fields_test_worst.html"
+    assert f"worst images of each class: {page}" in out
+    assert "b_0.jpg: IoU " in page.read_text() and page.read_text().count("data:image/jpeg") == 3
     rows = list(csv.DictReader((folder / "checkpoints.csv").read_text().splitlines()))
     assert [float(row["mIoU"]) for row in rows] == scores
     assert (folder / "fields_test_curves.png").is_file()
@@ -55,6 +59,7 @@ def test_every_checkpoint_is_evaluated_once_and_the_best_is_named(trained, capsy
     [
         (["MODEL.WEIGHTS", "x.pth"], "options: MODEL.WEIGHTS is set by the command"),
         (["OUTPUT_DIR", "x"], "options: OUTPUT_DIR is set by the command"),
+        (["--worst", "0"], "--worst 0: give a number of images, 1 or more"),
         ([], "no model_0000123.pth or model_final.pth; give the OUTPUT_DIR of 'sgovss train'"),
     ],
 )

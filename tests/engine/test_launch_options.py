@@ -81,6 +81,14 @@ def test_a_port_in_use_is_told(taken):
         LaunchOptions(2, 1, 0, f"tcp://127.0.0.1:{taken}").checked()
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "198.51.100.7", "203.0.113.9"])  # addresses that no machine has
+def test_a_host_that_is_not_this_machine_is_told_if_there_is_no_other(host):
+    with pytest.raises(
+        InputError, match=f"'{host}' is not this machine; give tcp://127.0.0.1:29500, or --num-machines"
+    ):
+        LaunchOptions(2, 1, 0, f"tcp://{host}:29500").checked()
+
+
 def test_a_file_of_another_run_is_told(tmp_path):
     (tmp_path / "meet").touch()
     with pytest.raises(InputError, match="from another run; remove it"):

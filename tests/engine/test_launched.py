@@ -29,7 +29,11 @@ SILENT = LaunchOptions(1, 1, 0, "auto")
 @pytest.fixture
 def known_hosts(monkeypatch):
     """Every host name is known."""
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, port: [])
+
+    def here(host: str, port: int, **_: object) -> list[tuple]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", here)
 
 
 def free_port() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 import zlib
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.robustness.case import Case, refused, works
 from tests.robustness.place import Place, noise
@@ -92,6 +94,25 @@ def polygons(place: Place) -> list[str]:
     place.fields()
     place.write("fields/labels/a_0.png", '{"type": "FeatureCollection", "features": []}')
     return place.check()
+
+
+def label_file(content: bytes):
+    """Check a dataset in which a label file has this content."""
+
+    def build(place: Place) -> list[str]:
+        place.fields()
+        place.write("fields/labels/a_0.png", content)
+        return place.check()
+
+    return build
+
+
+def in_transparency() -> bytes:
+    """A black image whose only shape is its transparency."""
+    content = io.BytesIO()
+    alpha = Image.fromarray(np.tile(np.uint8([0, 255]), (24, 16)))
+    Image.merge("LA", [Image.new("L", (32, 24)), alpha]).save(content, "PNG")
+    return content.getvalue()
 
 
 def annotations(place: Place) -> list[str]:
@@ -235,6 +256,22 @@ CASES: list[Case] = [
         polygons,
         "…/labels/a_0.png: cannot read this label image (text, such as polygons, not an image; draw polygons as label "
         "images first, with gdal_rasterize)",
+        status=1,
+    ),
+    refused(
+        "pointer of Git LFS in place of a label",
+        "check",
+        label_file(b"version https://git-lfs.github.com/spec/v1\noid sha256:0a1b\nsize 598\n"),
+        "…/labels/a_0.png: cannot read this label image (the pointer of Git LFS to a file; fetch the file itself with "
+        "'git lfs pull')",
+        status=1,
+    ),
+    refused(
+        "mask that is stored in the transparency of an image",
+        "check",
+        label_file(in_transparency()),
+        "…/labels/a_0.png: this label image has one value, 0, and a shape in its transparency; save the alpha channel "
+        "as a label image of one channel",
         status=1,
     ),
     refused(

@@ -126,7 +126,7 @@ CASES: list[Case] = [
         "vocabulary file that does not exist",
         "demo",
         names("words.txt"),
-        "words.txt: cannot read this vocabulary file (No such file or directory)",
+        "words.txt: cannot read this vocabulary file (No such file or directory); correct the path",
     ),
     refused(
         "empty vocabulary file",
@@ -144,13 +144,14 @@ CASES: list[Case] = [
         "truncated JSON vocabulary",
         "demo",
         file("words.json", '["road", "wat'),
-        "…/words.json: not a valid json file (Unterminated string starting at: line 1 column 10 (char 9))",
+        "…/words.json: not a valid json file (Unterminated string starting at: line 1 column 10 (char 9)); "
+        "correct it, or save one class per line as .txt",
     ),
     refused(
         "JSON vocabulary of 100,000 nested lists",
         "demo",
         file("words.json", "[" * 100_000),
-        "…/words.json: not a valid json file (maximum recursion depth exceeded …)",
+        "…/words.json: not a valid json file (maximum recursion depth exceeded …); correct it, or save …",
     ),
     refused(
         "YAML vocabulary with numbers as names",
@@ -180,6 +181,53 @@ CASES: list[Case] = [
         file("classes.csv", "name,r,g,b\nbuilding,1,2,3\nroad,4,5,6\ntree,7,8,9\n"),
         "three classes",
         of_three,
+    ),
+    works("separator behind the last class name", "demo", names("building, road, tree,"), "three classes", of_three),
+    works(
+        "numbered, lettered or bulleted class names",
+        "demo",
+        names("• building\n• road\n• tree"),
+        "three classes",
+        of_three,
+    ),
+    works(
+        "class names of labelme, in UTF-16",
+        "demo",
+        file("labels.txt", "__ignore__\r\nbuilding\r\nroad\r\ntree\r\n".encode("utf-16")),
+        "three classes; a note that labelme's '__ignore__' is left out",
+        of_three,
+    ),
+    works(
+        "colour map of QGIS as class names",
+        "demo",
+        file("map.clr", "1 1 2 3 255 building\n2 4 5 6 255 road\n3 7 8 9 255 tree\n"),
+        "three classes with these colours",
+        of_three,
+    ),
+    refused(
+        "class name of punctuation",
+        "demo",
+        names("building, road, …"),
+        "vocabulary: '…' has no letter, not a class name; write names as in 'building, road'",
+    ),
+    refused(
+        "keys with values as class names",
+        "demo",
+        names("building=0 road=1"),
+        "vocabulary: 'building=0 road=1' has an equals sign, not a class name; write names as in 'building, road'",
+    ),
+    refused(
+        "vocabulary file of comments only",
+        "demo",
+        file("words.txt", "#building\n#road\n"),
+        "…/words.txt: '#building' is a comment, because of the sign in front, and there is no other line; remove the "
+        "sign",
+    ),
+    refused(
+        "address in place of a vocabulary file",
+        "demo",
+        names("s3://bucket/words.txt"),
+        "s3://bucket/words.txt: an address, not a file; save the file and give its path",
     ),
     refused(
         "class names separated by commas and semicolons",

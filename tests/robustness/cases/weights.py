@@ -101,7 +101,7 @@ CASES: list[Case] = [
         "train_net",
         fine_tuned(checkpoint),
         "MODEL.WEIGHTS: …/mine.pth belongs to another architecture or config: … tensors missing (…); 1 tensors left "
-        "over (x)",
+        "over (x); use that of its training",
     ),
     refused(
         "checkpoint with a pickled object that would run a program (it does not run)",
