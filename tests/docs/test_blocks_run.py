@@ -49,7 +49,7 @@ def test_page_works(page: str, models: Path, tmp_path: Path) -> None:
     write_inputs(folder, page)
     for number, block in enumerate(pages_that_run()[page]):
         if block.language == "python":
-            run([sys.executable, "-c", block.text], folder, block)
+            run([sys.executable, "-c", f"import sgovss\n{block.text}"], folder, block)
             continue
         places = {name: variables(folder)[name] for name in ("HOME", "DETECTRON2_DATASETS")}
         for program, *arguments in calls(block.text, tmp_path / f"block_{number}", places):

@@ -72,7 +72,7 @@ def write_inputs(folder: Path, page: str) -> None:
 
 
 def write_rasters(folder: Path) -> None:
-    """A raster of four 16-bit bands, a folder with it, regions of it, and a polygon that covers most of it."""
+    """Rasters of four 16-bit bands, a folder with one, regions, and a polygon that covers most of them."""
     import pyogrio
     import rasterio
     import shapely
@@ -82,7 +82,7 @@ def write_rasters(folder: Path) -> None:
     place = {"crs": "EPSG:32632", "transform": from_origin(500_000, 5_300_000, 0.5, 0.5)}
     profile = {"driver": "GTiff", "height": 150, "width": 200, "count": 4, "dtype": "uint16"}
     (folder / "scenes").mkdir()
-    for name in ("county.tif", "scenes/one.tif"):
+    for name in ("county.tif", "north.tif", "south.tif", "scenes/one.tif"):
         with rasterio.open(folder / name, "w", **profile, **place) as raster:
             raster.write(bands)
     regions = np.kron(np.arange(1, 13).reshape(3, 4), np.ones((50, 50))).astype(np.uint16)
