@@ -200,7 +200,7 @@ def _add_test(cfg: CfgNode) -> None:
     cfg.TEST.VIEWS = []
 
     window = cfg.TEST.SLIDING_WINDOW = CfgNode()
-    # Segment in overlapping windows instead of the whole image at once.
+    # In evaluations: segment in overlapping windows instead of the whole image at once.
     window.ENABLED = False
     # Side and stride of the windows in pixels.
     window.WINDOW = 384
@@ -213,7 +213,8 @@ def _add_test(cfg: CfgNode) -> None:
     window.ANTIALIAS = True
 
     scene = cfg.TEST.SCENE = CfgNode()
-    # Rasters of any size: side and stride of the windows, in pixels at the resolution that the model sees.
+    # Photographs and rasters of any size: side and stride of the windows, in pixels at the resolution that the model
+    # sees.
     scene.WINDOW = 512
     scene.STRIDE = 384
     # Number of windows in a batch; 0 chooses it by the device and its memory.
