@@ -4,8 +4,10 @@ r"""Pre-train and evaluate the embedded vision-language model.
     python -m research.pretraining train --manifest captions_ucm.jsonl --images ucm \
         --synthetic output/pretraining_images --output output/tiny_vlm
     python -m research.pretraining average --weights A.safetensors B.safetensors --output mean.safetensors
-    python -m research.pretraining evaluate --data DATA
+    python -m research.pretraining evaluate --data DATA --weights A.safetensors B.safetensors --output output/card
     python -m research.pretraining name-crops
+
+research/pretraining/second_edition.sh has all commands of the second edition.
 
 A manifest is a jsonl file with ``{"file", "captions"}`` in each line and optionally ``class``, the name of the scene.
 Files are relative to its ``--images`` folder. Synthetic images are optional; their regions are named after their masks.
@@ -23,6 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from research.pretraining.commands import WEIGHTS, average, evaluate, name_single_class_crops, train
+from research.pretraining.image_encoder import TOWERS
+from research.pretraining.sources import LICENCES
 from research.pretraining.training import Recipe
 from sgovss.allocator import keep_freed_memory
 from sgovss.errors import command
@@ -59,9 +63,13 @@ def _parser() -> argparse.ArgumentParser:
     averaging.add_argument("--output", type=Path, required=True, help="file to write")
     averaging.set_defaults(run=average)
 
-    evaluating = commands.add_parser("evaluate", help="scene accuracy and zero-shot mIoU", description=evaluate.__doc__)
-    evaluating.add_argument("--data", type=Path, required=True, help="holds ucm/, dubai_mbrsc/ and dronedeploy_sample/")
-    evaluating.add_argument("--weights", type=Path, default=WEIGHTS, help="default: those of the package")
+    evaluating = commands.add_parser("evaluate", help="zero-shot accuracy on all sets", description=evaluate.__doc__)
+    evaluating.add_argument("--data", type=Path, required=True, help="holds ucm/, dubai_mbrsc/ and the others")
+    evaluating.add_argument(
+        "--weights", type=Path, nargs="+", default=[WEIGHTS], help="one or more files; default: those of the package"
+    )
+    evaluating.add_argument("--names", nargs="+", help="a name for each file in the table; default: the files' names")
+    evaluating.add_argument("--output", type=Path, help="folder for scorecard.json and scorecard.md")
     evaluating.set_defaults(run=evaluate)
 
     naming = commands.add_parser(
@@ -78,39 +86,55 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_train(commands: Any) -> None:
     parser = commands.add_parser("train", help="train an image encoder", description=train.__doc__)
-    parser.add_argument("--manifest", type=Path, action="append", required=True, help="jsonl file; may be repeated")
+    _add_data(parser)
+    parser.add_argument("--start", type=Path, help="weights to start from, instead of ImageNet weights")
+    parser.add_argument("--output", type=Path, required=True, help="folder for checkpoint, log and weights")
+    parser.add_argument("--device", help="cpu or cuda; default: cuda if there is one")
     parser.add_argument(
-        "--images", type=Path, action="append", required=True, help="image folder of the manifest; may be repeated"
+        "--bfloat16", action="store_true", help="compute the image encoder in bfloat16 on a CPU too, as on a GPU"
     )
-    parser.add_argument(
+    parser.add_argument("--checkpoint-every", type=int, default=100, metavar="STEPS", help="default 100")
+    recipe = parser.add_argument_group("recipe")
+    for name, kind, default, text in (
+        ("steps", int, 600, "steps"),
+        ("batch", int, 64, "images per step"),
+        ("size", int, 192, "side of the crops in pixels, a multiple of 32 times the sides of mosaics"),
+        ("seed", int, 0, "seed"),
+        ("smallest", float, Recipe.smallest, "smallest side of a crop as a fraction of the image's"),
+        ("mosaic-fraction", float, Recipe.mosaic_fraction, "fraction of the steps that show mosaics"),
+        ("mosaic-tiles", int, Recipe.mosaic_tiles, "images per step in mosaics"),
+        ("coarsest", float, Recipe.coarsest, "largest factor of the ground sample distance"),
+        ("synthetic-count", int, Recipe.synthetic_count, "synthetic images per step, if there are any"),
+        ("real-count", int, Recipe.real_count, "labelled images of Banepa per step, from --data"),
+        ("noun-weight", float, Recipe.noun_weight, "weight of the loss of the captions' nouns"),
+        ("region-weight", float, Recipe.region_weight, "weight of the loss of labelled regions"),
+        ("average", float, Recipe.average, "factor by which the average of the weights forgets; 0 averages nothing"),
+    ):
+        recipe.add_argument(f"--{name}", type=kind, default=default, help=f"{text}; default {default}")
+    recipe.add_argument("--tower", choices=TOWERS, default=TOWERS[0], help=f"image encoder; default {TOWERS[0]}")
+    recipe.add_argument(
+        "--mosaic-sides", type=int, nargs="+", default=[2], help="images along a side of a mosaic; default 2"
+    )
+    parser.set_defaults(run=train)
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    data = parser.add_argument_group("data")
+    data.add_argument("--manifest", type=Path, action="append", default=[], help="jsonl file; may be repeated")
+    data.add_argument(
+        "--images", type=Path, action="append", default=[], help="image folder of the manifest; may be repeated"
+    )
+    data.add_argument("--data", type=Path, help="train on the sets in this folder: ucm/, rsicd_aid150/")
+    data.add_argument(
+        "--licence", choices=LICENCES, default="any", help="open: leave AID and RSICD out of --data; default any"
+    )
+    data.add_argument(
         "--synthetic",
         type=Path,
         nargs="*",
         default=(),
         help="folders of synthetic images with masks, to train on as well",
     )
-    parser.add_argument("--start", type=Path, help="weights to start from, instead of ImageNet weights")
-    parser.add_argument("--output", type=Path, required=True, help="folder for checkpoint, log and weights")
-    parser.add_argument("--steps", type=int, default=600, help="default 600")
-    parser.add_argument("--batch", type=int, default=64, help="images per step; default 64")
-    parser.add_argument(
-        "--size", type=int, default=192, help="side of the crops in pixels, a multiple of 64; default 192"
-    )
-    parser.add_argument(
-        "--smallest",
-        type=float,
-        default=Recipe.smallest,
-        help=f"smallest side of a crop as a fraction of the image's; default {Recipe.smallest}",
-    )
-    parser.add_argument(
-        "--mosaic-fraction",
-        type=float,
-        default=Recipe.mosaic_fraction,
-        help=f"fraction of the steps that show mosaics of 2 x 2 images; default {Recipe.mosaic_fraction}",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="default 0")
-    parser.add_argument("--checkpoint-every", type=int, default=100, metavar="STEPS", help="default 100")
-    parser.set_defaults(run=train)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ from torch.nn import functional as F
 from research.pretraining.image_encoder import normalise
 
 
-def draw_crops(count: int, smallest: float, generator: torch.Generator) -> Tensor:
+def draw_crops(count: int, smallest: float | Tensor, generator: torch.Generator) -> Tensor:
     """Draw random square crops, rotated by multiples of 90 degrees and mirrored.
 
     Args:
         count: number of crops.
-        smallest: smallest side of a crop, as a fraction of the image's.
+        smallest: smallest side of a crop, as a fraction of the image's; or one of each crop, (count,).
         generator: source of randomness.
 
     Returns:
@@ -40,17 +40,47 @@ def finish(views: Tensor, generator: torch.Generator) -> Tensor:
     return normalise(_jitter_colours(views, generator)).contiguous(memory_format=torch.channels_last)
 
 
+def coarsen(views: Tensor, coarsest: float, generator: torch.Generator) -> Tensor:
+    """Show half of the views as sensors of coarser ground sample distances would: shrink them and enlarge them again.
+
+    Args:
+        views: (B, C, H, W).
+        coarsest: largest factor; 1 changes nothing.
+        generator: source of randomness.
+    """
+    if coarsest <= 1:
+        return views
+    parts = views.chunk(8)
+    factors = 1 + (coarsest - 1) * (torch.rand(len(parts), generator=generator) * 2 - 1).clamp(min=0)
+    return torch.cat([_resample(part, factor) for part, factor in zip(parts, factors.tolist(), strict=True)])
+
+
+def _resample(views: Tensor, factor: float) -> Tensor:
+    if factor == 1:
+        return views
+    size = [max(1, round(side / factor)) for side in views.shape[2:]]
+    small = F.interpolate(views, size=size, mode="bilinear", antialias=True, align_corners=False)
+    return F.interpolate(small, size=views.shape[2:], mode="bilinear", align_corners=False)
+
+
 def mosaics(tiles: Tensor, side: int) -> Tensor:
     """Join tiles (B * side**2, C, h, w) into mosaics (B, C, side * h, side * w), row by row."""
     rows = tiles.unflatten(0, (-1, side, side)).permute(0, 3, 1, 4, 2, 5)
     return rows.flatten(4, 5).flatten(2, 3).contiguous(memory_format=torch.channels_last)
 
 
+def split_mosaics(maps: Tensor, side: int) -> Tensor:
+    """Split maps of mosaics (B, C, side * h, side * w) into those of their tiles (B * side**2, C, h, w)."""
+    height, width = maps.shape[2] // side, maps.shape[3] // side
+    return maps.unflatten(3, (side, width)).unflatten(2, (side, height)).permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+
+
 def _jitter_colours(images: Tensor, generator: torch.Generator) -> Tensor:
     """Vary saturation, contrast, brightness and white balance of each image; values in 0..255."""
 
     def factor(spread: float, channels: int = 1) -> Tensor:
-        return 1 + spread * (torch.rand(len(images), channels, 1, 1, generator=generator) * 2 - 1)
+        drawn = torch.rand(len(images), channels, 1, 1, generator=generator)
+        return (1 + spread * (drawn * 2 - 1)).to(images.device)
 
     grey = images.mean(dim=1, keepdim=True)
     images = grey + (images - grey) * factor(0.3)

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from research.pretraining.banepa import best_threshold, building_iou, read_halves
 from research.pretraining.image_encoder import dense_map, normalise
-from research.pretraining.manifests import IGNORE, UCM_SCENES, Record, decode, load
-from research.pretraining.texts import EVALUATION_TEMPLATES, embed_classes
+from research.pretraining.manifests import IGNORE, Record, decode, load
+from research.pretraining.retrieval import recall_at
+from research.pretraining.texts import EVALUATION_TEMPLATES, embed_classes, embed_texts
 from sgovss.errors import InputError
 from sgovss.evaluation.metrics import class_scores, confusion_matrix, plain, summarize
 from sgovss.modeling.open_clip_models import Tokenizer
@@ -55,6 +57,11 @@ DENSE_SETS = (
     ),
 )
 
+BUILDINGS = Vocabulary.from_string(
+    "building|house|roof, road|street, trees|grass|vegetation, bare soil|sand|bare ground, water|river, farmland"
+)
+"""Buildings, and what else a town shows."""
+
 
 class ZeroShot:
     """Zero-shot classification with an open_clip model.
@@ -75,24 +82,63 @@ class ZeroShot:
     @torch.no_grad()
     def name_images(self, images: Tensor, classes: Tensor) -> Tensor:
         """Classify images (N, 3, H, W) uint8 by their pooled embeddings; returns (N,) class indices."""
-        features = [self.model.visual(normalise(part.float())) for part in images.split(64)]
-        return (F.normalize(torch.cat(features), dim=-1) @ classes.T).argmax(dim=1)
+        return (self.embed(images) @ classes.T).argmax(dim=1)
 
     @torch.no_grad()
+    def embed(self, images: Tensor) -> Tensor:
+        """Embed images (N, 3, H, W) uint8: (N, D), L2-normalised."""
+        features = [self.model.visual(normalise(part.float())) for part in images.split(64)]
+        return F.normalize(torch.cat(features), dim=-1)
+
     def segment(self, image: np.ndarray, classes: Tensor, size: tuple[int, int]) -> np.ndarray:
         """Segment an image (H, W, 3) uint8 in one pass; returns (h, w) class ids, where ``size`` is (h, w)."""
+        return self.scores(image, classes, size).argmax(dim=0).numpy()
+
+    @torch.no_grad()
+    def scores(self, image: np.ndarray, classes: Tensor, size: tuple[int, int]) -> Tensor:
+        """The cosine of each class at each point of an image (H, W, 3) uint8: (T, h, w), where ``size`` is (h, w)."""
         pixels = normalise(torch.from_numpy(image).permute(2, 0, 1)[None].float())
         dense = F.normalize(dense_map(self.model.visual, pixels), dim=1)
         cosine = torch.einsum("bdhw,td->bthw", dense, classes)
-        return F.interpolate(cosine, size=size, mode="bilinear", align_corners=False)[0].argmax(dim=0).numpy()
+        return F.interpolate(cosine, size=size, mode="bilinear", align_corners=False)[0]
 
 
-def scene_accuracy(zero_shot: ZeroShot, records: Sequence[Record]) -> float:
-    """Return the percentage of images that are classified correctly among the 21 scene classes of UC Merced."""
-    names = list(UCM_SCENES.values())
+def scene_accuracy(zero_shot: ZeroShot, records: Sequence[Record], names: Sequence[str]) -> float:
+    """Return the percentage of images that are classified correctly among the scenes ``names``."""
     predicted = zero_shot.name_images(load(records), zero_shot.classes([name] for name in names))
     truth = torch.tensor([names.index(record.scene) for record in records])
     return 100 * float((predicted == truth).float().mean())
+
+
+def retrieval(zero_shot: ZeroShot, records: Sequence[Record], count: int = 5) -> tuple[float, float]:
+    """Recall among the best ``count``, in per cent: of the image of a caption, and of a caption of an image."""
+    captions = [caption for record in records for caption in record.captions]
+    owners = torch.arange(len(records)).repeat_interleave(torch.tensor([len(record.captions) for record in records]))
+    texts = embed_texts(zero_shot.model, zero_shot.tokenizer, captions)
+    return recall_at(zero_shot.embed(load(records)), texts, owners, count)
+
+
+def banepa_iou(zero_shot: ZeroShot, data: Path) -> tuple[float, float]:
+    """Find the buildings of the lower half of Banepa by a threshold on the score that is best on its upper half.
+
+    The score is the cosine of the buildings minus the largest cosine of the other classes of :data:`BUILDINGS`.
+
+    Returns:
+        IoU of the buildings, and IoU if all is called a building, both in per cent.
+
+    Raises:
+        InputError: the orthophoto is missing.
+    """
+    classes = zero_shot.classes(entry.names for entry in BUILDINGS)
+    (upper, upper_mask), (lower, lower_mask) = read_halves(data)
+
+    def margin(image: np.ndarray) -> np.ndarray:
+        buildings, *others = zero_shot.scores(image, classes, image.shape[:2])
+        return (buildings - torch.stack(others).amax(dim=0)).numpy()
+
+    threshold = best_threshold(margin(upper), upper_mask)
+    found = margin(lower) >= threshold
+    return building_iou(found, lower_mask), building_iou(np.ones_like(found), lower_mask)
 
 
 def dense_iou(zero_shot: ZeroShot, folder: Path, vocabulary: Vocabulary) -> tuple[float, list[float | None], int]:

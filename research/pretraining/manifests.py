@@ -45,18 +45,53 @@ UCM_SCENES = {
 }
 """Folder names of UC Merced -> names of the scenes."""
 
+RSICD_SCENES = {
+    "Airport": "airport",
+    "BareLand": "bare land",
+    "BaseballField": "baseball field",
+    "Beach": "beach",
+    "Bridge": "bridge",
+    "Center": "center building",
+    "Church": "church",
+    "Commercial": "commercial area",
+    "DenseResidential": "dense residential area",
+    "Desert": "desert",
+    "Farmland": "farmland",
+    "Forest": "forest",
+    "Industrial": "industrial area",
+    "Meadow": "meadow",
+    "MediumResidential": "medium residential area",
+    "Mountain": "mountain",
+    "Park": "park",
+    "Parking": "parking lot",
+    "Playground": "playground",
+    "Pond": "pond",
+    "Port": "port",
+    "RailwayStation": "railway station",
+    "Resort": "resort",
+    "River": "river",
+    "School": "school",
+    "SparseResidential": "sparse residential area",
+    "Square": "square",
+    "Stadium": "stadium",
+    "StorageTanks": "storage tanks",
+    "Viaduct": "viaduct",
+}
+"""Classes of AID, whose images RSICD describes -> names of the scenes."""
+
 
 @dataclass(frozen=True)
 class Record:
-    """One line of a manifest: image, captions, and the name of the scene if known."""
+    """One line of a manifest: image, captions, and the name of the scene and the split if known."""
 
     image: Path
     captions: tuple[str, ...]
     scene: str | None
+    part: str | None = None
 
 
 def read_manifest(path: Path, root: Path) -> list[Record]:
-    """Read jsonl lines ``{file, captions, class?}``; files are relative to ``root``.
+    """Read jsonl lines ``{file, captions, class?, split?}``; files are relative to ``root``.
 
     If a line has no ``class`` and the image lies in a folder of UC Merced, the folder gives the scene.
 
@@ -84,7 +119,7 @@ def _record(line: str, where: str, root: Path) -> Record:
     if not captions:
         raise InputError(f"{where}: no caption; give at least one or remove the line")
     scene = item.get("class") or UCM_SCENES.get(image.parent.name)
-    return Record(image, captions, scene)
+    return Record(image, captions, RSICD_SCENES.get(scene, scene), item.get("split"))
 
 
 def split(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
@@ -100,6 +135,11 @@ def split(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
         for index, record in enumerate(group):
             (held_out if index % HOLD_OUT_EVERY == HOLD_OUT_EVERY - 1 else training).append(record)
     return training, held_out
+
+
+def published_split(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+    """Split records by the ``split`` of their lines: ``test`` is held out, all else is for training."""
+    return [r for r in records if r.part != "test"], [r for r in records if r.part == "test"]
 
 
 def decode(path: Path, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray:
@@ -120,13 +160,27 @@ def load(records: Sequence[Record]) -> Tensor:
     Raises:
         InputError: a file cannot be read.
     """
+    return to_tensor([resize_square(image, SIDE) for image in decode_all([record.image for record in records])])
+
+
+def decode_all(paths: Sequence[Path]) -> list[np.ndarray]:
+    """Read images (H, W, 3) uint8 RGB in two threads.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
     with ThreadPoolExecutor(2) as pool:
-        images = list(pool.map(_decode_square, records))
+        return list(pool.map(decode, paths))
+
+
+def to_tensor(images: Sequence[np.ndarray]) -> Tensor:
+    """Images (H, W, 3) of one size -> (N, 3, H, W)."""
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
 
 
-def _decode_square(record: Record) -> np.ndarray:
-    image = decode(record.image)
-    if image.shape[:2] != (SIDE, SIDE):
-        image = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    return image
+def resize_square(image: np.ndarray, side: int) -> np.ndarray:
+    """Resize an image to a square unless it is one of this size already."""
+    if image.shape[:2] == (side, side):
+        return image
+    smaller = side < min(image.shape[:2])
+    return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)

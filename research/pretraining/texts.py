@@ -13,15 +13,24 @@ from sgovss.modeling.open_clip_models import Tokenizer
 
 EVALUATION_TEMPLATES = ("an aerial photo of {}.", "a satellite image of {}.", "a remote sensing photo of {}.")
 TRAINING_TEMPLATES = (*EVALUATION_TEMPLATES, "{}", "there is {} here.", "an overhead view of {}.", "a RS photo of {}.")
+PADDING = 0
+"""The token that fills up short texts."""
 CAPTION_FRACTION = 0.7
 """Probability that an image with a scene name gets a caption. Otherwise it gets the scene name in a template."""
 
 
 @torch.no_grad()
 def embed_texts(model: nn.Module, tokenizer: Tokenizer, texts: Sequence[str], batch: int = 256) -> Tensor:
-    """Embed N texts: (N, D) float32, L2-normalised."""
-    chunks = [texts[start : start + batch] for start in range(0, len(texts), batch)]
-    return torch.cat([model.encode_text(tokenizer(list(chunk)), normalize=True) for chunk in chunks]).float()
+    """Embed N texts: (N, D) float32, L2-normalised.
+
+    The tokens of a batch are cut after the longest text, because the text encoder takes as long for the padding as for
+    the text.
+    """
+    tokens = tokenizer(list(texts))
+    lengths = (tokens != PADDING).sum(dim=1)
+    order = lengths.argsort()
+    parts = [model.encode_text(tokens[rows, : lengths[rows].max()], normalize=True) for rows in order.split(batch)]
+    return torch.cat(parts)[order.argsort()].float()
 
 
 def embed_classes(

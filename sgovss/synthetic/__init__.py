@@ -4,7 +4,7 @@ An image is drawn on a :class:`~sgovss.synthetic.canvas.Canvas` in metres, which
 every point. Sunlight and shadows are computed from the heights; haze, blur and sensor noise are added last.
 """
 
-from sgovss.synthetic.classes import SYNTHETIC_CLASSES, SYNTHETIC_VOCABULARY
+from sgovss.synthetic.classes import SYNTHETIC_CLASSES, SYNTHETIC_VOCABULARY, WIDE_VOCABULARY
 from sgovss.synthetic.image import SyntheticImage, generate_image
 from sgovss.synthetic.seeds import overlapping_splits
 from sgovss.synthetic.styles import STYLES
@@ -14,6 +14,7 @@ __all__ = [
     "STYLES",
     "SYNTHETIC_CLASSES",
     "SYNTHETIC_VOCABULARY",
+    "WIDE_VOCABULARY",
     "SyntheticImage",
     "contact_sheet",
     "generate_image",

@@ -21,6 +21,7 @@ _ONE_MANY = {
     Id.TANK: (("storage tank", "storage tanks"), ("oil tank", "oil tanks")),
     Id.COURT: (("sports court", "sports courts"), ("tennis court", "tennis courts")),
     Id.POOL: (("swimming pool", "swimming pools"), ("pool", "pools")),
+    Id.GREENHOUSE: (("greenhouse", "greenhouses"), ("glasshouse", "glasshouses")),
 }
 _SURFACES = {
     Id.ROAD: ("a road", "the road", "a street"),
@@ -29,6 +30,8 @@ _SURFACES = {
     Id.SOIL: ("bare soil", "bare ground", "sand"),
     Id.WATER: ("water",),
     Id.PAVEMENT: ("pavement", "concrete ground", "paved ground"),
+    Id.RAILWAY: ("a railway", "train tracks", "a railroad"),
+    Id.CLUTTER: ("clutter", "rubble", "debris"),
 }
 _PLACES = {
     "residential": ("a residential area", "a residential neighborhood", "a suburb"),
@@ -40,8 +43,19 @@ _PLACES = {
     "desert": ("the desert", "desert land", "a sandy landscape"),
     "park": ("a park", "a leisure park"),
     "river": ("a riverside landscape", "a natural landscape"),
+    "desert_town": ("a desert town", "a residential area in the desert"),
+    "settlement": ("a dense residential area", "a crowded settlement", "a town"),
+    "railway": ("a railway line", "a railway station"),
+    "greenhouses": ("a farming area", "an agricultural area"),
+    "lake": ("a shore", "a natural landscape"),
 }
-_WATERS = {"river": ("a river", "the river"), "harbour": ("the sea",), "desert": ("the sea",), "park": ("a lake",)}
+_WATERS = {
+    "river": ("a river", "the river"),
+    "harbour": ("the sea",),
+    "desert": ("the sea",),
+    "park": ("a lake",),
+    "lake": ("a lake",),
+}
 _NUMBERS = {1: ("a", "one"), 2: ("two",), 3: ("three",), 4: ("four", "several")}
 
 

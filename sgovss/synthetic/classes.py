@@ -27,12 +27,23 @@ SYNTHETIC_VOCABULARY = Vocabulary(
 )
 """Names, synonyms and legend colours. The position is the class id."""
 
+WIDE_VOCABULARY = Vocabulary(
+    [
+        *SYNTHETIC_VOCABULARY,
+        ClassEntry("railway", ("railroad", "train tracks"), (110, 70, 60)),
+        ClassEntry("greenhouse", ("glasshouse",), (190, 240, 235)),
+        ClassEntry("clutter", ("rubble", "debris"), (140, 20, 90)),
+    ],
+    source="synthetic images of style d",
+)
+"""The classes of style d: the same, and others after them, so that the ids of all styles agree."""
+
 SYNTHETIC_CLASSES: tuple[str, ...] = tuple(SYNTHETIC_VOCABULARY.names)
 """Class names in the order of their ids, from 0."""
 
 
 class Id(IntEnum):
-    """Class ids by name."""
+    """Class ids by name. Only style d has those after the classes of ``SYNTHETIC_VOCABULARY``."""
 
     BUILDING = 0
     ROAD = 1
@@ -48,7 +59,15 @@ class Id(IntEnum):
     COURT = 11
     POOL = 12
     PAVEMENT = 13
+    RAILWAY = 14
+    GREENHOUSE = 15
+    CLUTTER = 16
 
 
-COUNTABLE = (Id.BUILDING, Id.TREE, Id.CAR, Id.AIRPLANE, Id.SHIP, Id.TANK, Id.COURT, Id.POOL)
+COUNTABLE = (Id.BUILDING, Id.TREE, Id.CAR, Id.AIRPLANE, Id.SHIP, Id.TANK, Id.COURT, Id.POOL, Id.GREENHOUSE)
 """Classes of objects, which captions count. The others are surfaces."""
+
+
+def vocabulary_of(style: str) -> Vocabulary:
+    """The classes of the images of a style."""
+    return WIDE_VOCABULARY if style == "d" else SYNTHETIC_VOCABULARY

