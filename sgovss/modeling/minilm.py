@@ -89,7 +89,7 @@ class _Layer(nn.Module):
         self.heads: int = configuration["num_attention_heads"]
         projections = nn.ModuleDict({name: nn.Linear(width, width) for name in ("query", "key", "value")})
         self.attention = nn.ModuleDict({"self": projections, "output": _Residual(width, configuration)})
-        self.intermediate = nn.ModuleDict({"dense": nn.Linear(width, inner)})
+        self.intermediate = nn.ModuleDict({"dense": nn.Linear(width, inner), "activation": GELUActivation()})
         self.output = _Residual(inner, configuration)
 
     def forward(self, features: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
@@ -100,7 +100,20 @@ class _Layer(nn.Module):
         )
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=counted[:, None, None, :])
         features = self.attention["output"](mixed.transpose(1, 2).flatten(-2), features)
-        return self.output(F.gelu(self.intermediate["dense"](features)), features)
+        wide = self.intermediate["activation"](self.intermediate["dense"](features))
+        return self.output(wide, features)
+
+
+class GELUActivation(nn.Module):
+    """GELU under the names that transformers gives it. They are part of the fingerprints in checkpoints."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.act = F.gelu
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Any shape -> the same."""
+        return self.act(features)
 
 
 class _Residual(nn.Module):

@@ -66,6 +66,8 @@ def test_no_folder_is_left_by_a_signal(script, monkeypatch, tmp_path, number):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr("werkzeug.serving.make_server", lambda *_, **__: Signalled())
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
+    for each in before:
+        signal.signal(each, signal.SIG_DFL)  # nohup, for one, has SIGHUP ignored
     try:
         status = script.main(["--config-file", "sgovss_tiny.yaml"])
     except SystemExit as end:

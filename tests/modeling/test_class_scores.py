@@ -143,7 +143,8 @@ def test_nothing_of_full_size_grows_with_the_number_of_classes(trained, bound, v
             trained([entry | {"labels_only": True}])
         assert made.elements == 3 * side * side
         with LargestMap(side, side) as made:
-            segment_image(trained, image.permute(1, 2, 0).numpy(), words(classes), Rejection(0.1, ("ground",)))
+            pixels = image.permute(1, 2, 0).numpy()
+            segment_image(trained, pixels, words(classes), Rejection(0.1, ("ground",)), view)
         assert made.elements == 3 * side * side
         with LargestMap(side, side) as made:
             trained([entry])
