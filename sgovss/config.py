@@ -21,6 +21,9 @@ from sgovss.config_rules import REMOVED_KEYS, check_values, removed_key_message
 from sgovss.errors import InputError
 from sgovss.paths import config_file
 
+EMBEDDED_CONFIG = "sgovss_tiny.yaml"
+"""The config of the model that is part of the package."""
+
 
 def add_sgovss_config(cfg: CfgNode) -> None:
     """Add every key of sgovss to a Detectron2 config, with its default, in place.

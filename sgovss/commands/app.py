@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sgovss.config import EMBEDDED_CONFIG
 from sgovss.errors import InputError, command
 from sgovss.inference.interactive import InteractiveSegmenter
 from sgovss.inference.predictor import Predictor
@@ -84,8 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sgovss app", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="a config, the name of one that comes "
-                        "with sgovss, a model folder, or a model of the hub (owner/name)")  # fmt: skip
+    parser.add_argument("--config-file", default=EMBEDDED_CONFIG, metavar="FILE", help="a config, the name of one "
+                        "that comes with sgovss, a model folder, or a model of the hub (owner/name); default the "
+                        "embedded model")  # fmt: skip
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; default 127.0.0.1, which "
                         "only this machine can reach")  # fmt: skip
     parser.add_argument("--port", type=int, default=8501, help="port to listen on; default 8501")

@@ -1,10 +1,9 @@
 """Segment photographs, and rasters of any size, into classes of your choice.
 
 examples:
-  sgovss segment --config-file sgovss_tiny.yaml --input photo.jpg photos/ --output output/mine \\
-      --vocabulary "building, road, tree|forest, water" --opts MODEL.WEIGHTS output/sgovss_tiny/model_inference.pth
-  sgovss segment --config-file sgovss_tiny.yaml --input county.tif --output output/county \\
-      --vocabulary classes.txt --bands 4,3,2 --threshold 0.3 --polygons
+  sgovss segment --input photo.jpg photos/ --output output/mine --vocabulary "building, road, tree|forest, water"
+  sgovss segment --input county.tif --output output/county --vocabulary classes.txt --bands 4,3,2 --polygons \\
+      --config-file sgovss_tiny.yaml --opts MODEL.WEIGHTS output/sgovss_tiny/model_inference.pth
   sgovss segment --onnx model.onnx --input photos/ --output output/mine --vocabulary classes.txt
 
 Each photograph gets an overlay with a legend, a PNG of class ids and a JSON file of the classes' shares of the pixels.
@@ -57,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if task.several.share is not None:
             return fill_share(task.segmenter(), task.images, task.output, task.several.share)
         line = shlex.join(["sgovss", "segment", *(sys.argv[1:] if argv is None else argv)])
-        model = str(args.onnx or args.config_file)
+        model = options.model_name
         settings = {"command": line, "classes": args.vocabulary, "model": model}
         failed = segment_all(task, settings, _done, _failed)
     print(f"report: {task.output / REPORT}")
@@ -78,9 +77,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sgovss segment", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    model = parser.add_mutually_exclusive_group(required=True)
-    model.add_argument("--config-file", metavar="FILE", help="a config, or the name of one that comes with sgovss")
-    model.add_argument("--onnx", type=Path, metavar="FILE", help="an ONNX file of 'sgovss export' (extra onnx)")
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument("--config-file", metavar="FILE", help="a config, the name of one that comes with sgovss, a "
+                       "model folder, or a model of the hub (owner/name); default the embedded model")  # fmt: skip
+    model.add_argument("--onnx", metavar="FILE", help="an ONNX file of 'sgovss export' (extra onnx)")
     parser.add_argument(
         "--input", required=True, nargs="+", metavar="PATH", help="images and rasters, or folders of them"
     )

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode
 
-from sgovss.config import add_options, config_from_dump, load_config
+from sgovss.config import EMBEDDED_CONFIG, add_options, config_from_dump, load_config
 from sgovss.config_changes import Use, report_changes
 from sgovss.config_rules import check_value
 from sgovss.errors import InputError
@@ -90,7 +90,7 @@ class Predictor:
 
     Args:
         config: a config, its file, or the name of one that comes with sgovss (``sgovss_tiny.yaml``); None takes the
-            config in the checkpoint ``weights``.
+            config in the checkpoint ``weights``, or that of the embedded model without one.
         weights: a checkpoint of ``sgovss train``; None takes MODEL.WEIGHTS of the config. If that is empty too, the
             model is CLIP without fine-tuning.
         options: alternating config keys and values that override the config.
@@ -109,13 +109,13 @@ class Predictor:
 
     Example::
 
-        predict = sgovss.Predictor("sgovss_tiny.yaml")
+        predict = sgovss.Predictor()
         segmentation = predict("photo.jpg", "building, road, tree|forest, water")
     """
 
     def __init__(
         self,
-        config: CfgNode | str | Path | None,
+        config: CfgNode | str | Path | None = None,
         weights: str | Path | None = None,
         options: tuple[str, ...] = (),
         precision: str | None = None,
@@ -299,10 +299,8 @@ def _build(cfg: CfgNode) -> SGOVSS:
 
 def _own_config(config: CfgNode | str | Path | None, options: tuple[str, ...]) -> CfgNode:
     """Return a copy of the config, with the options applied, that may be changed."""
-    if config is None:
-        raise InputError("Predictor: give a config, such as 'sgovss_tiny.yaml', or weights, whose file holds one")
     if not isinstance(config, CfgNode):
-        return load_config(config, options)
+        return load_config(config or EMBEDDED_CONFIG, options)
     cfg = config.clone()
     cfg.defrost()
     add_options(cfg, options)

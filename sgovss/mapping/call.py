@@ -20,7 +20,6 @@ from sgovss.mapping.run import Task, prepare, segment_all
 from sgovss.mapping.shares import fill_share
 from sgovss.vocabulary import Vocabulary, Words
 
-_CONFIG = "sgovss_tiny.yaml"
 _OF_MODEL = ("config_file", "onnx", "opts", "precision", "views", "quality")
 
 logger = logging.getLogger("sgovss.segment")
@@ -95,8 +94,6 @@ def _options(given: dict[str, Any], predictor: ImagePredictor | None) -> Segment
         return SegmentOptions.of(given)
     if given.get("config_file") is not None and given.get("onnx") is not None:
         raise InputError("segment: config_file and onnx exclude each other")
-    if given.get("config_file") is None and given.get("onnx") is None:
-        given = {**given, "config_file": _CONFIG}
     return SegmentOptions.of(given)
 
 
@@ -133,7 +130,7 @@ def _results(
         logger.error("%s", line)
 
     classes = ", ".join("|".join(entry.names) for entry in task.vocabulary)
-    settings = {"command": "sgovss.segment()", "classes": classes, "model": options.onnx or options.config_file or ""}
+    settings = {"command": "sgovss.segment()", "classes": classes, "model": options.model_name}
     segment_all(task, settings, done, failed)
     if not found:
         raise InputError(f"segment: all {len(errors)} images failed; the first: {errors[0]}")

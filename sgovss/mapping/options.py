@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from sgovss.config import EMBEDDED_CONFIG
 from sgovss.errors import InputError
 from sgovss.inference.rejection import Rejection
 from sgovss.mapping.values import read_value
@@ -101,6 +102,11 @@ class SegmentOptions:
             return tuple(self.opts)
         parse_views(self.views, "--views")
         return (*self.opts, "TEST.VIEWS", str([item.strip() for item in self.views.split(",")]))
+
+    @property
+    def model_name(self) -> str:
+        """The file of the model or its config; without one, the config of the embedded model."""
+        return self.onnx or self.config_file or EMBEDDED_CONFIG
 
     @property
     def rejection(self) -> Rejection:

@@ -152,8 +152,7 @@ def _expect_model(options: SegmentOptions) -> None:
 
         onnx_config(OnnxImagePath(options.onnx), options.config_options)
         return
-    assert options.config_file is not None
-    cfg = load_config(options.config_file, options.config_options)
+    cfg = load_config(options.model_name, options.config_options)
     if cfg.MODEL.WEIGHTS:
         read_checkpoint(cfg.MODEL.WEIGHTS)
 

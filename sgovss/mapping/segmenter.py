@@ -110,8 +110,7 @@ def load_predictor(options: SegmentOptions) -> ImagePredictor:
         from sgovss.export.onnx_predictor import OnnxPredictor
 
         return OnnxPredictor(options.onnx, options.config_options)
-    assert options.config_file is not None
-    return Predictor(options.config_file, options=options.config_options, precision=options.precision)
+    return Predictor(options.model_name, options=options.config_options, precision=options.precision)
 
 
 def load_mapper(options: SegmentOptions, vocabulary: Vocabulary, stretch: Stretch | None) -> SceneMapper:

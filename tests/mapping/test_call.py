@@ -61,7 +61,7 @@ def test_the_command_gives_the_same_files(predictor, photo, write_scene, tmp_pat
     write_scene()
     for name in ("photo.png", "scene.tif"):
         sgovss.segment(tmp_path / name, WORDS, tmp_path / "call", min_area="20px", threshold=0.02)
-        argv = ["--config-file", "sgovss_tiny.yaml", "--input", tmp_path / name, "--vocabulary", WORDS]
+        argv = ["--input", tmp_path / name, "--vocabulary", WORDS]
         argv += ["--output", tmp_path / "command", "--min-area", "20px", "--threshold", "0.02"]
         assert import_module("sgovss.commands.segment").main(list(map(str, argv))) == 0
     files = [{path.name for path in (tmp_path / each).iterdir()} for each in ("call", "command")]
