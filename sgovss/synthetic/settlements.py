@@ -106,15 +106,9 @@ def _house(canvas: Canvas, x: float, y: float, angle: float, pitch: float) -> No
     """Draw a house of one to five floors; if there is no room, a smaller one."""
     rng = canvas.rng
     for scale in (1.0, 0.7, 0.45):
-<<<<<<< HEAD
-        size = pitch * rng.uniform(0.75, 1.0, 2) * scale
-        walls, form = 3 * rng.choice([1, 1, 2, 3, 5]), rng.choice(["flat", "flat", "gabled", "hipped", "shed"])
-        if add_building(canvas, x, y, angle, size[0], size[1], walls, form):
-=======
         length, width = pitch * rng.uniform(0.75, 1.0, 2) * scale
         walls = 3 * rng.choice([1, 1, 2, 3, 5])
         if add_building(
             canvas, x, y, angle, length, width, walls, rng.choice(["flat", "flat", "gabled", "hipped", "shed"])
         ):
->>>>>>> V
             return
