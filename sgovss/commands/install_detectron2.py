@@ -60,7 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def describe_import() -> subprocess.CompletedProcess[str]:
     """Import Detectron2 in a new process, which prints its version and folder."""
     code = "import detectron2, detectron2.config; print(detectron2.__version__, 'in', detectron2.__path__[0])"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tempfile.gettempdir())
+    # Python imports modules from the working folder first, and anyone may write to the folder of temporary files.
+    with tempfile.TemporaryDirectory() as empty:
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=empty)
 
 
 def download(target: Path) -> None:
