@@ -87,6 +87,13 @@ def test_the_state_dict_is_open_clips_before_and_after_the_text_encoder_is_built
     assert fingerprint(embedded) == fingerprint(reference)
 
 
+def test_building_the_text_encoder_takes_no_random_numbers(embedded):
+    """A training would otherwise depend on whether the words of its classes are kept on disk."""
+    state = torch.get_rng_state()
+    embedded.build_text()
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 @torch.no_grad()
 def test_the_text_encoder_equals_open_clips(reference, embedded):
     tokens = create_tokenizer("tiny")(["road", "a RS photo of a very small town", ""])
