@@ -26,7 +26,7 @@ from tests.docs.blocks import CHECKOUT, blocks
 # A laptop cannot train full-size models; the commands run as shown, with these options at their end.
 TINY_MODEL = ["MODEL.CLIP.NAME", "tiny", "MODEL.CLIP.WEIGHTS", "random", "MODEL.CLIP.TUNING", "full"]
 ON_CPU = ["MODEL.DEVICE", "cpu"]
-FEW_IMAGES = ["DATASETS.TRAIN", "('few_train',)", "DATASETS.TEST", "('few_test',)"]
+FEW_IMAGES = ["DATASETS.TRAIN", "('drawn_train',)", "DATASETS.TEST", "('drawn_test',)"]
 SHORT_TRAINING = [
     *("INPUT.CROP.SIZE", "[64,64]", "INPUT.MIN_SIZE_TRAIN", "(64,)", "DATALOADER.NUM_WORKERS", "0"),
     *("SOLVER.MAX_ITER", "2", "SOLVER.IMS_PER_BATCH", "4"),
@@ -112,12 +112,12 @@ def write_fields(folder: Path, spec: DatasetSpecification) -> None:
 
 def write_datasets(folder: Path) -> None:
     """A few random pairs for each dataset that the training commands name, ``my.yaml``, and few drawn images."""
-    few = yaml.safe_load(shipped_file("generated_scenes").read_text(encoding="utf-8")) | {"name": "few"}
-    for number, (name, split) in enumerate(few["splits"].items()):
+    drawn = yaml.safe_load(shipped_file("generated_scenes").read_text(encoding="utf-8")) | {"name": "drawn"}
+    for number, (name, split) in enumerate(drawn["splits"].items()):
         split["count"] = 4
-        few["generator"]["splits"][name] = [100 * number, 4]
-    few["generator"]["size"] = 64
-    (folder / "few.yaml").write_text(yaml.safe_dump(few))
+        drawn["generator"]["splits"][name] = [100 * number, 4]
+    drawn["generator"]["size"] = 64
+    (folder / "drawn.yaml").write_text(yaml.safe_dump(drawn))
     my = {
         "name": "my",
         "classes": [{"name": "building"}, {"name": "road"}],
@@ -156,7 +156,7 @@ def variables(folder: Path) -> dict[str, str]:
         "PYTHONPATH": str(CHECKOUT),
         "HOME": str(folder),
         "DETECTRON2_DATASETS": str(folder / "datasets"),
-        "SGOVSS_DATASETS": os.pathsep.join(str(folder / name) for name in ("my.yaml", "few.yaml")),
+        "SGOVSS_DATASETS": os.pathsep.join(str(folder / name) for name in ("my.yaml", "drawn.yaml")),
     }
 
 
