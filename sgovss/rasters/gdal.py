@@ -13,7 +13,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from sgovss.rasters.opening import remote_options
 
-_LEAST = 256 * 2**20
+_LEAST = 64 * 2**20
 _ROWS_OF_BLOCKS = 3
 _SHARE_OF_MEMORY = 4  # at most a quarter of the machine's memory
 
@@ -41,7 +41,7 @@ def cache_size(dataset: rasterio.io.DatasetReader, bands: Sequence[int], rows: i
         rows: height of the windows in pixels.
 
     Returns:
-        bytes: the blocks of a row of windows and of three rows of blocks, at least 256 MiB, at most a quarter of the
+        bytes: the blocks of a row of windows and of three rows of blocks, at least 64 MiB, at most a quarter of the
         memory of the machine.
     """
     # Where bands are interleaved by pixel, GDAL decodes and caches all of them.
