@@ -232,10 +232,11 @@ _OURS = (
     "segments.tif",
     "merged.raw",
     "labels_again.tif",
-    "polygons.gpkg",
-    "squaring_regions.gpkg",
-    "squaring_outlines.gpkg",
-    "squaring_pieces.gpkg",
+    *(
+        f"{name}.gpkg{ending}"
+        for name in ("polygons", "squaring_regions", "squaring_outlines", "squaring_pieces")
+        for ending in ("", "-journal")  # a journal is left if a process is killed while it writes
+    ),
     "labels_overviews.tif",
     "labels_again_overviews.tif",
     "probabilities_overviews.tif",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ import rasterio
 import torch
 from rasterio.windows import Window
 
+from sgovss.files import allocate
 from sgovss.inference.rejection import Rejection
 from sgovss.rasters.coverage import Tolerance
 from sgovss.rasters.geotiff import window_of
@@ -69,8 +71,10 @@ def classify(parts: PartialOutputs, scored: int, rejection: Rejection, classes: 
     numbers = np.unique(np.concatenate([parts.sums(unit)["segment"] for unit in units]))
     if not len(numbers):
         return None
-    file = parts.folder / "segments.table"
-    table = np.memmap(file, sums_dtype(scored), "w+", shape=(len(numbers),))
+    file, row = parts.folder / "segments.table", sums_dtype(scored)
+    file.unlink(missing_ok=True)  # of an interrupted run
+    allocate(file, len(numbers) * row.itemsize)
+    table = np.memmap(file, row, "r+", shape=(len(numbers),))
     for unit in units:
         rows = parts.sums(unit)
         at = np.searchsorted(numbers, rows["segment"])
@@ -184,8 +188,17 @@ def _own_attributes(features: Features, kept: np.ndarray) -> Mapping[str, np.nda
         while free.lower() in taken:
             free = f"segment_{free}"
         taken.add(free.lower())
-        result[free] = values[kept]
+        result[free] = _as_text(values[kept])
     return result
+
+
+def _as_text(values: np.ndarray) -> np.ndarray:
+    """Values of an attribute, with lists as JSON, as GeoPackages have them."""
+    lists = [isinstance(value, np.ndarray) for value in values]
+    if not any(lists):
+        return values
+    texts = [json.dumps(value.tolist()) if is_list else value for value, is_list in zip(values, lists, strict=True)]
+    return np.array(texts, object)
 
 
 def _write_positions(

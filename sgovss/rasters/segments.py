@@ -17,7 +17,6 @@ from affine import Affine
 from rasterio.enums import Resampling
 from rasterio.features import rasterize
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import transform_bounds
 from rasterio.windows import Window, transform
 
 from sgovss.errors import InputError
@@ -26,6 +25,7 @@ from sgovss.rasters.area_of_interest import vector_name
 from sgovss.rasters.areas import on_ground
 from sgovss.rasters.options import SceneOptions, file_and_layer
 from sgovss.rasters.source import RasterSource
+from sgovss.rasters.vector_files import without_crs_warning
 
 OUTSIDE = np.int64(np.iinfo(np.int64).min)
 """The number of pixels that are in no segment."""
@@ -33,6 +33,7 @@ OUTSIDE = np.int64(np.iinfo(np.int64).min)
 _POINTS = 21  # a side of an extent is divided into this many parts, because lines bend between projections
 _INDEXED = ("GPKG", "FlatGeobuf", "ESRI Shapefile", "OpenFileGDB", "Parquet", "SQLite")  # parts are found quickly
 _BATCH = 10_000  # features that are read at once
+_BATCH_ANEW = 100_000  # the same, of a file without an index, which is read from its beginning each time
 
 
 class Segments(Protocol):
@@ -131,22 +132,22 @@ class RasterSegments:
     def _on_grid_of(self, source: RasterSource, path: str | Path) -> Any:
         """The raster, or a view of it on the grid of the scene."""
         raster, size = self._dataset, (source.height, source.width)
-        placed = not raster.transform.is_identity
-        if raster.shape == size and (not placed or _same_grid(raster, source)):
+        placed, plain = not raster.transform.is_identity, not source.georeference.exists
+        if placed:
+            _check_placed(source, path)
+        if raster.shape == size and (not placed or plain or _same_grid(raster, source)):
             return raster
-        if not placed or source.transform.is_identity:
+        if not placed or plain:
             raise InputError(
                 f"--segments {path}: has {raster.width} x {raster.height} pixels and {source.name} has {source.width} "
                 f"x {source.height}; without the georeference of both, the sizes must be equal"
             )
-        crs = raster.crs or source.crs
-        bounds = raster.bounds if crs == source.crs else transform_bounds(crs, source.crs, *raster.bounds)
-        if not _box(bounds).intersects(_outline(source, Window(0, 0, source.width, source.height))):
-            raise _no_overlap(path, source)
+        _check_overlap(raster.bounds, _transformer(raster.crs and raster.crs.to_wkt(), source, path), source, path)
+        crs = source.crs and (raster.crs or source.crs)  # without that of the scene, coordinates count as its own
         return WarpedVRT(
             raster,
             src_crs=crs,
-            crs=source.crs or crs,
+            crs=source.crs,
             transform=source.transform,
             height=source.height,
             width=source.width,
@@ -172,10 +173,7 @@ class VectorSegments:
     """
 
     def __init__(self, path: str | Path, layers: list[str], source: RasterSource) -> None:
-        if source.georeference.exists and source.transform.is_identity:
-            raise InputError(
-                f"--segments {path}: {source.name} is georeferenced by {source.georeference.kind}; give --fit-gcps too"
-            )
+        _check_placed(source, path)
         self._file, wanted = file_and_layer(path, "--segments")
         if wanted is None and len(layers) > 1:
             raise InputError(f"--segments {path}: has several layers; give one, as {path}:{layers[0]}")
@@ -189,61 +187,80 @@ class VectorSegments:
         if not info["features"] or not ("Polygon" in kind or kind in ("Unknown", "GeometryCollection")):
             raise InputError(f"--segments {path}: no polygon in this file; give a file of polygons")
         self._crs, self._driver = info["crs"], info["driver"]
-        here = None if source.crs is None else source.crs.to_wkt()
-        differ = self._crs is not None and here is not None and pyproj.CRS(self._crs) != pyproj.CRS(here)
-        self._from = pyproj.Transformer.from_crs(self._crs, here, always_xy=True) if differ else None
-        if not _box(info["total_bounds"]).intersects(_box(self._bounds(Window(0, 0, source.width, source.height)))):
-            raise _no_overlap(path, source)
+        self._from = _transformer(self._crs, source, path)
+        _check_overlap(info["total_bounds"], self._from, source, path)
 
     def __call__(self, window: Window) -> np.ndarray:
-        found = self._read(columns=[], bbox=self._bounds(window))
+        found = self._near(window)
         size = int(window.height), int(window.width)
-        order = np.argsort(found.numbers)
-        shapes = [(found.shapes[i], number) for number, i in enumerate(order, 1) if found.shapes[i].area > 0]
+        shapes = [(shape, number) for number, shape in enumerate(found.shapes, 1) if shape.area > 0]
         if not shapes:
             return np.full(size, OUTSIDE)
         burned = rasterize(shapes, size, transform=transform(window, self._source.transform), dtype="int32")
-        return np.concatenate([[OUTSIDE], found.numbers[order]])[burned]
+        return np.concatenate([[OUTSIDE], found.numbers])[burned]
 
     def batches(self) -> Iterator[Features]:
         """All features with their attributes, some at a time."""
-        first = 0
-        while len((found := self._read(skip_features=first, max_features=_BATCH)).numbers):
-            yield found
-            first += _BATCH
+        for part in self._parts():
+            yield self._features(*part)
 
-    def _read(self, **options: Any) -> Features:
-        with self._lock:  # several threads must not write the copy
-            name = self._indexed
-        metadata, numbers, geometries, values = ogr.raw.read(
-            name, layer=self._layer, return_fids=True, force_2d=True, **options
-        )
+    def _near(self, window: Window) -> Features:
+        """The features near a window without attributes, in the order of the file."""
+        bounds = _extent(self._source, window, self._from)
+        if self._driver in _INDEXED:
+            found = self._features(*self._read(vector_name(self._file), columns=[], bbox=bounds))
+            numbers = found.numbers
+        else:
+            with self._lock:  # several threads must not write it
+                copy = self._copy
+            found = self._features(*self._read(copy, bbox=bounds))
+            numbers = found.fields["number"]
+        order = np.argsort(found.numbers)
+        return Features(numbers[order], found.shapes[order], {})
+
+    def _parts(self, **options: Any) -> Iterator[tuple[Any, ...]]:
+        """All features as :meth:`_read` gives them, some at a time."""
+        first, count = 0, _BATCH if self._driver in _INDEXED else _BATCH_ANEW
+        name = vector_name(self._file)
+        while len((part := self._read(name, skip_features=first, max_features=count, **options))[1]):
+            yield part
+            first += count
+
+    def _read(self, name: str, **options: Any) -> tuple[Any, ...]:
+        """Read metadata, feature ids, geometries as WKB, and values of the attributes."""
+        return ogr.raw.read(name, layer=self._layer, return_fids=True, force_2d=True, **options)
+
+    def _features(self, metadata: Any, numbers: np.ndarray, geometries: np.ndarray, values: Any) -> Features:
         shapes = shapely.from_wkb(geometries)
         shapes = np.where(shapely.is_missing(shapes), shapely.Polygon(), shapes)
         if self._from is not None:
             shapes = shapely.transform(shapes, self._from.transform, interleaved=False)
         return Features(numbers, shapes, dict(zip(metadata["fields"], values, strict=True)))
 
-    def _bounds(self, window: Window) -> tuple[float, float, float, float]:
-        """The extent of a window in the coordinates of the file."""
-        left, bottom, right, top = _outline(self._source, window).bounds
-        if self._from is None:
-            return left, bottom, right, top
-        return self._from.transform_bounds(left, bottom, right, top, densify_pts=_POINTS, direction="INVERSE")
-
     @cached_property
-    def _indexed(self) -> str:
-        """The name of the file, or of a copy of it whose parts are found without reading all of it."""
-        if self._driver in _INDEXED:
-            return vector_name(self._file)
+    def _copy(self) -> str:
+        """The name of a copy whose parts are found without reading all of it.
+
+        It has the feature ids in the field ``number``, and no attributes: a GeoPackage cannot hold all names that other
+        formats can.
+        """
         self._copies = tempfile.TemporaryDirectory()
         copy = Path(self._copies.name) / "segments.gpkg"
-        with ogr.open_arrow(vector_name(self._file), layer=self._layer, use_pyarrow=False) as (metadata, stream):
-            ogr.write_arrow(
-                stream, copy, driver="GPKG", layer=self._layer, crs=self._crs, geometry_type="Unknown",
-                geometry_name=metadata["geometry_name"] or "wkb_geometry",
-            )  # fmt: skip
+        with without_crs_warning():
+            for _, numbers, geometries, _ in self._parts(columns=[]):
+                ogr.raw.write(
+                    copy, geometry=geometries, field_data=[numbers], fields=["number"], geometry_type="Unknown",
+                    crs=self._crs, driver="GPKG", layer=self._layer, append=copy.exists(),
+                )  # fmt: skip
         return str(copy)
+
+
+def _check_placed(source: RasterSource, path: str | Path) -> None:
+    """Check that a raster has a transform if it is georeferenced, so that others can be brought to it."""
+    if source.georeference.exists and source.transform.is_identity:
+        raise InputError(
+            f"--segments {path}: {source.name} is georeferenced by {source.georeference.kind}; give --fit-gcps too"
+        )
 
 
 def _same_grid(raster: rasterio.io.DatasetReader, source: RasterSource) -> bool:
@@ -252,16 +269,36 @@ def _same_grid(raster: rasterio.io.DatasetReader, source: RasterSource) -> bool:
     return same_crs and close
 
 
-def _outline(source: RasterSource, window: Window) -> shapely.Polygon:
-    """The outline of a window on the ground."""
+def _transformer(crs: str | None, source: RasterSource, path: str | Path) -> pyproj.Transformer | None:
+    """The way to the coordinates of a raster; None if they are the same, or one of the two is not known."""
+    here = None if source.crs is None else source.crs.to_wkt()
+    try:
+        if crs is None or here is None or pyproj.CRS(crs) == pyproj.CRS(here):
+            return None
+        return pyproj.Transformer.from_crs(crs, here, always_xy=True)
+    except pyproj.exceptions.ProjError as error:
+        raise InputError(
+            f"--segments {path}: its coordinates cannot be transformed to those of {source.name} "
+            f"({' '.join(str(error).split())}); give a file in the coordinates of the scene"
+        ) from error
+
+
+def _extent(source: RasterSource, window: Window, way: pyproj.Transformer | None) -> tuple[float, float, float, float]:
+    """The extent of a window in the coordinates from which a way leads to those of the raster.
+
+    In degrees, one that crosses the antimeridian reaches around the earth.
+    """
     here: Affine = transform(window, source.transform)
     width, height = window.width, window.height
-    return shapely.Polygon([on_ground(here, *at) for at in ((0, 0), (width, 0), (width, height), (0, height))])
+    xs, ys = zip(*(on_ground(here, *at) for at in ((0, 0), (width, 0), (width, height), (0, height))), strict=True)
+    left, bottom, right, top = min(xs), min(ys), max(xs), max(ys)
+    if way is None:
+        return left, bottom, right, top
+    left, bottom, right, top = way.transform_bounds(left, bottom, right, top, densify_pts=_POINTS, direction="INVERSE")
+    return (left, bottom, right, top) if left <= right else (-180.0, bottom, 180.0, top)
 
 
-def _box(bounds: Any) -> shapely.Polygon:
-    return shapely.box(*bounds)
-
-
-def _no_overlap(path: str | Path, source: RasterSource) -> InputError:
-    return InputError(f"--segments {path}: does not overlap with {source.name}; check the coordinates of both")
+def _check_overlap(bounds: Any, way: pyproj.Transformer | None, source: RasterSource, path: str | Path) -> None:
+    whole = _extent(source, Window(0, 0, source.width, source.height), way)
+    if not shapely.box(*bounds).intersects(shapely.box(*whole)):
+        raise InputError(f"--segments {path}: does not overlap with {source.name}; check the coordinates of both")

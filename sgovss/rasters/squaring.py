@@ -196,6 +196,8 @@ class _Store:
         self._path.unlink(missing_ok=True)
 
     def _read(self, **options: Any) -> _Batch:
+        if not self._path.exists():  # nothing was added
+            return _Batch(np.empty(0, np.int64), np.empty(0, object), {"owner": np.empty(0, np.int64)})
         metadata, fids, geometries, values = ogr.raw.read(self._path, return_fids=True, **options)
         order = np.argsort(fids)
         fields = {name: row[order] for name, row in zip(metadata["fields"], values, strict=True)}

@@ -130,6 +130,16 @@ def test_other_settings_than_those_of_the_unfinished_run(demo, unfinished, kept,
     assert demo(unfinished)[0] == 0 and not kept  # nothing was lost
 
 
+@pytest.mark.parametrize("name", ["polygons", "squaring_regions", "squaring_outlines", "squaring_pieces"])
+def test_restart_removes_what_a_process_that_was_killed_has_left(name, demo, unfinished, tmp_path):
+    parts = tmp_path / "out/scene.parts"
+    for file in (parts / f"{name}.gpkg", parts / f"{name}.gpkg-journal"):
+        file.write_bytes(b"half of it")
+    status, _, errors = demo(unfinished, "--restart")
+    assert status == 0, errors
+    assert not parts.exists()
+
+
 def test_restart_begins_anew(demo, unfinished, kept):
     assert demo(unfinished, "--restart", words="car, tree")[0] == 0
     assert len(kept) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,10 @@ import pyogrio
 import pytest
 import rasterio
 import shapely
+from affine import Affine
 from PIL import Image
+from pyproj import Transformer
+from rasterio.control import GroundControlPoint
 from rasterio.features import shapes
 from rasterio.transform import from_origin
 from rasterio.warp import transform_geom
@@ -289,6 +293,115 @@ def test_other_segments_are_another_run(ids, tmp_path, write_raster):
     other = write_raster(ids[None, 50:150, :100], "other.tif", **UTM)
     mapper = fake_mapper(FakeModel(), options=SceneOptions(segments=other))
     assert mapper.finished(mapper.plan(path, tmp_path / "a")) is None
+
+
+@pytest.mark.parametrize(
+    "names", [["fid"], ["geom"], ["wkb_geometry", "OGC_FID"], ["owner", "Owner", "OWNER"], ["segment", "position"]]
+)
+def test_names_of_attributes_that_a_geopackage_cannot_hold(names, tmp_path, write_raster):
+    path = scene_of(write_raster, 60, 60, **UTM)
+    west, north = TRANSFORM.c, TRANSFORM.f
+    squares = [shapely.box(west + 6 * k, north - 18, west + 6 * k + 6, north) for k in range(3)]
+    values = ["a", "a", "b"]
+    segments = write_polygons(tmp_path / "s.geojson", squares, **dict.fromkeys(names, values))
+    result = run(path, tmp_path / "out" / "scene", segments, polygons=True)
+    metadata, _, _, columns = pyogrio.raw.read(result.files["polygons"])
+    found = dict(zip(metadata["fields"], columns, strict=True))
+    order = np.argsort(found["segment"])
+    assert sum([*found[name][order]] == values for name in found if name not in ("class", "source")) == len(names)
+
+
+def test_numbers_of_segments_are_the_feature_ids_and_the_last_in_the_file_counts(tmp_path, write_raster):
+    path = scene_of(write_raster, 60, 60, **UTM)
+    west, north = TRANSFORM.c, TRANSFORM.f
+    file = tmp_path / "s.geojson"
+    for ids in ([17, 5, 9], [3, 2, 1], [10, 20, 30]):
+        squares = [shapely.box(west, north - side, west + side, north) for side in (18, 12, 6)]
+        features = [
+            {"type": "Feature", "id": i, "properties": {"tags": ["a", str(i)]}, "geometry": shapely.geometry.mapping(s)}
+            for i, s in zip(ids, squares, strict=True)
+        ]
+        crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}}
+        file.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": features}))
+        with RasterSource(path) as source:
+            found = open_segments(file, source)(Window(0, 0, 60, 60))
+        assert [found[50, 50], found[30, 30], found[10, 10]] == ids
+    result = run(path, tmp_path / "out" / "scene", file, polygons=True)
+    metadata, _, _, columns = pyogrio.raw.read(result.files["polygons"])
+    values = dict(zip(metadata["fields"], columns, strict=True))
+    assert [*values["segment"]] == ids and [json.loads(text) for text in values["tags"]] == [["a", str(i)] for i in ids]
+
+
+@pytest.mark.parametrize("suffix", ["gpkg", "geojson", "fgb"])
+def test_polygons_in_degrees_beside_the_antimeridian(suffix, tmp_path, write_raster):
+    x, y = Transformer.from_crs("EPSG:4326", "EPSG:32760", always_xy=True).transform(180, -17)
+    path = scene_of(write_raster, 64, 64, crs="EPSG:32760", transform=from_origin(x - 320, y + 320, 10, 10))
+    east, west = shapely.box(179.998, -17.002, 179.9995, -16.998), shapely.box(-179.9995, -17.002, -179.998, -16.998)
+    with RasterSource(path) as source:
+        found = open_segments(write_polygons(tmp_path / f"s.{suffix}", [east, west], "EPSG:4326", a=[1, 2]), source)
+        numbers = found(Window(0, 0, 64, 64))
+    assert len({numbers[32, 20], numbers[32, 43], OUTSIDE}) == 3
+    assert numbers[32, 31] == numbers[32, 2] == numbers[32, 61] == OUTSIDE
+
+
+def test_a_raster_of_the_whole_earth(tmp_path, write_raster):
+    path = scene_of(write_raster, 40, 60, **UTM)
+    earth = from_origin(-180, 90, 1, 1)
+    ids = np.arange(1, 180 * 360 + 1, dtype=np.int32).reshape(1, 180, 360)
+    segments = write_raster(ids, "s.tif", crs="EPSG:4326", transform=earth)
+    with RasterSource(path) as source:
+        found = np.unique(open_segments(segments, source)(Window(0, 0, 60, 40)))
+    place = Transformer.from_crs("EPSG:32632", "EPSG:4326", always_xy=True).transform(TRANSFORM.c + 9, TRANSFORM.f - 6)
+    column, row = ~earth @ place
+    assert found.tolist() == [ids[0, int(row), int(column)]]
+
+
+@pytest.mark.parametrize(("scale", "placed"), [(2, True), (1, True), (1, False)])
+def test_scenes_without_crs_and_without_georeference(scale, placed, tmp_path, write_raster):
+    place = {"transform": TRANSFORM} if placed else {}
+    path = scene_of(write_raster, 80, 120, **place)
+    ids = np.kron(np.arange(1, 7).reshape(2, 3), np.ones((40, 40), int)).astype(np.int32)
+    transform = TRANSFORM @ Affine.scale(scale)
+    segments = write_raster(ids[None, ::scale, ::scale], "s.tif", crs="EPSG:32632", transform=transform)
+    with RasterSource(path) as source:
+        assert (open_segments(segments, source)(Window(0, 0, 120, 80)) == ids).all()
+
+
+@pytest.mark.parametrize("kind", ["raster", "polygons"])
+def test_georeferences_that_do_not_fit_give_one_line(kind, tmp_path, write_raster):
+    site = 'LOCAL_CS["site",UNIT["metre",1]]'
+    west, north = TRANSFORM.c, TRANSFORM.f
+    scene, by_points = scene_of(write_raster, 60, 60, **UTM), tmp_path / "gcps.tif"
+    points = [GroundControlPoint(y, x, west + x, north - y) for y in (0, 50) for x in (0, 50)]
+    profile = {"driver": "GTiff", "width": 60, "height": 60, "count": 3, "dtype": "uint8", "crs": "EPSG:32632"}
+    with rasterio.open(by_points, "w", gcps=points, **profile) as target:
+        target.write(np.random.default_rng(0).integers(1, 200, (3, 60, 60)).astype(np.uint8))
+    if kind == "raster":
+        ids = np.ones((1, 60, 60), np.int32)
+        of_site = write_raster(ids, "site.tif", crs=site, transform=TRANSFORM)
+        of_earth = write_raster(ids, "s.tif", **UTM)
+    else:
+        box = [shapely.box(west, north - 9, west + 9, north)]
+        of_site = write_polygons(tmp_path / "site.gpkg", box, site, a=[1])
+        of_earth = write_polygons(tmp_path / "s.gpkg", box, a=[1])
+    for segments, raster, message in ((of_site, scene, "cannot be transformed"), (of_earth, by_points, "--fit-gcps")):
+        with pytest.raises(InputError, match=f"--segments .*{message}") as error:
+            run(raster, tmp_path / "out", segments)
+        assert "\n" not in str(error.value)
+
+
+def test_sums_of_an_interrupted_end_do_not_count(ids, tmp_path, write_raster):
+    path = scene_of(write_raster, HEIGHT, WIDTH, **UTM)
+    segments = write_raster(ids[None], "segments.tif", **UTM)
+    expected = run(path, tmp_path / "a", segments, confidence=True)
+    mapper = fake_mapper(FakeModel(), options=SceneOptions(segments=segments, confidence=True))
+    plan = mapper.plan(path, tmp_path / "b")
+    begin(plan)
+    mapper.fill_files(plan, mapper.missing(plan))
+    (folder_of(plan.target) / "segments.table").write_bytes(np.ones(100_000))
+    result = mapper.finish(plan)
+    for band in (1, 2):
+        assert (read(expected.files["labels"], band) == read(result.files["labels"], band)).all()
 
 
 def wrong_files(tmp_path: Path, write_raster) -> dict[str, tuple[Path | str, str]]:

@@ -167,6 +167,17 @@ def test_parts_of_a_cut_region_keep_their_score(tmp_path):
     assert len(found) == 4
 
 
+@pytest.mark.parametrize(("labels", "changed"), [([2], 0), ([0], 1), ([2, 1, 3], 1), ([0, 1], 2)])
+def test_classes_without_a_region_change_nothing(labels, changed, tmp_path):
+    halves = [Region(shapely.box(0, 0, 32, 64), 0, 50.0, 10), Region(shapely.box(32, 0, 64, 64), 1, 50.0, 10)]
+    square = Squaring(labels, (64, 64), 1.0, tmp_path)
+    found = [*square(iter(halves))]
+    for region, half in zip(found, halves, strict=True):
+        assert region.label == half.label and region.polygon.symmetric_difference(half.polygon).area < 1e-6
+    assert square.fitted == changed and not [*tmp_path.iterdir()]
+    assert [*Squaring(labels, (64, 64), 1.0, tmp_path)(iter([]))] == []
+
+
 @pytest.mark.parametrize("tolerance", [0, 0.6])
 def test_a_scene_with_right_angles(tolerance, tmp_path, write_raster):
     path = scene_of(write_raster, 300, 320, **UTM)
