@@ -81,9 +81,9 @@ class EmbeddedClip(nn.Module):
         """Build the text encoder unless it is built already."""
         if self._modules["text"] is not None:
             return
-        with torch.device("meta"):  # without initial weights, which would take random numbers of a training
+        with torch.random.fork_rng(devices=()):  # the initial weights take no random numbers of a training
             text = MiniLM(self.folder)
-        text.load_state_dict(self.text_state(), assign=True)
+        text.load_state_dict(self.text_state())
         self.text = text.requires_grad_(False).eval().to(self.logit_scale.device)
         self._text_state = None
 
