@@ -109,9 +109,7 @@ def _segment(
     with sole_run(output, task.several.lock):
         if task.several.share is not None:
             if fill_share(task.segmenter(), task.images, output, task.several.share):
-                raise InputError(
-                    "segment: parts of some rasters were not filled, see the errors above; share them again"
-                )
+                raise InputError("segment: parts of some rasters were not filled; solve the errors above and repeat")
             return None
         several = not (options.mosaic or options.stack) and _is_several(source)
         return _results(task, options, owned, several)
