@@ -64,7 +64,7 @@ def collect_facts(
     folder: Path,
     base: BaseWeights,
     licence: str | None,
-    scores: Path | None,
+    scores: Mapping[str, Mapping[str, Any]],
     name: str | None = None,
 ) -> ModelFacts:
     """Collect the facts of a model whose weights are in a folder already.
@@ -75,11 +75,8 @@ def collect_facts(
         folder: the model folder.
         base: the CLIP weights that the model comes from.
         licence: of the model.
-        scores: OUTPUT_DIR of an evaluation of these weights; None for no scores.
+        scores: of the model, see :func:`read_scores`; empty for none.
         name: of the model; None for that of the folder.
-
-    Raises:
-        InputError: there are no scores in ``scores``, or they are of a model with other settings.
     """
     trained_on = tuple(cfg.DATASETS.TRAIN)
     return ModelFacts(
@@ -93,7 +90,7 @@ def collect_facts(
         weights_sha256=sha256(folder / WEIGHTS),
         parameters=sum(value.numel() for value in model.state_dict().values()),
         licence=licence,
-        scores={} if scores is None else _scores(scores, cfg),
+        scores=scores,
     )
 
 
@@ -203,13 +200,25 @@ def _words(cfg: CfgNode) -> list[str] | None:
         return None
 
 
-def _scores(folder: Path, cfg: CfgNode) -> dict[str, dict[str, Any]]:
+def read_scores(folder: Path, cfg: CfgNode) -> dict[str, dict[str, Any]]:
+    """Read the scores of a model.
+
+    Args:
+        folder: OUTPUT_DIR of an evaluation of the model.
+        cfg: the config of the model.
+
+    Returns:
+        content of ``evaluation/<dataset>.json``, by test set.
+
+    Raises:
+        InputError: there are no scores, they cannot be read, or they are of a model with other settings.
+    """
     files = sorted((folder / "evaluation").glob("*.json"))
     if not files:
         raise InputError(
             f"--scores {folder}: no {folder / 'evaluation' / '*.json'}; give the OUTPUT_DIR of an evaluation"
         )
-    scores = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
+    scores = {path.stem: _read(path) for path in files}
     for name, each in scores.items():
         for setting, key in _CHECKED.items():
             found, own = each.get("settings", {}).get(setting), cfg.MODEL.CLIP[key]
@@ -219,6 +228,16 @@ def _scores(folder: Path, cfg: CfgNode) -> dict[str, dict[str, Any]]:
                     "evaluate this model, and give its OUTPUT_DIR"
                 )
     return scores
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"--scores: {path}: cannot be read ({error}); evaluate the model again") from error
+    if not isinstance(content, dict) or not {"images", *_SCORES} <= content.keys():
+        raise InputError(f"--scores: {path} is not an evaluation of sgovss; remove it, or evaluate the model again")
+    return content
 
 
 def _score_table(facts: ModelFacts) -> str:

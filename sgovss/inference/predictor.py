@@ -22,7 +22,7 @@ from sgovss.files import atomic_path, write_json_atomically
 from sgovss.fingerprint import fingerprint
 from sgovss.hub import hub_id, local_path, parse_id, publish
 from sgovss.inference.inputs import ImageInput, rgb_pixels
-from sgovss.inference.model_card import card, collect_facts, stac_item
+from sgovss.inference.model_card import card, collect_facts, read_scores, stac_item
 from sgovss.inference.rejection import NOTHING_REJECTED, Rejection
 from sgovss.inference.segmentation import Segmentation
 from sgovss.modeling.build import build_model
@@ -121,7 +121,7 @@ class Predictor:
         precision: str | None = None,
         benchmark_view: bool = False,
     ) -> None:
-        content = None
+        content, self._trained_on = None, None
         if weights is not None:
             content = read_checkpoint(weights)
             config = config_from_dump(content["config"], weights) if config is None else config
@@ -138,9 +138,10 @@ class Predictor:
             assert weights is not None
             cfg.MODEL.WEIGHTS = str(weights)
             expect_own_weights(cfg, content)
+            trained = config_from_dump(content["config"], weights)
+            self._trained_on = trained.DATASETS
             if not cfg.INPUT.GROUND_SAMPLE_DISTANCE:
                 # Training derives it from the datasets; only the config in the checkpoint holds it.
-                trained = config_from_dump(content["config"], weights)
                 cfg.INPUT.GROUND_SAMPLE_DISTANCE = trained.INPUT.GROUND_SAMPLE_DISTANCE
         resolve_clip(cfg)
         self.model = _build(cfg)
@@ -208,13 +209,15 @@ class Predictor:
                 "precision='float32'"
             )
         folder, cfg = Path(folder), portable_config(self.cfg)
-        if not self.cfg.MODEL.WEIGHTS:  # not fine-tuned: every class is unseen
+        if self._trained_on is None:  # not fine-tuned: every class is unseen
             cfg.DATASETS.TRAIN, cfg.DATASETS.UNSEEN = (), []
+        else:  # whatever the config of this predictor would train on
+            cfg.DATASETS.update({key: self._trained_on[key] for key in ("SPECIFICATIONS", "TRAIN", "UNSEEN")})
+        recorded = {} if scores is None else read_scores(Path(scores), cfg)
         base = base_weights(self.cfg.MODEL.WEIGHTS, cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS)
         cfg.MODEL.CLIP.WEIGHTS = base.name  # no path of this machine
         write_model(self.model, cfg, folder)
-        evaluation = None if scores is None else Path(scores)
-        facts = collect_facts(self.model, cfg, folder, base, licence, evaluation, name)
+        facts = collect_facts(self.model, cfg, folder, base, licence, recorded, name)
         with atomic_path(folder / "README.md") as partial:
             partial.write_text(card(facts), encoding="utf-8")
         write_json_atomically(folder / "mlm.json", stac_item(facts))

@@ -70,8 +70,12 @@ class Rejection:
                 notes.append(f"one class, '{name}'; commas separate classes, as in 'building, road'")
         return notes
 
-    def classes(self, words: Words) -> Vocabulary:
+    def classes(self, words: Words, stacklevel: int = 4) -> Vocabulary:
         """Return the vocabulary of what Python code gives, see :meth:`Vocabulary.of`.
+
+        Args:
+            words: the classes.
+            stacklevel: of the warnings, see :func:`warnings.warn`; 4 for the caller of the caller of the caller.
 
         Raises:
             InputError: the words are wrong.
@@ -83,7 +87,7 @@ class Rejection:
         vocabulary = Vocabulary.of(words)
         if vocabulary is not words:
             for note in self.notes(vocabulary):
-                warnings.warn(note, stacklevel=4)
+                warnings.warn(note, stacklevel=stacklevel)
         return vocabulary
 
     def scored(self, vocabulary: Vocabulary) -> Vocabulary:

@@ -56,7 +56,7 @@ def segment(
         only fills parts.
 
     Raises:
-        InputError: an argument is wrong, or the image (all images) cannot be segmented.
+        InputError: an argument is wrong, or the image (all images; with ``share`` one of them) cannot be segmented.
 
     Warns:
         UserWarning: the classes may have been read in another way than meant.
@@ -68,7 +68,7 @@ def segment(
         result.to_geodataframe(simplify=0.5)
     """
     chosen = _options(options, predictor)
-    vocabulary = chosen.rejection.classes(words)
+    vocabulary = chosen.rejection.classes(words, stacklevel=3)
     if output is not None:
         if not isinstance(output, str | os.PathLike) or not os.fspath(output):
             raise InputError(f"segment: output={output!r} is no folder; give its path, or None for a temporary one")
@@ -108,7 +108,8 @@ def _segment(
     task = prepare(lambda: names_of(source, output), vocabulary, output, options, predictor)
     with sole_run(output, task.several.lock):
         if task.several.share is not None:
-            fill_share(task.segmenter(), task.images, output, task.several.share)
+            if fill_share(task.segmenter(), task.images, output, task.several.share):
+                raise InputError("segment: parts of some rasters were not filled; solve the errors above and repeat")
             return None
         several = not (options.mosaic or options.stack) and _is_several(source)
         return _results(task, options, owned, several)

@@ -162,9 +162,7 @@ class SegmentOptions:
         """Return the flags of the options for rasters that differ from their defaults."""
         given = {name: getattr(self, name) for name in _SCENE_ONLY}
         without = SegmentOptions()
-        return [
-            f"--{name.replace('_', '-')}" for name, value in given.items() if value and value != getattr(without, name)
-        ]
+        return [f"--{name.replace('_', '-')}" for name, value in given.items() if value != getattr(without, name)]
 
 
 def has_rasterio() -> bool:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import filecmp
 import re
+import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -49,8 +53,9 @@ def names_of(source: Any, output: Path) -> list[str]:
     if _is_data_array(source):
         return [_write_raster(source, output / FOLDER / f"{_title(source.name) or 'raster'}.tif")]
     if isinstance(source, np.ndarray | Image.Image):
-        file = getattr(source, "filename", "")
-        return [_write_picture(rgb_pixels(source), output / FOLDER / f"{_title(Path(file).stem) or 'image'}.png")]
+        file = getattr(source, "filename", "")  # None for some arrays, bytes for some images
+        title = _title(Path(file).stem) if isinstance(file, str | Path) else ""
+        return [_write_picture(rgb_pixels(source), output / FOLDER / f"{title or 'image'}.png")]
     raise InputError(f"segment: cannot segment a {type(source).__name__}; {_WANTED}")
 
 
@@ -71,8 +76,17 @@ def _is_data_array(source: Any) -> bool:
     return loaded is not None and isinstance(source, loaded.DataArray)
 
 
-def _write_picture(pixels: np.ndarray, path: Path) -> str:
+@contextmanager
+def _rewritten(path: Path) -> Iterator[Path]:
+    """As :func:`atomic_path`; equal content keeps its time, so that an earlier run on the same array is continued."""
     with atomic_path(path) as partial:
+        yield partial
+        if path.is_file() and filecmp.cmp(partial, path, shallow=False):
+            shutil.copystat(path, partial)
+
+
+def _write_picture(pixels: np.ndarray, path: Path) -> str:
+    with _rewritten(path) as partial:
         Image.fromarray(pixels).save(partial, compress_level=1)
     return str(path)
 
@@ -105,6 +119,6 @@ def _write_raster(array: xarray.DataArray, path: Path) -> str:
         array = array.isel({rows: slice(None, None, -1)})  # north up: a mirror image is another picture for the model
     if kind == "b" or array.dtype == np.float16:
         array = array.astype("uint8" if kind == "b" else "float32")
-    with atomic_path(path) as partial:
+    with _rewritten(path) as partial:
         array.rio.to_raster(partial, driver="GTiff", tiled=True)
     return str(path)

@@ -6,6 +6,7 @@ import base64
 import tempfile
 import warnings
 from html import escape
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,22 @@ class MappedImage(Segmentation):
         """See :attr:`Segmentation.labels`."""
         self._expect_open()
         return super().labels
+
+    @property
+    def scores(self) -> np.ndarray | None:
+        """See :attr:`Segmentation.scores`. None for rasters without ``confidence`` and for photographs of a folder."""
+        self._expect_open()
+        return super().scores
+
+    def picture(self) -> tuple[np.ndarray, np.ndarray]:
+        """See :meth:`Segmentation.picture`."""
+        self._expect_open()
+        return super().picture()
+
+    def save(self, folder: str | Path, name: str = "segmentation") -> dict[str, Path]:
+        """See :meth:`Segmentation.save`."""
+        self._expect_open()
+        return super().save(folder, name)
 
     def close(self) -> None:
         """Give up the products in a temporary folder. It is removed with the last result in it.
@@ -118,14 +135,13 @@ class MappedImage(Segmentation):
             alpha: 0 shows the image with the borders of the classes, 1 the classes only.
             ax: where; by default a new figure. It gets the coordinates of the image, if they are known and north is up.
         """
+        image, labels = self.picture()
         if ax is None:
             from matplotlib import pyplot
 
             ax = pyplot.subplots(layout="constrained")[1]
         from matplotlib.patches import Patch
 
-        self._expect_open()
-        image, labels = self.picture()
         colors = self.legend.colors()
         ids = np.minimum(labels, len(colors)).astype(np.uint16)
         ax.imshow(paint(image, ids, colors, alpha), extent=self._extent())
@@ -171,7 +187,7 @@ def _tolerance(labels: Path, simplify: float) -> Any:
     from sgovss.rasters.areas import ground_sample_distances
     from sgovss.rasters.coverage import Tolerance
 
-    if not isinstance(simplify, int | float) or not 0 <= simplify < float("inf"):
+    if not isinstance(simplify, Real) or not 0 <= simplify < float("inf"):
         raise InputError(f"to_geodataframe: simplify={simplify!r} is not a distance; give metres, such as 0.5")
     if not simplify:
         return None
@@ -179,4 +195,4 @@ def _tolerance(labels: Path, simplify: float) -> Any:
         gsd = ground_sample_distances(raster.crs, raster.transform, raster.height, raster.width)
     if gsd is None:
         raise InputError("to_geodataframe: the image is not georeferenced, so metres are not known; leave out simplify")
-    return Tolerance(simplify / gsd[1], gsd[0] / gsd[1])
+    return Tolerance(float(simplify) / gsd[1], gsd[0] / gsd[1])

@@ -51,6 +51,9 @@ class SeveralOptions(NamedTuple):
         """
         flag = "--scheduler" if args.scheduler else "--workers" if args.workers is not None else None
         alone = "--share" if args.share else "--finish" if args.finish else None
+        ways = (args.workers is not None, args.scheduler is not None, args.share is not None, args.finish)
+        if sum(ways) > 1:
+            raise InputError("--workers, --scheduler, --share and --finish exclude each other; give one of them")
         if args.workers is not None and args.workers < 1:
             raise InputError(f"--workers {args.workers}: give the number of processes, 1 or more")
         if args.scheduler and not _is_address(args.scheduler):

@@ -10,7 +10,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -34,21 +34,33 @@ _SUFFIXES = {"GTiff": ".tif", "JP2OpenJPEG": ".jp2", "PNG": ".png"}  # drivers t
 _MOST_CACHED = 16_000_000  # pixels; the encoded windows of larger scenes would fill the temporary folder
 _MOST_SCORES = 1_000_000_000  # pixels times classes: the scores of all classes are files
 _MOST_OF_A_BLOCK = 2**30  # bytes of one block of a file, which GDAL decodes in one piece
+_MOST_ANSWERS = 4  # sets of products of a scene, one for each set of classes and threshold; they are files
 _VIEW = 1536  # longest side in pixels of the labels for the screen
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """A scene in its folder."""
+    """A scene in its folder, and the folders of its products, the last used at the end."""
 
     picture: Picture
     file: Path
     preview: bytes
+    answers: dict[str, None] = field(default_factory=dict)
 
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) for the screen."""
         return _fitting(self.picture.height, self.picture.width, _VIEW)
+
+    def answer(self, name: str) -> Path:
+        """Return a folder for products, and delete the one that was not used for longest if there are many."""
+        self.answers.pop(name, None)
+        self.answers[name] = None
+        if len(self.answers) > _MOST_ANSWERS:
+            oldest = next(iter(self.answers))
+            del self.answers[oldest]
+            shutil.rmtree(self.file.parent / oldest, ignore_errors=True)
+        return self.file.parent / name
 
 
 class SceneDesk:
@@ -166,7 +178,7 @@ class SceneDesk:
         with _named(kept.file, kept.picture.title):
             segment, name = SceneMapper(self._predictor, asked.vocabulary, options), kept.picture.name
             try:
-                return segment(kept.file, kept.file.parent / digest / "scene", functools.partial(self._tell, name))
+                return segment(kept.file, kept.answer(digest) / "scene", functools.partial(self._tell, name))
             finally:
                 self._filled.pop(name, None)
 

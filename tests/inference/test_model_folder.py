@@ -272,3 +272,33 @@ def test_what_cannot_be_saved_is_one_line(predictor: sgovss.Predictor, tmp_path:
         half.save_pretrained(tmp_path / "half")
     with pytest.raises(InputError, match=r"--scores .*: no .*evaluation.*json; give the OUTPUT_DIR of an evaluation"):
         predictor.save_pretrained(tmp_path / "model", scores=tmp_path)
+
+
+def test_the_card_names_the_training_sets_of_the_weights(predictor: sgovss.Predictor, tmp_path: Path):
+    """Not those that the config given with the weights would train on."""
+    cfg = predictor.cfg.clone()
+    cfg.defrost()
+    for train, words in ((("generated_scenes_val",), "ship"), (("generated_scenes_train",), "building"), ((), "none:")):
+        cfg.DATASETS.TRAIN, cfg.DATASETS.UNSEEN = train, []
+        save_inference_checkpoint(predictor.model, cfg, tmp_path / "mine.pth")
+        sgovss.Predictor("sgovss_tiny.yaml", weights=tmp_path / "mine.pth", options=CPU).save_pretrained(tmp_path / "m")
+        text = (tmp_path / "m" / "README.md").read_text()
+        rows = [line for line in text.splitlines() if line.startswith(("| trained on", "| words in"))]
+        trained_on, found = (row.split("|")[2] for row in rows)
+        assert words in found and (train[0] if train else "nothing: CLIP without fine-tuning") in trained_on
+        assert yaml.safe_load((tmp_path / "m" / "config.yaml").read_text())["DATASETS"]["TRAIN"] == list(train)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [("{", "cannot be read"), ("[]", "is not an evaluation of sgovss"), ('{"images": 3}', "is not an evaluation")],
+)
+def test_wrong_scores_are_one_line_and_nothing_is_written(
+    predictor: sgovss.Predictor, tmp_path: Path, content: str, told: str
+):
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / "one.json").write_text(content)
+    for scores, message in ((tmp_path, rf"one\.json:? {told}"), (tmp_path / "none", "give the OUTPUT_DIR")):
+        with pytest.raises(InputError, match=message) as caught:
+            predictor.save_pretrained(tmp_path / "model", scores=scores)
+        assert "\n" not in str(caught.value) and not (tmp_path / "model").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import subprocess
 import sys
@@ -120,7 +121,8 @@ def test_a_temporary_folder_lives_as_long_as_the_result(predictor, tmp_path, mon
     assert result.folder.parent == tmp_path and result.save(tmp_path / "kept")["labels"].is_file()
     result.close()
     assert not list(tmp_path.glob("sgovss-*"))
-    for use in (lambda: result.labels, result.to_xarray, result.to_geodataframe, result.plot, result.overlay):
+    uses = (result.to_xarray, result.to_geodataframe, result.plot, result.overlay, lambda: result.save(tmp_path / "no"))
+    for use in (*uses, lambda: result.labels, lambda: result.scores):
         with pytest.raises(InputError, match="the result is closed and its products are removed"):
             use()
     with sgovss.segment(PIXELS, WORDS, predictor=predictor) as result:
@@ -132,6 +134,56 @@ def test_a_temporary_folder_lives_as_long_as_the_result(predictor, tmp_path, mon
     with sgovss.segment(PIXELS, WORDS, tmp_path / "own", predictor=predictor) as result:
         pass
     assert result.files["labels"].is_file() and result.labels.shape == (90, 120)
+
+
+def test_a_closed_result_of_a_raster_is_one_line(predictor, write_scene, tmp_path):
+    result = sgovss.segment(write_scene(), WORDS, predictor=predictor, confidence=True)
+    result.close()
+    for use in (lambda: result.scores, result.overlay, result.picture, lambda: result.save(tmp_path / "no")):
+        with pytest.raises(InputError, match="the result is closed and its products are removed"):
+            use()
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_share_that_fails_is_an_error(predictor, write_scene, tmp_path):
+    good, bad = write_scene(), tmp_path / "bad.tif"
+    bad.write_bytes(b"II*\0rubbish")
+    assert sgovss.segment(good, WORDS, tmp_path / "a", predictor=predictor, share="1/1") is None
+    for source in (bad, [good, bad]):
+        with pytest.raises(InputError, match="parts of some rasters were not filled"):
+            sgovss.segment(source, WORDS, tmp_path / "b", predictor=predictor, share="1/1")
+
+
+def test_an_earlier_run_on_the_same_array_is_continued(predictor, tmp_path):
+    """The finished map is kept; another array under the same name is segmented."""
+    xarray = pytest.importorskip("xarray")
+    pytest.importorskip("rioxarray")
+
+    def labels(pixels: np.ndarray) -> tuple[int, np.ndarray]:
+        array = xarray.DataArray(pixels.transpose(2, 0, 1), dims=("band", "y", "x")).rio.write_crs("EPSG:32632")
+        array = array.assign_coords(y=np.arange(90.0)[::-1], x=np.arange(120.0))
+        result = sgovss.segment(array, WORDS, tmp_path / "out", predictor=predictor)
+        return result.files["labels"].stat().st_mtime_ns, result.labels
+
+    first, again = labels(PIXELS), labels(PIXELS)
+    assert first[0] == again[0]
+    other = labels(255 - PIXELS)
+    assert other[0] != first[0] and not np.array_equal(other[1], first[1])
+
+
+def test_pictures_without_a_usable_name(predictor, photo, tmp_path):
+    mapped = np.memmap(tmp_path / "pixels", np.uint8, "w+", shape=PIXELS.shape)
+    mapped[:] = PIXELS
+    for source in (mapped + np.uint8(0), Image.open(bytes(photo)), Image.open(io.BytesIO(photo.read_bytes()))):
+        result = sgovss.segment(source, WORDS, predictor=predictor)
+        assert result.files["labels"].name == "image_labels.png"
+
+
+def test_notes_on_the_words_name_the_line_of_the_user(predictor, photo):
+    for segment in (lambda: sgovss.segment(photo, "roof", predictor=predictor), lambda: predictor(photo, "roof")):
+        with pytest.warns(UserWarning, match="one class, 'roof'") as caught:
+            segment()
+        assert (caught[0].filename, caught[0].lineno) == (__file__, segment.__code__.co_firstlineno)
 
 
 @pytest.mark.parametrize(
@@ -194,6 +246,12 @@ def test_wrong_options_are_one_line(predictor, photo, options, message):
     ("options", "message"),
     [
         ({"workers": 1.5}, "workers=float 1.5 is of a wrong kind"),
+        (
+            {"workers": 2, "share": "1/2", "output": "o"},
+            "--workers, --scheduler, --share and --finish exclude each other",
+        ),
+        ({"share": "1/2", "finish": True, "output": "o"}, "exclude each other; give one of them"),
+        ({"workers": 2, "scheduler": "tcp://127.0.0.1:1"}, "exclude each other; give one of them"),
         ({"workers": 0}, "--workers 0: give the number of processes"),
         ({"opts": 5}, "opts=int 5 is of a wrong kind; give a dict of config keys and values"),
         ({"opts": {"NO.KEY": 1}}, "NO.KEY"),

@@ -36,6 +36,7 @@ def test_polygons_are_a_coverage_with_the_areas_of_the_classes(scene):
         assert sums.get(name, 0) == pytest.approx(area, rel=1e-6)
     simple = scene.to_geodataframe(simplify=1.0)
     assert shapely.get_num_coordinates(simple.geometry).sum() < shapely.get_num_coordinates(frame.geometry).sum() / 2
+    assert scene.to_geodataframe(simplify=np.float32(1)).equals(simple)
     whole = shapely.box(500_000, 5_300_000 - 27, 500_036, 5_300_000)
     for each in (frame, simple):
         assert shapely.coverage_is_valid(each.geometry.values)

@@ -69,3 +69,11 @@ def test_without_the_libraries_for_rasters_pictures_are_segmented(predictor, pho
     for options in ({"polygons": True}, {"gsd": 0.3}, {"mosaic": True}):
         with pytest.raises(InputError, match=rf"--{next(iter(options))} is for rasters, which need further libraries"):
             sgovss.segment(photo, WORDS, predictor=predictor, **options)
+
+
+@pytest.mark.parametrize(
+    ("given", "flags"),
+    [({}, []), ({"overlap": 0.0}, ["--overlap"]), ({"gsd": 0.0, "edges": False}, []), ({"bands": ""}, ["--bands"])],
+)
+def test_options_for_rasters_that_are_given_are_named(given, flags):
+    assert SegmentOptions(**given).given_for_rasters() == flags

@@ -126,6 +126,21 @@ def test_other_classes_do_not_encode_again(predictor, client, geotiff, monkeypat
     assert len(calls) == first
 
 
+def test_products_of_many_sets_of_classes_do_not_fill_the_disk(client, geotiff, folder):
+    image = upload(client, geotiff.read_bytes()).get_json()["image"]
+
+    def ask(words: str) -> bytes:
+        return client.post("/labels", json={"image": image, "words": words}).data
+
+    first, kept = ask("water, road"), []
+    for number in range(6):
+        ask(f"water, road, car, place {number}")
+        assert ask("water, road") == first
+        kept.append(sum(path.is_dir() for path in (folder / image).iterdir()))
+    assert kept[-1] == kept[-2] == kept[-3] < 7
+    assert ask("water, road, car, place 0")  # made again
+
+
 @pytest.mark.parametrize(
     ("driver", "options"),
     [("GTiff", {"dtype": "float32"}), ("GTiff", {"BIGTIFF": "YES"}), ("JP2OpenJPEG", {}), ("PNG", {"dtype": "uint16"})],
