@@ -38,7 +38,8 @@ def convert(arguments: argparse.Namespace) -> str:
         return convert_folder(arguments)
     if output.suffix != ".safetensors":
         raise InputError(
-            f"--output: {output} must end in .safetensors; for a model folder give a name without ending, or --format folder"
+            f"--output: {output} must end in .safetensors; for a model folder give a name without ending, or "
+            "--format folder"
         )
     if output.exists() and not arguments.overwrite:
         raise InputError(f"--output: {output} exists already; give another name or --overwrite")
