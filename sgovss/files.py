@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import json
 import os
 import shutil
 import uuid
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -107,16 +109,31 @@ def sole_run(folder: str | Path, lock: str = ".lock") -> Iterator[None]:
         file = (folder / lock).open("w")
     except OSError as error:
         raise InputError(_unwritable(folder, error)) from error
-    # Forked processes, such as loader workers, inherit the file. They may outlive a killed run by seconds, and would
-    # keep its lock.
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=file.close)
+    _closed_in_forks().add(file)
     with file:
         if not _lock(file):
             raise InputError(
                 f"{folder}: another run is writing here; wait until it ends, or give another output folder"
             )
         yield
+
+
+@functools.cache  # a function that is registered stays for ever, and a process may have thousands of runs
+def _closed_in_forks() -> weakref.WeakSet[IO[str]]:
+    """Open files that forked processes close.
+
+    Such processes, as loader workers, inherit the file of a lock. They may outlive a killed run by seconds, and would
+    keep its lock.
+    """
+    files: weakref.WeakSet[IO[str]] = weakref.WeakSet()
+
+    def close() -> None:
+        for file in [*files]:
+            file.close()
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=close)
+    return files
 
 
 def _lock(file: IO[str]) -> bool:

@@ -75,9 +75,9 @@ def fetch(model: HubId) -> Path:
     Raises:
         InputError: there is no such model or revision, the hub cannot be reached, or the extra ``hub`` is missing.
     """
-    hub = _library()
     shown = model.repository if model.revision is None else f"{model.repository}@{model.revision}"
     absent = f"{shown}: no file or folder here"
+    hub = _library(f"{absent}; correct the path, or if it is a model of the hub: ")
     try:
         folder = hub.snapshot_download(model.repository, revision=model.revision, allow_patterns=list(MODEL_FILES))
     except hub.errors.RevisionNotFoundError as error:
@@ -140,13 +140,13 @@ def publish(folder: Path, model: HubId, private: bool) -> str:
     return str(done.commit_url)
 
 
-def _library() -> ModuleType:
+def _library(problem: str = "") -> ModuleType:
     try:
         import huggingface_hub
         import huggingface_hub.constants
         import huggingface_hub.errors
     except ImportError as error:
-        raise InputError("models of the hub need the extra 'hub': pip install 'sgovss[hub]'") from error
+        raise InputError(f"{problem}models of the hub need the extra 'hub': pip install 'sgovss[hub]'") from error
     return huggingface_hub
 
 

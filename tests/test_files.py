@@ -1,5 +1,7 @@
 """Files are whole or absent."""
 
+import gc
+import io
 import json
 import os
 import signal
@@ -69,6 +71,14 @@ with sole_run({str(tmp_path)!r}):
         with sole_run(tmp_path):
             pass
         os.killpg(run.pid, signal.SIGKILL)
+
+
+def test_many_runs_of_a_process_keep_no_file_of_theirs(tmp_path):
+    for number in range(5):
+        with sole_run(tmp_path / str(number)):
+            pass
+    names = [str(each.name) for each in gc.get_objects() if type(each) is io.TextIOWrapper]
+    assert not [name for name in names if name.startswith(str(tmp_path))]
 
 
 def test_a_killed_run_leaves_no_lock(tmp_path):

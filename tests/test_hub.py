@@ -135,8 +135,10 @@ def test_a_refusal_is_one_line(fake_hub: FakeHub, tmp_path: Path, status: int) -
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(InputError, match=r"need the extra 'hub': pip install 'sgovss\[hub\]'"):
-        local_path("me/another")
+    for name in ("me/another", "output/model_final", "weights/mine@v1"):
+        told = rf"^{name}: no file or folder here; correct the path, or .*'hub': pip install 'sgovss\[hub\]'"
+        with pytest.raises(InputError, match=told):
+            local_path(name)
 
 
 def test_a_folder_is_published_without_other_files(fake_hub: FakeHub, tmp_path: Path) -> None:

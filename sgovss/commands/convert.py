@@ -37,7 +37,10 @@ def convert(arguments: argparse.Namespace) -> str:
     if is_folder(arguments):
         return convert_folder(arguments)
     if output.suffix != ".safetensors":
-        raise InputError(f"--output: {output} must end in .safetensors, or have no ending for a model folder")
+        raise InputError(
+            f"--output: {output} must end in .safetensors; for a model folder give a name without ending, or "
+            "--format folder"
+        )
     if output.exists() and not arguments.overwrite:
         raise InputError(f"--output: {output} exists already; give another name or --overwrite")
     for name in ("config_file", "licence", "scores"):

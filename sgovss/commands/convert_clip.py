@@ -22,6 +22,7 @@ from sgovss.modeling.clip_weights import Weights, compare, has_square_grid, read
 from sgovss.modeling.image_encoder import CLIPImageEncoder
 from sgovss.modeling.known_weights import Activation, StatedActivation, find_known
 from sgovss.modeling.open_clip_models import create_model
+from sgovss.modeling.weights_file import expect_file
 
 POSITIONS = "visual.positional_embedding"
 
@@ -139,6 +140,7 @@ def convert_file(arguments: argparse.Namespace, output: Path) -> Converted:
     of_hub = parse_id(arguments.weights) is not None
     if of_hub:
         path = path / WEIGHTS
+    expect_file(path)
     known = find_known(path)
     name = arguments.model or (known and known.model)
     if not name:

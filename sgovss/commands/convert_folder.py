@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sgovss.commands.convert_clip import convert_file
 from sgovss.errors import InputError
-from sgovss.hub import WEIGHTS, local_path
+from sgovss.hub import CONFIG, WEIGHTS, local_path
 from sgovss.inference.predictor import Predictor
 from sgovss.modeling.checkpoint import is_checkpoint
 
@@ -28,7 +28,7 @@ def convert_folder(arguments: argparse.Namespace) -> str:
         raise InputError(f"--output: {output} has a model already; give another name or --overwrite")
     _expect_none(arguments, _OF_FILES, "belongs to an --output that ends in .safetensors")
     source = local_path(arguments.weights)
-    if not is_checkpoint(source):
+    if not ((source / CONFIG).is_file() or is_checkpoint(source)):
         return _from_clip(arguments, output)
     _expect_none(arguments, _OF_CLIP, f"belongs to CLIP weights, and {arguments.weights} is a model of sgovss")
     predictor = Predictor(None, weights=source, options=_ON_CPU)
@@ -39,7 +39,15 @@ def _from_clip(arguments: argparse.Namespace, output: Path) -> str:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "clip.safetensors")
         converted = convert_file(arguments, file)
-        options = ("MODEL.CLIP.NAME", converted.metadata["model"], "MODEL.CLIP.WEIGHTS", str(file), *_ON_CPU)
+        options = (
+            "MODEL.CLIP.NAME",
+            converted.metadata["model"],
+            "MODEL.CLIP.WEIGHTS",
+            str(file),
+            "MODEL.WEIGHTS",
+            "",
+            *_ON_CPU,
+        )
         predictor = Predictor(arguments.config_file or "base.yaml", options=options)
         return _write(predictor, arguments, output, converted.source)
 

@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     views.add_argument("--views", metavar="VIEWS", help="average the scores of several views: turns (four quarter "
                        "turns), mirror, and scales, such as turns,1,1.5")  # fmt: skip
     views.add_argument("--quality", choices=QUALITIES, help="a set of views by name; default fast, which is one view. "
-                       "good takes 4 times as long, best 13 times")  # fmt: skip
+                       "good takes 4 times as long, best 14 times")  # fmt: skip
     _add_raster_arguments(parser.add_argument_group("rasters"))
     add_several_arguments(parser)
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config options; "

@@ -136,16 +136,19 @@ def _cached() -> Iterator[ListedModel]:
 def _of_folder(repository: str, size: int, folder: Path) -> ListedModel:
     """A model of sgovss, as its STAC item describes it. No test of sgovss has seen it."""
     try:
-        stated: dict[str, Any] = json.loads((folder / STAC_ITEM).read_text(encoding="utf-8"))["properties"]
+        stated: Any = json.loads((folder / STAC_ITEM).read_text(encoding="utf-8"))["properties"]
     except (OSError, ValueError, LookupError, TypeError):
         stated = {}
+    if not isinstance(stated, dict):
+        stated = {}
+    gsd = stated.get("gsd")
     return ListedModel(
         name=repository,
         where="cache",
         architecture=str(stated.get("mlm:architecture", UNKNOWN)),
         weights=(repository,),
         licence=str(stated.get("license", UNKNOWN)),
-        ground_sample_distance=stated.get("gsd"),
+        ground_sample_distance=gsd if isinstance(gsd, int | float) else None,
         parameters=None,
         megabytes=size / 1e6,
         verified=(),

@@ -123,10 +123,7 @@ def read_content(path: Path, trusted: bool = False) -> Mapping[str, Any]:
         InputError: the file is missing, damaged or of a format that is not read, has Python objects and is not
             trusted, is an index whose files are missing, or is a checkpoint of sgovss.
     """
-    if path.is_dir():
-        raise InputError(f"{path}: a folder; give the weights file in it{_files_in(path)}")
-    if not path.is_file():
-        raise InputError(f"no file {path}; give a file of CLIP weights (.pt, .pth, .bin or .safetensors)")
+    expect_file(path)
     try:
         kind = file_format(path)
         if kind is Format.INDEX:
@@ -205,6 +202,18 @@ def _read_shards(path: Path, trusted: bool) -> dict[str, Any]:
     for name in shards:
         content |= read_content(path.with_name(name), trusted)
     return content
+
+
+def expect_file(path: Path) -> None:
+    """Check that there is a file.
+
+    Raises:
+        InputError: there is none, or a folder.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: a folder; give the weights file in it{_files_in(path)}")
+    if not path.is_file():
+        raise InputError(f"no file {path}; give a file of CLIP weights (.pt, .pth, .bin or .safetensors)")
 
 
 def _files_in(folder: Path) -> str:

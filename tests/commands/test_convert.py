@@ -333,8 +333,8 @@ def test_clip_weights_of_the_hub(tmp_path, convert, fake_hub, output):
         (["--image-size", "96"], "model", "--image-size belongs to an --output that ends in .safetensors"),
         (["--licence", "mit"], "x.safetensors", "--licence belongs to a model folder; leave it out, or give --format"),
         (["--config-file", "base.yaml"], "x.safetensors", "--config-file belongs to a model folder"),
-        ([], "model.v1", "must end in .safetensors, or have no ending for a model folder"),
-        (["--format", "file"], "model", "must end in .safetensors, or have no ending for a model folder"),
+        ([], "model.v1", "must end in .safetensors; for a model folder give a name without ending"),
+        (["--format", "file"], "model", "must end in .safetensors; for a model folder give a name without ending"),
         (["--scores", "nowhere"], "model", r"--scores nowhere: no nowhere/evaluation/\*.json"),
     ],
 )
@@ -353,3 +353,30 @@ def test_a_folder_with_a_model_is_kept(tmp_path, convert):
     assert (tmp_path / "model.v1" / "model.safetensors").read_text() == "mine"
     replaced = convert(tmp_path / "RemoteCLIP-ViT-B-32.pt", "--format", "folder", "--overwrite", output="model.v1")
     assert replaced[0] == 0 and (tmp_path / "model.v1" / "config.yaml").is_file()
+
+
+def test_what_is_not_there_or_damaged_is_named(tmp_path, convert):
+    """And not the architecture, which is not the problem."""
+    for name in ("cut", "empty"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "cut" / "model.safetensors").write_bytes(b"x")
+    (tmp_path / "cut" / "config.yaml").write_text("MODEL: {}")
+    told = {
+        "none.pth": r"no file .*none\.pth; give a file of CLIP weights",
+        "none/model.safetensors": "no file .*model.safetensors; give a file of CLIP weights",
+        "empty": "empty: a folder; give the weights file in it",
+    }
+    for output in ("folder", "file.safetensors"):
+        for name, message in told.items():
+            status, error = convert(tmp_path / name, output=output)
+            assert status == 2 and re.search(message, error), error
+    status, error = convert(tmp_path / "cut", output="folder")
+    assert status == 2 and re.search(r"cut/model\.safetensors is damaged .*; copy it again", error)
+
+
+def test_a_folder_from_clip_weights_leaves_out_weights_that_the_config_names(tmp_path, convert):
+    LAYOUTS["RemoteCLIP-ViT-B-32.pt"](small_clip(quick_gelu=True), tmp_path / "RemoteCLIP-ViT-B-32.pt")
+    (tmp_path / "tuned.yaml").write_text("MODEL:\n  WEIGHTS: tuned.pth\n")
+    config = ("--config-file", str(tmp_path / "tuned.yaml"))
+    assert convert(tmp_path / "RemoteCLIP-ViT-B-32.pt", *config, output="model")[0] == 0
+    assert "nothing: CLIP without fine-tuning" in (tmp_path / "model" / "README.md").read_text()

@@ -51,6 +51,18 @@ def test_the_cache_is_listed_as_the_files_in_it_say(fake_hub: FakeHub, capsys: p
     assert Path(remote["weights"][0]).is_file()
 
 
+@pytest.mark.parametrize("properties", [{"gsd": "half a metre"}, {"gsd": [0.5]}, ["gsd"], 3, None])
+def test_a_strange_item_in_the_cache_states_nothing(
+    fake_hub: FakeHub, capsys: pytest.CaptureFixture[str], properties: object
+) -> None:
+    item = json.dumps({"properties": properties}).encode()
+    fake_hub.add("me/odd", {"model.safetensors": b"w", "config.yaml": b"SEED: 1\n", "mlm.json": item})
+    local_path("me/odd")
+    assert models.main([]) == 0 and "me/odd" in capsys.readouterr().out
+    odd = next(each for each in listed(capsys) if each["where"] == "cache")
+    assert (odd["ground_sample_distance"], odd["architecture"]) == (None, "not stated")
+
+
 def test_the_tables_explain_what_was_verified(fake_hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
     assert models.main([]) == 0
     printed = capsys.readouterr().out
