@@ -112,12 +112,16 @@ def _segment(
                 raise InputError("segment: parts of some rasters were not filled; solve the errors above and repeat")
             return None
         several = not (options.mosaic or options.stack) and _is_several(source)
-        return _results(task, options, owned, several)
+        return _results(task, _model_name(options, predictor), owned, several)
 
 
-def _results(
-    task: Task, options: SegmentOptions, owned: OwnedFolder | None, several: bool
-) -> MappedImage | dict[str, MappedImage]:
+def _model_name(options: SegmentOptions, predictor: ImagePredictor | None) -> str:
+    if predictor is None:
+        return options.model_name
+    return predictor.cfg.MODEL.WEIGHTS or f"{predictor.cfg.MODEL.CLIP.NAME} {predictor.cfg.MODEL.CLIP.WEIGHTS}"
+
+
+def _results(task: Task, model: str, owned: OwnedFolder | None, several: bool) -> MappedImage | dict[str, MappedImage]:
     found: dict[str, MappedImage] = {}
     errors: list[str] = []
 
@@ -131,7 +135,7 @@ def _results(
         logger.error("%s", line)
 
     classes = ", ".join("|".join(entry.names) for entry in task.vocabulary)
-    settings = {"command": "sgovss.segment()", "classes": classes, "model": options.model_name}
+    settings = {"command": "sgovss.segment()", "classes": classes, "model": model}
     segment_all(task, settings, done, failed)
     if not found:
         raise InputError(f"segment: all {len(errors)} images failed; the first: {errors[0]}")
