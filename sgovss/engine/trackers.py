@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from sgovss.files import atomic_path
 _METRICS_A_REQUEST, _PARAMETERS_A_REQUEST, _LONGEST_VALUE = 1000, 100, 500
 
 
-class Tracker(StepWriter):
+class Tracker(StepWriter, ABC):
     """Base of the trackers. The tracked run starts with the first numbers.
 
     Its id is kept in the output folder, so that a resumed training continues the tracked run.
@@ -43,17 +44,17 @@ class Tracker(StepWriter):
         self.resumed = resumed
         self._run: Any = None
 
+    @abstractmethod
     def start(self, earlier: str | None) -> tuple[Any, str]:
         """Start the tracked run, or continue the one with the id ``earlier``; return it and its id."""
-        raise NotImplementedError
 
+    @abstractmethod
     def send(self, run: Any, steps: Mapping[int, Mapping[str, float]]) -> None:
         """Send the numbers of some steps."""
-        raise NotImplementedError
 
+    @abstractmethod
     def finish(self, run: Any, failed: bool) -> None:
         """End the tracked run."""
-        raise NotImplementedError
 
     def record(self, steps: Mapping[int, Mapping[str, float]]) -> None:
         if self._run is None:
