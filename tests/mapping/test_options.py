@@ -12,6 +12,7 @@ import pytest
 
 import sgovss
 from sgovss.errors import InputError
+from sgovss.inference.rejection import Rejection
 from sgovss.mapping.options import SegmentOptions
 from tests.mapping.conftest import PIXELS, WORDS
 
@@ -77,3 +78,34 @@ def test_without_the_libraries_for_rasters_pictures_are_segmented(predictor, pho
 )
 def test_options_for_rasters_that_are_given_are_named(given, flags):
     assert SegmentOptions(**given).given_for_rasters() == flags
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"bands": "4,3,2"}, {"bands": (4, 3, 2)}),
+        ({"stretch": "1,99"}, {"stretch": (1, 99)}),
+        ({"stretch": "0..3000"}, {"stretch_range": ((0, 3000),)}),
+        ({"no_data": "7"}, {"no_data": 7}),
+        ({"fit_gcps": True}, {"fit_gcps": True}),
+        ({"gsd": 0.3}, {"gsd": 0.3}),
+        ({"aoi": __file__}, {"aoi": __file__}),
+        ({"min_area": "50"}, {"min_area": 50, "min_area_in_pixels": False}),
+        ({"min_area": "50px"}, {"min_area": 50, "min_area_in_pixels": True}),
+        ({"confidence": True}, {"confidence": True}),
+        ({"probabilities": True}, {"probabilities": True}),
+        ({"polygons": "fgb"}, {"polygons": "fgb"}),
+        ({"polygons": True, "simplify": 0.5}, {"simplify": 0.5}),
+        ({"polygons": True, "square": "building,roof"}, {"square_names": ("building", "roof")}),
+        ({"segments": __file__}, {"segments": __file__}),
+        ({"edges": True}, {"edges": True}),
+        ({"cache": "cache"}, {"cache": "cache"}),
+        ({"restart": True}, {"restart": True}),
+        ({"overlap": 0.4}, {"overlap": 0.4}),
+        ({"threshold": 0.2, "background": "ground"}, {"rejection": Rejection(0.2, ("ground",))}),
+    ],
+)
+def test_every_option_for_rasters_reaches_them(given, expected):
+    pytest.importorskip("rasterio")
+    scene = SegmentOptions(**given).scene()
+    assert {name: getattr(scene, name) for name in expected} == expected
