@@ -12,7 +12,8 @@ HEADERS = ("name", "class", "label", "class_name", "classname", "class name", "c
 """Titles of the column of names, the likeliest first."""
 
 COMMAS = ",，、،﹐﹑､︐︑፣᠂߸՝⸲⹁"
-_COMMENT = re.compile(r"\s(?:#|//)\s.*$")
+_SEPARATORS = f"{COMMAS};；؛﹔\u037e"
+_COMMENT = re.compile(rf"(?:\s|(?<=[{_SEPARATORS}]))(?:#|//)\s.*$")
 _BULLET = re.compile(r"(?:[-*+•‣▪▫●○◦·–—■□►➤→✓✔☐☑]\s+(?:\[[ xX]?\]\s+)?|\[[ xX]?\]\s+)")
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
 _LABELME_IGNORED = "__ignore__"  # the first line of its labels.txt, before _background_
@@ -52,7 +53,7 @@ def check_comment(text: str, source: str) -> None:
         InputError: a separator stands behind the sign of a comment.
     """
     comment = _COMMENT.search(text)
-    if comment and len(text.splitlines()) == 1 and re.search(f"[{COMMAS};；؛﹔\u037e\t]", comment[0]):
+    if comment and len(text.splitlines()) == 1 and re.search(f"[{_SEPARATORS}\t]", comment[0]):
         sign = comment[0].split()[0]
         raise InputError(f"{source}: '{sign}' begins a comment, which would hide names behind it; remove '{sign}'")
 

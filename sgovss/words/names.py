@@ -24,7 +24,7 @@ def checked_name(text: str, source: str, in_list: bool = False) -> str:
 
     Raises:
         InputError: it is only a number or punctuation, has brackets or quotation marks without a partner, an equals
-            sign or a colour, or is the name of a file.
+            sign, the sign of a comment in front or a colour, or is the name of a file.
     """
     name = unquoted(text.strip())
     problem = None
@@ -34,9 +34,11 @@ def checked_name(text: str, source: str, in_list: bool = False) -> str:
         problem = "has brackets or quotation marks that do not pair"
     elif has_color(name):
         problem = "has a colour, which only a list with a colour in every line may have"
+    elif name.startswith(("#", "//")):
+        problem = "begins with the sign of a comment"
     elif "=" in name:
         problem = "has an equals sign"
-    elif name and all(unicodedata.category(mark)[0] in "PZ" for mark in name):
+    elif name and all(mark.isspace() or unicodedata.category(mark)[0] == "P" for mark in name):
         problem = "has no letter"
     elif name.lower().endswith(LIST_SUFFIXES) and " " not in name:
         problem = "is the name of a file; give one file alone"
