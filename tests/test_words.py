@@ -156,6 +156,7 @@ def test_names_stay_as_they_are(name):
         ("--\nroad", "'--' has no letter"),
         ("building #ff0000, road #00ff00", "'building #ff0000' has a colour"),
         ("building rgb(1,2,3), road rgb(4,5,6)", "has a colour"),
+        ("building (1, 2, 3), road", r"'building \(1, 2, 3\)' has a colour"),
         ("255 0 0 building, road", "has a colour"),
         ("building=0 road=1 tree=2", "has an equals sign"),
         ("train = x.list\nvalid = y.list", "'train = x.list' has an equals sign"),
@@ -216,6 +217,22 @@ def test_readings_that_may_not_be_meant_are_told(tmp_path):
     assert "labelme ignores this label" in notes("__ignore__\n_background_\nroad")
     (tmp_path / "words.txt").write_text("building, road\ntree, water\n")
     assert "commas in a line separate synonyms: 'building' is also 'road'" in notes(str(tmp_path / "words.txt"))
+
+
+@pytest.mark.parametrize(
+    ("table", "unread"),
+    [
+        ("name,color\nbuilding,red\nroad,#040506\n", "red"),
+        ("name,hex\nbuilding,ff0000\nroad,\n", "ff0000"),
+        ("name,r,g,b\nbuilding,1,2,3\nroad,0.5,0,1\n", "0.5 0 1"),
+        ("name,rgb\nbuilding,300 0 0\nroad,1 2 3\n", "300 0 0"),
+    ],
+)
+def test_what_is_not_read_as_a_colour_is_told(tmp_path, table, unread):
+    (tmp_path / "words.csv").write_text(table)
+    words = Vocabulary.from_file(tmp_path / "words.csv")
+    assert words.names == ["building", "road"]
+    assert words.notes == (f"'{unread}' is not read as a colour; write one such as #ff0000",)
 
 
 TWO = Vocabulary.from_string("building, road")
@@ -288,6 +305,14 @@ COLORED = Vocabulary([ClassEntry("building", color=(1, 2, 3)), ClassEntry("road"
         ("rgb.csv", "name,rgb\nbuilding,1 2 3\nroad,4 5 6\n", COLORED),
         ("tuples.csv", 'label,color\nbuilding,"(1, 2, 3)"\nroad,"(4, 5, 6)"\n', COLORED),
         ("hex.txt", "building #010203\nroad #040506\n", COLORED),
+        ("brackets.txt", "building (1, 2, 3)\nroad (4,5,6)\n", COLORED),
+        ("square.txt", "building: [1, 2, 3]\nroad: [4, 5, 6]\n", COLORED),
+        ("css.txt", "building rgb(1, 2, 3)\nroad rgb(4, 5, 6)\n", COLORED),
+        ("hex.json", '{"building": "#010203", "road": "#040506"}', COLORED),
+        ("css.yaml", "building: rgb(1, 2, 3)\nroad: '#040506'\n", COLORED),
+        ("ids behind.txt", "building, 0\nroad, 1\n", TWO),
+        ("ids behind, too.txt", "building; 1\nroad; 2\n", TWO),
+        ("ids behind, again.txt", "building,1\nroad,0\n", TWO),
         ("rgba.txt", "building 1 2 3 255\nroad 4 5 6 255\n", COLORED),
         ("equals.txt", "building=1,2,3\nroad=4,5,6\n", COLORED),
         ("in front.txt", "1 2 3 building\n4 5 6 road\n", COLORED),

@@ -14,12 +14,14 @@ _KINDS = (
     (b"\x93numpy", "an array of NumPy; save it as PNG or TIFF, such as with PIL.Image.fromarray"),
     (b"pk\x03\x04", "a zip archive; unpack it"),
     (b"%pdf", "a PDF; save it as PNG"),
+    (b"ncols", "a grid in text; save it as TIFF, such as with gdal_translate"),
+    *((first, "an image in text; save it as PNG") for first in (b"p1\n", b"p2\n", b"p3\n")),
 )
 _POLYGONS = (b"\0\0\x27\x0a", b"sqlite format 3")  # shapefile, GeoPackage
 
 
 def first_bytes(file: str | Path | BinaryIO) -> bytes:
-    """The first bytes of a file; a question mark if it cannot be read."""
+    """The first bytes of a file; a zero byte, which says nothing, if it cannot be read."""
     try:
         if isinstance(file, str | Path):
             with Path(file).open("rb") as stream:
@@ -27,7 +29,7 @@ def first_bytes(file: str | Path | BinaryIO) -> bytes:
         file.seek(0)
         return file.read(_BYTES)
     except (OSError, ValueError):
-        return b"?"
+        return b"\0"
 
 
 def other_kind(head: bytes, what: str) -> str | None:

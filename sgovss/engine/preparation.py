@@ -19,6 +19,7 @@ from sgovss.data.labels import image_size
 from sgovss.data.quick_check import check_dataset
 from sgovss.data.registration import dataset_metadata, how_to_get
 from sgovss.data.unlabelled import list_unlabelled
+from sgovss.engine.launch import is_first
 from sgovss.engine.launch_options import AUTO_URL, LaunchOptions, resolve
 from sgovss.engine.trackers import check_trackers
 from sgovss.errors import InputError
@@ -66,7 +67,9 @@ def prepare_config(args: argparse.Namespace) -> CfgNode:
         _set_training_gsd(cfg)
     if cfg.DATASETS.UNLABELLED and cfg.MODEL.SGOVSS.COMPENSATION.ENABLED:
         _check_unlabelled(cfg)
-    _check_writable(Path(cfg.OUTPUT_DIR), keep=not args.dry_run)
+    # The first process alone creates a folder and removes it, or it would remove the folder of another one's check.
+    if is_first(args) or not args.dry_run:
+        _check_writable(Path(cfg.OUTPUT_DIR), keep=not args.dry_run)
     cfg.freeze()
     return cfg
 
@@ -124,7 +127,7 @@ def _check_datasets(cfg: CfgNode, eval_only: bool, processes: int) -> None:
     for name in names:
         if check_dataset(name, sample=cfg.DATASETS.CHECKED_LABELS) < processes:
             # A process without an image would block the collective operations of the others.
-            raise InputError(f"{name} has fewer images than the {processes} processes asked for; lower --num-gpus")
+            raise InputError(f"{name} has fewer images than the {processes} processes asked for; start fewer")
 
 
 def _present(names: Sequence[str]) -> tuple[str, ...]:

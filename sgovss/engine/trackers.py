@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import re
 import sys
@@ -20,6 +21,8 @@ from sgovss.engine.metrics_file import StepWriter
 from sgovss.errors import InputError
 from sgovss.files import atomic_path
 
+logger = logging.getLogger(__name__)
+
 # Limits of one request to an MLflow server.
 _METRICS_A_REQUEST, _PARAMETERS_A_REQUEST, _LONGEST_VALUE = 1000, 100, 500
 
@@ -27,7 +30,8 @@ _METRICS_A_REQUEST, _PARAMETERS_A_REQUEST, _LONGEST_VALUE = 1000, 100, 500
 class Tracker(StepWriter, ABC):
     """Base of the trackers. The tracked run starts with the first numbers.
 
-    Its id is kept in the output folder, so that a resumed training continues the tracked run.
+    Its id is kept in the output folder, so that a resumed training continues the tracked run. If the tracker fails,
+    there is a warning, and training goes on without it.
 
     Args:
         name: of the project or the experiment.
@@ -35,7 +39,7 @@ class Tracker(StepWriter, ABC):
         resumed: whether this training continues an earlier one; asked when the tracked run starts.
     """
 
-    FILE = ""
+    TITLE, FILE = "", ""
 
     def __init__(self, name: str, cfg: CfgNode, resumed: Callable[[], bool]) -> None:
         super().__init__()
@@ -43,6 +47,7 @@ class Tracker(StepWriter, ABC):
         self.cfg = cfg
         self.resumed = resumed
         self._run: Any = None
+        self._failed = False
 
     @abstractmethod
     def start(self, earlier: str | None) -> tuple[Any, str]:
@@ -57,6 +62,10 @@ class Tracker(StepWriter, ABC):
         """End the tracked run."""
 
     def record(self, steps: Mapping[int, Mapping[str, float]]) -> None:
+        if not self._failed:
+            self._try(lambda: self._record(steps))
+
+    def _record(self, steps: Mapping[int, Mapping[str, float]]) -> None:
         if self._run is None:
             file = Path(self.cfg.OUTPUT_DIR) / self.FILE
             earlier = file.read_text(encoding="utf-8") if self.resumed() and file.is_file() else None
@@ -69,14 +78,24 @@ class Tracker(StepWriter, ABC):
         super().close()
         if self._run is not None:
             # Detectron2 closes its writers while an error or the exit after a signal passes through.
-            self.finish(self._run, failed=sys.exc_info()[0] is not None)
+            failed = sys.exc_info()[0] is not None
+            self._try(lambda: self.finish(self._run, failed))
             self._run = None
+
+    def _try(self, action: Callable[[], None]) -> None:
+        """Do something that needs the tracker's server, which may be away; then give up, because waiting costs time."""
+        try:
+            action()
+        except Exception as error:  # a server may fail in any way
+            self._run, self._failed = None, True
+            said = " ".join(str(error).split())[:300]
+            logger.warning("%s failed (%s); training goes on without it; see metrics.json", self.TITLE, said)
 
 
 class WandbTracker(Tracker):
     """Sends the numbers to Weights & Biases; with WANDB_MODE=offline it writes them to ``OUTPUT_DIR/wandb``."""
 
-    FILE = "wandb_run"
+    TITLE, FILE = "Weights & Biases", "wandb_run"
 
     def start(self, earlier: str | None) -> tuple[Any, str]:
         import wandb
@@ -104,7 +123,7 @@ class WandbTracker(Tracker):
 class MlflowTracker(Tracker):
     """Sends the numbers to the MLflow store of MLFLOW_TRACKING_URI."""
 
-    FILE = "mlflow_run"
+    TITLE, FILE = "MLflow", "mlflow_run"
 
     def start(self, earlier: str | None) -> tuple[Any, str]:
         client = _mlflow_client()

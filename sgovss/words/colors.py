@@ -18,6 +18,7 @@ _COLORED_LINES = tuple(
         rf"(?P<name>.+?)\s*[=:,;\s]\s*(?P<color>{_RGB}){_APART}255",
         rf"(?P<name>.+?)\s*[=:,;\s]\s*(?P<color>{_RGB})(?::[^:]*:[^:]*)?",
         rf"(?P<name>.+?)\s*[=:,;\s]\s*(?P<color>{_HEX})",
+        rf"(?P<name>.+?)\s*[=:,;\s]\s*(?:rgb)?[(\[]\s*(?P<color>{_RGB})\s*[)\]]",
         # In front of it: QGIS's 'value, red, green, blue, opacity, label' and its like.
         rf"(?P<value>\d+){_APART}(?P<color>{_RGB}){_APART}\d{{1,3}}{_APART}{_NAME}",
         rf"(?P<value>\d+){_APART}(?P<color>{_RGB}){_APART}{_NAME}",
@@ -27,7 +28,7 @@ _COLORED_LINES = tuple(
     )
 )
 _BESIDE = re.compile(
-    rf"(?:^(?:{_RGB}|{_HEX})\s|\s\d{{1,3}}[\s,;]+\d{{1,3}}[\s,;]+\d{{1,3}}$|{_HEX}$|\brgba?\([^()]*\)$)"
+    rf"(?:^(?:{_RGB}|{_HEX})\s|\s\d{{1,3}}[\s,;]+\d{{1,3}}[\s,;]+\d{{1,3}}$|{_HEX}$|\brgba?\([^()]*\)$|[(\[]\s*{_RGB}\s*[)\]]$)"
 )
 _QGIS_HEAD = re.compile(r"INTERPOLATION:\w+")
 

@@ -14,7 +14,7 @@ _NUMBERED = (
     re.compile(r"(?P<name>.*?\D)\s*[:=(]\s*(?P<number>\d+)\)?"),
 )
 _NUMBER_FIRST = re.compile(r"(?P<number>\d+)\s+(?P<name>\D.*)")
-_NUMBER_LAST = re.compile(r"(?P<name>.*?\D)\s+(?P<number>\d+)")
+_NUMBER_LAST = re.compile(r"(?P<name>.*?[^\d\s,;])(?:\s+|\s*[,;]\s*)(?P<number>\d+)")
 _LETTERED = re.compile(r"\(?(?P<letter>[a-z])[.)]\s+(?P<name>.+)", re.IGNORECASE)
 
 

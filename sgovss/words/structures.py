@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from sgovss.errors import InputError
+from sgovss.words.colors import color_of
 
 _LISTS = ("classes", "names", "labels", "categories", "class_names", "id2label")
 ITEM_NAMES = ("name", "title", "label", "display_name", "class", "class_name")
@@ -99,7 +100,7 @@ def _of_mapping(mapping: dict[Any, Any]) -> Any:
         return sorted(keys, key=lambda key: int(str(mapping[key])))
     if all(value is None for value in values):
         return keys
-    if all(isinstance(value, list) and len(value) == 3 and _are_numbers(value) for value in values):
+    if all(_is_color(value) for value in values):
         return [{"name": key, "color": value} for key, value in mapping.items()]
     if all(isinstance(value, dict) and "color" in value for value in values):
         return [{**value, "name": key} for key, value in mapping.items()]
@@ -108,6 +109,12 @@ def _of_mapping(mapping: dict[Any, Any]) -> Any:
     if lists and all(isinstance(word, str) for value in values for word in value):
         return [{"name": key, "synonyms": value} for key, value in mapping.items()]
     return None
+
+
+def _is_color(value: Any) -> bool:
+    if isinstance(value, str):
+        return color_of(value) is not None
+    return isinstance(value, list) and len(value) == 3 and _are_numbers(value)
 
 
 def _are_numbers(items: list[Any]) -> bool:

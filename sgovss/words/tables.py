@@ -64,7 +64,9 @@ def read_table(rows: list[list[str]], source: str) -> WordList:
         )
     if not titled:
         return read_lines("\n".join(row[columns[0]] for row in rows if len(row) > columns[0]), source)
-    return WordList([_of_row(row, header, columns[0], f"{source}: line {i}") for i, row in enumerate(rows[1:], 2)])
+    items = [_of_row(row, header, columns[0], f"{source}: line {i}") for i, row in enumerate(rows[1:], 2)]
+    unread = [text for row in rows[1:] if (text := _unread_color(dict(zip(header, row, strict=False))))]
+    return WordList(items, [f"'{text}' is not read as a colour; write one such as #ff0000" for text in unread[:1]])
 
 
 def _has_words(rows: list[list[str]], column: int) -> bool:
@@ -94,3 +96,9 @@ def _color(cells: dict[str, str]) -> dict[str, Any]:
         if all(cells.get(column, "").isdecimal() for column in columns):
             return {"color": [int(cells[column]) for column in columns]}
     return next(({"color": cells[key]} for key in _COLOR_TEXTS if color_of(cells.get(key, ""))), {})
+
+
+def _unread_color(cells: dict[str, str]) -> str:
+    """What stands in place of a colour and is none; empty if nothing does."""
+    columns = next((found for found in _COLOR_COLUMNS if set(found) <= cells.keys()), _COLOR_TEXTS)
+    return "" if _color(cells) else " ".join(filter(None, (cells.get(column) for column in columns)))

@@ -149,6 +149,9 @@ def test_polygons_are_called_polygons(tmp_path, content):
         (b"GIF89a\x01\0\x01\0", "a GIF; save it as PNG"),
         (b"\x93NUMPY\x01\0v\0", "an array of NumPy; save it as PNG or TIFF"),
         (b"PK\x03\x04" + bytes(30), "a zip archive; unpack it"),
+        (b"ncols 3\nnrows 2\nxllcorner 0\n", "a grid in text; save it as TIFF, such as with gdal_translate"),
+        (b"P2\n3 2\n9\n0 1 2\n", "an image in text; save it as PNG"),
+        (b"P3\n3 2\n9\n0 1 2\n", "an image in text; save it as PNG"),
         (b"0 0.51 0.22 0.1 0.3\n", "text, such as polygons, not an image"),  # YOLO
         (b"\0\0\x27\x0a" + bytes(100), "polygons, not an image; draw polygons"),  # shapefile
         (b"SQLite format 3\0" + bytes(100), "polygons, not an image; draw polygons"),  # GeoPackage
@@ -162,6 +165,16 @@ def test_files_that_are_no_images_are_called_what_they_are(tmp_path, content, me
             read_values(file, "x.png")
     with pytest.raises(InputError, match=r"x\.png: cannot read this image \((?!.*label)"):
         read_rgb(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("content", [b"no image", b"", b"{}"])
+def test_a_stream_that_cannot_be_read_again_is_not_called_text(content):
+    class Pipe(io.BytesIO):
+        def seek(self, *_: int) -> int:
+            raise io.UnsupportedOperation("seek")
+
+    with pytest.raises(InputError, match=r"x\.png: cannot read this label image \(its content is none of PNG"):
+        read_values(Pipe(content), "x.png")
 
 
 @pytest.mark.parametrize(

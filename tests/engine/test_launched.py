@@ -6,12 +6,14 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 
 import train_net
 from sgovss.engine.launch_options import LaunchOptions, resolve
 from sgovss.engine.launched import first_host, launched_process
+from sgovss.engine.preparation import argument_parser, prepare_config
 from sgovss.errors import InputError
 from tests.engine.test_distributed import assert_close
 from tests.engine.training import CONFIG, metrics_of, options_of
@@ -160,6 +162,23 @@ def test_a_contradiction_is_one_line_of_the_command(run_options, monkeypatch, ca
     assert train_net.main([*CONFIG, "--num-gpus", "2", *run_options]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line == "error: --num-gpus 2: torchrun started this run, and it would be 4; leave out --num-gpus"
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_the_first_process_alone_tries_the_output_folder_of_a_dry_run(
+    run_options, write_fields, monkeypatch, tmp_path, rank
+):
+    """It removes the folder again, in which another one might be writing."""
+    write_fields(("b_1",))
+    (tmp_path / "file").write_text("")
+    two = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": rank, "LOCAL_RANK": rank}
+    for name, value in {**TORCHRUN, **two}.items():
+        monkeypatch.setenv(name, value)
+    options = options_of(run_options, OUTPUT_DIR=tmp_path / "file" / "run")
+    args = argument_parser("").parse_args([*CONFIG, *options])
+    args.dry_run = True
+    with pytest.raises(InputError, match="cannot write") if rank == "0" else nullcontext():
+        assert prepare_config(args).is_frozen()
 
 
 def srun(command: list[str], **environment: str) -> list[subprocess.Popen]:

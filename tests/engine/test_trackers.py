@@ -68,6 +68,23 @@ def test_a_training_that_fails_is_marked(run_options, calls):
     assert calls[-1] == ("finish", True)
 
 
+@pytest.mark.parametrize("broken", ["start", "send", "finish"])
+def test_a_tracker_that_fails_does_not_end_the_training(run_options, calls, monkeypatch, broken):
+    asked = []
+
+    def fail(*_, **__):
+        asked.append(broken)
+        raise ConnectionError("the server\nis away")
+
+    monkeypatch.setattr(Recorded, broken, fail)
+    options = options_of(run_options, LOGGING__WANDB="mine", SOLVER__MAX_ITER=41)  # numbers are sent every 20 steps
+    assert train_net.main([*CONFIG, *options]) == 0
+    assert asked == [broken]
+    assert len([line for line in metrics_of(output_of(options)) if "total_loss" in line]) == 41
+    log = (output_of(options) / "log.txt").read_text()
+    assert log.count("failed (the server is away); training goes on without it") == 1
+
+
 def test_nothing_is_tracked_by_default(run_options, calls):
     assert train_net.main([*CONFIG, *options_of(run_options, SOLVER__MAX_ITER=1)]) == 0
     assert calls == []
