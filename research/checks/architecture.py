@@ -1,20 +1,14 @@
-#!/usr/bin/env python
-"""Write docs/architecture.md and its picture from the package.
+"""The text of docs/architecture.md, and its picture.
 
-    python -m research.checks.architecture
-
-The layers come from the import contract in pyproject.toml. The description of each module comes from its docstring. A
-test checks that the page is up to date.
+The layers come from the import contract in pyproject.toml. The description of each module comes from its docstring.
 """
 
 from __future__ import annotations
 
-import argparse
 import ast
 import re
 import sys
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -27,13 +21,12 @@ else:
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "sgovss"
-PAGE = ROOT / "docs" / "architecture.md"
 PICTURE = ROOT / "docs" / "pictures" / "layers.png"
 
 INTRODUCTION = """\
 # Architecture
 
-Written by `python -m research.checks.architecture`. The layers come from the import contract in `pyproject.toml`, which
+Written by `python -m research.checks.pages`. The layers come from the import contract in `pyproject.toml`, which
 `make test` checks. The description of each module is the first paragraph of its docstring.
 
 ![The layers of the package, from the commands at the top to the errors at the bottom](pictures/layers.png)
@@ -142,19 +135,3 @@ def draw(path: Path) -> None:
             else:
                 axes.text(middle, bottom + 0.47, textwrap.fill(name, 96), ha="center", va="center", fontsize=7.5)
     figure.savefig(path, format="png")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
-    argparse.ArgumentParser(
-        prog="python -m research.checks.architecture",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args(argv)
-    PAGE.write_text(page(), encoding="utf-8")
-    draw(PICTURE)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

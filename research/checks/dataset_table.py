@@ -1,17 +1,6 @@
-#!/usr/bin/env python
-"""Write datasets/README.md from the dataset files.
-
-    python -m research.checks.dataset_table
-
-A test checks that the page is up to date.
-"""
+"""The text of datasets/README.md, from the dataset files."""
 
 from __future__ import annotations
-
-import argparse
-import sys
-from collections.abc import Sequence
-from pathlib import Path
 
 from tabulate import tabulate
 
@@ -19,13 +8,11 @@ from sgovss.data.specification import DatasetSpecification
 from sgovss.data.specification_file import load_specification
 from sgovss.paths import dataset_files
 
-README = Path(__file__).resolve().parents[2] / "datasets" / "README.md"
-
 INTRODUCTION = """\
 # Datasets
 
 Each dataset is one YAML file: its classes with synonyms and colours, its label values and splits, where to get it, and
-how the published archive is converted for training. This page is written by `python -m research.checks.dataset_table`.
+how the published archive is converted for training. This page is written by `python -m research.checks.pages`.
 
 ```sh
 sgovss prepare loveda --source ~/downloads/LoveDA --root $DETECTRON2_DATASETS  # convert, tile, split
@@ -125,18 +112,3 @@ def _command(spec: DatasetSpecification) -> str:
     if spec.prepared_by is not spec:
         return f"reads the files of {spec.prepared_by.name}"
     return f"`sgovss prepare {spec.name} --source DOWNLOAD`" if spec.preparation else "used as it is"
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
-    argparse.ArgumentParser(
-        prog="python -m research.checks.dataset_table",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args(argv)
-    README.write_text(page(), encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

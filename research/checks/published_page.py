@@ -1,22 +1,11 @@
-"""Write docs/published.md from the published results that come with sgovss.
-
-    python -m research.checks.published_page
-
-A test checks that the page is up to date.
-"""
+"""The text of docs/published.md, from the published results that come with sgovss."""
 
 from __future__ import annotations
-
-import argparse
-from collections.abc import Sequence
-from pathlib import Path
 
 from tabulate import tabulate
 
 from sgovss.evaluation.comparison import PublishedRow, PublishedTable, markdown, published_tables
 from sgovss.paths import config_file
-
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "published.md"
 
 SHARED = ("iSAID", "Vaihingen", "Potsdam", "LoveDA")
 """Test sets whose names stand in the paper's table and in that of SegEarth-OV's protocol."""
@@ -30,7 +19,7 @@ _COMPARED = {
 INTRODUCTION = """\
 # Published results
 
-Written by `python -m research.checks.published_page` from `sgovss/assets/published.yaml`. All numbers on this page are
+Written by `python -m research.checks.pages` from `sgovss/assets/published.yaml`. All numbers on this page are
 those of others, quoted from the sources that are named. None was measured here. Ours are in [Evidence](evidence.md):
 small models on small sets, not comparable with anything on this page.
 
@@ -93,18 +82,3 @@ def _with_protocol(name: str, text: str) -> str:
 
 def _number(row: PublishedRow, heading: str) -> str:
     return "" if heading not in row.values else f"{row.values[heading]:.2f}"
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
-    argparse.ArgumentParser(
-        prog="python -m research.checks.published_page",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args(argv)
-    PAGE.write_text(page(), encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

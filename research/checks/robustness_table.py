@@ -1,34 +1,17 @@
-#!/usr/bin/env python
-"""Write docs/robustness.md from the test cases.
-
-    python -m research.checks.robustness_table
-
-A test checks that the page is up to date.
-"""
+"""The text of docs/robustness.md, from the test cases."""
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-
 from tabulate import tabulate
 
-ROOT = Path(__file__).resolve().parents[2]
-if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
-
-from tests.robustness.case import MODULES, Case  # noqa: E402
-from tests.robustness.cases import CASES, GROUPS  # noqa: E402
-
-PAGE = ROOT / "docs" / "robustness.md"
+from tests.robustness.case import MODULES, Case
+from tests.robustness.cases import CASES, GROUPS
 
 INTRODUCTION = """\
 # Invalid input
 
 Each row is a test from `tests/robustness/cases/`. The test calls the command's `main(argv)` and also runs the command
-as a process. `python -m research.checks.robustness_table` writes this page from the tests. In the last column, … stands
+as a process. `python -m research.checks.pages` writes this page from the tests. In the last column, … stands
 for folders, and for text that depends on the machine or on the version of a library.
 
 An error is one line on the error stream, `error: …`. The exit status is 2 if nothing could be done, and 1 if some
@@ -107,18 +90,3 @@ def _seen(case: Case) -> str:
         return case.sees
     # A vertical bar would end the table cell, and an escaped bar shows its backslash in code.
     return f"`{case.marker}{case.sees}`".replace("|", "¦")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
-    argparse.ArgumentParser(
-        prog="python -m research.checks.robustness_table",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args(argv)
-    PAGE.write_text(page(), encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,8 +5,8 @@ from importlib import import_module
 import pytest
 
 CHECKS = (
-    "architecture", "audit_dependencies", "compatibility", "dataset_table", "gpu_check", "mutation",
-    "odd_rasters", "products_picture", "published_page", "qgis_picture", "robustness_table",
+    "audit_dependencies", "compatibility", "gpu_check", "mutation", "odd_rasters", "pages", "products_picture",
+    "qgis_picture",
 )  # fmt: skip
 
 

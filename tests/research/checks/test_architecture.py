@@ -7,11 +7,6 @@ import re
 from research.checks import architecture
 
 
-def test_the_page_is_up_to_date(checkout):
-    written = (checkout / "docs" / "architecture.md").read_text(encoding="utf-8")
-    assert written == architecture.page(), "run: python -m research.checks.architecture"
-
-
 def test_the_page_names_files_that_exist(checkout):
     paths = re.findall(r"`(sgovss/[^`]*)`", architecture.INTRODUCTION)
     assert len(paths) > 15

@@ -1,17 +1,10 @@
 """datasets/README.md: its table is that of the files, and its examples are valid dataset files."""
 
 import re
-from importlib import import_module
 
 import yaml
 
 from sgovss.data.specification_file import load_specification
-
-
-def test_the_page_is_up_to_date(load_script, checkout):
-    tool = import_module("research.checks.dataset_table")
-    written = (checkout / "datasets" / "README.md").read_text(encoding="utf-8")
-    assert written == tool.page(), "run: python -m research.checks.dataset_table"
 
 
 def test_the_examples_are_valid_dataset_files(checkout, tmp_path):

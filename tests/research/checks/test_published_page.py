@@ -6,11 +6,6 @@ from research.checks import published_page
 from sgovss.evaluation.comparison import published_tables
 
 
-def test_the_page_is_up_to_date(checkout):
-    written = (checkout / "docs" / "published.md").read_text(encoding="utf-8")
-    assert written == published_page.page(), "run: python -m research.checks.published_page"
-
-
 def test_every_compared_method_is_in_its_table():
     text = published_page.shared_table(published_tables())
     methods = [method for each in published_page._COMPARED.values() for method in each]
