@@ -38,7 +38,8 @@ def write_overlays(study: Study, folder: Path, image: int) -> None:
 
 def write_report(study: Study, folder: Path) -> None:
     """Write ``tables.md`` with all variants, pictures of the curves, and the tables in ``<folder>.md``."""
-    parts, brief, protocol = ["# Tables"], {}, study.protocol
+    parts, protocol = ["# Tables"], study.protocol
+    brief: dict[str, str] = {}
     for task in study.tasks:
         final, spec = study.final(task), protocol.tasks[task]
         if not any(final.values()):

@@ -67,9 +67,10 @@ class Runner:
         self.records = records
         self.work = work
         self.threads = threads
-        self._free: queue.SimpleQueue[str] | None = queue.SimpleQueue() if devices else None
+        free: queue.SimpleQueue[str] = queue.SimpleQueue()
         for device in devices:
-            self._free.put(device)
+            free.put(device)
+        self._free = free if devices else None
 
     def record(self, run: Run) -> dict[str, Any]:
         """Read the record of a run; empty if there is none.

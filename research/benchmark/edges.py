@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from tabulate import tabulate
 
+from research.benchmark.views import evaluated_miou
 from sgovss.config import load_config
 from sgovss.data import register_datasets
 from sgovss.engine.trainer import Trainer
@@ -85,12 +86,11 @@ def evaluate(model: SGOVSS, cfg: Any, dataset: str, every: int = 1) -> dict[str,
             started = time.process_time()
             smoothed = smooth(maps, image)
             seconds[kind] += time.process_time() - started
-            whole = resize(smoothed[0], tuple(image.shape[-2:]), antialias=False)[:, : size[0], : size[1]]
+            whole = resize(smoothed[0], (image.shape[-2], image.shape[-1]), antialias=False)[:, : size[0], : size[1]]
             final = (batch[0].get("height", size[0]), batch[0].get("width", size[1]))
             evaluators[kind].process(batch, [{"sem_seg": resize(whole, final, antialias=False)}])
     return {
-        kind: {"mIoU": float(evaluators[kind].evaluate()["sem_seg"]["mIoU"]), "cost": seconds[kind] / seconds["model"]}
-        for kind in kinds
+        kind: {"mIoU": evaluated_miou(evaluators[kind]), "cost": seconds[kind] / seconds["model"]} for kind in kinds
     }
 
 

@@ -16,6 +16,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from sgovss.engine.workloads import numbered_classes, random_model
 from sgovss.evaluation.cost import count_bytes, count_flops
+from sgovss.modeling.meta_arch import SGOVSS
 from sgovss.precision import PRECISIONS, autocast
 
 _REPEATS = 5
@@ -57,10 +58,10 @@ def profile_inference(args: argparse.Namespace) -> None:
     print(tabulate(floor_rows(model, args.size, args.classes, args.precision), tablefmt="github"))
 
 
-def part_rows(model: nn.Module, infer: Callable[[], None]) -> list[dict[str, Any]]:
+def part_rows(model: SGOVSS, infer: Callable[[], None]) -> list[dict[str, Any]]:
     """Measure the median milliseconds of each part of the model, and the rest; return the rows of a table."""
     decoder = model.head.decoder
-    parts = {"image encoder": model.image_encoder, "refinement": model.head.refinement}
+    parts: dict[str, nn.Module | None] = {"image encoder": model.image_encoder, "refinement": model.head.refinement}
     parts |= {f"guide of {level}": guide for level, guide in model.head.guides.items()}
     if decoder is not None:
         parts |= {"decoder: embedding": decoder.embed}
@@ -108,7 +109,7 @@ def operator_rows(infer: Callable[[], None]) -> list[dict[str, Any]]:
     ]
 
 
-def floor_rows(model: nn.Module, size: int, classes: int, precision: str) -> list[tuple[str, str]]:
+def floor_rows(model: SGOVSS, size: int, classes: int, precision: str) -> list[tuple[str, str]]:
     """Return rows of a table: operations and bytes of encoder and head, rates of this machine, and the floors."""
     images, text = (
         torch.zeros(1, 3, size, size),

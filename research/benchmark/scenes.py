@@ -24,7 +24,7 @@ from sgovss.synthetic import generate_image
 
 _TILE = 512
 _KINDS = 8  # number of different synthetic images in a raster
-LAYOUTS = {
+LAYOUTS: dict[str, dict[str, Any]] = {
     "tiles": {"driver": "GTiff", "tiled": True, "blockxsize": _TILE, "blockysize": _TILE, "compress": "deflate"},
     "strips": {"driver": "GTiff", "blockysize": 16, "compress": "lzw"},
     "jp2": {"driver": "JP2OpenJPEG"},
@@ -122,8 +122,8 @@ def write_scene(path: Path, size: int, layout: str) -> None:
     from rasterio.windows import Window
 
     tiles = [generate_image(70_001 + kind, _TILE, "b").image.transpose(2, 0, 1) for kind in range(_KINDS)]
-    form = {"height": size, "width": size, "count": 3, "dtype": "uint8"}
-    place = {"crs": "EPSG:32632", "transform": from_origin(500_000, 5_300_000, 0.3, 0.3)}
+    form: dict[str, Any] = {"height": size, "width": size, "count": 3, "dtype": "uint8"}
+    place: dict[str, Any] = {"crs": "EPSG:32632", "transform": from_origin(500_000, 5_300_000, 0.3, 0.3)}
     with rasterio.open(path, "w", **form, **place, **LAYOUTS[layout]) as raster:
         for top in range(0, size, _TILE):
             for left in range(0, size, _TILE):

@@ -32,7 +32,7 @@ def measure_starts(args: argparse.Namespace) -> None:
     """Print a table: a photograph and a raster, with words that are kept on disk and with words that are not."""
     with tempfile.TemporaryDirectory() as folder:
         commands = _commands(Path(folder), args.size)
-        seconds = {name: [] for name in commands}
+        seconds: dict[str, list[float]] = {name: [] for name in commands}
         for _ in range(args.repeats + 1):  # interleaved, because the speed of a shared machine changes
             for name, (arguments, changes) in commands.items():
                 seconds[name].append(cpu_seconds(arguments, changes))

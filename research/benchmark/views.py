@@ -16,6 +16,7 @@ from tabulate import tabulate
 from sgovss.config import load_config
 from sgovss.data import register_datasets
 from sgovss.engine.trainer import Trainer
+from sgovss.evaluation.evaluator import OpenVocabularyEvaluator
 from sgovss.files import write_json_atomically
 from sgovss.inference.predictor import Predictor
 from sgovss.modeling.meta_arch import SGOVSS
@@ -71,7 +72,14 @@ def evaluate(model: SGOVSS, cfg: Any, dataset: str, views: str, every: int = 1) 
             outputs = model(batch)
             seconds += time.process_time() - started
             evaluator.process(batch, outputs)
-    return {"mIoU": float(evaluator.evaluate()["sem_seg"]["mIoU"]), "seconds": seconds}
+    return {"mIoU": evaluated_miou(evaluator), "seconds": seconds}
+
+
+def evaluated_miou(evaluator: OpenVocabularyEvaluator) -> float:
+    """The mIoU of what an evaluator has processed in this single process, in per cent."""
+    metrics = evaluator.evaluate()
+    assert metrics is not None
+    return float(metrics["sem_seg"]["mIoU"])
 
 
 def rows(found: dict[str, dict[str, dict[str, float]]]) -> Sequence[dict[str, Any]]:

@@ -67,9 +67,9 @@ def _time(load: Any, count: int, small: Path, large: Path, output: Path) -> floa
 
     with local_workers(count, threads=1) as client:
         map_scenes = ClusterMapper(client, load(), load)
-        _expect_results(map_scenes((small, output / f"small{number}") for number in range(_WARM_UP * count)))
+        _expect_results(map_scenes((str(small), output / f"small{number}") for number in range(_WARM_UP * count)))
         started = time.monotonic()
-        _expect_results(map_scenes([(large, output / "large")]))
+        _expect_results(map_scenes([(str(large), output / "large")]))
         return time.monotonic() - started
 
 

@@ -112,7 +112,8 @@ def resolve(uv: str, case: Case) -> tuple[list[str], str]:
 def find_interpreter(uv: str, python: str) -> Path | None:
     """Find an interpreter of a version on PATH, in pyenv or in uv, and check that it starts."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    candidates = [shutil.which(f"python{python}"), *sorted(pyenv.glob(f"{python}.*/bin/python{python}"))]
+    installed = sorted(pyenv.glob(f"{python}.*/bin/python{python}"))
+    candidates = [shutil.which(f"python{python}") or "", *map(str, installed)]
     found = subprocess.run(
         [uv, "python", "find", "--no-python-downloads", python],
         capture_output=True,
@@ -144,7 +145,7 @@ def run_suite(uv: str, interpreter: Path, pins: list[str], tests: Sequence[str],
     _run([uv, "pip", "install", "--quiet", "--python", python, "-r", folder / "pins.txt"], "uv cannot install")
     _run([python, "-m", "sgovss", "install-detectron2"], "Detectron2 cannot be installed")
     variables = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
-    pytest = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={junit}", *tests]
+    pytest: list[str | Path] = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={junit}", *tests]
     with (folder / "log").open("w") as log:
         subprocess.run(pytest, cwd=CHECKOUT, env=variables, stdout=log, stderr=subprocess.STDOUT)
     if not junit.is_file():

@@ -41,6 +41,7 @@ from sgovss.commands.train import main as train
 from sgovss.errors import InputError, command
 from sgovss.files import write_json_atomically
 from sgovss.modeling import build_model
+from sgovss.modeling.meta_arch import SGOVSS
 from sgovss.precision import PRECISIONS
 from tests.conftest import CHECKOUT
 from tests.engine.small_training import WORDS, make_trainer, small_model
@@ -63,6 +64,7 @@ def in_float64(nudge: float) -> Iterator[None]:
 
     def build(cfg: CfgNode) -> nn.Module:
         model = build_model(cfg)
+        assert isinstance(model, SGOVSS)
         model.text_embedder.build()  # otherwise it would be built later, in float32
         return draw(model.double(), ["head"], nudge)
 
@@ -195,12 +197,12 @@ def differences(found: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str
     """A line for each number or list that is not the stored one."""
     lines = [f"{name}: only in one of both" for name in sorted(found.keys() ^ stored.keys())]
     for name in sorted(found.keys() & stored.keys()):
-        pair = [np.atleast_1d(np.array(each[name], float)) for each in (found, stored)]
-        if pair[0].shape != pair[1].shape:
-            lines.append(f"{name}: {len(pair[0])} numbers, {len(pair[1])} stored")
-        elif not np.allclose(*pair, rtol=TOLERANCE, atol=1e-12):
-            place = int(np.argmax(np.abs(pair[0] - pair[1])))
-            lines.append(f"{name}: {pair[0][place]!r} at {place}, {pair[1][place]!r} stored")
+        now, before = (np.atleast_1d(np.array(each[name], float)) for each in (found, stored))
+        if now.shape != before.shape:
+            lines.append(f"{name}: {len(now)} numbers, {len(before)} stored")
+        elif not np.allclose(now, before, rtol=TOLERANCE, atol=1e-12):
+            place = int(np.argmax(np.abs(now - before)))
+            lines.append(f"{name}: {now[place]!r} at {place}, {before[place]!r} stored")
     return lines
 
 

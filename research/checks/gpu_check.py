@@ -10,6 +10,7 @@ reported as not run.
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
 import subprocess
 import sys
@@ -134,7 +135,7 @@ def speed_rows(ends: float) -> Iterator[Row]:
                     yield {**row, "not run": "no time left"}
                     continue
                 one = replace(case, classes=classes, batch=batch)
-                yield from _guarded(row, lambda one=one, row=row, build=build, bare=bare: _speed(one, row, build, bare))
+                yield from _guarded(row, functools.partial(_speed, one, row, build, bare))
 
 
 def _speed(case: Case, row: Row, build: Callable[[Case], Workload], bare: float) -> Iterator[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeGuard
 
 _COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Lt: (ast.LtE, ast.Gt),
@@ -50,6 +51,7 @@ def mutants(source: str) -> list[Mutant]:
         starts.append(starts[-1] + len(line))
     result = []
     for node, text in _replacements(ast.parse(source)):
+        assert node.end_lineno is not None and node.end_col_offset is not None  # the parser sets them
         begin, end = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
         old = encoded[begin:end].decode()
         changed = (encoded[:begin] + text.encode() + encoded[end:]).decode()
@@ -57,7 +59,7 @@ def mutants(source: str) -> list[Mutant]:
     return result
 
 
-def _replacements(node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
+def _replacements(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
     """Yield the nodes to replace below a node, with their new text. Annotations and messages are left as they are."""
     yield from _statements(node)
     yield from _expressions(node)
@@ -75,9 +77,13 @@ def _only_says(node: ast.AST) -> bool:
     )
 
 
-def _statements(node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
-    call = isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and "super()." not in ast.unparse(node)
-    if call or isinstance(node, ast.AugAssign):
+def _is_call(node: ast.AST) -> TypeGuard[ast.Expr]:
+    """Whether a statement is a call whose result is not used, except one of the superclass."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and "super()." not in ast.unparse(node)
+
+
+def _statements(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
+    if isinstance(node, ast.AugAssign) or _is_call(node):
         yield node, "pass"
     elif isinstance(node, ast.Continue):
         yield node, "break"
@@ -85,15 +91,15 @@ def _statements(node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
         yield node.test, f"(not ({ast.unparse(node.test)}))"
 
 
-def _expressions(node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
+def _expressions(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
     if isinstance(node, ast.Compare) and len(node.ops) == 1:
         for other in _COMPARISONS[type(node.ops[0])]:
             yield node, _unparsed(ast.Compare(node.left, [other()], node.comparators))
     elif isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
         yield node, _unparsed(ast.BinOp(node.left, _OPERATORS[type(node.op)](), node.right))
     elif isinstance(node, ast.BoolOp):
-        other = ast.And() if isinstance(node.op, ast.Or) else ast.Or()
-        yield node, _unparsed(ast.BoolOp(other, node.values))
+        opposite = ast.And() if isinstance(node.op, ast.Or) else ast.Or()
+        yield node, _unparsed(ast.BoolOp(opposite, node.values))
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.Not):
         yield node, _unparsed(node.operand)
     elif isinstance(node, ast.Constant) and isinstance(node.value, bool):

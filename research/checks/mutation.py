@@ -172,7 +172,8 @@ def check(task: Task) -> dict[str, Any]:
         earlier = json.loads(task.record.read_text())
         if earlier["digest"] == task.digest:
             return earlier
-    survivors, by_digits = [], []
+    survivors: list[dict[str, Any]] = []
+    by_digits: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         copy = shutil.copytree(task.checkout, Path(folder, "checkout"), ignore=_NOT_COPIED)
         began = _processor_seconds()

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from research.pretraining.banepa import best_threshold, building_iou, read_halves
@@ -19,7 +19,7 @@ from research.pretraining.retrieval import recall_at
 from research.pretraining.texts import EVALUATION_TEMPLATES, embed_classes, embed_texts
 from sgovss.errors import InputError
 from sgovss.evaluation.metrics import class_scores, confusion_matrix, plain, summarize
-from sgovss.modeling.open_clip_models import Tokenizer
+from sgovss.modeling.open_clip_models import ClipModel, Tokenizer
 from sgovss.vocabulary import Vocabulary
 
 
@@ -71,7 +71,7 @@ class ZeroShot:
         tokenizer: its tokenizer.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: Tokenizer) -> None:
+    def __init__(self, model: ClipModel, tokenizer: Tokenizer) -> None:
         self.model = model.eval()
         self.tokenizer = tokenizer
 

@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 import torch
+from open_clip.timm_model import TimmModel
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -53,7 +54,7 @@ def load_imagenet_weights(trunk: nn.Module, tower: str = "lite0") -> None:
     trunk.load_state_dict(dict(zip(target, source, strict=True)))
 
 
-def dense_map(visual: nn.Module, images: Tensor) -> Tensor:
+def dense_map(visual: TimmModel, images: Tensor) -> Tensor:
     """Compute the embedding at every location of the last feature map, which has stride 32.
 
     Pooling and projection are applied to each location separately. The head is linear, so the mean of the map is the
@@ -73,7 +74,7 @@ def dense_map(visual: nn.Module, images: Tensor) -> Tensor:
     return embedded.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
 
 
-def save_image_encoder(visual: nn.Module, path: Path, metadata: dict[str, str]) -> None:
+def save_image_encoder(visual: TimmModel, path: Path, metadata: dict[str, str]) -> None:
     """Write the state dict of an image encoder as fp16 safetensors, atomically."""
     state = {
         key: (value.half() if value.is_floating_point() else value).contiguous()
@@ -98,7 +99,7 @@ def tower_of(path: Path) -> str:
         raise _unreadable(path, error) from error
 
 
-def load_image_encoder(visual: nn.Module, path: Path) -> None:
+def load_image_encoder(visual: TimmModel, path: Path) -> None:
     """Load a file of :func:`save_image_encoder` into an fp32 image encoder.
 
     Raises:

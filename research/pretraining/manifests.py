@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +119,7 @@ def _record(line: str, where: str, root: Path) -> Record:
     if not captions:
         raise InputError(f"{where}: no caption; give at least one or remove the line")
     scene = item.get("class") or UCM_SCENES.get(image.parent.name)
-    return Record(image, captions, RSICD_SCENES.get(scene, scene), item.get("split"))
+    return Record(image, captions, scene and RSICD_SCENES.get(scene, scene), item.get("split"))
 
 
 def split(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
@@ -130,7 +130,8 @@ def split(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
     by_scene: dict[str | None, list[Record]] = defaultdict(list)
     for record in sorted(records, key=lambda record: str(record.image)):
         by_scene[record.scene].append(record)
-    training, held_out = list(by_scene.pop(None, [])), []
+    training = list(by_scene.pop(None, []))
+    held_out: list[Record] = []
     for group in by_scene.values():
         for index, record in enumerate(group):
             (held_out if index % HOLD_OUT_EVERY == HOLD_OUT_EVERY - 1 else training).append(record)
@@ -173,9 +174,9 @@ def decode_all(paths: Sequence[Path]) -> list[np.ndarray]:
         return list(pool.map(decode, paths))
 
 
-def to_tensor(images: Sequence[np.ndarray]) -> Tensor:
+def to_tensor(images: Iterable[np.ndarray]) -> Tensor:
     """Images (H, W, 3) of one size -> (N, 3, H, W)."""
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+    return torch.from_numpy(np.stack(list(images))).permute(0, 3, 1, 2).contiguous()
 
 
 def resize_square(image: np.ndarray, side: int) -> np.ndarray:

@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from research.pretraining.manifests import RSICD_SCENES, UCM_SCENES, Record
 from research.pretraining.texts import EVALUATION_TEMPLATES, embed_classes
-from sgovss.modeling.open_clip_models import Tokenizer
+from sgovss.modeling.open_clip_models import ClipModel, Tokenizer
 from sgovss.synthetic import WIDE_VOCABULARY
 
 _OTHERS = (
@@ -57,7 +57,7 @@ class NounTable:
         embeddings: (K, D) float32, L2-normalised.
     """
 
-    def __init__(self, records: Sequence[Record], model: nn.Module, tokenizer: Tokenizer) -> None:
+    def __init__(self, records: Sequence[Record], model: ClipModel, tokenizer: Tokenizer) -> None:
         self.present = torch.zeros(len(records), len(NOUNS), dtype=torch.bool)
         for row, record in zip(self.present, records, strict=True):
             row[sorted(find_nouns(record.captions))] = True

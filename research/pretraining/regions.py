@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from research.pretraining.banepa import cut_windows, read_halves
@@ -19,7 +19,7 @@ from research.pretraining.objective import contrastive_loss, rest_loss
 from research.pretraining.pool import to_device
 from research.pretraining.texts import TRAINING_TEMPLATES, embed_texts
 from sgovss.errors import InputError
-from sgovss.modeling.open_clip_models import Tokenizer
+from sgovss.modeling.open_clip_models import ClipModel, Tokenizer
 from sgovss.synthetic import WIDE_VOCABULARY
 from sgovss.synthetic.classes import Id
 
@@ -90,7 +90,7 @@ class Regions:
         self,
         sets: Sequence[Labelled],
         counts: Sequence[int],
-        model: nn.Module,
+        model: ClipModel,
         tokenizer: Tokenizer,
         smallest: float,
         coarsest: float = 1.0,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from research.pretraining.manifests import Record
-from sgovss.modeling.open_clip_models import Tokenizer
+from sgovss.modeling.open_clip_models import ClipModel, Tokenizer
 
 EVALUATION_TEMPLATES = ("an aerial photo of {}.", "a satellite image of {}.", "a remote sensing photo of {}.")
 TRAINING_TEMPLATES = (*EVALUATION_TEMPLATES, "{}", "there is {} here.", "an overhead view of {}.", "a RS photo of {}.")
@@ -20,7 +20,7 @@ CAPTION_FRACTION = 0.7
 
 
 @torch.no_grad()
-def embed_texts(model: nn.Module, tokenizer: Tokenizer, texts: Sequence[str], batch: int = 256) -> Tensor:
+def embed_texts(model: ClipModel, tokenizer: Tokenizer, texts: Sequence[str], batch: int = 256) -> Tensor:
     """Embed N texts: (N, D) float32, L2-normalised.
 
     The tokens of a batch are cut after the longest text, because the text encoder takes as long for the padding as for
@@ -34,7 +34,7 @@ def embed_texts(model: nn.Module, tokenizer: Tokenizer, texts: Sequence[str], ba
 
 
 def embed_classes(
-    model: nn.Module, tokenizer: Tokenizer, classes: Iterable[Sequence[str]], templates: Sequence[str]
+    model: ClipModel, tokenizer: Tokenizer, classes: Iterable[Sequence[str]], templates: Sequence[str]
 ) -> Tensor:
     """Embed T classes, each a list of names: (T, D), the mean over names and templates, L2-normalised."""
     rows = []
@@ -56,7 +56,7 @@ class TextTable:
         embeddings: (N, D) float32, L2-normalised.
     """
 
-    def __init__(self, records: Sequence[Record], model: nn.Module, tokenizer: Tokenizer) -> None:
+    def __init__(self, records: Sequence[Record], model: ClipModel, tokenizer: Tokenizer) -> None:
         named = [[template.format(record.scene) for template in TRAINING_TEMPLATES] for record in records]
         named = [texts if record.scene else [] for texts, record in zip(named, records, strict=True)]
         captions = [list(record.captions) for record in records]

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from open_clip.timm_model import TimmModel
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -79,7 +80,7 @@ class Pretraining:
 
     def __init__(
         self,
-        visual: nn.Module,
+        visual: TimmModel,
         images: ImagePool,
         texts: TextTable,
         nouns: NounTable | None,
