@@ -4,10 +4,11 @@
         --json research/checks/mutants.json
     python -m research.checks.mutation --quick 20 --changed-since origin/main
 
-Mutants are drawn from all modules, in proportion to how many each has. Each runs in a copy of the checkout: the tests
-of its module should fail, the most sensitive ones run first; if they pass, the test of the stored digits
-(``research.checks.golden_run``) should fail. Mutants for which all pass (survivors) are printed. With
-``--records`` each finished module has a file there, and a later call continues with the others. ``--quick`` draws
+Mutants are drawn from all modules of ``research.checks.mutation_targets``, in proportion to how many each has. The
+tests run once without a mutant. Then each mutant runs in a copy of the checkout: the tests of its module should fail,
+the most sensitive ones run first; if they pass, the test of the stored digits (``research.checks.golden_run``) should
+fail. Mutants for which all pass (survivors) are printed. With ``--records`` each finished module has a file there, and
+a later call continues with the others. ``--quick`` draws
 from six of the modules that a change touches, or of all if git tells none, and fails if fewer than three quarters are
 killed: if the tests kill 90 %, that happens to 20 mutants once in a hundred draws.
 """
@@ -27,13 +28,16 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from research.checks.mutants import Mutant, mutants
+from research.checks.mutation_targets import TARGETS
 from sgovss.errors import InputError, command
 from sgovss.files import write_json_atomically
 
@@ -43,58 +47,19 @@ MOST_MODULES = 6
 """Modules of the quick form."""
 DIGITS: tuple[str, ...] = ("tests/research/checks/test_golden_run.py",)
 """Run where the tests of a module pass."""
-LONGEST = 60
-"""Seconds of processor time that a mutant's tests may take, beyond three times those without a mutant."""
+LONGEST = 20
+"""Seconds of processor time that a mutant's tests may take, beyond twice those without a mutant."""
 _NOT_COPIED = shutil.ignore_patterns(".*", "output", "__pycache__", "*.egg-info", "evidence")
-_LIBRARIES = ("torch", "open_clip", "timm", "detectron2.engine", "detectron2.evaluation", "hypothesis", "rasterio")
-
-_MODEL = (
-    "tests/modeling/test_levels_to_logits.py tests/modeling/test_logits_to_scores.py "
-    "tests/modeling/test_images_to_maps.py tests/modeling/test_text_and_maps.py"
-)
-_STEP = "tests/engine/test_training_rules.py"
-_SCENES = "tests/rasters/test_scene.py tests/rasters/test_scene_runs.py"
-TARGETS = {
-    "sgovss/tiling.py": "tests/test_tiling.py",
-    "sgovss/vocabulary.py": "tests/test_vocabulary.py",
-    "sgovss/evaluation/metrics.py": "tests/evaluation/test_metrics.py tests/evaluation/test_evaluator.py",
-    "sgovss/evaluation/evaluator.py": "tests/evaluation/test_evaluator.py",
-    "sgovss/modeling/compensation.py": f"tests/modeling/test_compensation.py {_MODEL}",
-    "sgovss/modeling/objective.py": f"tests/modeling/test_objective.py {_MODEL}",
-    "sgovss/modeling/meta_arch.py": f"{_MODEL} tests/modeling/test_meta_arch.py tests/modeling/test_class_scores.py "
-    "tests/modeling/test_parts.py tests/config_effects",
-    "sgovss/modeling/cost_volume.py": f"{_MODEL} tests/modeling/test_parts.py tests/modeling/test_initialisation.py "
-    "tests/modeling/test_frugality.py tests/config_effects",
-    "sgovss/modeling/bias_guidance.py": f"{_MODEL} tests/modeling/test_parts.py tests/modeling/test_initialisation.py",
-    "sgovss/modeling/decoder.py": f"{_MODEL} tests/modeling/test_parts.py tests/modeling/test_training_choices.py "
-    "tests/modeling/test_frugality.py tests/config_effects",
-    "sgovss/modeling/image_encoder.py": f"tests/modeling/test_dense_path.py tests/modeling/test_parts.py {_MODEL}",
-    "sgovss/modeling/conv_tower.py": f"tests/modeling/test_dense_path.py tests/modeling/test_parts.py {_MODEL}",
-    "sgovss/modeling/vit_tower.py": f"tests/modeling/test_dense_path.py tests/modeling/test_parts.py {_MODEL}",
-    "sgovss/modeling/vit_blocks.py": f"tests/modeling/test_dense_path.py tests/modeling/test_frugality.py {_MODEL}",
-    "sgovss/modeling/views.py": "tests/modeling/test_views.py tests/modeling/test_class_scores.py tests/config_effects",
-    "sgovss/engine/step.py": f"{_STEP} tests/engine/test_step.py tests/engine/test_trainer.py",
-    "sgovss/engine/trainer.py": f"{_STEP} tests/engine/test_trainer.py tests/config_effects "
-    "tests/commands/test_train.py",
-    "sgovss/engine/run.py": "tests/commands/test_train.py tests/test_config_changes.py",
-    "sgovss/engine/preparation.py": "tests/config_effects tests/commands/test_train.py",
-    "sgovss/data/preparation.py": "tests/commands/test_prepare.py tests/data/test_archives.py",
-    "sgovss/rasters/source.py": f"tests/rasters/test_source.py {_SCENES}",
-    "sgovss/rasters/grid.py": f"tests/rasters/test_blending.py {_SCENES}",
-    "sgovss/rasters/scene.py": f"{_SCENES} tests/rasters/test_scene_errors.py",
-    "sgovss/rasters/geotiff.py": _SCENES,
-    "sgovss/rasters/vectors.py": _SCENES,
-    "sgovss/rasters/areas.py": _SCENES,
-    "sgovss/inference/segmentation.py": "tests/inference/test_segmentation.py tests/inference/test_predictor.py",
-}
-"""Modules and their tests, the most sensitive ones first."""
+_LIBRARIES = (
+    "torch", "open_clip", "timm", "detectron2.engine", "detectron2.evaluation", "hypothesis", "pydantic",
+    "rasterio", "pyogrio", "shapely", "pyproj", "xarray", "geopandas",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Task:
     """The mutants of one module; ``record`` is the file of an earlier result, if any."""
 
-    checkout: Path
     module: str
     tests: tuple[str, ...]
     possible: int
@@ -104,8 +69,15 @@ class Task:
     @property
     def digest(self) -> str:
         """Changes with the module, with its tests and with the draw."""
-        content = [(self.checkout / self.module).read_text(encoding="utf-8"), *self.tests]
+        content = [(CHECKOUT / self.module).read_text(encoding="utf-8"), *self.tests]
         return hashlib.sha256("\0".join([*content, *(each.source for each in self.chosen)]).encode()).hexdigest()
+
+    def earlier(self) -> dict[str, Any] | None:
+        """The recorded result, or None if there is none of the same module, tests and draw."""
+        if self.record is None or not self.record.is_file():
+            return None
+        result = json.loads(self.record.read_text())
+        return result if result["digest"] == self.digest else None
 
 
 @command
@@ -130,7 +102,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         modules = random.Random(args.seed).sample(modules, min(MOST_MODULES, len(modules)))
     tasks = draw(modules, args.quick or args.count, args.seed, args.records)
     with ProcessPoolExecutor(args.jobs, mp_context=multiprocessing.get_context("fork"), initializer=_preload) as pool:
-        results = list(pool.map(check, tasks))
+        waiting = [task for task in tasks if task.earlier() is None]
+        files = sorted({file for task in waiting for file in (*task.tests, *DIGITS)})
+        seconds = dict(zip(files, pool.map(seconds_alone, files), strict=True))
+        results = list(pool.map(partial(check, seconds=seconds), tasks))
     if args.json:
         write_json_atomically(args.json, {"seed": args.seed, "modules": results})
     made, alone = (sum(result[key] for result in results) for key in ("mutants", "killed"))
@@ -151,9 +126,8 @@ def draw(modules: Sequence[str], count: int, seed: int, records: Path | None) ->
         chosen[name].append(every[name][index])
     return [
         Task(
-            checkout=CHECKOUT,
             module=name,
-            tests=tuple(TARGETS[name].split()),
+            tests=TARGETS[name],
             possible=len(every[name]),
             chosen=tuple(found),
             record=records and records / f"{name.removesuffix('.py').replace('/', '.')}.json",
@@ -162,24 +136,32 @@ def draw(modules: Sequence[str], count: int, seed: int, records: Path | None) ->
     ]
 
 
-def check(task: Task) -> dict[str, Any]:
-    """Run the tests of one module on its mutants; return the counts and the survivors.
+def seconds_alone(file: str) -> float:
+    """Run a file of tests without a mutant; return its processor time.
 
     Raises:
-        InputError: the tests fail without a mutant.
+        InputError: a test fails.
     """
-    if task.record and task.record.is_file():
-        earlier = json.loads(task.record.read_text())
-        if earlier["digest"] == task.digest:
-            return earlier
+    with _copy() as copy:
+        began = _processor_seconds()
+        if not passes(copy, [file], limit=1800):
+            raise InputError(f"{file} fails without any mutant; fix it first")
+        return _processor_seconds() - began
+
+
+def check(task: Task, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """Run the tests of one module on its mutants; return the counts and the survivors.
+
+    Args:
+        task: the module, its tests and its mutants.
+        seconds: the processor time of each file of tests without a mutant.
+    """
+    if earlier := task.earlier():
+        return earlier
     survivors: list[dict[str, Any]] = []
     by_digits: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        copy = shutil.copytree(task.checkout, Path(folder, "checkout"), ignore=_NOT_COPIED)
-        began = _processor_seconds()
-        if not passes(copy, (*task.tests, *DIGITS), limit=1800):
-            raise InputError(f"{' '.join(task.tests)} fail without any mutant; fix them first")
-        limit = LONGEST + round(3 * (_processor_seconds() - began))
+    limit = LONGEST + round(2 * sum(seconds[file] for file in (*task.tests, *DIGITS)))
+    with _copy() as copy:
         for number, mutant in enumerate(task.chosen, start=1):
             (copy / task.module).write_text(mutant.source, encoding="utf-8")
             alive = passes(copy, task.tests, limit)
@@ -204,6 +186,13 @@ def check(task: Task) -> dict[str, Any]:
         task.record.parent.mkdir(parents=True, exist_ok=True)
         write_json_atomically(task.record, result)
     return result
+
+
+@contextmanager
+def _copy() -> Iterator[Path]:
+    """A copy of the checkout, removed at the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield shutil.copytree(CHECKOUT, Path(folder, "checkout"), ignore=_NOT_COPIED)
 
 
 def passes(copy: Path, tests: Sequence[str], limit: int) -> bool:

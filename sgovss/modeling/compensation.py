@@ -82,7 +82,7 @@ class GeneralizationCompensation(nn.Module):
         Returns:
             The weighted scalar losses ``loss_gc3``, ``loss_gc4``, ``loss_gc5`` and ``loss_gcd``.
         """
-        height, width = tuned["dense"].shape[-2:]
+        *_, height, width = tuned["dense"].shape
         grid = max(1, height // self.pool), max(1, width // self.pool)
         fraction = F.adaptive_avg_pool2d(labelled[:, None].float(), grid)[:, 0]
         emphasis = 1 + (self.labelled - 1) * fraction

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sgovss.data import preparation
 from sgovss.data.listing import list_pairs
 from sgovss.data.preparation import JOURNALS
 from sgovss.data.specification_file import load_specification
@@ -96,6 +97,31 @@ def test_processes_give_what_one_does(prepare, write_published, tmp_path):
     shutil.rmtree(tmp_path / "root")
     prepare("--workers", "2")
     assert files(tmp_path / "root") == alone
+
+
+def test_processes_are_started_only_for_what_is_left(prepare, write_published, monkeypatch):
+    started = []
+    mapped = preparation.map_in_processes
+    monkeypatch.setattr(
+        preparation,
+        "map_in_processes",
+        lambda function, items, workers: started.append(workers) or mapped(function, items, 1),
+    )
+    write_published()
+    for _ in range(2):
+        assert prepare("--splits", "train", "--workers", "3")[0] == 0
+    assert started == [3, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "select", "pairs"),
+    [(WHOLE, "?_0", 2), (WHOLE, "a_?", 2), ({}, "?_1_*_*_*_*", 2), ({}, "b_?_?_*_0_*", 2), ({}, "*_*", 4)],
+)
+def test_a_split_selects_by_the_names_of_prepared_files(prepare, write_published, tmp_path, changes, select, pairs):
+    write_published({"select": [select], "image_suffix": ".jpg" if changes else ".png"}, **changes)
+    status, out, error = prepare("--splits", "train")
+    assert status == 0, error
+    assert f"published pairs: {pairs} done, {pairs} in the source" in out
 
 
 def test_a_second_run_changes_nothing(prepare, write_published, tmp_path):

@@ -66,6 +66,15 @@ def evaluator(name, output_dir=None, **options):
     return OpenVocabularyEvaluator(name, False, output_dir, vocabulary=TEST, **options)
 
 
+@pytest.mark.parametrize(("images", "outputs"), [(1, 0), (1, 2), (2, 1), (3, 2)])
+def test_a_batch_with_an_output_too_few_or_too_many_is_an_error(tmp_path, images, outputs):
+    truths, scores = samples(count=3)
+    evaluate = evaluator(register(tmp_path, truths))
+    inputs = [{"file_name": f"image{index}.png"} for index in range(images)]
+    with pytest.raises(ValueError, match="zip"):
+        evaluate.process(inputs, [{"sem_seg": score} for score in scores[:outputs]])
+
+
 def run(evaluate, scores):
     evaluate.reset()
     for index, score in enumerate(scores):

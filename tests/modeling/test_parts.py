@@ -14,7 +14,7 @@ from sgovss.modeling import CLIPImageEncoder, chunks
 from sgovss.modeling.decoder import ClassAttention, MultiscaleDecoder
 from sgovss.modeling.layers import Attention, ZeroGate
 from sgovss.modeling.templates import NAMES, templates_of
-from tests.modeling.conftest import TEXT, VISION, make_head
+from tests.modeling.conftest import TEXT, VISION, make_clip, make_encoder, make_head
 
 
 @torch.no_grad()
@@ -34,6 +34,34 @@ def test_vit_blocks_equal_open_clips(kind, clip, encoder):
     maps = encoder(images)
     for name, features in zip(("res3", "res4", "res5"), expected, strict=True):
         torch.testing.assert_close(maps[name], features, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("layers", "ends"), [(4, (1, 2, 3)), (6, (2, 4, 5)), (9, (3, 6, 8)), (12, (4, 8, 11))])
+def test_vit_levels_follow_a_third_two_thirds_and_all_but_one_of_the_blocks(layers, ends):
+    torch.manual_seed(0)
+    vision = {"image_size": 32, "layers": layers, "width": 16, "head_width": 8, "patch_size": 16}
+    clip = open_clip.CLIP(8, vision, TEXT).eval()
+    images = torch.randn(1, 3, 32, 48)
+    tower = make_encoder(clip, "none").tower
+    seen = [block.register_forward_hook(lambda *found: outputs.append(found[-1])) for block in tower.blocks]
+    outputs: list[torch.Tensor] = []
+    maps = tower(images)
+    assert len(outputs) == len(seen) == layers - 1
+    for name, end in zip(("res3", "res4", "res5"), ends, strict=True):
+        assert torch.equal(maps[name], outputs[end - 1][:, 1:].transpose(1, 2).unflatten(2, (2, 3)))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("size", "tokens", "padded"), [((64, 64), 17, 32), ((32, 80), 11, 16), ((48, 80), 16, 16)])
+def test_half_precision_pads_the_tokens_to_a_multiple_of_16(size, tokens, padded):
+    tower = make_encoder(make_clip("vit"), "none").tower
+    counts = []
+    tower.blocks[0].register_forward_pre_hook(lambda _, inputs: counts.append((inputs[0].shape[1], inputs[1])))
+    tower(torch.randn(1, 3, *size))
+    with torch.autocast("cpu", torch.bfloat16):
+        tower(torch.randn(1, 3, *size))
+    assert counts == [(tokens, tokens), (padded, tokens)]
 
 
 @torch.no_grad()

@@ -15,8 +15,10 @@ from rasterio.transform import from_origin
 
 from sgovss.engine.checkpoint import save_inference_checkpoint
 from sgovss.inference.predictor import Predictor
+from sgovss.rasters.options import SceneOptions
 
 from .conftest import SMALL, UTM, WORDS, read
+from .fake import FakeModel, fake_mapper
 
 
 def test_a_scene_in_one_window_equals_the_untiled_result(demo, predictor, write_raster, scene_pixels):
@@ -89,11 +91,11 @@ def test_nodata_value_of_the_source_is_kept_unless_it_is_a_class(demo, write_ras
     assert json.loads((out / "scene_shares.json").read_text())["segmented"] == pytest.approx(0.75)
 
 
-def test_more_than_255_classes(demo, write_raster, scene_pixels):
+def test_more_than_255_classes(write_raster, scene_pixels, tmp_path):
     words = ", ".join(f"thing {i}" for i in range(256))
-    status, out, _ = demo(write_raster(scene_pixels[:, :64, :64], **UTM), "--confidence", words=words)
-    assert status == 0
-    with rasterio.open(out / "scene_labels.tif") as raster:
+    mapper = fake_mapper(FakeModel(constant=True), words, SceneOptions(confidence=True))
+    found = mapper(write_raster(scene_pixels[:, :64, :64], **UTM), tmp_path / "out/scene")
+    with rasterio.open(found.files["labels"]) as raster:
         assert (raster.dtypes, raster.nodata) == (("uint16", "uint16"), 65535)
         assert raster.read(1).max() < 256 and raster.read(2).max() <= 100
 
@@ -106,7 +108,8 @@ def test_areas_are_right_at_60_degrees_north(demo, write_raster, scene_pixels, c
     to = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True)
     (left, right), (bottom, top) = to.transform([15.0, 15.004], [60.0, 60.002])
     transform = Affine((right - left) / 120, 0, left, 0, (bottom - top) / 100, top)
-    _, out, _ = demo(write_raster(scene_pixels[:, :100, :120], crs=crs, transform=transform))
+    path = write_raster(scene_pixels[:, :100, :120], crs=crs, transform=transform)
+    _, out, _ = demo(path, opts=[*SMALL, "INPUT.GROUND_SAMPLE_DISTANCE", "0.0"])
     square = pyproj.Geod(ellps="WGS84").polygon_area_perimeter([15, 15.004, 15.004, 15], [60, 60, 60.002, 60.002])[0]
     content = json.loads((out / "scene_shares.json").read_text())
     assert sum(content["square_metres"].values()) == pytest.approx(abs(square), rel=1e-3)

@@ -11,6 +11,7 @@ import pytest
 
 from research.checks import mutation
 from research.checks.mutants import mutants
+from research.checks.mutation_targets import WITHOUT_MUTANTS
 
 CODE = '''\
 def larger(a: int | None, b: int | None) -> int | None:
@@ -33,15 +34,26 @@ def small(tmp_path, monkeypatch):
         (tmp_path / "checkout" / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "checkout" / file).write_text(content)
     monkeypatch.setattr(mutation, "CHECKOUT", tmp_path / "checkout")
-    monkeypatch.setattr(mutation, "TARGETS", {"sgovss/small.py": "tests/test_small.py"})
+    monkeypatch.setattr(mutation, "TARGETS", {"sgovss/small.py": ("tests/test_small.py",)})
     monkeypatch.setattr(mutation, "DIGITS", ())
     monkeypatch.setattr(mutation, "_LIBRARIES", ())
     return tmp_path / "checkout"
 
 
 def test_modules_and_tests_exist(checkout):
-    files = [file for module, tests in mutation.TARGETS.items() for file in (module, *tests.split())]
+    files = [file for module, tests in mutation.TARGETS.items() for file in (module, *tests)]
     assert not [file for file in files if not (checkout / file).exists()]
+
+
+@pytest.mark.parametrize("package", ["mapping", "rasters", "words"])
+def test_a_new_module_of_these_packages_is_a_target_or_left_out_for_a_reason(checkout, package):
+    modules = {
+        path.relative_to(checkout).as_posix()
+        for path in (checkout / "sgovss" / package).glob("*.py")
+        if path.stem != "__init__"
+    }
+    left_out = {f"sgovss/{name}.py" for name in WITHOUT_MUTANTS if name.startswith(f"{package}/")}
+    assert modules - mutation.TARGETS.keys() == left_out
 
 
 @pytest.mark.parametrize(
@@ -113,7 +125,7 @@ def test_a_mutant_that_never_ends_is_killed(small, monkeypatch, tmp_path):
 def test_tests_that_fail_anyway_prove_nothing(small, capfd):
     (small / "tests/test_small.py").write_text("def test(): assert False\n")
     assert mutation.main([]) == 2
-    assert "fail without any mutant" in capfd.readouterr().err
+    assert "tests/test_small.py fails without any mutant" in capfd.readouterr().err
 
 
 @pytest.mark.slow
