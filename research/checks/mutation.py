@@ -196,11 +196,11 @@ def passes(copy: Path, tests: Sequence[str], limit: int) -> bool:
     """Whether tests pass in a copy of the checkout. They run in a fork of this process.
 
     Its processor time is limited to ``limit`` seconds, which do not depend on what else the machine does. The time of
-    the clock is limited to ten times that, for mutants that wait for ever.
+    the clock is limited to four times that, for mutants that wait for ever.
     """
     process = multiprocessing.get_context("fork").Process(target=_run_tests, args=(copy, tests, limit))
     process.start()
-    process.join(10 * limit)
+    process.join(4 * limit)
     if process.is_alive():
         process.kill()
         process.join()
