@@ -218,7 +218,7 @@ def _run_tests(copy: Path, tests: Sequence[str], limit: int) -> None:
 
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
     os.chdir(copy)
-    os.environ |= {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
+    os.environ |= {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     sys.path.insert(0, str(copy))
     sys.dont_write_bytecode = True  # a mutant may have the size and the time of the one before
     for name in [
@@ -228,7 +228,7 @@ def _run_tests(copy: Path, tests: Sequence[str], limit: int) -> None:
     with open(os.devnull, "w") as nothing:  # noqa: PTH123
         for stream in (1, 2):
             os.dup2(nothing.fileno(), stream)
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--rootdir", str(copy)]
+    options = ["-x", "-q", "-p", "no:cacheprovider", "--rootdir", str(copy)]
     os._exit(int(pytest.main([*options, *tests])))
 
 
