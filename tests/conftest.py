@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import logging
@@ -10,10 +11,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from hypothesis import HealthCheck, settings
 from PIL import Image
@@ -69,6 +72,21 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Use an empty cache folder: no test depends on earlier runs or writes to the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SGOVSS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_look_up() -> Iterator[None]:
+    """Let Detectron2's set-up read keys of a config directly. It converts the whole config to another kind for each."""
+
+    def look_up(cfg: CfgNode, *keys: str, default: Any = None) -> Any:
+        for key in keys:
+            with contextlib.suppress(AttributeError):
+                return functools.reduce(getattr, key.split("."), cfg)
+        return default
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("detectron2.engine.defaults._try_get_key", look_up)
         yield
 
 

@@ -196,11 +196,10 @@ def test_several_test_sets_each_with_its_own_vocabulary(run_options, fields, tmp
     "changes",
     [
         {"SOLVER__AMP__ENABLED": "True"},
-        {"SOLVER__ACCUMULATE": "2"},
         {"MODEL__SGOVSS__COMPENSATION__ENABLED": "False", "MODEL__SGOVSS__BIAS_GUIDANCE": "False"},
         {"TEST__SLIDING_WINDOW__ENABLED": "True", "TEST__AUG__ENABLED": "True", "TEST__AUG__MIN_SIZES": "(32,)"},
     ],
-    ids=["bfloat16", "accumulation", "plain fine-tuning", "sliding window and augmentation"],
+    ids=["bfloat16", "plain fine-tuning", "sliding window and augmentation"],
 )
 def test_variants_train_and_evaluate(run_options, changes):
     assert train_net.main([*CONFIG, *options_of(run_options, SOLVER__MAX_ITER=1, **changes)]) == 0

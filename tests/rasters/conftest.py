@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -31,25 +32,21 @@ def predictor() -> sgovss.Predictor:
 @pytest.fixture
 def write_raster(tmp_path: Path) -> Callable[..., Path]:
     """A function that writes (bands, H, W) pixels as a GeoTIFF; keyword arguments go to rasterio."""
+    return functools.partial(write_below, tmp_path)
 
-    def write(pixels: np.ndarray, name: str = "scene.tif", mask: np.ndarray | None = None, **options: object) -> Path:
-        path = tmp_path / name
-        count, height, width = pixels.shape
-        profile = {
-            "driver": "GTiff",
-            "count": count,
-            "height": height,
-            "width": width,
-            "dtype": pixels.dtype,
-            **options,
-        }
-        with rasterio.open(path, "w", **profile) as target:
-            target.write(pixels)
-            if mask is not None:
-                target.write_mask(mask)
-        return path
 
-    return write
+def write_below(
+    folder: Path, pixels: np.ndarray, name: str = "scene.tif", mask: np.ndarray | None = None, **options: object
+) -> Path:
+    """See the fixture ``write_raster``."""
+    path = folder / name
+    count, height, width = pixels.shape
+    profile = {"driver": "GTiff", "count": count, "height": height, "width": width, "dtype": pixels.dtype, **options}
+    with rasterio.open(path, "w", **profile) as target:
+        target.write(pixels)
+        if mask is not None:
+            target.write_mask(mask)
+    return path
 
 
 @pytest.fixture(scope="session")

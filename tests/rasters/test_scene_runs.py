@@ -37,8 +37,7 @@ def kept(monkeypatch):
     return units
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
-@pytest.mark.parametrize("smallest", [0, 50])
+@pytest.mark.parametrize(("error", "smallest"), [(KeyboardInterrupt, 50), (OSError(28, "No space left on device"), 0)])
 def test_the_same_command_continues_and_the_result_is_the_same(write_raster, tmp_path, monkeypatch, error, smallest):
     path = scene_of(write_raster, 1100, 1050, **UTM)
     options = SceneOptions(confidence=True, probabilities=True, min_area=smallest, min_area_in_pixels=True)
