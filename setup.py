@@ -105,6 +105,7 @@ EXTRAS = {
         "ipykernel>=6.29",  # the Python that notebooks run in
         "build>=1.2",  # builds the sdist and the wheel of a release
         "twine>=6.1",  # checks their metadata, and uploads them
+        "stac-model>=0.7; python_version >= '3.11'",  # checks the STAC items of model folders
         "rio-cogeo>=5",  # checks that GeoTIFFs are cloud-optimized
         *ONNX,  # exports are tested
     ],

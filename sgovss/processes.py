@@ -1,10 +1,13 @@
-"""A parallel ``map`` over processes, in order and with bounded memory."""
+"""A parallel ``map`` over processes, in order and with bounded memory; and signals that end a process in order."""
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import TypeVar
 
@@ -44,3 +47,16 @@ def map_in_processes(function: Callable[[Item], Result], items: Iterable[Item], 
         finally:
             for future in running:
                 future.cancel()
+
+
+@contextmanager
+def exit_on_signals() -> Iterator[None]:
+    """Let signals to end, and the end of the terminal, raise SystemExit, so that temporary folders are removed."""
+    numbers = {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
+    heard = [each for each in numbers if signal.getsignal(each) is not signal.SIG_IGN]  # ignored under nohup
+    before = {each: signal.signal(each, lambda number, _: sys.exit(128 + number)) for each in heard}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -203,3 +203,31 @@ def test_a_folder_with_files_is_kept(tool: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(tool.ReleaseError, match=r"not empty; remove it, or give another --output"):
         tool.release(tmp_path, tmp_path)
     assert (tmp_path / "mine").exists()
+
+
+def failing(*_: object) -> None:
+    raise RuntimeError("failed")
+
+
+@pytest.mark.parametrize("step", ["export_commit", "build", "check_contents", "check_installed", "write_checksums", ""])
+def test_a_release_that_fails_leaves_nothing(
+    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def build(_: Path, folder: Path, epoch: int) -> list[Path]:
+        files = [folder / "sgovss-1.tar.gz", folder / "sgovss-1-py3-none-any.whl"]
+        for file in files:
+            file.write_text(str(epoch))
+        return files
+
+    steps = {"export_commit": lambda *_: 7, "version_of": lambda _: "1", "build": build, "_run": lambda *_: ""}
+    for name in (*steps, "check_contents", "check_installed", step):
+        if name:
+            monkeypatch.setattr(tool, name, failing if name == step else steps.get(name, lambda *_: None))
+    output = tmp_path / "dist"
+    if step:
+        with pytest.raises(RuntimeError, match="failed"):
+            tool.release(tmp_path, output)
+        assert not output.exists()
+    else:
+        files = tool.release(tmp_path, output)
+        assert sorted(output.iterdir()) == sorted(files) and len(files) == 3

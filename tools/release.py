@@ -13,6 +13,7 @@ import io
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -156,18 +157,20 @@ def release(checkout: Path, output: Path) -> list[Path]:
     """Build and check a release; returns its files."""
     if output.exists() and any(output.iterdir()):
         raise ReleaseError(f"{output}: not empty; remove it, or give another --output")
-    output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, "source")
+        source, built = Path(folder, "source"), Path(folder, "built")
+        built.mkdir()
         epoch = export_commit(checkout, source)
         version = version_of(source)
         print(f"building sgovss {version} ...", flush=True)
-        sdist, wheel = build(source, output, epoch)
+        sdist, wheel = build(source, built, epoch)
         print("checking metadata, contents and an installation ...", flush=True)
         _run([sys.executable, "-m", "twine", "check", "--strict", str(sdist), str(wheel)], folder)
         check_contents(source, sdist, wheel)
         check_installed(wheel, version)
-    return [sdist, wheel, write_checksums([sdist, wheel])]
+        files = [sdist, wheel, write_checksums([sdist, wheel])]
+        output.mkdir(parents=True, exist_ok=True)  # not before: a release that fails leaves nothing
+        return [Path(shutil.move(file, output)) for file in files]
 
 
 def _build(kind: str, source: Path, output: Path, epoch: int) -> None:

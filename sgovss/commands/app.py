@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import signal
-import sys
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -26,6 +24,7 @@ from sgovss.inference.interactive import InteractiveSegmenter
 from sgovss.inference.predictor import Predictor
 from sgovss.page.server import create_app
 from sgovss.precision import AUTO
+from sgovss.processes import exit_on_signals
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -42,19 +41,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The page writes no text embeddings to disk, so that the words stay in memory.
     options = (*args.opts, "MODEL.CLIP.KEEP_TEXT", "False")
     predictor = Predictor(args.config_file, options=options, precision=AUTO)
-    _end_on_signals()
     lock = threading.Lock()
-    with tempfile.TemporaryDirectory(prefix="sgovss-page-", ignore_cleanup_errors=True) as folder:
+    with (
+        exit_on_signals(),
+        tempfile.TemporaryDirectory(prefix="sgovss-page-", ignore_cleanup_errors=True) as folder,
+    ):
         scenes = _scenes(predictor, Path(folder), lock)
         _serve(create_app(InteractiveSegmenter(predictor, lock=lock), args.max_megabytes, args.host, scenes), args)
     return 0
-
-
-def _end_on_signals() -> None:
-    """Let signals to end, and the end of the terminal, raise an exception, so that the temporary folder is removed."""
-    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def _scenes(predictor: Predictor, folder: Path, lock: threading.Lock) -> SceneDesk | None:

@@ -19,6 +19,7 @@ from sgovss.engine.launch import is_first, start, together
 from sgovss.engine.preparation import argument_parser, prepare_config
 from sgovss.errors import InputError, command
 from sgovss.files import sole_run
+from sgovss.processes import exit_on_signals
 
 
 @command
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _output_folder(cfg: CfgNode, args: argparse.Namespace) -> Iterator[None]:
     """Lock the output folder; for a dry run replace it by a temporary one, in place."""
     if args.dry_run:
-        with tempfile.TemporaryDirectory(prefix="sgovss-dry-run-") as folder:
+        with exit_on_signals(), tempfile.TemporaryDirectory(prefix="sgovss-dry-run-") as folder:
             cfg.defrost()
             cfg.OUTPUT_DIR = folder
             cfg.freeze()

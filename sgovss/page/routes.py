@@ -60,7 +60,7 @@ class Routes:
         else:
             pixels = read_photograph(io.BytesIO(content), title)
             if self._scenes is not None and self._photographs.shrinks(pixels):  # every pixel is seen
-                picture = self._scenes.add(tiff(pixels), title)
+                picture = self._scenes.add(tiff(pixels), title, no_data="none")
             else:
                 picture = self._photographs.add(pixels, title)
         return _described(picture, started)

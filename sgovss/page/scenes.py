@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 import shutil
 import threading
 import zipfile
@@ -26,7 +27,7 @@ from sgovss.page.answers import Download, Picture, View, jpeg, shares_csv, share
 from sgovss.page.asked import Asked
 from sgovss.page.photographs import LONGEST, refuse_large
 from sgovss.rasters.gdal import gdal_environment
-from sgovss.rasters.options import SceneOptions
+from sgovss.rasters.options import AUTO, SceneOptions
 from sgovss.rasters.scene import SceneMapper
 from sgovss.rasters.source import RasterSource
 
@@ -40,11 +41,16 @@ _VIEW = 1536  # longest side in pixels of the labels for the screen
 
 @dataclass(frozen=True)
 class _Kept:
-    """A scene in its folder, and the folders of its products, the last used at the end."""
+    """A scene in its folder, and the folders of its products, the last used at the end.
+
+    Attributes:
+        no_data: see :class:`sgovss.rasters.options.SceneOptions`.
+    """
 
     picture: Picture
     file: Path
     preview: bytes
+    no_data: str
     answers: dict[str, None] = field(default_factory=dict)
 
     @property
@@ -86,12 +92,14 @@ class SceneDesk:
         """Whether a name is that of a scene."""
         return name.startswith("scene-")
 
-    def add(self, content: bytes, title: str) -> Picture:
+    def add(self, content: bytes, title: str, no_data: str = AUTO) -> Picture:
         """Keep a scene.
 
         Args:
             content: of a TIFF, JPEG 2000 or PNG file.
             title: its file name, for messages.
+            no_data: see :class:`sgovss.rasters.options.SceneOptions`. All pixels of a photograph have data: its border
+                may be sky, snow or shadow.
 
         Raises:
             InputError: it cannot be read, or has too many pixels.
@@ -99,7 +107,7 @@ class SceneDesk:
         name = f"scene-{hashlib.blake2b(content, digest_size=8).hexdigest()}"
         with self._lock:
             if name not in self._scenes:
-                self._scenes[name] = self._keep(name, content, title)
+                self._scenes[name] = self._keep(name, content, title, no_data)
                 if len(self._scenes) > self._kept:
                     _, oldest = self._scenes.popitem(last=False)
                     shutil.rmtree(oldest.file.parent)
@@ -143,22 +151,22 @@ class SceneDesk:
             raise InputError("the image is no longer in memory; drop it again")
         return kept
 
-    def _keep(self, name: str, content: bytes, title: str) -> _Kept:
+    def _keep(self, name: str, content: bytes, title: str, no_data: str) -> _Kept:
         folder = self._folder / name
         folder.mkdir()
         try:
             file = folder / f"upload{_checked(content, title)}"
             file.write_bytes(content)
-            with _named(file, title), gdal_environment(), RasterSource(file) as source:
+            with _named(file, title), gdal_environment(), RasterSource(file, no_data=no_data) as source:
                 preview = _preview(source)
-                picture = Picture(name, source.width, source.height, title, _place(source), scene=True)
+                picture = Picture(name, source.width, source.height, title, _note(source), scene=True)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise InputError(f"{title}: cannot write it to {folder.parent} ({error.strerror})") from error
         except BaseException:
             shutil.rmtree(folder)
             raise
-        return _Kept(picture, file, preview)
+        return _Kept(picture, file, preview, no_data)
 
     def _segment(self, kept: _Kept, asked: Asked) -> Segmentation:
         """Run the scene engine, unless it has finished with the same classes; the only place that does so."""
@@ -168,6 +176,7 @@ class SceneDesk:
         settings = repr(([entry.names for entry in asked.scored], asked.rejection, asked.gsd))
         digest = hashlib.blake2b(settings.encode(), digest_size=8).hexdigest()
         options = SceneOptions(
+            no_data=kept.no_data,
             gsd=asked.gsd,
             confidence=True,
             probabilities=True,
@@ -221,6 +230,12 @@ def _place(source: RasterSource) -> str:
         return "not georeferenced"
     text = source.crs.to_string()
     return text.split('"')[1] if text.count('"') > 1 else text[:60]
+
+
+def _note(source: RasterSource) -> str:
+    """Name the coordinates of a scene, and what was found out about its pixels, without the options of the command."""
+    told = [re.split(r"; | \(--", line)[0] for line in source.remarks]
+    return "; ".join([_place(source), *told])
 
 
 def _fitting(height: int, width: int, longest: int) -> tuple[int, int]:

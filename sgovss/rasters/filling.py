@@ -95,6 +95,16 @@ class UnitFiller:
     threads: int = 1
     segments: Segments | None = None
 
+    @property
+    def label_dtype(self) -> np.dtype:
+        """The data type of the labels; memory holds those of a whole band of rows."""
+        return np.dtype(id_dtype(self._labels))
+
+    @property
+    def _labels(self) -> int:
+        """Number of classes of the labels, with "other" if there is one."""
+        return self.classes + self.rejection.rejects
+
     @torch.no_grad()
     def __call__(self, units: list[Unit]) -> Generator[list[tuple[Unit, UnitPixels]], None, None]:
         """Fill a rectangle of units.
@@ -191,8 +201,7 @@ class UnitFiller:
         def masked(pixels: np.ndarray | None, value: int) -> np.ndarray | None:
             return None if pixels is None else np.where(valid, pixels[..., columns], pixels.dtype.type(value))
 
-        count = self.classes + self.rejection.rejects
-        labels = masked(done.labels.astype(id_dtype(count)), no_class_id(count))
+        labels = masked(done.labels, no_class_id(self._labels))
         assert labels is not None
         confidence, scores = (masked(each, NO_PERCENT) for each in (done.confidence, done.probabilities))
         sums = merge_sums([part for left, part in done.sums if box.left <= left < box.right]) if done.sums else None
@@ -254,7 +263,7 @@ class _Rows:
             beside = left - self._box.left
             here = segments[:, beside : beside + len(columns)]
             sums.append((left, sum_scores(scores.cpu().numpy(), rows.cpu().numpy(), columns.cpu().numpy(), here)))
-        return _Piece(labels.int().cpu().numpy(), confidence, every, sums)
+        return _Piece(labels.cpu().numpy().astype(filler.label_dtype), confidence, every, sums)
 
     def _begin(self) -> ScoreSums:
         down, across, box, device = self._down, self._across, self._box, self._filler.device

@@ -61,7 +61,7 @@ class Finisher:
         self._plan, self._source, self._parts = plan, source, parts
         self._legend, self._options, self._files = legend, options, files
         self._scored = scored
-        self._segments = None if options.segments is None else open_segments(options.segments, source)
+        self._segments = None if options.segments is None else open_segments(options.segments, source, parts.folder)
         self._classes: SegmentClasses | None = None
 
     def __call__(self) -> tuple[ClassSums, dict[str, str]]:

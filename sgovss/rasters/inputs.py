@@ -18,6 +18,7 @@ from sgovss.rasters.gdal import gdal_environment
 from sgovss.rasters.georeference import RasterGeoreference
 from sgovss.rasters.names import is_local, without_permits
 from sgovss.rasters.opening import NoSingleRaster, open_raster
+from sgovss.rasters.sentinel2 import is_description, joined_products, scene_of, title_of
 from sgovss.rasters.stac import is_item, rasters_of
 from sgovss.rasters.tiles import describe_tiles, is_tile_server
 from sgovss.rasters.virtual import Bounds, Tile, mosaic, stack
@@ -64,7 +65,8 @@ def find_inputs(names: Sequence[str], output: str | Path, options: InputOptions 
 
     Args:
         names: files, folders that are searched with their subfolders, and anything else that GDAL opens: URLs, files in
-            archives (``/vsizip/``), subdatasets, servers of map tiles (``xyz:``) and STAC items.
+            archives (``/vsizip/``), subdatasets, servers of map tiles (``xyz:``) and STAC items. A Sentinel-2 product
+            (``.SAFE``) is one scene of its bands of 10 m.
         output: folder of the outputs; scenes that are no single file are described there in ``.scenes``.
         options: how they become scenes; None for each by itself.
 
@@ -111,9 +113,11 @@ def _images(name: str, folder: Path, output: str | Path, options: InputOptions) 
     if (not local or Path(name).is_file()) and is_item(name):
         title, rasters = rasters_of(name, options.asset)
         return {_stacked(rasters, title, folder) if len(rasters) > 1 else rasters[0]: Path(_file_name(title))}
+    if is_description(name):
+        return {scene_of(name): title_of(name)}
     if not local and _is_gdal_name(name):
         return {name: Path(_title(name))}
-    return files_of(Path(name), output)
+    return joined_products(files_of(Path(name), output), Path(name))
 
 
 def _is_gdal_name(name: str) -> bool:
@@ -151,7 +155,7 @@ def _joined(names: Sequence[str], found: dict[str, Path], folder: Path, options:
         tiles = [_tile(name) for name in found]
         content = mosaic(tiles, None if options.bounds is None else _projected(options.bounds, tiles[0]))
         return {_write(folder, f"{title}.vrt", content): Path(title)}
-    scene = _stacked(list(found), title, folder)
+    scene = _stacked(list(found), title, folder) if len(found) > 1 else next(iter(found))
     return {scene if options.bounds is None else _cut(scene, Path(title), folder, options): Path(title)}
 
 

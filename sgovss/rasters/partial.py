@@ -30,6 +30,7 @@ from sgovss.rasters.geotiff import (
 from sgovss.rasters.picture import picture_factor, picture_part, picture_size
 from sgovss.rasters.plan import ScenePlan
 from sgovss.rasters.segment_sums import SumsFile, sums_dtype
+from sgovss.rasters.segments import COPY
 from sgovss.rasters.source import RasterSource
 from sgovss.rasters.units import Unit
 from sgovss.vocabulary import Vocabulary
@@ -228,6 +229,7 @@ _OURS = (
     "probabilities.tif",
     "picture.npy",
     "segments.sums",
+    COPY,
     "segments.table",
     "segments.tif",
     "merged.raw",

@@ -26,7 +26,7 @@ from sgovss.rasters.filling import ScoreWindows, UnitFiller
 from sgovss.rasters.finishing import Finisher
 from sgovss.rasters.gdal import gdal_environment
 from sgovss.rasters.options import SceneOptions
-from sgovss.rasters.partial import PartialOutputs, UnitPixels, begun_plan, remove_begun
+from sgovss.rasters.partial import PartialOutputs, UnitPixels, begun_plan, folder_of, remove_begun
 from sgovss.rasters.plan import ScenePlan
 from sgovss.rasters.planning import plan_scene, view_settings
 from sgovss.rasters.segments import check_segments, open_segments
@@ -161,7 +161,7 @@ class SceneMapper:
                 confidence=options.confidence,
                 probabilities=options.probabilities,
                 threads=_READERS.get(model.device.type, 1),
-                segments=open_segments(options.segments, source) if options.segments else None,
+                segments=open_segments(options.segments, source, folder_of(plan.target)) if options.segments else None,
             )
             with closing(filler([*units])) as bands:
                 yield from bands

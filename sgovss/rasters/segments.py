@@ -20,6 +20,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window, transform
 
 from sgovss.errors import InputError
+from sgovss.files import atomic_path
 from sgovss.rasters import ogr
 from sgovss.rasters.area_of_interest import vector_name
 from sgovss.rasters.areas import on_ground
@@ -29,6 +30,9 @@ from sgovss.rasters.vector_files import without_crs_warning
 
 OUTSIDE = np.int64(np.iinfo(np.int64).min)
 """The number of pixels that are in no segment."""
+
+COPY = "segments.gpkg"
+"""Name of the copy of a file of polygons that has no index."""
 
 _POINTS = 21  # a side of an extent is divided into this many parts, because lines bend between projections
 _INDEXED = ("GPKG", "FlatGeobuf", "ESRI Shapefile", "OpenFileGDB", "Parquet", "SQLite")  # parts are found quickly
@@ -60,12 +64,15 @@ class Features(NamedTuple):
     fields: dict[str, np.ndarray]
 
 
-def open_segments(path: str | Path, source: RasterSource) -> RasterSegments | VectorSegments:
+def open_segments(
+    path: str | Path, source: RasterSource, folder: Path | None = None
+) -> RasterSegments | VectorSegments:
     """Open a file of segments: a raster of their numbers, or polygons.
 
     Args:
         path: the file, or one of its layers as ``file.gpkg:layer``.
         source: the raster that is segmented.
+        folder: see :class:`VectorSegments`.
 
     Raises:
         InputError: the file is neither, has no segment, or does not overlap with the raster.
@@ -76,7 +83,7 @@ def open_segments(path: str | Path, source: RasterSource) -> RasterSegments | Ve
     except ogr.errors.DataSourceError:
         layers = []
     if layers or layer is not None:
-        return VectorSegments(path, layers, source)
+        return VectorSegments(path, layers, source, folder)
     return RasterSegments(path, source)
 
 
@@ -167,13 +174,16 @@ class VectorSegments:
         path: the file, or one of its layers as ``file.gpkg:layer``.
         layers: the layers of the file.
         source: the raster that is segmented.
+        folder: in which a file without an index is copied to one that has one, or such a copy is found, which is of the
+            same file. None, or a folder that does not exist, for a temporary copy.
 
     Raises:
         InputError: see :func:`open_segments`; or the file has several layers and none is named.
     """
 
-    def __init__(self, path: str | Path, layers: list[str], source: RasterSource) -> None:
+    def __init__(self, path: str | Path, layers: list[str], source: RasterSource, folder: Path | None = None) -> None:
         _check_placed(source, path)
+        self._folder = folder
         self._file, wanted = file_and_layer(path, "--segments")
         if wanted is None and len(layers) > 1:
             raise InputError(f"--segments {path}: has several layers; give one, as {path}:{layers[0]}")
@@ -244,15 +254,23 @@ class VectorSegments:
         It has the feature ids in the field ``number``, and no attributes: a GeoPackage cannot hold all names that other
         formats can.
         """
-        self._copies = tempfile.TemporaryDirectory()
-        copy = Path(self._copies.name) / "segments.gpkg"
+        if self._folder is None or not self._folder.is_dir():
+            self._temporary = tempfile.TemporaryDirectory()
+            self._folder = Path(self._temporary.name)
+        copy = self._folder / COPY
+        if not copy.is_file():
+            with atomic_path(copy) as partial:  # other processes may do the same
+                self._write(partial)
+        return str(copy)
+
+    def _write(self, copy: Path) -> None:
+        copy.unlink()
         with without_crs_warning():
             for _, numbers, geometries, _ in self._parts(columns=[]):
                 ogr.raw.write(
                     copy, geometry=geometries, field_data=[numbers], fields=["number"], geometry_type="Unknown",
                     crs=self._crs, driver="GPKG", layer=self._layer, append=copy.exists(),
                 )  # fmt: skip
-        return str(copy)
 
 
 def _check_placed(source: RasterSource, path: str | Path) -> None:

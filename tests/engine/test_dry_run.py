@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -89,3 +91,24 @@ def test_an_output_folder_that_cannot_be_written_is_told(run_options, tmp_path, 
     (tmp_path / "file").write_text("")
     assert train_net.main([*CONFIG, "--dry-run", *options_of(run_options, OUTPUT_DIR=tmp_path / "file" / "run")]) == 2
     assert "cannot write" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_leaves_nothing(run_options, tmp_path, temporary, monkeypatch, number):
+    def signalled(cfg, _):
+        Path(cfg.OUTPUT_DIR, "metrics.json").write_text("{}")
+        assert len([*temporary.iterdir()]) == 1
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr("sgovss.commands.train.start", signalled)
+    before = {each: signal.signal(each, signal.SIG_DFL) for each in (signal.SIGTERM, signal.SIGHUP)}
+    files = files_below(tmp_path)
+    try:
+        with pytest.raises((SystemExit, KeyboardInterrupt)) as caught:
+            train_net.main([*CONFIG, "--dry-run", *run_options])
+        assert all(signal.getsignal(each) is signal.SIG_DFL for each in before)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert number == signal.SIGINT or caught.value.code == 128 + number
+    assert [*temporary.iterdir()] == [] and files_below(tmp_path) == files

@@ -130,6 +130,43 @@ def test_the_stac_item_has_what_the_extension_requires(folder: Path):
     assert any("mlm:model" in asset["roles"] for asset in item["assets"].values())
 
 
+def changed(item: dict, *keys: str, value: object) -> dict:
+    """The item with another value of a property; keys lead to it."""
+    copy = json.loads(json.dumps(item))
+    place = copy["properties"]
+    for key in keys[:-1]:
+        place = place[key] if isinstance(place, dict) else place[int(key)]
+    place[keys[-1]] = value
+    return copy
+
+
+def test_the_stac_item_is_valid(folder: Path):
+    """By the typed model of the extension, which its authors publish, and the JSON schema of STAC items."""
+    pytest.importorskip("stac_model", reason="needs Python 3.11")
+    from pydantic import ValidationError
+    from pystac import Item
+    from pystac.errors import STACValidationError
+    from pystac.validation import validate_dict
+    from stac_model.schema import MLModelProperties
+
+    item = json.loads((folder / "mlm.json").read_text())
+    facts = MLModelProperties(**item["properties"])
+    assert facts.architecture == item["properties"]["mlm:architecture"] and facts.total_parameters > 1e6
+    assert list(Item.from_dict(item).get_assets(role="mlm:model")) == ["weights"]
+    # Only the schema of STAC 1.1 is at hand without a network; it asks for the same of such an item as that of 1.0.
+    plain = item | {"stac_extensions": [], "stac_version": "1.1.0"}
+    assert validate_dict(plain)
+    for wrong in (
+        changed(item, "mlm:tasks", value=["segmentation-of-everything"]),
+        changed(item, "mlm:input", "0", "input", "dim_order", value=["batch"]),
+        changed(item, "mlm:output", value=None),
+    ):
+        with pytest.raises(ValidationError):
+            MLModelProperties(**wrong["properties"])
+    with pytest.raises(STACValidationError):
+        validate_dict(plain | {"assets": {"weights": {"title": "no href"}}})
+
+
 def test_the_stac_item_says_what_the_card_says(folder: Path):
     item = json.loads((folder / "mlm.json").read_text())
     facts = item["properties"]

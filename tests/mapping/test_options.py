@@ -33,6 +33,15 @@ def test_every_flag_is_a_keyword_with_the_same_default():
         assert f"``{name}``" in sgovss.segment.__doc__, f"{name} is not in help(sgovss.segment)"
 
 
+def test_every_option_is_on_the_page_about_maps(checkout):
+    page = (checkout / "docs" / "map_an_area.md").read_text(encoding="utf-8")
+    table = page.partition("## All options")[2].partition("\n## ")[0]
+    for name in (field.name for field in fields(SegmentOptions)):
+        assert f"`--{name.replace('_', '-')}`" in table, name
+    named = {word.strip("`,;") for word in table.split() if word.startswith("`--")}
+    assert len(named) == len(fields(SegmentOptions))
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

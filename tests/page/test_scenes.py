@@ -175,6 +175,37 @@ def test_every_pixel_of_a_large_photograph_is_seen(predictor, client, size, kind
         assert (labels == predictor(photograph, WORDS).labels).mean() > 0.99
 
 
+def bordered(colour: int, height: int = 300, width: int = 320) -> np.ndarray:
+    """A drawn image with a border of one colour: a night sky, snow, or a collar."""
+    pixels = scene(3, 512)[:height, :width].copy()
+    pixels[:90], pixels[:, :60] = colour, colour
+    return pixels
+
+
+@pytest.mark.parametrize("colour", [0, 255])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_the_sky_of_a_large_photograph_is_no_collar(client, colour, kind):
+    buffer = io.BytesIO()
+    Image.fromarray(bordered(colour)).save(buffer, kind)
+    answer = upload(client, buffer.getvalue(), f"photo.{kind.lower()}").get_json()
+    view = unpack(client.post("/segment", json={"image": answer["image"], "words": WORDS}).data)
+    assert answer["scene"] and answer["note"] == "not georeferenced"
+    assert (view.labels < 4).all()
+
+
+@pytest.mark.parametrize("colour", [0, 255])
+def test_the_collar_of_a_scene_is_left_out_and_told(client, colour, tmp_path):
+    path = tmp_path / "collar.tif"
+    place = {"crs": "EPSG:32632", "transform": rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 5_300_000)}
+    with rasterio.open(path, "w", driver="GTiff", height=300, width=320, count=3, dtype="uint8", **place) as file:
+        file.write(bordered(colour).transpose(2, 0, 1))
+    answer = upload(client, path.read_bytes(), "collar.tif").get_json()
+    told = f"EPSG:32632; a constant area ({colour}, {colour}, {colour}) at the border, 43 % of the pixels, is left out"
+    assert answer["note"].startswith(told) and "--" not in answer["note"]
+    view = unpack(client.post("/segment", json={"image": answer["image"], "words": WORDS}).data)
+    assert (view.labels[:80, :50] == 65535).all() and (view.labels[100:, 70:] < 4).all()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -24,7 +24,7 @@ from sgovss.inference.rejection import Rejection
 from sgovss.rasters.options import SceneOptions
 from sgovss.rasters.partial import begin, folder_of
 from sgovss.rasters.segment_sums import merge_sums, sum_scores
-from sgovss.rasters.segments import OUTSIDE, open_segments
+from sgovss.rasters.segments import OUTSIDE, VectorSegments, open_segments
 from sgovss.rasters.source import RasterSource
 
 from .conftest import UTM, read
@@ -470,3 +470,25 @@ def test_a_photograph_with_a_label_picture_of_its_size(demo, tmp_path, scene_pix
     Image.fromarray(ids[:, :-1]).save(picture)
     status, _, errors = demo(photo, "--segments", picture, "--restart")
     assert status == 1 and "the sizes must be equal" in errors
+
+
+@pytest.mark.parametrize(("suffix", "copies"), [("geojson", 1), ("gml", 1), ("gpkg", 0), ("fgb", 0)])
+def test_a_file_without_an_index_is_copied_once_for_all_parts(suffix, copies, tmp_path, write_raster, monkeypatch):
+    """Each part of a job array, and the writing of the outputs, opens the segments anew."""
+    path = scene_of(write_raster, 600, 1100, **UTM)
+    west, north = TRANSFORM.c, TRANSFORM.f
+    squares = [shapely.box(west + 30 * k, north - 180, west + 30 * k + 30, north) for k in range(11)]
+    segments = write_polygons(tmp_path / f"s.{suffix}", squares, k=[*range(11)])
+    written, write = [], VectorSegments._write
+    monkeypatch.setattr(VectorSegments, "_write", lambda self, copy: (written.append(copy), write(self, copy)))
+    mapper = fake_mapper(FakeModel(), options=SceneOptions(segments=segments))
+    plan = begin(mapper.plan(path, tmp_path / "out" / "scene"))
+    units = [*plan.units.all()]
+    assert len(units) > 1
+    for unit in units:
+        mapper.fill_files(plan, [unit])
+    result = mapper.finish(plan)
+    assert len(written) == copies
+    assert not folder_of(plan.target).exists()
+    whole = run(path, tmp_path / "whole" / "scene", segments)
+    assert (read(result.files["labels"]) == read(whole.files["labels"])).all()

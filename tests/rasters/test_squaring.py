@@ -17,6 +17,7 @@ from sgovss.rasters.options import SceneOptions, parse_classes
 from sgovss.rasters.polygons import Region, regions
 from sgovss.rasters.right_angles import squared
 from sgovss.rasters.squaring import Squaring
+from sgovss.rasters.stored_polygons import ShapeStore, side_by_side
 
 from .conftest import UTM
 from .fake import FakeModel, fake_mapper, scene_of
@@ -209,3 +210,54 @@ def test_wrong_options_are_named(options, message):
 )
 def test_classes_as_a_user_types_them(text, names):
     assert parse_classes(text) == names == SceneOptions(square=text, polygons=True).square_names
+
+
+def counted(tmp_path, monkeypatch, count: int, width: int) -> tuple[int, int]:
+    """Square buildings on one region of land; returns how many shapes and vertices are read, and in how many reads."""
+    monkeypatch.setattr(squaring, "_BATCH", 20)
+    monkeypatch.setenv("OGR_SQLITE_SYNCHRONOUS", "OFF")  # many small writes
+    boxes = [
+        shapely.box(x, y, x + 9, y + 7)
+        for x, y in ((20 + 40 * (i % width), 20 + 40 * (i // width)) for i in range(count))
+    ]
+    size = 40 * (count // width + 1), 40 * (width + 1)
+    land = shapely.box(0, 0, size[1], size[0]).difference(shapely.union_all(boxes))
+    regions_of_map = [Region(land, 0), *(Region(box, 1) for box in boxes)]
+    shapes_read, reads = 0, 0
+    read = ShapeStore._read
+
+    def counting(store, **options):
+        nonlocal shapes_read, reads
+        found = read(store, **options)
+        shapes_read, reads = shapes_read + int(shapely.get_num_coordinates(found.shapes).sum()), reads + 1
+        return found
+
+    monkeypatch.setattr(ShapeStore, "_read", counting)
+    change = Squaring([1], size, 1.0, tmp_path)
+    found = [*change(iter(regions_of_map))]
+    monkeypatch.undo()
+    assert change.fitted == count and len(found) == count + 1
+    assert sum(region.polygon.area for region in found) == pytest.approx(size[0] * size[1])
+    return shapes_read, reads
+
+
+@pytest.mark.parametrize("width", [8, 20, 40])
+def test_the_work_grows_with_the_map_and_not_with_its_square(width, tmp_path, monkeypatch):
+    """All buildings are in one region of land, whose border is the longest of all."""
+    small, large = (counted(tmp_path, monkeypatch, count, width) for count in (100, 400))
+    assert large[0] < 4.6 * small[0] and large[1] < 4.6 * small[1]
+
+
+@pytest.mark.parametrize("count", [0, 1, 300])
+def test_shapes_are_grouped_by_place_and_size(count):
+    rng = np.random.default_rng(count)
+    at, size = (
+        rng.uniform(0, 20_000, (count, 2)),
+        rng.choice([5, 300, 3000], (count, 1)) * rng.uniform(0.5, 1, (count, 2)),
+    )
+    shapes = shapely.box(*at.T, *(at + size).T) if count else np.empty(0, object)
+    groups = side_by_side(shapes)
+    assert sorted(np.concatenate([np.empty(0, int), *groups]).tolist()) == [*range(count)]
+    for group in groups:
+        left, bottom, right, top = shapely.total_bounds(shapes[group])
+        assert max(right - left, top - bottom) <= max(1024, 4 * size[group].max())
