@@ -147,6 +147,7 @@ def draw(path: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m research.checks.architecture",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

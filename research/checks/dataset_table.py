@@ -130,6 +130,7 @@ def _command(spec: DatasetSpecification) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m research.checks.dataset_table",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

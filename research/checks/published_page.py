@@ -98,6 +98,7 @@ def _number(row: PublishedRow, heading: str) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m research.checks.published_page",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

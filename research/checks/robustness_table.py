@@ -112,6 +112,7 @@ def _seen(case: Case) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m research.checks.robustness_table",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -154,7 +154,10 @@ class _ImagePath(nn.Module):
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="sgovss benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        allow_abbrev=False,
+        prog="sgovss benchmark",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config-file", required=True, metavar="FILE", help="a config, the name of one that comes "
                         "with sgovss, a model folder, or a model of the hub (owner/name)")  # fmt: skip

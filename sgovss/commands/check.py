@@ -33,7 +33,9 @@ _SHOWN = 50
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``sgovss check``; returns 0, 1 if there are problems, or 2 if the input is wrong."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dataset", metavar="NAME_OR_YAML", help="a dataset that comes with sgovss, or a YAML file")
     parser.add_argument("--split", help="default: all splits")
     parser.add_argument("--root", type=Path, help="parent of the dataset's folder; default $DETECTRON2_DATASETS")

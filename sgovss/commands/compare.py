@@ -65,7 +65,9 @@ def _folder(run: Path) -> Path:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("first", type=Path, metavar="FIRST", help="output folder of a run")
     parser.add_argument("second", type=Path, metavar="SECOND", help="output folder of another run")
     parser.add_argument("--dataset", action="append", default=[], metavar="NAME", help="test set to compare; may be "

@@ -165,7 +165,9 @@ def _agreement(difference: float) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config-file", required=True, metavar="FILE", help="a config, the name of one that comes "
                         "with sgovss, a model folder, or a model of the hub (owner/name)")  # fmt: skip
     parser.add_argument("--format", choices=_SUFFIXES, default="onnx", help="default onnx")

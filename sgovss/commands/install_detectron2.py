@@ -31,7 +31,9 @@ WHEEL_TAG = ["--python-version", "3.10", "--implementation", "cp", "--abi", "non
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``sgovss install-detectron2``; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.parse_args(argv)
     if importlib.util.find_spec("detectron2") is not None:
         found = describe_import()

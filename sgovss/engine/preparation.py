@@ -37,6 +37,7 @@ def argument_parser(epilog: str) -> argparse.ArgumentParser:
     would fail.
     """
     parser = default_argument_parser(epilog=epilog)
+    parser.allow_abbrev = False
     parser.set_defaults(dist_url=AUTO_URL, launched=None, dry_run=False)
     return parser
 
