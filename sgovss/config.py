@@ -16,7 +16,7 @@ import yaml
 from detectron2.config import CfgNode, get_cfg
 from detectron2.utils.logger import log_first_n
 
-from sgovss import hub
+from sgovss import hub, paths
 from sgovss.config_errors import ERRORS, explain
 from sgovss.config_rules import REMOVED_KEYS, check_values
 from sgovss.errors import InputError
@@ -250,11 +250,11 @@ def config_path(path: str | Path) -> Path:
         InputError: there is no such file, config of sgovss, or model.
     """
     folder = hub.local_path(path)
-    if folder.is_dir():
+    if paths.is_folder(folder):
         if not (folder / hub.CONFIG).is_file():
             raise InputError(f"{path}: a folder without {hub.CONFIG}; give a config or a model folder")
         return folder / hub.CONFIG
-    return Path(path) if Path(path).is_file() else config_file(str(path))
+    return Path(path) if paths.is_file(path) else config_file(str(path))
 
 
 def load_config(path: str | Path, options: Sequence[str] = ()) -> CfgNode:

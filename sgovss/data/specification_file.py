@@ -101,7 +101,7 @@ def find_specification(name: str | Path) -> DatasetSpecification:
     Raises:
         InputError: no dataset has this name (the message lists similar names), or the file is wrong.
     """
-    if Path(name).suffix.lower() in (".yaml", ".yml") or Path(name).is_file():
+    if Path(name).suffix.lower() in (".yaml", ".yml") or paths.is_file(name):
         return load_specification(name)
     known = {path.stem: path for path in paths.dataset_files()}
     if str(name) not in known:

@@ -13,6 +13,7 @@ import torch
 from detectron2.config import CfgNode
 from torch.export import ExportedProgram
 
+from sgovss import paths
 from sgovss.errors import InputError
 from sgovss.export.image_path import INPUTS
 from sgovss.fingerprint import fingerprint
@@ -135,7 +136,7 @@ class OnnxImagePath:
     def __init__(self, path: str | Path) -> None:
         expect_packages("onnxruntime")
         self.path = Path(path)
-        if not self.path.is_file():
+        if not paths.is_file(path):
             raise InputError(f"{path}: no such file; 'sgovss export' writes ONNX files")
         self._session = onnx_session(self.path)
         found = self._session.get_modelmeta().custom_metadata_map

@@ -12,6 +12,7 @@ import yaml
 from detectron2.config import CfgNode
 from torch import nn
 
+from sgovss import paths
 from sgovss.config import config_from_dump, warn_of_removed_keys
 from sgovss.errors import InputError
 from sgovss.fingerprint import activations, difference, fingerprint
@@ -67,9 +68,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         path = local_path(path)
     except InputError as error:
         raise InputError(f"MODEL.WEIGHTS: {error}") from error
-    if path.is_dir():
+    if paths.is_folder(path):
         return {"kind": INFERENCE, **read_model(path)}
-    if not path.is_file():
+    if not paths.is_file(path):
         raise InputError(
             f"MODEL.WEIGHTS: no file or folder {path}; give a checkpoint of 'sgovss train', a "
             "model folder, or a model of the hub (owner/name)"

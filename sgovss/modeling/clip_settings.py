@@ -10,6 +10,7 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.utils.logger import log_first_n
 
+from sgovss import paths
 from sgovss.errors import InputError
 from sgovss.modeling.clip_configuration import EMBEDDED_MODEL, embedded_configuration, model_configuration
 from sgovss.modeling.known_weights import (
@@ -46,7 +47,7 @@ def is_file(name: str, weights: str) -> bool:
     """Whether MODEL.CLIP.WEIGHTS names a file or folder, existing or not, instead of a tag of open_clip."""
     if weights in _NO_TAGS or _tag(name, weights):
         return False
-    return Path(weights).exists() or weights.lower().endswith(_SUFFIXES)
+    return paths.exists(weights) or weights.lower().endswith(_SUFFIXES)
 
 
 def find_activation(name: str, path: Path) -> StatedActivation | None:

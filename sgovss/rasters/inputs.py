@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import pyproj
 
+from sgovss import paths
 from sgovss.errors import InputError
 from sgovss.files import atomic_path
 from sgovss.inference.inputs import RASTER_SUFFIXES, files_of, named_apart
@@ -108,7 +109,7 @@ def _images(name: str, folder: Path, output: str | Path, options: InputOptions) 
     local = is_local(name)
     if not local and is_tile_server(name):
         return _tiles(name, folder, options)
-    if (not local or Path(name).is_file()) and is_item(name):
+    if (not local or paths.is_file(name)) and is_item(name):
         title, rasters = rasters_of(name, options.asset)
         return {_stacked(rasters, title, folder) if len(rasters) > 1 else rasters[0]: Path(_file_name(title))}
     if not local and _is_gdal_name(name):

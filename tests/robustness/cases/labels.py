@@ -300,8 +300,8 @@ CASES: list[Case] = [
         "check",
         missing,
         "…/labels/a_0.png: 8 of 768 label values are NaN, the first in row 2, column 5 (from 0); replace them by a "
-        "number that stands in 'ignore' of the dataset file, such as 255, with numpy.nan_to_num(labels, nan=255) or, for "
-        "georeferenced files, 'gdalwarp -srcnodata nan -dstnodata 255'",
+        "number that stands in 'ignore' of the dataset file, such as 255, with numpy.nan_to_num(labels, nan=255) or, "
+        "for georeferenced files, 'gdalwarp -srcnodata nan -dstnodata 255'",
         status=1,
     ),
     refused(
