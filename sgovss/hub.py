@@ -82,7 +82,9 @@ def fetch(model: HubId) -> Path:
     try:
         folder = hub.snapshot_download(model.repository, revision=model.revision, allow_patterns=list(MODEL_FILES))
     except hub.errors.RevisionNotFoundError as error:
-        raise InputError(f"{absent}, and the model '{model.repository}' has no revision '{model.revision}'") from error
+        raise InputError(
+            f"{absent}, and the model '{model.repository}' has no revision '{model.revision}'; correct or drop it"
+        ) from error
     except hub.errors.RepositoryNotFoundError as error:
         raise InputError(
             f"{absent}, and no such model on {hub.constants.ENDPOINT}; correct the name, or log in with "

@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes; default: all cores")
     args = parser.parse_args(argv)
     if args.preview < 0:
-        raise InputError(f"--preview: {args.preview} is negative; give a number of images")
+        raise InputError(f"--preview {args.preview}: give a number of images, 0 or more")
     spec = find_specification(args.dataset)
     if args.split is not None and args.split not in spec.splits:
         raise InputError(f"--split: {spec.name} has no split '{args.split}'; there are {', '.join(spec.splits)}")

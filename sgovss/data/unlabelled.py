@@ -64,5 +64,5 @@ def _folder(source: str) -> Path:
             return place
     raise InputError(
         f"DATASETS.UNLABELLED: '{source}' is neither a registered dataset nor a folder of images "
-        f"(looked for {' and '.join(map(str, places))})"
+        f"(looked for {' and '.join(map(str, places))}); correct it"
     )

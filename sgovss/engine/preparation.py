@@ -122,13 +122,14 @@ def _check_datasets(cfg: CfgNode, eval_only: bool, processes: int) -> None:
         cfg.DATASETS.TEST = _present(cfg.DATASETS.TEST)
     names = cfg.DATASETS.TEST if eval_only else (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)
     if not names:
-        raise InputError("DATASETS.TRAIN and DATASETS.TEST are empty; name at least one dataset")
+        empty = "DATASETS.TEST is" if eval_only else "DATASETS.TRAIN and DATASETS.TEST are"
+        raise InputError(f"{empty} empty; name at least one dataset")
     if cfg.DATASETS.TRAIN:
         cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = dataset_metadata(cfg.DATASETS.TRAIN[0]).ignore_label
     for name in names:
         if check_dataset(name, sample=cfg.DATASETS.CHECKED_LABELS) < processes:
             # A process without an image would block the collective operations of the others.
-            raise InputError(f"{name} has fewer images than the {processes} processes asked for; start fewer")
+            raise InputError(f"{name} has fewer images than the {processes} processes asked for; start fewer processes")
 
 
 def _present(names: Sequence[str]) -> tuple[str, ...]:

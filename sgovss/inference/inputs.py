@@ -83,7 +83,7 @@ def files_of(path: Path, without: str | Path | None = None) -> dict[str, Path]:
     if paths.is_file(path):
         return {str(path): Path(path.stem)}
     if not paths.is_folder(path):
-        raise InputError(f"{path}: no such file or folder")
+        raise InputError(f"{path}: no such file or folder; correct the path")
     files = sorted(file for file in walk_files(path) if _is_image(file))
     if not files:
         raise InputError(f"{path}: no image in this folder (looked for {', '.join(_SUFFIXES)})")

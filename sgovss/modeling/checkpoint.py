@@ -148,7 +148,8 @@ def apply_weights(model: nn.Module, content: dict[str, Any], path: str | Path, b
     problem = _difference(expected, {key: value.shape for key, value in state.items()})
     if problem:
         raise InputError(
-            f"MODEL.WEIGHTS: {path} belongs to another architecture or config: {problem}; use that of its training"
+            f"MODEL.WEIGHTS: {path} belongs to another architecture or config: {problem}; give the config "
+            "of its training"
         )
     refuse_non_finite(state, f"MODEL.WEIGHTS: {path}")
     if content["kind"] == TRAINING:

@@ -50,7 +50,9 @@ class InputOptions:
 
     def __post_init__(self) -> None:
         if self.mosaic and self.stack:
-            raise InputError("--mosaic and --stack exclude each other: files are either tiles or bands of one scene")
+            raise InputError(
+                "--mosaic and --stack exclude each other; give --mosaic for tiles, or --stack for bands, of one scene"
+            )
         if self.bounds is None:
             return
         if len(self.bounds) != 4:
@@ -175,7 +177,7 @@ def _tile(name: str) -> Tile:
 def _projected(bounds: tuple[float, ...], tile: Tile) -> Bounds:
     """Return bounds in degrees in the coordinates of a raster."""
     if tile.crs is None:
-        raise InputError(f"--bounds: {tile.name} has no coordinate reference system")
+        raise InputError(f"--bounds: {tile.name} has no coordinate reference system; leave out --bounds")
     across = pyproj.Transformer.from_crs("EPSG:4326", tile.crs.to_wkt(), always_xy=True)
     west, south, east, north = bounds
     left, bottom, right, top = across.transform_bounds(west, south, east, north)

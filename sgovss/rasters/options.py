@@ -159,7 +159,7 @@ def file_and_layer(name: str | Path, flag: str = "--aoi") -> tuple[Path, str | N
     file, colon, layer = str(name).rpartition(":")
     if colon and layer and paths.exists(file):
         return Path(file), layer
-    raise InputError(f"{flag} {name}: no such file")
+    raise InputError(f"{flag} {name}: no such file; correct the path")
 
 
 def parse_bands(text: str | None) -> tuple[int | str, ...] | None:

@@ -109,7 +109,10 @@ def mosaic(tiles: Sequence[Tile], bounds: Bounds | None = None) -> str:
             ("data type", first.dtype, tile.dtype),
         ):
             if mine != its:
-                raise InputError(f"--mosaic: {tile.name} has another {what} than {first.name} ({its}, {mine})")
+                raise InputError(
+                    f"--mosaic: {tile.name} has another {what} than {first.name} ({its}, {mine}); make them equal with "
+                    "gdalwarp or gdal_translate, or leave out --mosaic"
+                )
     across, down = min(tile.transform.a for tile in tiles), min(-tile.transform.e for tile in tiles)
     frame = _frame(_union(tiles), bounds, across, down)
     inside = [tile for tile in tiles if _overlap(tile.bounds, frame)]

@@ -261,7 +261,7 @@ def test_wrong_options_are_one_line(predictor, photo, options, message):
         ({"opts": 5}, "opts=int 5 is of a wrong kind; give a dict of config keys and values"),
         ({"opts": {"NO.KEY": 1}}, "NO.KEY"),
         ({"precision": "half"}, "precision='half' is of a wrong kind; give auto or float32 or bfloat16"),
-        ({"quality": "superb"}, "--quality: 'superb' is none; choose from fast, good, best"),
+        ({"quality": "superb"}, "--quality: 'superb' is no quality; choose from fast, good, best"),
         ({"quality": "good", "views": "turns"}, "--views and --quality exclude each other"),
         ({"views": ["turns", "round"]}, "--views: 'round' is not a view"),
         ({"config_file": "none.yaml"}, "none.yaml"),
