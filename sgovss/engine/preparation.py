@@ -124,6 +124,8 @@ def _check_datasets(cfg: CfgNode, eval_only: bool, processes: int) -> None:
     if not names:
         empty = "DATASETS.TEST is" if eval_only else "DATASETS.TRAIN and DATASETS.TEST are"
         raise InputError(f"{empty} empty; name at least one dataset")
+    if not eval_only and not cfg.DATASETS.TRAIN:
+        raise InputError("DATASETS.TRAIN is empty; name a training set, or give --eval-only to evaluate only")
     if cfg.DATASETS.TRAIN:
         cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = dataset_metadata(cfg.DATASETS.TRAIN[0]).ignore_label
     for name in names:

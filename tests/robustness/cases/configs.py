@@ -102,6 +102,12 @@ CASES: list[Case] = [
         "SOLVER.MAX_ITER: 'many' is of type str; give a whole number",
     ),
     refused(
+        "training without a training set",
+        "train_net",
+        option("DATASETS.TRAIN", "()"),
+        "DATASETS.TRAIN is empty; name a training set, or give --eval-only to evaluate only",
+    ),
+    refused(
         "option behind a config key",
         "train_net",
         lambda place: place.train("SEED", "1", "--resume"),
