@@ -16,8 +16,9 @@ import yaml
 from detectron2.config import CfgNode, get_cfg
 from detectron2.utils.logger import log_first_n
 
-from sgovss import hub
-from sgovss.config_rules import REMOVED_KEYS, check_values, removed_key_message
+from sgovss import hub, paths
+from sgovss.config_errors import ERRORS, explain
+from sgovss.config_rules import REMOVED_KEYS, check_values
 from sgovss.errors import InputError
 from sgovss.paths import config_file
 
@@ -249,11 +250,11 @@ def config_path(path: str | Path) -> Path:
         InputError: there is no such file, config of sgovss, or model.
     """
     folder = hub.local_path(path)
-    if folder.is_dir():
+    if paths.is_folder(folder):
         if not (folder / hub.CONFIG).is_file():
             raise InputError(f"{path}: a folder without {hub.CONFIG}; give a config or a model folder")
         return folder / hub.CONFIG
-    return Path(path) if Path(path).is_file() else config_file(str(path))
+    return Path(path) if paths.is_file(path) else config_file(str(path))
 
 
 def load_config(path: str | Path, options: Sequence[str] = ()) -> CfgNode:
@@ -290,14 +291,17 @@ def add_options(cfg: CfgNode, options: Sequence[str]) -> None:
     Raises:
         InputError: a key is unknown, or a value is wrong.
     """
+    if flags := [key for key in options[::2] if key.startswith("-")]:
+        raise InputError(
+            f"{flags[0]}: stands behind a config key; write options before the first key, and before --opts"
+        )
     if len(options) % 2:
         raise InputError(f"options come in pairs of KEY VALUE, but '{options[-1]}' has no value")
-    try:
-        cfg.merge_from_list(list(options))
-    except (KeyError, ValueError, AssertionError, AttributeError) as error:
-        raise InputError(
-            _removed(error) or f"options: {_reason(error)}; configs/base.yaml and sgovss/config.py list the keys"
-        ) from error
+    for key, value in zip(options[::2], options[1::2], strict=True):
+        try:
+            cfg.merge_from_list([key, value])
+        except ERRORS as error:
+            raise InputError(explain(error, cfg, key)) from error
     defaults = get_cfg()
     add_sgovss_config(defaults)
     check_values(cfg, defaults)
@@ -332,7 +336,9 @@ def config_from_dump(dump: str, source: str | Path) -> CfgNode:
     try:
         cfg.merge_from_other_cfg(CfgNode(saved))
     except (KeyError, ValueError) as error:
-        raise InputError(f"{source}: its config belongs to another version of sgovss ({error})") from error
+        raise InputError(
+            f"{source}: its config is of another version of sgovss ({explain(error, cfg)}); use it with that version"
+        ) from error
     return cfg
 
 
@@ -370,21 +376,4 @@ def _merge_file(cfg: CfgNode, path: Path) -> None:
     except RecursionError as error:
         raise InputError(f"{path}: nested without end; check that its _BASE_ does not lead back to it") from error
     except (KeyError, ValueError, AssertionError, OSError, yaml.YAMLError) as error:
-        removed = _removed(error)
-        raise InputError(f"{path}: {removed or _reason(error)}") from error
-
-
-def _removed(error: Exception) -> str | None:
-    """The message for a removed key if an error is about one."""
-    message = str(error).strip("'")
-    return next((removed_key_message(key) for key in REMOVED_KEYS if message.endswith(f"key: {key}")), None)
-
-
-def _reason(error: Exception) -> str:
-    message = str(error.args[0] if isinstance(error, KeyError) and error.args else error) or type(error).__name__
-    message = " ".join(message.split())[:300]
-    if "Type mismatch (<class 'tuple'> vs. <class 'str'>)" in message:
-        message += "; write a tuple, such as \"('fields_train',)\", with the comma"
-    elif "Type mismatch (<class 'list'> vs. <class 'str'>)" in message:
-        message += "; write a list, such as \"['tree','water']\""
-    return message
+        raise InputError(f"{path}: {explain(error, cfg)}") from error

@@ -122,7 +122,9 @@ def check_values(cfg: CfgNode, defaults: CfgNode) -> None:
     _check_training(cfg)
     parse_views(cfg.TEST.VIEWS)
     if cfg.TEST.AUG.ENABLED and cfg.TEST.VIEWS:
-        raise InputError("TEST.AUG.ENABLED: TEST.VIEWS is set too; use TEST.VIEWS, which has scales and mirroring")
+        raise InputError(
+            "TEST.AUG.ENABLED: TEST.VIEWS is set too, which has scales and mirroring; set TEST.AUG.ENABLED False"
+        )
     if cfg.TEST.SLIDING_WINDOW.ENABLED:
         check_stride("TEST.SLIDING_WINDOW", cfg.TEST.SLIDING_WINDOW.WINDOW, cfg.TEST.SLIDING_WINDOW.STRIDE)
     check_stride("TEST.SCENE", cfg.TEST.SCENE.WINDOW, cfg.TEST.SCENE.STRIDE)
@@ -191,7 +193,7 @@ def check_stride(key: str, window: int, stride: int) -> None:
         InputError: the stride is not in 1 to ``window``.
     """
     if not 0 < stride <= window:
-        raise InputError(f"{key}: the stride ({stride}) must be from 1 to the window ({window})")
+        raise InputError(f"{key}.STRIDE: {stride} is not from 1 to the window, {window}; give a stride in this range")
 
 
 def removed_key_message(key: str) -> str:
@@ -204,7 +206,8 @@ def _check_decoder(cfg: CfgNode) -> None:
     widths = [*node.DECODER_DIMS, node.HIDDEN_DIM]
     if len(node.DECODER_DIMS) != 3 or any(width < 1 or width % node.HEADS for width in widths):
         raise InputError(
-            f"MODEL.SGOVSS.DECODER_DIMS: give three widths, each (and HIDDEN_DIM) a multiple of HEADS ({node.HEADS})"
+            f"MODEL.SGOVSS.DECODER_DIMS: {list(node.DECODER_DIMS)}, with HIDDEN_DIM {node.HIDDEN_DIM}, is not allowed; "
+            f"give three widths, each (and HIDDEN_DIM) a multiple of HEADS ({node.HEADS})"
         )
 
 

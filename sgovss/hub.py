@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
+from sgovss import paths
 from sgovss.errors import InputError
 
 WEIGHTS, CONFIG, CARD, STAC_ITEM = "model.safetensors", "config.yaml", "README.md", "mlm.json"
@@ -36,7 +37,7 @@ def parse_id(name: str | Path) -> HubId | None:
     ``owner/name`` and ``owner/name@revision`` are of the hub, unless there is such a file or folder here, or the name
     ends like one of a file (``.pth``, ``.yaml``).
     """
-    return None if Path(name).exists() else _parse(str(name))
+    return None if paths.exists(name) else _parse(str(name))
 
 
 def hub_id(name: str) -> HubId:
@@ -81,7 +82,9 @@ def fetch(model: HubId) -> Path:
     try:
         folder = hub.snapshot_download(model.repository, revision=model.revision, allow_patterns=list(MODEL_FILES))
     except hub.errors.RevisionNotFoundError as error:
-        raise InputError(f"{absent}, and the model '{model.repository}' has no revision '{model.revision}'") from error
+        raise InputError(
+            f"{absent}, and the model '{model.repository}' has no revision '{model.revision}'; correct or drop it"
+        ) from error
     except hub.errors.RepositoryNotFoundError as error:
         raise InputError(
             f"{absent}, and no such model on {hub.constants.ENDPOINT}; correct the name, or log in with "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from sgovss.errors import InputError
@@ -50,3 +52,31 @@ def _folder(kind: str) -> Path:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.yaml"))
+
+
+def exists(path: str | Path) -> bool:
+    """Whether there is such a file or folder; see :func:`is_file`."""
+    return _ask(Path(path).exists, path)
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether there is such a file. A name that is too long for a file is none.
+
+    Raises:
+        InputError: the user may not look into a folder of the path.
+    """
+    return _ask(Path(path).is_file, path)
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether there is such a folder; see :func:`is_file`."""
+    return _ask(Path(path).is_dir, path)
+
+
+def _ask(question: Callable[[], bool], path: str | Path) -> bool:
+    try:
+        return question()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise InputError(f"{path}: {error.strerror}; correct the path, or the permissions of its folders") from error

@@ -26,7 +26,7 @@ def check_precision(precision: str, device: torch.device, key: str = "precision"
         InputError: an unknown precision, or float16 without CUDA.
     """
     if precision not in PRECISIONS:
-        raise InputError(f"{key}: '{precision}' is not one of {', '.join(PRECISIONS)}")
+        raise InputError(f"{key}: '{precision}' is no precision; give one of {', '.join(PRECISIONS)}")
     if precision == "float16" and device.type != "cuda":
         raise InputError(f"{key}: float16 needs a CUDA device; use bfloat16")
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias, overload
 
 import numpy as np
 
+from sgovss import paths
 from sgovss.class_entries import BARS_ONLY, ClassEntry, clean_name, entry_of
 from sgovss.errors import InputError
 from sgovss.palette import Color, distinct_colors
@@ -233,7 +234,7 @@ class Vocabulary(Sequence[ClassEntry]):
         if is_file_name(unquoted(text.strip())):
             return cls.from_file(unquoted(text.strip()))
         vocabulary = cls.from_string(text, source)
-        if len(vocabulary) == 1 and Path(text.strip()).is_dir():
+        if len(vocabulary) == 1 and paths.is_folder(text.strip()):
             note = f"'{text.strip()}' is taken as a class name, though a folder has this name"
             return cls(vocabulary, source, (*vocabulary.notes, note))
         return vocabulary

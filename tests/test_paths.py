@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,29 @@ def test_unknown_name_lists_what_there_is(layout: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"base\.yaml, protocols/cross\.yaml") as caught:
         paths.config_file(name)
     assert "\n" not in str(caught.value)
+
+
+LONG = ["x" * 300, "folder/" + "y" * 256 + ".png", "ü" * 200]
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_a_name_that_is_too_long_is_no_file(tmp_path: Path, name: str) -> None:
+    for path in (name, tmp_path / name):
+        assert not paths.is_file(path) and not paths.is_folder(path) and not paths.exists(path)
+
+
+def test_files_and_folders_are_found(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert paths.is_file(tmp_path / "file") and paths.exists(str(tmp_path / "file"))
+    assert paths.is_folder(tmp_path) and not paths.is_file(tmp_path)
+    assert not paths.exists(tmp_path / "other")
+
+
+@pytest.mark.parametrize("question", ["exists", "is_file", "is_folder"])
+def test_a_folder_that_may_not_be_entered_is_told(monkeypatch: pytest.MonkeyPatch, question: str) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "stat", refuse)
+    with pytest.raises(InputError, match=r"^secret/x: Permission denied; correct the path, or the permissions"):
+        getattr(paths, question)("secret/x")

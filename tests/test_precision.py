@@ -99,7 +99,7 @@ def test_inference_uses_tf32_only_if_asked():
 
 
 def test_what_cannot_be_computed_in_is_named():
-    with pytest.raises(InputError, match="'int8' is not one of"):
+    with pytest.raises(InputError, match="'int8' is no precision; give one of"):
         autocast("int8", torch.device("cpu"))
     with pytest.raises(InputError, match="float16 needs a CUDA device"):
         autocast("float16", torch.device("cpu"))

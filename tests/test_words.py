@@ -106,6 +106,21 @@ def test_names_of_a_text(text, names):
     assert Vocabulary.parse(text).names == names
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("road, tree...", ["road", "tree"]), ("road, tree ..", ["road", "tree"]), ("a/..", ["a/"]),
+        ("tree. road...", ["tree", "road"]), ("• road • tree..", ["road", "tree"]),
+        ("U.S. site, St.", ["U.S. site", "St."]),
+        ("(road, tree).", ["road", "tree"]), ("(road, tree) ,", ["road", "tree"]), ("(road);", ["road"]),
+    ],
+)  # fmt: skip
+def test_full_stops_and_brackets_at_the_end(text, names):
+    vocabulary = Vocabulary.parse(text)
+    assert vocabulary.names == names
+    assert Vocabulary.parse(", ".join(vocabulary.names)) == vocabulary
+
+
 @pytest.mark.parametrize("bar", ["|", " | ", "｜", "￨", "│"])
 def test_bars_of_other_keyboards_separate_synonyms(bar):
     assert Vocabulary.parse(f"road, tree{bar}forest") == Vocabulary.parse("road, tree|forest")

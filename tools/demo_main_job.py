@@ -36,7 +36,9 @@ LARGEST_LOSS = 2.0
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--output", type=Path, default=Path("output/demo"))
     parser.add_argument("--vocabulary", default=VOCABULARY, help="classes to segment the new image into")
     args = parser.parse_args(argv)

@@ -213,7 +213,9 @@ def _run(command: list[str], folder: str, **variables: str) -> str:
 
 def main() -> int:
     """Run the command; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--output", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default dist")
     arguments = parser.parse_args()
     try:

@@ -162,7 +162,7 @@ def _output(python: Path, code: str) -> str:
 
 def main() -> int:
     """Set the environment up; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--site-packages", default="", help="folders with a torch or Detectron2 to use")
     arguments = parser.parse_args()
     try:

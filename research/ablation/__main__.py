@@ -68,7 +68,10 @@ def visible_gpus() -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m research.ablation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        allow_abbrev=False,
+        prog="python -m research.ablation",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("action", choices=("run", "report", "overlays"))
     parser.add_argument("--protocol", type=Path, default=EVIDENCE / "protocol.yaml", help="default: the project's own")

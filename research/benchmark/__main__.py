@@ -22,6 +22,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
@@ -36,9 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(
-        prog="python -m research.benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        allow_abbrev=False,
+        prog="python -m research.benchmark",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True)
+    commands = parser.add_subparsers(required=True, parser_class=partial(argparse.ArgumentParser, allow_abbrev=False))
     scenes.add_command(commands)
     profile_model.add_command(commands)
     views.add_command(commands)

@@ -15,7 +15,7 @@ _WINDOWS = 16  # scored from memory in each batch; more do not change the time o
 def main() -> None:
     """Run the scene of the command line."""
     begun = time.monotonic()
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__)
     for name in ("config", "scene", "output", "vocabulary", "precision"):
         parser.add_argument(name)
     parser.add_argument("gsd", type=float)

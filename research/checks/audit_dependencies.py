@@ -72,6 +72,7 @@ def report(audits: list[Audit]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m research.checks.audit_dependencies",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

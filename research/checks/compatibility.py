@@ -240,6 +240,7 @@ def _commit() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m research.checks.compatibility",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -219,6 +219,7 @@ def growth(found: Mapping[str, Any], nudged: Mapping[str, Any]) -> float:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m research.checks.golden_run",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

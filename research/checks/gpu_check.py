@@ -52,6 +52,7 @@ Row = dict[str, Any]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run all checks; returns 1 if one of them failed, else 0. A missed goal is no failure."""
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m research.checks.gpu_check",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

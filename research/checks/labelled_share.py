@@ -53,7 +53,9 @@ def table(shares: np.ndarray, batch: int) -> str:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("datasets", nargs="+", help="registered names, such as isaid_train")
     parser.add_argument("--unlabelled", nargs="*", default=(), metavar="CLASS", help="classes that count as unlabelled")
     parser.add_argument("--tile", type=int, default=256, help="side of the tiles in pixels")

@@ -84,6 +84,7 @@ class Task:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m research.checks.mutation",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -201,6 +201,7 @@ def page(outcomes: Sequence[Outcome]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m research.checks.odd_rasters",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

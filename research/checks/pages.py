@@ -26,6 +26,7 @@ PAGES = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m research.checks.pages",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

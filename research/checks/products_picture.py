@@ -75,6 +75,7 @@ def draw(image: np.ndarray, painted: np.ndarray, polygons: Sequence, colors: Seq
 def main(argv: Sequence[str] | None = None) -> int:
     """Segment the scene twice, write the picture and print the figures."""
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m research.checks.products_picture",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -68,6 +68,7 @@ def draw(panels: dict[str, np.ndarray], style: dict[int, tuple[str, str]], path:
 def main(argv: Sequence[str] | None = None) -> int:
     """Draw the scene, run both commands, write the picture, and print how many labels agree."""
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m research.checks.qgis_picture",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -77,7 +77,7 @@ def _serve(app: Flask, args: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="sgovss app", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        allow_abbrev=False, prog="sgovss app", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config-file", default=EMBEDDED_CONFIG, metavar="FILE", help="a config, the name of one "
                         "that comes with sgovss, a model folder, or a model of the hub (owner/name); default the "

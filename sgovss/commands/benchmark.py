@@ -65,10 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _check(args: argparse.Namespace) -> None:
     for flag in ("size", "classes", "batch", "accumulate", "repeats"):
         given = getattr(args, flag)
-        if min(given if isinstance(given, list) else [given]) < 1:
-            raise InputError(f"--{flag}: give 1 or more")
+        if (least := min(given if isinstance(given, list) else [given])) < 1:
+            raise InputError(f"--{flag} {least}: give 1 or more")
     if args.warm_up < 0:
-        raise InputError("--warm-up: give 0 or more")
+        raise InputError(f"--warm-up {args.warm_up}: give 0 or more")
 
 
 def _show(rows: Sequence[Row]) -> None:
@@ -154,7 +154,10 @@ class _ImagePath(nn.Module):
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="sgovss benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        allow_abbrev=False,
+        prog="sgovss benchmark",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config-file", required=True, metavar="FILE", help="a config, the name of one that comes "
                         "with sgovss, a model folder, or a model of the hub (owner/name)")  # fmt: skip

@@ -33,7 +33,9 @@ _SHOWN = 50
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``sgovss check``; returns 0, 1 if there are problems, or 2 if the input is wrong."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dataset", metavar="NAME_OR_YAML", help="a dataset that comes with sgovss, or a YAML file")
     parser.add_argument("--split", help="default: all splits")
     parser.add_argument("--root", type=Path, help="parent of the dataset's folder; default $DETECTRON2_DATASETS")
@@ -42,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes; default: all cores")
     args = parser.parse_args(argv)
     if args.preview < 0:
-        raise InputError(f"--preview: {args.preview} is negative; give a number of images")
+        raise InputError(f"--preview {args.preview}: give a number of images, 0 or more")
     spec = find_specification(args.dataset)
     if args.split is not None and args.split not in spec.splits:
         raise InputError(f"--split: {spec.name} has no split '{args.split}'; there are {', '.join(spec.splits)}")

@@ -47,15 +47,15 @@ def _shared(first: Path, second: Path, wanted: Sequence[str]) -> list[str]:
     for run, names in zip((first, second), present, strict=True):
         if not names:
             raise InputError(
-                f"{run}: no {_folder(run) / '*' / FILE}; give an output folder of 'sgovss train'; one of an earlier "
-                "version needs another evaluation"
+                f"{run}: no {_folder(run) / '*' / FILE}; give an output folder of 'sgovss train'; evaluate a run of "
+                "an earlier version again, with 'sgovss train --eval-only'"
             )
         if missing := [name for name in wanted if name not in names]:
-            raise InputError(f"--dataset {missing[0]}: {run} has {', '.join(sorted(names))}")
+            raise InputError(f"--dataset {missing[0]}: {run} has no scores of it, only of {', '.join(sorted(names))}")
     if not (shared := present[0] & present[1]):
         raise InputError(
             f"{first} and {second} have no test set in common: {', '.join(sorted(present[0]))}; "
-            f"{', '.join(sorted(present[1]))}"
+            f"{', '.join(sorted(present[1]))}; evaluate both on the same DATASETS.TEST"
         )
     return list(wanted) or sorted(shared)
 
@@ -65,7 +65,9 @@ def _folder(run: Path) -> Path:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("first", type=Path, metavar="FIRST", help="output folder of a run")
     parser.add_argument("second", type=Path, metavar="SECOND", help="output folder of another run")
     parser.add_argument("--dataset", action="append", default=[], metavar="NAME", help="test set to compare; may be "

@@ -84,7 +84,9 @@ def list_known() -> str:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``sgovss convert``; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("weights", nargs="?", help="the file to convert (.pt, .pth, .bin, .safetensors), or a model")
     parser.add_argument("--output", help="the file to write (.safetensors), or the model folder")
     parser.add_argument("--format", choices=("file", "folder"), help="default: a file if --output ends in "

@@ -6,6 +6,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from sgovss import paths
 from sgovss.commands.convert_clip import convert_file
 from sgovss.errors import InputError
 from sgovss.hub import CONFIG, WEIGHTS, local_path
@@ -28,7 +29,7 @@ def convert_folder(arguments: argparse.Namespace) -> str:
         raise InputError(f"--output: {output} has a model already; give another name or --overwrite")
     _expect_none(arguments, _OF_FILES, "belongs to an --output that ends in .safetensors")
     source = local_path(arguments.weights)
-    if not ((source / CONFIG).is_file() or is_checkpoint(source)):
+    if not (paths.is_file(source / CONFIG) or is_checkpoint(source)):
         return _from_clip(arguments, output)
     _expect_none(arguments, _OF_CLIP, f"belongs to CLIP weights, and {arguments.weights} is a model of sgovss")
     predictor = Predictor(None, weights=source, options=_ON_CPU)

@@ -108,7 +108,7 @@ def _show_worst(args: argparse.Namespace, path: Path) -> None:
 def _validation(cfg: CfgNode, wanted: str | None) -> str:
     """The test set to choose by."""
     if wanted is not None and wanted not in cfg.DATASETS.TEST:
-        raise InputError(f"--by {wanted}: not among DATASETS.TEST ({', '.join(cfg.DATASETS.TEST)})")
+        raise InputError(f"--by {wanted}: is not in DATASETS.TEST; give one of {', '.join(cfg.DATASETS.TEST)}")
     return wanted or cfg.DATASETS.TEST[0]
 
 

@@ -54,7 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``sgovss export``; returns its exit status."""
     args = _parser().parse_args(argv)
     if args.format != "folder" and args.output.suffix != _SUFFIXES[args.format]:
-        raise InputError(f"--output {args.output}: a file of --format {args.format} ends in {_SUFFIXES[args.format]}")
+        suffix = _SUFFIXES[args.format]
+        raise InputError(
+            f"--output {args.output}: give a name that ends in {suffix}, as files of --format {args.format} do"
+        )
     _expect_own_options(args)
     vocabulary = _vocabulary(args)
     if args.format in ("onnx", "deepness"):
@@ -84,7 +87,7 @@ def _expect_own_options(args: argparse.Namespace) -> None:
     for owner, names in {"deepness": ("words", "gsd", "overlap"), "folder": ("licence", "scores")}.items():
         for name in names:
             if args.format != owner and getattr(args, name) is not None:
-                raise InputError(f"--{name} belongs to --format {owner}; leave it out, or add that option")
+                raise InputError(f"--{name} belongs to --format {owner}; leave it out, or give --format {owner}")
 
 
 def export(predictor: Predictor, kind: str, path: Path, size: int) -> None:
@@ -165,7 +168,9 @@ def _agreement(difference: float) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config-file", required=True, metavar="FILE", help="a config, the name of one that comes "
                         "with sgovss, a model folder, or a model of the hub (owner/name)")  # fmt: skip
     parser.add_argument("--format", choices=_SUFFIXES, default="onnx", help="default onnx")

@@ -31,19 +31,27 @@ WHEEL_TAG = ["--python-version", "3.10", "--implementation", "cp", "--abi", "non
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``sgovss install-detectron2``; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.parse_args(argv)
     if importlib.util.find_spec("detectron2") is not None:
         found = describe_import()
         if found.returncode != 0:
-            raise InputError(f"the installed Detectron2 cannot be imported ({_last_line(found)}); fix or remove it")
+            raise InputError(
+                f"the installed Detectron2 cannot be imported ({_last_line(found)}); mend it, or remove it with "
+                "'pip uninstall detectron2' and run this command again"
+            )
         print(f"Detectron2 {found.stdout.strip()} is kept")
         return 0
     with tempfile.TemporaryDirectory() as scratch:
         try:
             download(Path(scratch))
         except subprocess.CalledProcessError as error:
-            raise InputError("pip could not download Detectron2; see its message above") from error
+            raise InputError(
+                "pip could not download Detectron2, see its message above; check the network, or install Detectron2 in "
+                "another way"
+            ) from error
         strip(Path(scratch))
         site_packages = Path(sysconfig.get_paths()["purelib"])
         try:
@@ -52,7 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(f"{site_packages}: cannot write there; use a virtual environment of your own") from error
     installed = describe_import()
     if installed.returncode != 0:
-        raise InputError(f"Detectron2 was installed, but cannot be imported ({_last_line(installed)})")
+        raise InputError(
+            f"Detectron2 was installed, but cannot be imported ({_last_line(installed)}); install what is missing"
+        )
     print(f"Detectron2 {installed.stdout.strip()} is installed")
     return 0
 

@@ -29,7 +29,10 @@ _WIDTHS = [22, 20, 34, 22, 12, 26, 25]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``sgovss models``; returns its exit status."""
     parser = argparse.ArgumentParser(
-        prog="sgovss models", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        allow_abbrev=False,
+        prog="sgovss models",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     arguments = parser.parse_args(argv)

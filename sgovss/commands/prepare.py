@@ -30,7 +30,9 @@ _SHOWN = 20
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``sgovss prepare``; returns 0, 1 if some images could not be prepared, or 2 if nothing could be done."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dataset", metavar="NAME", help="a dataset that comes with sgovss, or a YAML file")
     parser.add_argument("--source", required=True, type=Path, help="folder or archive with the published data")
     parser.add_argument("--root", type=Path, help="parent of the dataset's folder; default $DETECTRON2_DATASETS")

@@ -75,7 +75,10 @@ def _failed(line: str, _: BaseException) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="sgovss segment", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        allow_abbrev=False,
+        prog="sgovss segment",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     model = parser.add_mutually_exclusive_group()
     model.add_argument("--config-file", metavar="FILE", help="a config, the name of one that comes with sgovss, a "

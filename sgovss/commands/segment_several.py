@@ -29,6 +29,6 @@ def add_several_arguments(parser: argparse.ArgumentParser) -> None:
 class _RemovedOption(argparse.Action):
     def __call__(self, *args: Any, **_: Any) -> None:
         raise InputError(
-            f"{self.option_strings[0]}: is no longer there; give --workers N for this machine, --scheduler URL for "
-            "several machines, or --share I/N in job arrays"
+            f"{self.option_strings[0]}: this option was removed; give --workers N for this machine, --scheduler URL "
+            "for several machines, or --share I/N in job arrays"
         )

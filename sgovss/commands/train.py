@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     if args.dry_run and (args.resume or args.eval_only):
         other = "--resume" if args.resume else "--eval-only"
-        raise InputError(f"--dry-run: tries the first steps of a training, so it cannot be combined with {other}")
+        raise InputError(f"--dry-run and {other} exclude each other, because it tries the first steps; leave one out")
     cfg = prepare_config(args)
     with together(args), _output_folder(cfg, args):
         start(cfg, args)

@@ -24,7 +24,9 @@ _REMEDIES = {"Detectron2": "sgovss install-detectron2"}
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``sgovss version``; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.parse_args(argv)
     print(f"sgovss {__version__}")
     for name, module in _LIBRARIES.items():

@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from sgovss import paths
 from sgovss.data.suffixes import suffix_pattern
 from sgovss.data.tar_archives import TAR_SUFFIXES, Extent, TarIndex
 from sgovss.errors import InputError
@@ -124,7 +125,7 @@ class RawFiles:
     def _list(self) -> Iterator[tuple[str, RawFile]]:
         """Yield each file with the path that patterns are matched against."""
         source = self.source
-        if not source.exists():
+        if not paths.exists(source):
             raise InputError(
                 f"--source {source}: no such folder or archive; name the one that holds the downloaded data"
             )

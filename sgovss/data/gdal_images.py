@@ -98,4 +98,6 @@ def _opened(file: str | Path | BinaryIO, source: str, what: str) -> Iterator[Any
                 with rasterio.MemoryFile(file.read()) as memory, memory.open() as dataset:
                     yield dataset
     except rasterio.errors.RasterioError as error:
-        raise InputError(f"{source}: cannot read this {what} ({error})") from error
+        raise InputError(
+            f"{source}: cannot read this {what} ({error}); copy it again, or write it anew with gdal_translate"
+        ) from error

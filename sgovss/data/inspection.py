@@ -157,4 +157,4 @@ def _digest(path: str) -> str:
     try:
         return hashlib.blake2b(Path(path).read_bytes()).hexdigest()
     except OSError as error:
-        raise InputError(f"{path}: cannot read this image ({error.strerror})") from error
+        raise InputError(f"{path}: cannot read this image ({error.strerror}); copy it again") from error

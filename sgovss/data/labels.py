@@ -154,13 +154,26 @@ def _whole(values: np.ndarray, source: str) -> np.ndarray:
     if values.dtype.kind != "f":
         return values
     with np.errstate(invalid="ignore"):
-        odd = ~(np.isfinite(values) & (np.abs(values) < 2.0**63) & (values == np.round(values)))
-    if odd.any():
+        whole = np.isfinite(values) & (np.abs(values) < 2.0**63) & (values == np.round(values))
+    missing = np.isnan(values)
+    if (odd := ~(whole | missing)).any():
         raise InputError(
-            f"{source}: {odd.sum()} label values are no whole numbers, such as {values[odd][0]:g}; write class values "
-            "as whole numbers, and missing ones as a number that stands in 'ignore' of the dataset file"
+            f"{source}: {odd.sum()} label values are no whole numbers, such as {values[odd][0]:g} {_place(odd)}; write "
+            "class values as whole numbers, and missing ones as a number that stands in 'ignore' of the dataset file"
+        )
+    if missing.any():
+        raise InputError(
+            f"{source}: {missing.sum()} of {missing.size} label values are NaN, the first {_place(missing)}; replace "
+            "them by a number that stands in 'ignore' of the dataset file, such as 255, with numpy.nan_to_num(labels, "
+            "nan=255) or, for georeferenced files, 'gdalwarp -srcnodata nan -dstnodata 255'"
         )
     return values.astype(np.int64)
+
+
+def _place(found: np.ndarray) -> str:
+    """Where the first pixel is that a mask (H, W) has."""
+    row, column = np.argwhere(found)[0]
+    return f"in row {row}, column {column} (from 0)"
 
 
 def read_rgb(file: str | Path | BinaryIO, source: str | None = None) -> np.ndarray:

@@ -171,7 +171,7 @@ def _absent(spec: DatasetSpecification, folder: Path, top: Path) -> str:
         )
     hint = f"or set {ROOT_VARIABLE} to the folder that holds '{folder.name}'"
     if spec.root is not None or spec.generator is not None:
-        hint = "or correct 'root' in the dataset file"
+        hint = "or correct 'root' or the folders of the split in the dataset file"
     return f"{top}: folder of dataset '{spec.name}' not found; put the data there, {hint}"
 
 

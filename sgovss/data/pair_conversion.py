@@ -90,7 +90,7 @@ class PairConverter:
         if size != ids.shape:
             raise InputError(
                 f"{pair.label}: label is {ids.shape[1]}x{ids.shape[0]} pixels, its image {pair.image} is "
-                f"{size[1]}x{size[0]}; they must have the same size"
+                f"{size[1]}x{size[0]}; make them equal"
             )
         written = self._labels.written(ids)
         pixels = np.bincount(ids.reshape(-1), minlength=self._labels.num_classes + 1)
@@ -171,7 +171,7 @@ def _refuse_turned(image: Image.Image, source: str) -> None:
     if orientation(image) != 1:
         raise InputError(
             f"{source}: has EXIF orientation {orientation(image)}, so it is shown rotated; rotate its pixels to match "
-            "the label and remove the tag, for example with 'exiftran -ai'"
+            "the label and remove the tag, for example with 'mogrify -auto-orient'"
         )
 
 

@@ -155,7 +155,7 @@ def _refuse_conflict(name: str, spec: DatasetSpecification, root: str | Path | N
     if known.get("specification") != spec:
         raise InputError(f"dataset name '{name}' belongs to another dataset already; change 'name' in the dataset file")
     if root is not None and known.root != str(root):
-        raise InputError(f"dataset '{name}' is registered with root {known.root} already, not {root}; use one of them")
+        raise InputError(f"dataset '{name}' is registered with root {known.root} already, not {root}; give one root")
 
 
 def _register_split(name: str, spec: DatasetSpecification, split: str, root: str | Path | None) -> None:

@@ -101,7 +101,7 @@ def find_specification(name: str | Path) -> DatasetSpecification:
     Raises:
         InputError: no dataset has this name (the message lists similar names), or the file is wrong.
     """
-    if Path(name).suffix.lower() in (".yaml", ".yml") or Path(name).is_file():
+    if Path(name).suffix.lower() in (".yaml", ".yml") or paths.is_file(name):
         return load_specification(name)
     known = {path.stem: path for path in paths.dataset_files()}
     if str(name) not in known:
@@ -121,7 +121,7 @@ def _read(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise InputError(f"{path}: cannot read this dataset file ({error.strerror})") from error
+        raise InputError(f"{path}: cannot read this dataset file ({error.strerror}); correct the path") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: this dataset file is not UTF-8 text; save it as UTF-8") from error
     try:
@@ -134,7 +134,7 @@ def _read(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
         if "nesting depth" in reason:
             # The C loader of PyYAML 6.0.4 and later has its own limit.
             raise InputError(f"{path}{line}: {_TOO_DEEP}") from error
-        raise InputError(f"{path}{line}: not valid YAML ({reason})") from error
+        raise InputError(f"{path}{line}: not valid YAML ({reason}); correct this line") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected a mapping with name, classes and splits; see datasets/ for examples")
     assert node is not None  # as content is not None

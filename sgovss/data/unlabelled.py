@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from detectron2.data import DatasetCatalog
 
+from sgovss import paths
 from sgovss.data.listing import ROOT_VARIABLE, list_images
 from sgovss.errors import InputError
 
@@ -59,9 +60,9 @@ def repeat_factors(labelled: torch.Tensor, unlabelled: int, share: float) -> tor
 def _folder(source: str) -> Path:
     places = (Path(source).expanduser(), Path(os.environ.get(ROOT_VARIABLE, "datasets")).expanduser() / source)
     for place in places:
-        if place.is_dir():
+        if paths.is_folder(place):
             return place
     raise InputError(
         f"DATASETS.UNLABELLED: '{source}' is neither a registered dataset nor a folder of images "
-        f"(looked for {' and '.join(map(str, places))})"
+        f"(looked for {' and '.join(map(str, places))}); correct it"
     )

@@ -37,6 +37,7 @@ def argument_parser(epilog: str) -> argparse.ArgumentParser:
     would fail.
     """
     parser = default_argument_parser(epilog=epilog)
+    parser.allow_abbrev = False
     parser.set_defaults(dist_url=AUTO_URL, launched=None, dry_run=False)
     return parser
 
@@ -121,13 +122,16 @@ def _check_datasets(cfg: CfgNode, eval_only: bool, processes: int) -> None:
         cfg.DATASETS.TEST = _present(cfg.DATASETS.TEST)
     names = cfg.DATASETS.TEST if eval_only else (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)
     if not names:
-        raise InputError("DATASETS.TRAIN and DATASETS.TEST are empty; name at least one dataset")
+        empty = "DATASETS.TEST is" if eval_only else "DATASETS.TRAIN and DATASETS.TEST are"
+        raise InputError(f"{empty} empty; name at least one dataset")
+    if not eval_only and not cfg.DATASETS.TRAIN:
+        raise InputError("DATASETS.TRAIN is empty; name a training set, or give --eval-only to evaluate only")
     if cfg.DATASETS.TRAIN:
         cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = dataset_metadata(cfg.DATASETS.TRAIN[0]).ignore_label
     for name in names:
         if check_dataset(name, sample=cfg.DATASETS.CHECKED_LABELS) < processes:
             # A process without an image would block the collective operations of the others.
-            raise InputError(f"{name} has fewer images than the {processes} processes asked for; start fewer")
+            raise InputError(f"{name} has fewer images than the {processes} processes asked for; start fewer processes")
 
 
 def _present(names: Sequence[str]) -> tuple[str, ...]:

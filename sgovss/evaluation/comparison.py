@@ -92,7 +92,7 @@ def published_table(name: str) -> PublishedTable:
     """
     tables = published_tables()
     if name not in tables:
-        raise InputError(f"TEST.PUBLISHED: no table '{name}'; there are {', '.join(tables)}")
+        raise InputError(f"TEST.PUBLISHED: no table '{name}'; give one of {', '.join(tables)}")
     return tables[name]
 
 

@@ -181,7 +181,8 @@ class OpenVocabularyEvaluator(SemSegEvaluator):
         if stray.size:
             raise InputError(
                 f"{source}: value {stray[0]} ({stray.size} stray pixels) is neither a class id "
-                f"(0 to {self._num_classes - 1}) nor the ignore label {self._ignore_label}"
+                f"(0 to {self._num_classes - 1}) nor the ignore label {self._ignore_label}; "
+                "correct the label"
             )
         return ids
 

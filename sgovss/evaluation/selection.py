@@ -39,7 +39,7 @@ def best_checkpoint(checkpoints: Sequence[Evaluated], dataset: str, metric: str)
     defined = [each for each in checkpoints if each.scores[dataset][metric] is not None]
     if not defined:
         raise InputError(
-            f"--metric {metric}: undefined on {dataset} (without seen or without unseen classes); take mIoU"
+            f"--metric {metric}: undefined on {dataset} (without seen or without unseen classes); give --metric mIoU"
         )
     return max(sorted(defined, key=lambda each: each.step), key=lambda each: each.scores[dataset][metric] or 0.0)
 

@@ -13,6 +13,7 @@ import torch
 from detectron2.config import CfgNode
 from torch.export import ExportedProgram
 
+from sgovss import paths
 from sgovss.errors import InputError
 from sgovss.export.image_path import INPUTS
 from sgovss.fingerprint import fingerprint
@@ -114,7 +115,9 @@ def onnx_session(path: Path) -> InferenceSession:
         return onnxruntime.InferenceSession(path, options, providers)
     except Exception as error:  # onnxruntime raises many types for damaged files
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: onnxruntime cannot read this as an ONNX model ({reason})") from error
+        raise InputError(
+            f"{path}: onnxruntime cannot read this as an ONNX model ({reason}); export it again"
+        ) from error
 
 
 class OnnxImagePath:
@@ -135,13 +138,13 @@ class OnnxImagePath:
     def __init__(self, path: str | Path) -> None:
         expect_packages("onnxruntime")
         self.path = Path(path)
-        if not self.path.is_file():
-            raise InputError(f"{path}: no such file; 'sgovss export' writes ONNX files")
+        if not paths.is_file(path):
+            raise InputError(f"{path}: no such file; give an ONNX file that 'sgovss export' wrote")
         self._session = onnx_session(self.path)
         found = self._session.get_modelmeta().custom_metadata_map
         self.metadata = {key.removeprefix(_PREFIX): value for key, value in found.items() if key.startswith(_PREFIX)}
         if "config" not in self.metadata:
-            raise InputError(f"{path}: an ONNX model, but not one that 'sgovss export' wrote")
+            raise InputError(f"{path}: an ONNX model, but not one that 'sgovss export' wrote; give one that it wrote")
 
     def __call__(self, images: torch.Tensor, embeddings: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
         """Images (B, 3, H, W), embeddings (N, D), starts (T,) -> scores (B, T, H, W); see :meth:`ImagePath.forward`."""

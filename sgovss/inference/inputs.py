@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
+from sgovss import paths
 from sgovss.data.labels import read_rgb, rgb_of
 from sgovss.data.listing import IMAGE_SUFFIXES, walk_files
 from sgovss.errors import InputError
@@ -79,10 +80,10 @@ def find_images(inputs: Sequence[str | Path], without: str | Path | None = None)
 
 def files_of(path: Path, without: str | Path | None = None) -> dict[str, Path]:
     """Return the image files of one path; see :func:`find_images`."""
-    if path.is_file():
+    if paths.is_file(path):
         return {str(path): Path(path.stem)}
-    if not path.is_dir():
-        raise InputError(f"{path}: no such file or folder")
+    if not paths.is_folder(path):
+        raise InputError(f"{path}: no such file or folder; correct the path")
     files = sorted(file for file in walk_files(path) if _is_image(file))
     if not files:
         raise InputError(f"{path}: no image in this folder (looked for {', '.join(_SUFFIXES)})")
@@ -117,7 +118,7 @@ def _is_image(file: Path) -> bool:
     suffix = file.suffix.lower()
     if suffix in _SUFFIXES:
         return True
-    if suffix in _SIDECARS or not file.is_file():
+    if suffix in _SIDECARS or not paths.is_file(file):
         return False
     # An ENVI raster has no mark of its own, but a header beside it.
     if file.with_name(f"{file.name}.hdr").is_file() or (suffix in ("", ".dat", ".bin") and _header(file).is_file()):

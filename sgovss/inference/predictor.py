@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode
 
+from sgovss import paths
 from sgovss.config import EMBEDDED_CONFIG, add_options, config_from_dump, load_config
 from sgovss.config_changes import Use, report_changes
 from sgovss.config_rules import check_value
@@ -175,7 +176,7 @@ class Predictor:
         if revision is not None and parse_id(model) is None:
             raise InputError(f"revision: {model} is no model of the hub, or there is such a path here; leave it out")
         folder = local_path(model if revision is None else f"{model}@{revision}")
-        if not folder.is_dir():
+        if not paths.is_folder(folder):
             raise InputError(
                 f"{folder}: no such folder; give one that 'sgovss export --format folder' wrote, or a model of the hub "
                 "(owner/name)"

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from sgovss import paths
 from sgovss.errors import InputError
 from sgovss.files import sole_run
 from sgovss.inference.photographs import stored
@@ -70,7 +71,7 @@ def segment(
     chosen = _options(options, predictor)
     vocabulary = chosen.rejection.classes(words, stacklevel=3)
     if output is not None:
-        if not isinstance(output, str | os.PathLike) or not os.fspath(output):
+        if not isinstance(output, str | os.PathLike) or not os.fspath(output) or "\0" in os.fspath(output):
             raise InputError(f"segment: output={output!r} is no folder; give its path, or None for a temporary one")
         return _segment(source, vocabulary, Path(output).expanduser(), chosen, predictor, None)
     if chosen.share or chosen.finish:
@@ -87,13 +88,14 @@ def _options(given: dict[str, Any], predictor: ImagePredictor | None) -> Segment
     if predictor is not None:
         if taken := [name for name in _OF_MODEL if given.get(name) is not None]:
             raise InputError(f"segment: {taken[0]} and predictor exclude each other; the predictor has its own")
-        if not callable(predictor) or not hasattr(predictor, "fingerprint"):
-            raise InputError(f"segment: predictor is a {type(predictor).__name__}; give a sgovss.Predictor")
+        if isinstance(predictor, type) or not (callable(predictor) and hasattr(predictor, "fingerprint")):
+            kind = "class" if isinstance(predictor, type) else type(predictor).__name__
+            raise InputError(f"segment: predictor is a {kind}; give a sgovss.Predictor, such as sgovss.Predictor()")
         if given.get("workers") is not None or given.get("scheduler") is not None:
             raise InputError("segment: workers load the model themselves; give config_file instead of predictor")
         return SegmentOptions.of(given)
     if given.get("config_file") is not None and given.get("onnx") is not None:
-        raise InputError("segment: config_file and onnx exclude each other")
+        raise InputError("segment: config_file and onnx exclude each other; give one of them")
     return SegmentOptions.of(given)
 
 
@@ -143,4 +145,6 @@ def _results(task: Task, model: str, owned: OwnedFolder | None, several: bool) -
 
 
 def _is_several(source: Source) -> bool:
-    return isinstance(source, list | tuple) or (isinstance(source, str | Path) and Path(source).expanduser().is_dir())
+    return isinstance(source, list | tuple) or (
+        isinstance(source, str | Path) and paths.is_folder(Path(source).expanduser())
+    )

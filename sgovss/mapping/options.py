@@ -93,10 +93,10 @@ class SegmentOptions:
             InputError: the views are wrong.
         """
         if self.views is not None and self.quality is not None:
-            raise InputError("--views and --quality exclude each other: a quality is a set of views")
+            raise InputError("--views and --quality exclude each other, because a quality is a set of views; give one")
         if self.quality:
             if self.quality not in QUALITIES:
-                raise InputError(f"--quality: '{self.quality}' is none; choose from {', '.join(QUALITIES)}")
+                raise InputError(f"--quality: '{self.quality}' is no quality; choose from {', '.join(QUALITIES)}")
             return (*self.opts, "TEST.VIEWS", str(list(QUALITIES[self.quality])))
         if self.views is None:
             return tuple(self.opts)
@@ -132,7 +132,7 @@ class SegmentOptions:
                 raise InputError(f"{wanted[0]} is for rasters, which need further libraries: pip install 'sgovss[geo]'")
             return None
         if self.resume and self.restart:
-            raise InputError("--resume and --restart exclude each other")
+            raise InputError("--resume and --restart exclude each other; give one")
         min_area, in_pixels = parse_min_area(self.min_area)
         stretch = parse_stretch(self.stretch)
         return SceneOptions(

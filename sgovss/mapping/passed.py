@@ -101,13 +101,15 @@ def _write_raster(array: xarray.DataArray, path: Path) -> str:
     library("rasterio", "an xarray.DataArray", "geo")
     kind = array.dtype.kind
     if kind not in "buif":
-        raise InputError(f"segment: the values of the DataArray are {array.dtype}, not numbers")
+        raise InputError(
+            f"segment: the values of the DataArray are {array.dtype}, not numbers; convert them with .astype()"
+        )
     try:
         rows, columns = array.rio.y_dim, array.rio.x_dim
     except Exception as error:  # rioxarray's own classes
         raise InputError(f"segment: the DataArray has dimensions {array.dims}; name them (band, y, x)") from error
     if not array.size:
-        raise InputError(f"segment: the DataArray of shape {array.shape} has no pixel")
+        raise InputError(f"segment: the DataArray of shape {array.shape} has no pixel; give one that has")
     others = [name for name in array.dims if name not in (rows, columns)]
     if len(others) > 1:
         array = array.squeeze([name for name in others if array.sizes[name] == 1][: len(others) - 1])

@@ -59,11 +59,13 @@ class SeveralOptions(NamedTuple):
         if args.scheduler and not _is_address(args.scheduler):
             raise InputError(f"--scheduler {args.scheduler}: not an address; give one such as tcp://host:8786")
         if args.shared_folder == "no" and not args.scheduler:
-            raise InputError("--shared-folder no: is for --scheduler; all other processes write to --output")
+            raise InputError(
+                "--shared-folder no: is for --scheduler only, since all other processes write to --output; leave it out"
+            )
         if args.restart and alone:
             raise InputError(
-                f"{alone} and --restart: would remove what other shares have filled; run --restart with a "
-                "single process, or remove the folders *.parts in --output"
+                f"{alone} and --restart exclude each other, because it would remove what other shares have filled; "
+                "give --restart to a single process, or remove the folders *.parts in --output"
             )
         needed = [("distributed", "cluster", flag), ("rasterio", "geo", flag or alone)]
         for library, extra, option in needed:

@@ -12,6 +12,7 @@ import yaml
 from detectron2.config import CfgNode
 from torch import nn
 
+from sgovss import paths
 from sgovss.config import config_from_dump, warn_of_removed_keys
 from sgovss.errors import InputError
 from sgovss.fingerprint import activations, difference, fingerprint
@@ -67,9 +68,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         path = local_path(path)
     except InputError as error:
         raise InputError(f"MODEL.WEIGHTS: {error}") from error
-    if path.is_dir():
+    if paths.is_folder(path):
         return {"kind": INFERENCE, **read_model(path)}
-    if not path.is_file():
+    if not paths.is_file(path):
         raise InputError(
             f"MODEL.WEIGHTS: no file or folder {path}; give a checkpoint of 'sgovss train', a "
             "model folder, or a model of the hub (owner/name)"
@@ -147,7 +148,8 @@ def apply_weights(model: nn.Module, content: dict[str, Any], path: str | Path, b
     problem = _difference(expected, {key: value.shape for key, value in state.items()})
     if problem:
         raise InputError(
-            f"MODEL.WEIGHTS: {path} belongs to another architecture or config: {problem}; use that of its training"
+            f"MODEL.WEIGHTS: {path} belongs to another architecture or config: {problem}; give the config "
+            "of its training"
         )
     refuse_non_finite(state, f"MODEL.WEIGHTS: {path}")
     if content["kind"] == TRAINING:

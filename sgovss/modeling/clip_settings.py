@@ -10,6 +10,7 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.utils.logger import log_first_n
 
+from sgovss import paths
 from sgovss.errors import InputError
 from sgovss.modeling.clip_configuration import EMBEDDED_MODEL, embedded_configuration, model_configuration
 from sgovss.modeling.known_weights import (
@@ -46,7 +47,7 @@ def is_file(name: str, weights: str) -> bool:
     """Whether MODEL.CLIP.WEIGHTS names a file or folder, existing or not, instead of a tag of open_clip."""
     if weights in _NO_TAGS or _tag(name, weights):
         return False
-    return Path(weights).exists() or weights.lower().endswith(_SUFFIXES)
+    return paths.exists(weights) or weights.lower().endswith(_SUFFIXES)
 
 
 def find_activation(name: str, path: Path) -> StatedActivation | None:
@@ -94,7 +95,7 @@ def activation_of(name: str, weights: str) -> Activation:
     raise InputError(
         f"MODEL.CLIP.ACTIVATION: 'auto', but the activation of {Path(weights).name} is not known; set quick_gelu if "
         "its weights come from OpenAI's, gelu if from LAION's or trained from scratch; or write it into the file with "
-        "'sgovss convert --activation' (tools/convert_weights.py)"
+        "'sgovss convert --activation'"
     )
 
 

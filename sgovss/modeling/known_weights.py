@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from safetensors import SafetensorError, safe_open
 
+from sgovss import paths
 from sgovss.modeling.weights_file import Format, file_format
 
 KNOWN = Path(__file__).resolve().parent.parent / "assets" / "known_weights.yaml"
@@ -155,7 +156,7 @@ def stated_activation(path: Path) -> StatedActivation | None:
     for activation in get_args(Activation):
         if metadata.get("activation") == activation:
             return StatedActivation(activation, metadata.get("activation_reason", "its metadata"))
-    if path.is_file() and file_format(path) is Format.TORCHSCRIPT:
+    if paths.is_file(path) and file_format(path) is Format.TORCHSCRIPT:
         return StatedActivation("quick_gelu", "OpenAI's own archives use it")
     if known := find_known(path):
         return StatedActivation(known.activation, f"{known.certainty}: {known.why}")

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from sgovss import paths
 from sgovss.errors import InputError
 from sgovss.files import atomic_path, sha256
 from sgovss.hub import CONFIG, STAC_ITEM, WEIGHTS, local_path, read_config
@@ -56,13 +57,13 @@ def base_weights(model: str, name: str, clip: str) -> BaseWeights:
         model: MODEL.WEIGHTS.
         name, clip: MODEL.CLIP.NAME and MODEL.CLIP.WEIGHTS of its training.
     """
-    if model and (folder := local_path(model)).is_dir():
+    if model and paths.is_folder(folder := local_path(model)):
         return BaseWeights(clip, _stated_digest(folder / STAC_ITEM))
     if not is_file(name, clip):
         return BaseWeights(clip, "")
     path = Path(clip)
-    stated = weights_metadata(path) if path.is_file() else {}
-    digest = stated.get("source_sha256") or (sha256(path) if path.is_file() else "")
+    stated = weights_metadata(path) if paths.is_file(path) else {}
+    digest = stated.get("source_sha256") or (sha256(path) if paths.is_file(path) else "")
     return BaseWeights(stated.get("source", path.name), digest)
 
 

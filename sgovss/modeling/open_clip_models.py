@@ -148,9 +148,10 @@ def load_weights_file(model: ClipModel, path: Path) -> None:
 def _find_tag(name: str, tag: str) -> dict[str, Any]:
     found = open_clip.get_pretrained_cfg(name, tag)
     if not found:
-        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
+        tags = open_clip.list_pretrained_tags_by_model(name)
+        remedy = f"give one of them ({', '.join(tags)}), or the path" if tags else "it has none; give the path"
         raise InputError(
-            f"MODEL.CLIP.WEIGHTS: '{tag}' is neither a file nor one of open_clip's tags for {name} ({tags})"
+            f"MODEL.CLIP.WEIGHTS: '{tag}' is neither a file nor one of open_clip's tags for {name}; {remedy} of a file"
         )
     return found
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from sgovss import paths
 from sgovss.errors import InputError
 from sgovss.modeling.torchscript import read_torchscript
 
@@ -210,9 +211,9 @@ def expect_file(path: Path) -> None:
     Raises:
         InputError: there is none, or a folder.
     """
-    if path.is_dir():
+    if paths.is_folder(path):
         raise InputError(f"{path}: a folder; give the weights file in it{_files_in(path)}")
-    if not path.is_file():
+    if not paths.is_file(path):
         raise InputError(f"no file {path}; give a file of CLIP weights (.pt, .pth, .bin or .safetensors)")
 
 

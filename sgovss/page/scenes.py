@@ -208,10 +208,13 @@ def _checked(content: bytes, title: str) -> str:
             refuse_large(raster.height, raster.width, title)
             rows, columns = raster.block_shapes[0]
             if rows * columns * raster.count * np.dtype(raster.dtypes[0]).itemsize > _MOST_OF_A_BLOCK:
-                raise InputError(f"{title}: its blocks are too large for this page; write it with TILED=YES")
+                raise InputError(
+                    f"{title}: its blocks are too large for this page; keep three bands in tiles, with "
+                    "'gdal_translate -b 1 -b 2 -b 3 -co TILED=YES'"
+                )
             return _SUFFIXES[raster.driver]
     except rasterio.errors.RasterioError as error:
-        raise InputError(f"{title}: cannot read this scene; is it damaged or cut off?") from error
+        raise InputError(f"{title}: cannot read this scene; copy it again, it may be damaged or cut off") from error
 
 
 @contextmanager

@@ -85,7 +85,9 @@ def _layers(path: str | Path) -> tuple[list[tuple[str | None, list[shapely.Geome
             raise InputError(f"--aoi {path}: no layer '{layer}' in this file; it has {', '.join(names)}")
         read = [ogr.raw.read(name, layer=found, columns=[]) for found in names if layer in (None, found)]
     except (ogr.errors.DataSourceError, ogr.errors.DataLayerError) as error:
-        raise InputError(f"--aoi {path}: not a vector file that can be read ({error})") from error
+        raise InputError(
+            f"--aoi {path}: not a vector file that can be read ({error}); give one such as a GeoPackage or GeoJSON"
+        ) from error
     several = f"--aoi {path}: the polygons of all its layers are used: {', '.join(names)}"
     result = []
     for metadata, _, geometries, _ in read:
@@ -125,7 +127,9 @@ def _near(
             if part.area > 0:
                 bent = shapely.transform(shapely.segmentize(part, step), across.transform, interleaved=False)
                 if not np.isfinite(shapely.get_coordinates(bent)).all():
-                    raise InputError(f"--aoi {path}: lies where the projection of {source.name} is not defined")
+                    raise InputError(
+                        f"--aoi {path}: lies where the projection of {source.name} is not defined; check both"
+                    )
                 result.append(bent)
     return result
 

@@ -78,7 +78,7 @@ def _number(dataset: DatasetReader, band: int | str) -> int:
     if isinstance(band, int):
         if 1 <= band <= dataset.count:
             return band
-        raise InputError(f"--bands: {dataset.name} has {dataset.count} bands, so there is no band {band}")
+        raise InputError(f"--bands: {dataset.name} has no band {band}; give numbers from 1 to {dataset.count}")
     names = [(text or "").casefold() for text in dataset.descriptions]
     word = band.casefold()
     # A description such as "T32TQM_20260101_B04_10m" is found by its word "B04" too.
@@ -86,4 +86,7 @@ def _number(dataset: DatasetReader, band: int | str) -> int:
         if sum(matches) == 1:
             return matches.index(True) + 1
     there = ", ".join(text for text in dataset.descriptions if text) or "none"
-    raise InputError(f"--bands: {dataset.name} has not one band called '{band}'; its descriptions: {there}")
+    raise InputError(
+        f"--bands: {dataset.name} has no single band called '{band}'; give a number from 1 to {dataset.count}, or one "
+        f"of its descriptions ({there})"
+    )

@@ -170,7 +170,7 @@ class ClusterMapper:
         if isinstance(error, KilledWorker):
             error = InputError(
                 f"{scene.path}: {error.allowed_failures + 1} workers were lost while they filled the same part, "
-                "perhaps for lack of memory; finished parts are kept, the same command continues"
+                "perhaps for lack of memory; finished parts are kept, repeat the command to continue"
             )
         scene.failed = True
         self._outcomes.put((scene.path, scene.target, error))
@@ -197,4 +197,4 @@ class ClusterMapper:
         return found
 
     def _lost(self) -> InputError:
-        return InputError("the scheduler is lost; finished parts are kept, the same command continues")
+        return InputError("the scheduler is lost; start it again, and repeat the command: finished parts are kept")

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import pyproj
 
+from sgovss import paths
 from sgovss.errors import InputError
 from sgovss.files import atomic_path
 from sgovss.inference.inputs import RASTER_SUFFIXES, files_of, named_apart
@@ -50,7 +51,9 @@ class InputOptions:
 
     def __post_init__(self) -> None:
         if self.mosaic and self.stack:
-            raise InputError("--mosaic and --stack exclude each other: files are either tiles or bands of one scene")
+            raise InputError(
+                "--mosaic and --stack exclude each other; give --mosaic for tiles, or --stack for bands, of one scene"
+            )
         if self.bounds is None:
             return
         if len(self.bounds) != 4:
@@ -110,7 +113,7 @@ def _images(name: str, folder: Path, output: str | Path, options: InputOptions) 
     local = is_local(name)
     if not local and is_tile_server(name):
         return _tiles(name, folder, options)
-    if (not local or Path(name).is_file()) and is_item(name):
+    if (not local or paths.is_file(name)) and is_item(name):
         title, rasters = rasters_of(name, options.asset)
         return {_stacked(rasters, title, folder) if len(rasters) > 1 else rasters[0]: Path(_file_name(title))}
     if is_description(name):
@@ -178,7 +181,7 @@ def _tile(name: str) -> Tile:
 def _projected(bounds: tuple[float, ...], tile: Tile) -> Bounds:
     """Return bounds in degrees in the coordinates of a raster."""
     if tile.crs is None:
-        raise InputError(f"--bounds: {tile.name} has no coordinate reference system")
+        raise InputError(f"--bounds: {tile.name} has no coordinate reference system; leave out --bounds")
     across = pyproj.Transformer.from_crs("EPSG:4326", tile.crs.to_wkt(), always_xy=True)
     west, south, east, north = bounds
     left, bottom, right, top = across.transform_bounds(west, south, east, north)

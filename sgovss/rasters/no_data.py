@@ -16,6 +16,9 @@ from sgovss.rasters.opening import read_pixels
 from sgovss.rasters.options import AUTO, DECLARED, NONE
 
 SAMPLE = 1024  # longest side of the overview that a raster is judged by
+UNDECLARED = "SGOVSS_UNDECLARED"
+"""Metadata of a mosaic: which of its tiles declare no pixels without data, :data:`SOME` or :data:`ALL`."""
+SOME, ALL = "some", "all"
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ def find_no_data(
 ) -> NoData:
     """Find out what to leave out of a raster.
 
-    What a file declares is believed if it leaves out anything, and nothing else is looked for then.
+    What a file declares is believed if it leaves out anything, and nothing else is looked for then. A mosaic also
+    leaves out the gaps between its tiles, which says nothing about the tiles.
 
     Args:
         dataset: an open raster.
@@ -90,10 +94,12 @@ def find_no_data(
     assert wanted in (AUTO, DECLARED)
     if wanted == DECLARED or palette:
         return NoData(masked, remarks=tuple(remarks))
-    if masked and not valid().all():
+    undeclared = dataset.tags().get(UNDECLARED)
+    inside = valid() if masked else True
+    if not np.all(inside) and undeclared is None:
         return NoData(masked, remarks=tuple(remarks))
     pixels = sample()
-    finite = np.isfinite(pixels).all(axis=0)
+    finite = np.isfinite(pixels).all(axis=0) & inside
     filler = find_filler(pixels, finite)
     if filler is not None:
         value, share = filler
@@ -101,6 +107,8 @@ def find_no_data(
             f"{_percent(share)} have the value {value:.8g}, far off all others, and are left out as no data (--no-data)"
         )
         return NoData(masked, value, remarks=tuple(remarks))
+    if not np.all(inside) and undeclared == SOME:
+        return NoData(masked, remarks=tuple(remarks))
     collars = find_collars(pixels, finite, dataset.height, dataset.width)
     for collar in collars:
         colour = ", ".join(f"{value:g}" for value in collar.colour)

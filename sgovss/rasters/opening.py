@@ -107,7 +107,9 @@ def check_no_data(dataset: DatasetReader, no_data: float) -> None:
     """
     wrong = [dtype for dtype in dataset.dtypes if not _holds(dtype, no_data)]
     if wrong:
-        raise InputError(f"--no-data: {no_data:g} is no {wrong[0]} value, as {dataset.name} has")
+        raise InputError(
+            f"--no-data: {no_data:g} is no {wrong[0]} value, as {dataset.name} has; leave it out, or give another value"
+        )
 
 
 def _holds(dtype: str, value: float) -> bool:

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
+from sgovss import paths
 from sgovss.errors import InputError
 from sgovss.inference.rejection import Rejection
 
@@ -153,12 +154,12 @@ def file_and_layer(name: str | Path, flag: str = "--aoi") -> tuple[Path, str | N
         InputError: there is no such file.
     """
     path = Path(name)
-    if path.exists():
+    if paths.exists(path):
         return path, None
     file, colon, layer = str(name).rpartition(":")
-    if colon and layer and Path(file).exists():
+    if colon and layer and paths.exists(file):
         return Path(file), layer
-    raise InputError(f"{flag} {name}: no such file")
+    raise InputError(f"{flag} {name}: no such file; correct the path")
 
 
 def parse_bands(text: str | None) -> tuple[int | str, ...] | None:

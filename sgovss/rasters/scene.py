@@ -313,7 +313,7 @@ class SceneMapper:
     @contextmanager
     def _errors(self, plan: ScenePlan) -> Iterator[None]:
         """Raise errors of GDAL and of the disk in one line."""
-        kept = "finished parts are kept, the same command continues"
+        kept = "finished parts are kept, repeat the command to continue"
         try:
             yield
         except rasterio.errors.RasterioError as error:

@@ -147,7 +147,7 @@ class RasterSegments:
         if not placed or plain:
             raise InputError(
                 f"--segments {path}: has {raster.width} x {raster.height} pixels and {source.name} has {source.width} "
-                f"x {source.height}; without the georeference of both, the sizes must be equal"
+                f"x {source.height}; without the georeference of both, make the sizes equal"
             )
         _check_overlap(raster.bounds, _transformer(raster.crs and raster.crs.to_wkt(), source, path), source, path)
         crs = source.crs and (raster.crs or source.crs)  # without that of the scene, coordinates count as its own

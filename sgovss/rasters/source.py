@@ -190,7 +190,7 @@ class RasterSource:
         if (turned := self._handle.dataset.tags().get("EXIF_Orientation", "1")) not in ("0", "1"):
             raise InputError(
                 f"{self.name}: has EXIF orientation {turned}, which is not supported for rasters; rotate the "
-                "pixels and remove the tag, for example with 'exiftran -ai'"
+                "pixels and remove the tag, for example with 'mogrify -auto-orient'"
             )
 
     def _find_no_data(self, wanted: str | float) -> NoData:

@@ -68,9 +68,9 @@ def _read(name: str) -> dict[str, Any]:
             content = Path(name).read_bytes()
         item = json.loads(content)
     except (OSError, urllib.error.URLError, ValueError) as error:
-        raise InputError(f"{name}: cannot be read as JSON ({error})") from error
+        raise InputError(f"{name}: cannot be read as JSON ({error}); give the file or URL of a STAC item") from error
     if not isinstance(item, dict):
-        raise InputError(f"{name}: a JSON file, but no STAC item")
+        raise InputError(f"{name}: a JSON file, but no STAC item; give the file or URL of one")
     return item
 
 

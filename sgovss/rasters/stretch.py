@@ -38,7 +38,7 @@ def shared_stretch(names: Sequence[str], options: SceneOptions) -> tuple[tuple[f
                 kind = source.dtypes[source.bands[0] - 1]
                 if kind != (first := first or kind):
                     raise InputError(
-                        f"--stretch shared: {name} is {kind} and {names[0]} is {first}; segment them apart"
+                        f"--stretch shared: {name} is {kind} and {names[0]} is {first}; segment them in separate runs"
                     )
                 found.append(source.values(limit))
     low, high = np.percentile(np.concatenate(found, axis=1).astype(np.float64), options.stretch or PERCENTILES, axis=1)

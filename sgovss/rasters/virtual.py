@@ -11,11 +11,12 @@ from xml.etree import ElementTree as ET
 import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import DatasetReader
 
 from sgovss.errors import InputError
 from sgovss.rasters.names import absolute_name
+from sgovss.rasters.no_data import ALL, SOME, UNDECLARED
 
 _TYPES = {
     "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
@@ -38,6 +39,7 @@ class Tile:
         dtype: of all bands.
         meanings, descriptions, no_data: of each band.
         palette: colours of the first band by value; empty if it has none.
+        declares: whether a no-data value, a mask or an alpha band says which pixels have no data.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Tile:
     descriptions: tuple[str, ...]
     no_data: tuple[float | None, ...]
     palette: tuple[tuple[int, ...], ...]
+    declares: bool
 
     @classmethod
     def of(cls, name: str, dataset: DatasetReader) -> Tile:
@@ -75,6 +78,7 @@ class Tile:
             dataset.crs, dataset.transform, dataset.width, dataset.height, dataset.dtypes[0],
             tuple(dataset.colorinterp), tuple(text or "" for text in dataset.descriptions),
             tuple(dataset.nodatavals), palette,
+            any(MaskFlags.all_valid not in flags for flags in dataset.mask_flag_enums),
         )  # fmt: skip
 
     @property
@@ -105,7 +109,10 @@ def mosaic(tiles: Sequence[Tile], bounds: Bounds | None = None) -> str:
             ("data type", first.dtype, tile.dtype),
         ):
             if mine != its:
-                raise InputError(f"--mosaic: {tile.name} has another {what} than {first.name} ({its}, {mine})")
+                raise InputError(
+                    f"--mosaic: {tile.name} has another {what} than {first.name} ({its}, {mine}); make them equal with "
+                    "gdalwarp or gdal_translate, or leave out --mosaic"
+                )
     across, down = min(tile.transform.a for tile in tiles), min(-tile.transform.e for tile in tiles)
     frame = _frame(_union(tiles), bounds, across, down)
     inside = [tile for tile in tiles if _overlap(tile.bounds, frame)]
@@ -113,6 +120,9 @@ def mosaic(tiles: Sequence[Tile], bounds: Bounds | None = None) -> str:
     if not inside or width < 1 or height < 1:
         raise InputError(f"--bounds: outside of {tiles[0].name}; give west, south, east, north in degrees")
     root = _root(first.crs, Affine(across, 0, frame[0], 0, -down, frame[3]), width, height)
+    if not all(tile.declares for tile in inside):
+        metadata = ET.SubElement(root, "Metadata")
+        ET.SubElement(metadata, "MDI", key=UNDECLARED).text = SOME if any(tile.declares for tile in inside) else ALL
     for band, meaning in enumerate(first.meanings, 1):
         node = _band(root, band, first.dtype, meaning, first.descriptions[band - 1], first.palette)
         for tile in inside:

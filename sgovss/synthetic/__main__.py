@@ -23,6 +23,7 @@ _PREVIEWED = 24
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m sgovss.synthetic",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from sgovss import paths
 from sgovss.errors import InputError
 from sgovss.words.formats import read_known
 from sgovss.words.lists import read_lines, read_structure, read_text
@@ -71,7 +72,7 @@ def read_file(path: str | Path) -> WordList:
 
 
 def _text(path: Path) -> str:
-    if path.is_dir():
+    if paths.is_folder(path):
         raise InputError(
             f"{path}: is a folder; name a file of class names in it, or write names as in 'building, road'"
         )

@@ -54,7 +54,7 @@ _SEPARATORS = {
 }
 _BARS = "[|｜￨¦│∣]"
 _NOT_IN_BRACKETS = r"(?![^()（）]{0,200}[)）])"  # unless more than 200 characters stand between the brackets
-_SENTENCE_END = r"(?<!\b[A-Z])(?<!\b(?:St|Mt|Ft|Dr|Mr|No|Nr|Rd))(?<!\b(?:Ave|Mrs))(?<!\bBlvd)\.(?:\s+|$)"
+_SENTENCE_END = r"(?<!\b[A-Z])(?<!\b(?:St|Mt|Ft|Dr|Mr|No|Nr|Rd))(?<!\b(?:Ave|Mrs))(?<!\bBlvd)\.+(?:\s+|$)"
 _TITLE = re.compile(
     r"\A(?:\s*(?:#|//).*\n)*(?:nc\s*[:=]\s*\d+\s*\n)?\s*(?:[^\W\d][\w -]*[ _])?"
     r"(?:class(?:es|[ _]names)?|names|labels|categories|vocab(?:ulary)?|words|legend|objects|targets|prompts?)"
@@ -194,9 +194,9 @@ def _parts(line: str, source: str) -> list[str]:
 
 
 def _without_stop(part: str) -> str:
-    """The last part without the full stop of a sentence; that of an abbreviation stays."""
+    """The last part without the full stops of a sentence; that of an abbreviation stays."""
     part = part.rstrip()
-    return part if re.search(r"\b(?:[A-Z]\w{0,3}|\.)\.$", part) else part.removesuffix(".")
+    return part if re.search(r"\b[A-Z]\w{0,3}\.$", part) else part.rstrip(" .") or part
 
 
 def _outside_brackets(line: str) -> str:
@@ -241,7 +241,8 @@ def _colored(lines: list[Colored], notes: list[str], source: str) -> WordList:
 
 
 def _unwrapped(text: str) -> str:
-    """Remove round brackets or quotation marks around the whole text."""
+    """Remove round brackets or quotation marks around the whole text, and what ends a sentence or line behind them."""
+    text = re.sub(rf"(?<=[)])[\s.;{COMMAS}]+$", "", text)
     if text.startswith("(") and text.endswith(")") and not set(text[1:-1]) & set("()"):
         return _unwrapped(text[1:-1].strip().removesuffix(","))
     return unquoted(text[1:] if text.startswith("$'") else text)  # Bash's quotation marks, as other shells pass them on

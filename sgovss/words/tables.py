@@ -77,7 +77,7 @@ def _has_words(rows: list[list[str]], column: int) -> bool:
 def _of_row(row: list[str], header: list[str], column: int, source: str) -> dict[str, Any]:
     """The class in a line of a table; bars and semicolons in the cell of the name separate synonyms."""
     if len(row) < len(header):
-        raise InputError(f"{source} has {len(row)} of {len(header)} columns; complete it")
+        raise InputError(f"{source} has {len(row)} of {len(header)} columns; complete this line")
     if any(row[len(header) :]):
         raise InputError(f"{source} has {len(row)} cells for {len(header)} columns; put cells with commas in quotes")
     cells = dict(zip(header, row, strict=False))

@@ -73,7 +73,7 @@ def test_batches_and_accumulated_batches_of_training(monkeypatch, capsys):
 @pytest.mark.parametrize("flag", ["--batch", "--accumulate"])
 def test_no_batch(flag, capsys):
     assert main([*TINY, flag, "2", "0"]) == 2
-    assert f"{flag}: give 1 or more" in capsys.readouterr().err
+    assert f"{flag} 0: give 1 or more" in capsys.readouterr().err
 
 
 def test_the_training_step_is_that_of_the_trainer(monkeypatch):
@@ -97,7 +97,7 @@ def test_a_failed_measurement_is_one_line():
 
 @pytest.mark.parametrize(
     ("flags", "message"),
-    [(["--size", "0"], "--size: give 1 or more"), (["--warm-up", "-1"], "--warm-up: give 0 or more")],
+    [(["--size", "0"], "--size 0: give 1 or more"), (["--warm-up", "-1"], "--warm-up -1: give 0 or more")],
 )
 def test_wrong_numbers_are_one_line(flags, message, capsys):
     assert main([*TINY, *flags]) == 2

@@ -131,7 +131,7 @@ def test_the_choice(folder, instant, choice, best, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        (["--by", "lakes_val"], "--by lakes_val: not among DATASETS.TEST (a_val, a_test)"),
+        (["--by", "lakes_val"], "--by lakes_val: is not in DATASETS.TEST; give one of a_val, a_test"),
         (["--metric", "unseen_mIoU"], "--metric unseen_mIoU: undefined on a_val"),
     ],
 )

@@ -119,8 +119,11 @@ def test_a_file_that_differs_is_not_left_behind(script, monkeypatch, tmp_path, c
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--output", "model.pt2"], "a file of --format onnx ends in .onnx"),
-        (["--output", "model.onnx", "--format", "torch"], "a file of --format torch ends in .pt2"),
+        (["--output", "model.pt2"], "--output model.pt2: give a name that ends in .onnx, as files of --format onnx do"),
+        (
+            ["--output", "model.onnx", "--format", "torch"],
+            "--output model.onnx: give a name that ends in .pt2, as files of --format torch do",
+        ),
         (["--output", "model.onnx", "--size", "40"], "--size 40: give at least 64"),
     ],
 )

@@ -15,6 +15,7 @@ import sgovss
 from sgovss.__main__ import main
 from sgovss.allocator import SETTINGS
 from sgovss.commands import SUBCOMMANDS, entry_point
+from tests.commands.parsers import parser_of
 
 NOT_FOUND = "error: Detectron2 is not installed; run 'sgovss install-detectron2'\n"
 WRAPPERS = {
@@ -62,6 +63,26 @@ def test_help_is_fast_and_imports_no_library():
         assert python("-m", "sgovss", "--help").returncode == 0
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 0.3
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_options_are_written_out(name):
+    parser = parser_of(SUBCOMMANDS[name].module)
+    for action in parser._actions:
+        action.required = False
+    options = {option for option in parser._option_string_actions if option.startswith("--")}
+    for option in options:
+        begun = {option[:-1], option[: len(option) // 2 + 1]} - options - {"--"}
+        for abbreviated in begun:
+            assert parser.parse_known_args([abbreviated])[1] == [abbreviated]
+
+
+def test_an_abbreviated_option_is_refused(capsys):
+    for argv in (["--config-file", "sgovss_tiny.yaml", "--resum"], ["--eval", "SEED", "1"], ["--dry", "--resume"]):
+        with pytest.raises(SystemExit) as end:
+            main(["train", *argv])
+        assert end.value.code == 2
+        assert "error: unrecognized arguments: --" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", SUBCOMMANDS)

@@ -18,6 +18,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # rasterio warns of files wit
 
 rasterio = pytest.importorskip("rasterio", reason="needs the extra 'geo'")
 
+from rasterio.warp import reproject  # noqa: E402
+
 VALUES = np.arange(48).reshape(6, 8) % 4
 
 
@@ -76,12 +78,38 @@ def test_grey_in_several_channels_is_one_channel(tmp_path, mode):
     assert np.array_equal(read_values(tmp_path / "x.png"), VALUES)
 
 
-@pytest.mark.parametrize("odd", [0.5, np.nan, np.inf, -3.4e38])
+@pytest.mark.parametrize("odd", [0.5, np.inf, -3.4e38])
 def test_values_that_are_no_whole_numbers_are_told(tmp_path, odd):
     values = VALUES.astype(np.float32)
-    values[0, :3] = odd
-    with pytest.raises(InputError, match=r"x\.tif: 3 label values are no whole numbers, such as .*'ignore'"):
+    values[1, :3] = odd
+    values[0, 0] = np.nan
+    where = r"in row 1, column 0 \(from 0\)"
+    with pytest.raises(InputError, match=rf"x\.tif: 3 label values are no whole numbers, such as .* {where}.*'ignore'"):
         read_values(tif(tmp_path / "x.tif", values))
+
+
+@pytest.mark.parametrize(
+    "place", [(slice(None), slice(None)), (slice(1, 2), slice(2, 4)), (slice(0, 2), slice(-1, None))]
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_missing_label_values_are_told_and_the_remedies_work(tmp_path, place, dtype):
+    values = VALUES.astype(dtype)
+    values[place] = np.nan
+    count = int(np.isnan(values).sum())
+    row, column = np.argwhere(np.isnan(values))[0]
+    said = rf"x\.tif: {count} of {values.size} label values are NaN, the first in row {row}, column {column} \(from 0\)"
+    with pytest.raises(InputError, match=rf"{said}; .* 'ignore' .*nan_to_num\(labels, nan=255\)"):
+        read_values(tif(tmp_path / "x.tif", values))
+    labels = LabelMap.from_values([[0], [1], [2], [3]], [255])
+    loaded = load_labels(tif(tmp_path / "y.tif", np.nan_to_num(values, nan=255)), labels)
+    assert np.array_equal(loaded == labels.ignore_label, np.isnan(values))
+    warped = np.zeros_like(values)
+    at = rasterio.Affine(1, 0, 500_000, 0, -1, 5_300_000)
+    ways = {
+        f"{way}_{what}": value for way in ("src", "dst") for what, value in (("transform", at), ("crs", "EPSG:32632"))
+    }
+    reproject(values, warped, **ways, src_nodata=np.nan, dst_nodata=255)  # as gdalwarp does
+    assert np.array_equal(load_labels(tif(tmp_path / "z.tif", warped), labels), loaded)
 
 
 @pytest.mark.parametrize("value", [-1, -9999, -(2**31), 70_000, 2**31 - 1])

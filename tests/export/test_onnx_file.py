@@ -112,7 +112,7 @@ def test_options_that_are_fixed_in_the_file_cannot_be_changed(refusal, write_mod
     path = write_model(**metadata_of(predictor.model, predictor.cfg))
     assert "MODEL.SGOVSS.DECODER is fixed in" in refusal(path, "--opts", "MODEL.SGOVSS.DECODER", "False")
     assert "MODEL.WEIGHTS is fixed in" in refusal(path, "--opts", "MODEL.WEIGHTS", "model.pth")
-    assert "Non-existent key: TEST.NOTHING" in refusal(path, "--opts", "TEST.NOTHING", "1")
+    assert "there is no key 'TEST.NOTHING'" in refusal(path, "--opts", "TEST.NOTHING", "1")
     assert "--cache stores encoded windows" in refusal(path, "--cache", "cache")
 
 
@@ -125,7 +125,7 @@ def test_another_text_encoder_is_refused(refusal, write_model, predictor: sgovss
 def test_a_config_of_another_version_is_refused(refusal, write_model, predictor: sgovss.Predictor):
     metadata = metadata_of(predictor.model, predictor.cfg)
     config = metadata["config"].replace("BIAS_TOKENS", "FUTURE_TOKENS")
-    assert "its config belongs to another version of sgovss" in refusal(write_model(**{**metadata, "config": config}))
+    assert "its config is of another version of sgovss" in refusal(write_model(**{**metadata, "config": config}))
 
 
 def test_a_file_holds_metadata_of_the_model(write_model, predictor: sgovss.Predictor):

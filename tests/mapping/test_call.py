@@ -232,7 +232,12 @@ def test_wrong_images_are_one_line(predictor, tmp_path, source, message):
         ({"share": "1/2"}, "shares of a run need a common folder; give output"),
         ({"config_file": "sgovss_tiny.yaml"}, "config_file and predictor exclude each other"),
         ({"predictor": "sgovss_tiny.yaml"}, "predictor is a str; give a sgovss.Predictor"),
+        ({"predictor": sgovss.Predictor}, "predictor is a class; give a sgovss.Predictor, such as sgovss.Predictor"),
+        ({"predictor": sgovss.Predictor.from_pretrained}, "predictor is a method; give a sgovss.Predictor"),
+        ({"predictor": len}, "predictor is a builtin_function_or_method; give a sgovss.Predictor"),
         ({"output": 3}, "output=3 is no folder"),
+        ({"output": "a\0b"}, "is no folder; give its path"),
+        ({"aoi": "x" * 300}, "no such file"),
         ({"workers": 2}, "workers load the model themselves"),
     ],
 )
@@ -256,11 +261,14 @@ def test_wrong_options_are_one_line(predictor, photo, options, message):
         ({"opts": 5}, "opts=int 5 is of a wrong kind; give a dict of config keys and values"),
         ({"opts": {"NO.KEY": 1}}, "NO.KEY"),
         ({"precision": "half"}, "precision='half' is of a wrong kind; give auto or float32 or bfloat16"),
-        ({"quality": "superb"}, "--quality: 'superb' is none; choose from fast, good, best"),
+        ({"quality": "superb"}, "--quality: 'superb' is no quality; choose from fast, good, best"),
         ({"quality": "good", "views": "turns"}, "--views and --quality exclude each other"),
         ({"views": ["turns", "round"]}, "--views: 'round' is not a view"),
         ({"config_file": "none.yaml"}, "none.yaml"),
         ({"onnx": "none.onnx"}, "none.onnx"),
+        ({"onnx": "x" * 300}, "no such file"),
+        ({"config_file": "x" * 300}, "among the configs of sgovss"),
+        ({"opts": {"MODEL.WEIGHTS": "x" * 300}}, "MODEL.WEIGHTS: no file or folder"),
         ({"onnx": "a.onnx", "config_file": "b.yaml"}, "config_file and onnx exclude each other"),
     ],
 )
@@ -268,6 +276,19 @@ def test_wrong_options_of_the_model_are_one_line(photo, options, message):
     with pytest.raises(InputError, match=message) as caught:
         sgovss.segment(photo, WORDS, **options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".png", "y" * 256 + ".tif", "ü" * 200, "folder/" + "z" * 300])
+def test_a_name_that_is_too_long_is_no_image(predictor, name):
+    for source in (name, [name], Path(name)):
+        with pytest.raises(InputError, match="no such file or folder"):
+            sgovss.segment(source, WORDS, predictor=predictor)
+
+
+@pytest.mark.parametrize("words", ["z" * 300 + ".txt", "folder/" + "z" * 300 + ".csv", "z" * 300 + ".json"])
+def test_a_name_that_is_too_long_is_no_vocabulary(predictor, photo, words):
+    with pytest.raises(InputError, match=r"cannot read this vocabulary file \(.*\); correct the path"):
+        sgovss.segment(photo, words, predictor=predictor)
 
 
 def test_an_error_of_the_program_is_not_hidden(predictor, photo, monkeypatch):

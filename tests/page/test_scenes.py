@@ -209,9 +209,12 @@ def test_the_collar_of_a_scene_is_left_out_and_told(client, colour, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"II*\0", "a/b.tif: cannot read this scene; is it damaged or cut off?"),
-        (b"MM\0*" + bytes(500), "a/b.tif: cannot read this scene; is it damaged or cut off?"),
-        (b"\0\0\0\x0cjP  \r\n\x87\n" + b"x" * 500, "a/b.tif: cannot read this scene; is it damaged or cut off?"),
+        (b"II*\0", "a/b.tif: cannot read this scene; copy it again, it may be damaged or cut off"),
+        (b"MM\0*" + bytes(500), "a/b.tif: cannot read this scene; copy it again, it may be damaged or cut off"),
+        (
+            b"\0\0\0\x0cjP  \r\n\x87\n" + b"x" * 500,
+            "a/b.tif: cannot read this scene; copy it again, it may be damaged or cut off",
+        ),
         (b"<VRTDataset rasterXSize='9' rasterYSize='9'></VRTDataset>", "a/b.tif: cannot read this image ("),
     ],
 )
@@ -249,7 +252,8 @@ def test_few_bytes_of_large_blocks_are_refused(client, folder, tmp_path, bands, 
     options |= {"interleave": "pixel", "blockysize": side, "compress": "deflate"}
     rasterio.open(path, "w", driver="GTiff", **options).close()
     response = upload(client, path.read_bytes(), "deep.tif")
-    message = "deep.tif: its blocks are too large for this page; write it with TILED=YES"
+    remedy = "keep three bands in tiles, with 'gdal_translate -b 1 -b 2 -b 3 -co TILED=YES'"
+    message = f"deep.tif: its blocks are too large for this page; {remedy}"
     assert (response.status_code, response.get_json()["error"]) == (400, message)
 
 

@@ -61,7 +61,7 @@ def test_bands_by_number_and_description(write_bands):
         with RasterSource(path, wanted) as source:
             assert source.bands == expected
     for wrong in ("10m", "swir", ""):
-        with pytest.raises(InputError, match=r"--bands: .*has not one band called .*T32TQM_B02_10m, .*near infrared"):
+        with pytest.raises(InputError, match=r"--bands: .*has no single band called .*T32TQM_B02_10m, .*near infrared"):
             RasterSource(path, (1, 2, wrong))
 
 

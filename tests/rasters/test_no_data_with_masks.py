@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.enums import ColorInterp
+from rasterio.transform import from_origin
 from rasterio.windows import Window
 
 from sgovss.errors import InputError
@@ -110,3 +111,73 @@ def test_a_value_that_a_mosaic_cannot_have(write_raster, tmp_path):
 def test_a_value_that_is_left_out_anyway(demo, write_raster, value):
     status, _, errors = demo(write_raster(pixels("float32", np.nan), **UTM), f"--no-data={value}")
     assert status == 2 and errors.count("\n") == 1 and f"--no-data: {value} is no value to give; NaN is" in errors
+
+
+@pytest.fixture
+def mosaic_with_gap(write_raster, tmp_path):
+    """A mosaic of three quarters of a raster of 2H x 2W pixels; each tile as (pixels, no-data value)."""
+
+    def make(*tiles: tuple[np.ndarray, float | None]) -> str:
+        names = []
+        for number, (tile, declared) in enumerate(tiles):
+            down, across = divmod(number, 2)
+            place = {**UTM, "transform": from_origin(500_000 + across * W * 0.3, 5_300_000 - down * H * 0.3, 0.3, 0.3)}
+            names.append(write_raster(tile, f"{number}.tif", nodata=declared, **place))
+        return next(iter(find_inputs([str(name) for name in names], tmp_path / "out", InputOptions(mosaic=True))))
+
+    return make
+
+
+GAP = np.zeros((2 * H, 2 * W), bool)
+GAP[H:, W:] = True
+ALL_OF_IT = Window(0, 0, 2 * W, 2 * H)
+
+
+def check_mosaic(source: RasterSource) -> None:
+    """Whether the hole of each tile and the gap are left out, and nothing else."""
+    assert (source.valid(ALL_OF_IT) == ~(np.tile(HOLE, (2, 2)) | GAP)).all()
+    if source.stretch is not None:
+        assert all(100 <= low < high < 200 for low, high in source.stretch)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "filler"), [("float32", -9999), ("uint16", 65535), ("int16", -32768), ("float64", 1e20)]
+)
+def test_a_filler_is_found_in_a_mosaic_with_a_gap(mosaic_with_gap, dtype, filler):
+    with RasterSource(mosaic_with_gap(*[(pixels(dtype, filler), None)] * 3)) as source:
+        check_mosaic(source)
+        assert "have the value" in source.remarks[0] and "are left out as no data" in source.remarks[0]
+        with source.another() as other:
+            check_mosaic(other)
+
+
+@pytest.mark.parametrize(("dtype", "filler"), [("float32", -9999), ("uint16", 65535), ("int16", -32768)])
+def test_a_filler_that_only_some_tiles_declare(mosaic_with_gap, dtype, filler):
+    tile = pixels(dtype, filler)
+    with RasterSource(mosaic_with_gap((tile, filler), (tile, None), (tile, filler))) as source:
+        check_mosaic(source)
+        assert "have the value" in source.remarks[0]
+
+
+@pytest.mark.parametrize(("dtype", "filler"), [("float32", -9999), ("uint16", 65535), ("uint8", 0)])
+def test_what_all_tiles_declare_is_believed(mosaic_with_gap, dtype, filler):
+    with RasterSource(mosaic_with_gap(*[(pixels(dtype, filler), filler)] * 3)) as source:
+        check_mosaic(source)
+        assert source.remarks == []
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("float32", 150), ("uint16", 199), ("int16", 120)])
+def test_a_gap_alone_leaves_out_nothing_else(mosaic_with_gap, dtype, value):
+    with RasterSource(mosaic_with_gap(*[(pixels(dtype, value), None)] * 3)) as source:
+        assert (source.valid(ALL_OF_IT) == ~GAP).all() and source.remarks == []
+
+
+def test_a_collar_is_found_in_a_mosaic_with_a_gap(mosaic_with_gap):
+    tile = pixels("uint8", 150)
+    top = tile.copy()
+    top[:, :40] = 0
+    with RasterSource(mosaic_with_gap((top, None), (top, None), (tile, None))) as source:
+        collar = np.zeros_like(GAP)
+        collar[:40] = True
+        assert (source.valid(ALL_OF_IT) == ~(collar | GAP)).all()
+        assert "a constant area (0, 0, 0) at the border" in source.remarks[0]

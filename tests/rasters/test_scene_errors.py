@@ -10,7 +10,7 @@ from .conftest import UTM
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--bands", "1,2,7"], "has 3 bands, so there is no band 7"),
+        (["--bands", "1,2,7"], "has no band 7; give numbers from 1 to 3"),
         (["--bands", "red"], "--bands: 'red' is not 3 numbers with commas, such as 4,3,2"),
         (["--stretch", "98,2"], "--stretch: '98,2' must be two rising percentiles from 0 to 100"),
         (["--min-area", "some"], "--min-area: 'some' is neither square metres"),

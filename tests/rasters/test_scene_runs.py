@@ -103,7 +103,7 @@ def unfinished(demo, write_raster, scene_pixels, monkeypatch):
         patch.setattr(finishing, "write_cog", full)
         status, _, errors = demo(path)
     assert status == 1
-    assert "cannot write (No space left on device); finished parts are kept, the same command continues" in errors
+    assert "cannot write (No space left on device); finished parts are kept, repeat the command to continue" in errors
     return path
 
 

@@ -157,8 +157,8 @@ def test_a_flat_band_does_not_divide_by_zero(write_raster):
 @pytest.mark.parametrize(
     ("pixels", "options", "message"),
     [
-        (np.zeros((3, *SIZE), np.uint8), {"bands": (1, 2, 5)}, "--bands: .* has 3 bands, so there is no band 5"),
-        (np.zeros((3, *SIZE), np.uint8), {"bands": (0, 1, 2)}, "so there is no band 0"),
+        (np.zeros((3, *SIZE), np.uint8), {"bands": (1, 2, 5)}, "--bands: .* has no band 5; give numbers from 1 to 3"),
+        (np.zeros((3, *SIZE), np.uint8), {"bands": (0, 1, 2)}, "has no band 0; give numbers from 1 to 3"),
         (np.full((1, *SIZE), np.nan, np.float32), {}, "no pixel with data; is the no-data value None right"),
         (np.zeros((1, *SIZE), np.complex64), {}, "bands hold complex numbers"),
     ],

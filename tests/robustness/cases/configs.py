@@ -53,15 +53,14 @@ CASES: list[Case] = [
         "config with bytes that are not text",
         "train_net",
         config(bytes(range(128, 256))),
-        "…/mine.yaml: 'utf-8' codec can't decode byte 0x80 in position 0: invalid start byte",
+        "…/mine.yaml: not UTF-8 text; save it as UTF-8",
     ),
     refused(
         "config indented with tabs",
         "train_net",
         config("SOLVER:\n\tMAX_ITER: 5\n"),
-        "…/mine.yaml: while scanning for the next token found character '\\t' that cannot start any token in …, line "
-        "2, "
-        "column 1",
+        "…/mine.yaml: not valid YAML: while scanning for the next token found character '\\t' that cannot start any "
+        "token in …, line 2, column 1",
     ),
     refused(
         "config that names itself as `_BASE_`",
@@ -73,7 +72,7 @@ CASES: list[Case] = [
         "config whose `_BASE_` does not exist",
         "train_net",
         config("_BASE_: other.yaml\n"),
-        "…/mine.yaml: [Errno 2] No such file or directory: '…/other.yaml'",
+        "…/mine.yaml: cannot read …/other.yaml (No such file or directory); correct _BASE_ or the path",
     ),
     refused(
         "config of 3,000 nested lists",
@@ -85,7 +84,7 @@ CASES: list[Case] = [
         "config with a YAML tag that would run a program (it does not run)",
         "train_net",
         trap,
-        "…/mine.yaml: could not determine a constructor for the tag "
+        "…/mine.yaml: not valid YAML: could not determine a constructor for the tag "
         "'tag:yaml.org,2002:python/object/apply:os.system' in …",
         proves=no_trace,
         as_process=True,
@@ -94,14 +93,25 @@ CASES: list[Case] = [
         "option with an unknown key",
         "train_net",
         option("SOLVER.MAX_ITERS", "5"),
-        "options: Non-existent key: SOLVER.MAX_ITERS; configs/base.yaml and sgovss/config.py list the keys",
+        "there is no key 'SOLVER.MAX_ITERS'; did you mean SOLVER.MAX_ITER?",
     ),
     refused(
         "option with a value of the wrong type",
         "train_net",
         option("SOLVER.MAX_ITER", "many"),
-        "options: Type mismatch (<class 'int'> vs. <class 'str'>) with values (1 vs. many) for config key: "
-        "SOLVER.MAX_ITER; …",
+        "SOLVER.MAX_ITER: 'many' is of type str; give a whole number",
+    ),
+    refused(
+        "training without a training set",
+        "train_net",
+        option("DATASETS.TRAIN", "()"),
+        "DATASETS.TRAIN is empty; name a training set, or give --eval-only to evaluate only",
+    ),
+    refused(
+        "option behind a config key",
+        "train_net",
+        lambda place: place.train("SEED", "1", "--resume"),
+        "--resume: stands behind a config key; write options before the first key, and before --opts",
     ),
     refused(
         "option without a value",

@@ -143,7 +143,7 @@ CASES: list[Case] = [
         "dataset file that does not exist",
         "check",
         lambda place: place.check("mine.yaml"),
-        "mine.yaml: cannot read this dataset file (No such file or directory)",
+        "mine.yaml: cannot read this dataset file (No such file or directory); correct the path",
     ),
     refused(
         "empty dataset file",
@@ -156,7 +156,7 @@ CASES: list[Case] = [
         "truncated dataset file",
         "check",
         file("name: fields\nclasses: [{na"),
-        "…/fields.yaml:3: not valid YAML (did not find expected …)",
+        "…/fields.yaml:3: not valid YAML (did not find expected …); correct this line",
     ),
     refused(
         "dataset file with bytes that are not text",
@@ -181,7 +181,7 @@ CASES: list[Case] = [
         "dataset file with a YAML tag that would run a program (it does not run)",
         "check",
         trap,
-        "…/fields.yaml:1: not valid YAML (could not determine a constructor for the tag …)",
+        "…/fields.yaml:1: not valid YAML (could not determine a constructor for the tag …); correct this line",
         proves=no_trace,
     ),
     refused(
@@ -215,8 +215,7 @@ CASES: list[Case] = [
         "dataset whose folder does not exist",
         "train_net",
         lambda place: [without_folder(place) and None, *place.train()][1:],
-        "…/fields/images: folder of dataset 'fields' not found; put the data there, or correct 'root' in the dataset "
-        "file",
+        "…/fields/images: folder of dataset 'fields' not found; put the data there, or correct 'root' or the …file",
     ),
     refused(
         "split without images",
@@ -280,7 +279,7 @@ CASES: list[Case] = [
         "prepare",
         turned,
         "…/p/0.png: has EXIF orientation 6, so it is shown rotated; rotate its pixels to match the label and remove "
-        "the tag, for example with 'exiftran -ai'",
+        "the tag, for example with 'mogrify -auto-orient'",
         status=1,
     ),
     refused(

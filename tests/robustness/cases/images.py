@@ -284,7 +284,7 @@ CASES: list[Case] = [
         "image that does not exist",
         "demo",
         lambda place: place.demo(place.folder / "none.png"),
-        "…/none.png: no such file or folder",
+        "…/none.png: no such file or folder; correct the path",
     ),
     refused(
         "folder without images",

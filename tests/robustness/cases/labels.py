@@ -137,6 +137,12 @@ def deep_label(place: Place) -> list[str]:
     return tiff_label(place, np.ones((24, 32), np.int64))
 
 
+def missing(place: Place) -> list[str]:
+    values = np.ones((24, 32), np.float32)
+    values[2:4, 5:9] = np.nan
+    return tiff_label(place, values)
+
+
 def fractions(place: Place) -> list[str]:
     return tiff_label(place, np.full((24, 32), 1.5, np.float32))
 
@@ -290,10 +296,19 @@ CASES: list[Case] = [
         lambda _: None,
     ),
     refused(
+        "label with missing values (NaN)",
+        "check",
+        missing,
+        "…/labels/a_0.png: 8 of 768 label values are NaN, the first in row 2, column 5 (from 0); replace them by a "
+        "number that stands in 'ignore' of the dataset file, such as 255, with numpy.nan_to_num(labels, nan=255) or, "
+        "for georeferenced files, 'gdalwarp -srcnodata nan -dstnodata 255'",
+        status=1,
+    ),
+    refused(
         "label with values between two whole numbers",
         "check",
         fractions,
-        "…/labels/a_0.png: 768 label values are no whole numbers, such as 1.5; write class values as whole numbers, …",
+        "…/labels/a_0.png: 768 label values are no whole numbers, such as 1.5 in row 0, column 0 (from 0); write …",
         status=1,
     ),
     refused(

@@ -101,7 +101,7 @@ CASES: list[Case] = [
         "train_net",
         fine_tuned(checkpoint),
         "MODEL.WEIGHTS: …/mine.pth belongs to another architecture or config: … tensors missing (…); 1 tensors left "
-        "over (x); use that of its training",
+        "over (x); give the config of its training",
     ),
     refused(
         "checkpoint with a pickled object that would run a program (it does not run)",
@@ -115,7 +115,8 @@ CASES: list[Case] = [
         "CLIP weights that are neither a file nor a tag of open_clip",
         "train_net",
         clip(lambda _: "openia"),
-        "MODEL.CLIP.WEIGHTS: 'openia' is neither a file nor one of open_clip's tags for ViT-S-32-alt (none)",
+        "MODEL.CLIP.WEIGHTS: 'openia' is neither a file nor one of open_clip's tags for ViT-S-32-alt; it "
+        "has none; give the path of a file",
     ),
     refused(
         "empty file of CLIP weights",
@@ -142,7 +143,7 @@ CASES: list[Case] = [
         clip(clip_file),
         "MODEL.CLIP.ACTIVATION: 'auto', but the activation of clip.pt is not known; set quick_gelu if its weights "
         "come from OpenAI's, gelu if from LAION's or trained from scratch; or write it into the file with "
-        "'sgovss convert --activation' (tools/convert_weights.py)",
+        "'sgovss convert --activation'",
     ),
     refused(
         "pointer of Git LFS in place of CLIP weights",
