@@ -6,6 +6,7 @@ import re
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sgovss.errors import InputError
 from sgovss.palette import Color
@@ -13,6 +14,9 @@ from sgovss.words.colors import color_of
 
 BARS_ONLY = re.compile(r"[|]")
 BARS_OR_COMMAS = re.compile(r"[|,]")
+
+LARGEST_OFFSET = 100.0
+"""Largest offset of a class, in logits; scores are 0 or 1 with it."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,13 @@ class ClassEntry:
         name: class name in tables and legends.
         synonyms: other names of the class. At inference the highest score of all names is used.
         color: RGB in 0..255 for overlays; None to choose one.
+        offset: is added to the logits of the class at inference; a score s becomes sigmoid(logit(s) + offset).
     """
 
     name: str
     synonyms: tuple[str, ...] = ()
     color: Color | None = None
+    offset: float = 0.0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -58,7 +64,8 @@ def entry_of(item: object, source: str, synonyms_at: re.Pattern[str] = BARS_OR_C
     """Return the class that an item of a list describes.
 
     Args:
-        item: a tuple of names, a string of names, or a mapping with ``name`` and perhaps ``synonyms`` and ``color``.
+        item: a tuple of names, a string of names, or a mapping with ``name`` and perhaps ``synonyms``,
+            ``color`` and ``offset``.
         source: where the list is from, for error messages.
         synonyms_at: what separates the names of a string.
 
@@ -87,8 +94,19 @@ def entry_of(item: object, source: str, synonyms_at: re.Pattern[str] = BARS_OR_C
         if not isinstance(synonyms, list | tuple) or not all(isinstance(word, str) for word in synonyms):
             raise InputError(f"{source}: synonyms of '{item['name']}' must be strings, not {_short(synonyms)}")
         entry = _entry_from_names([item["name"], *synonyms], source)
-        return ClassEntry(entry.name, entry.synonyms, tuple(color) if color is not None else None)
+        offset = _offset_of(item, source)
+        return ClassEntry(entry.name, entry.synonyms, tuple(color) if color is not None else None, offset)
     quotes = (
         "; put words such as yes, no and null into quotation marks" if item is None or isinstance(item, bool) else ""
     )
     raise InputError(f"{source}: a class is a name or {{name, synonyms, color}}, not {_short(item)}{quotes}")
+
+
+def _offset_of(item: dict[str, Any], source: str) -> float:
+    offset = item.get("offset") or 0.0
+    if isinstance(offset, bool) or not isinstance(offset, int | float) or not abs(offset) <= LARGEST_OFFSET:
+        raise InputError(
+            f"{source}: offset of '{item['name']}' must be a number from {-LARGEST_OFFSET:g} to {LARGEST_OFFSET:g}, "
+            f"not {_short(offset)}"
+        )
+    return float(offset)
