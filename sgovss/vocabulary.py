@@ -95,13 +95,14 @@ class Vocabulary(Sequence[ClassEntry]):
                 raise InputError(
                     f"{source}: expected ClassEntry(name, (synonyms,)), not {entry!r:.60}; Vocabulary.of takes names"
                 )
-            for name in entry.names:
+            for name in (*entry.names, *entry.words):
                 if (mark := _unprintable(name)) is not None:
                     raise InputError(
                         f"{source}: the name {name[:40]!a} contains {mark!a}, which cannot be displayed; remove it"
                     )
                 if not name_key(name):
                     raise InputError(f"{source}: an empty class name; remove the extra separator")
+            for name in entry.names:
                 if name_key(name) in seen:
                     raise InputError(
                         f"{source}: '{name}' stands twice (in '{seen[name_key(name)]}' and '{entry.name}'); keep one"

@@ -85,7 +85,7 @@ def _run(args: argparse.Namespace, line: str) -> int:
         write_choice(choice, args.output, settings)
     print("\n".join(choice.lines))
     for old, new in zip(before, choice.chosen, strict=True):
-        print(f"  {old.name}: {' | '.join(new.names)}")
+        print(f"  {old.name}: {' | '.join(new.scored_names)}")
     print(f"words: {args.output / VOCABULARY}\nreport: {args.output / PAGE}")
     return 0
 

@@ -171,7 +171,7 @@ def _settings(
         "window": [down.window, across.window, down.stride, across.stride],
         "size": [down.length, across.length],
         "model": fingerprint,
-        "words": [entry.names for entry in scored],
+        "words": [entry.scored_names for entry in scored],
         "offsets": offsets if any(offsets) else None,  # as in runs from before there were offsets
         "legend": legend.names,
         "threshold": options.rejection.threshold,

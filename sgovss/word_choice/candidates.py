@@ -16,7 +16,7 @@ from sgovss.vocabulary import Vocabulary, name_key
 _LISTS = Path(__file__).resolve().parent.parent / "assets" / "candidate_words.yaml"
 
 Choice = tuple[tuple[int, ...], ...]
-"""For each class the numbers of its words, among all words of :class:`Candidates`; the first is its name."""
+"""For each class the numbers of its words, among all words of :class:`Candidates`."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Candidates:
                 words.append(word)
             return numbers[name_key(word)]
 
-        in_use = [[number(word) for word in entry.names] for entry in before]
+        in_use = [[number(word) for word in entry.scored_names] for entry in before]
         further = [[number(word) for word in more] for more in lists]
         of_class = tuple(tuple(dict.fromkeys([*a, *b])) for a, b in zip(in_use, further, strict=True))
         return cls(before, tuple(words), of_class)
@@ -55,7 +55,7 @@ class Candidates:
     @property
     def choice(self) -> Choice:
         """The choice that the vocabulary in use is."""
-        sizes = [len(entry.names) for entry in self.before]
+        sizes = [len(entry.scored_names) for entry in self.before]
         return tuple(words[:size] for words, size in zip(self.of_class, sizes, strict=True))
 
     @property
@@ -66,8 +66,7 @@ class Candidates:
     def vocabulary(self, choice: Choice, offsets: Sequence[float] | None = None) -> Vocabulary:
         """The vocabulary of a choice.
 
-        A class keeps its name if it is among the chosen words, else it is called by the first of these. It keeps its
-        colour, also one that its former name had.
+        A class keeps its name, its synonyms and its colour, but only its chosen words are scored.
 
         Args:
             choice: the words of each class.
@@ -78,10 +77,9 @@ class Candidates:
         shifts = [0.0] * len(choice) if offsets is None else offsets
         colors = [tuple(color) for color in self.before.colors().tolist()]
         entries = []
-        for chosen, own, color, shift in zip(choice, self.choice, colors, shifts, strict=True):
-            first = own[:1] if own[0] in chosen else ()
-            name, *synonyms = (self.words[word] for word in dict.fromkeys((*first, *chosen)))
-            entries.append(ClassEntry(name, tuple(synonyms), color, float(shift)))
+        for former, chosen, color, shift in zip(self.before, choice, colors, shifts, strict=True):
+            words = tuple(self.words[word] for word in chosen)
+            entries.append(ClassEntry(former.name, former.synonyms, color, shift, words))
         return Vocabulary(entries, "chosen words")
 
 

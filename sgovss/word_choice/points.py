@@ -111,7 +111,7 @@ def _of_geojson(path: Path) -> tuple[list[Point], str | None]:
         where = f"{path}: feature {number}"
         if geometry.get("type") != "Point":
             raise InputError(f"{where}: a {geometry.get('type')}, not a Point; give points, or label images")
-        x, y = (list(geometry.get("coordinates") or ()) + [None, None])[:2]
+        x, y = [*(geometry.get("coordinates") or ()), None, None][:2]
         found.append(_point(where, x, y, properties))
     return found, name
 

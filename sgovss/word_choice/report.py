@@ -27,12 +27,10 @@ HINT = (
 )
 
 
-def write_vocabulary(path: Path, chosen: Vocabulary, before: Vocabulary) -> None:
-    """Write a vocabulary as a file that every command takes; a comment gives the former name of a renamed class."""
-    lines = ["# Written by 'sgovss words'. A class is scored by its name and its synonyms.", "classes:"]
-    for entry, former in zip(chosen, before, strict=True):
-        comment = "" if entry.name == former.name else f"  # {former.name}"
-        lines.append(f"  - {_flow(entry)}{comment}")
+def write_vocabulary(path: Path, chosen: Vocabulary) -> None:
+    """Write a vocabulary as a file that every command takes."""
+    lines = ["# Written by 'sgovss words'. A class is scored by its words; without any, by its name and synonyms."]
+    lines += ["classes:", *(f"  - {_flow(entry)}" for entry in chosen)]
     with atomic_path(path) as partial:
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -49,7 +47,7 @@ def write_choice(choice: WordChoice, folder: Path, settings: Mapping[str, str]) 
         InputError: the folder cannot be written to, or an image or label cannot be read.
     """
     before, pictures = choice.candidates.before, folder / _PICTURES
-    write_vocabulary(folder / VOCABULARY, choice.chosen, before)
+    write_vocabulary(folder / VOCABULARY, choice.chosen)
     write_json_atomically(folder / NUMBERS, {**settings, **numbers(choice)})
     draw_spread(choice.spread, choice.marks, pictures / "spread.png")
     matrices = {kind: choice.validation.matrix(kind) for kind in ("before", "after")}
@@ -62,7 +60,7 @@ def write_choice(choice: WordChoice, folder: Path, settings: Mapping[str, str]) 
         "words chosen by these images score too high here; the gain above is that of images that did not choose.</p>"
         f"{_picture(pictures / 'spread.png', 'histogram of random choices')}",
         f"<h2>Confusions</h2><p>{_CONFUSIONS if confusions else _NO_CONFUSIONS}</p>"
-        + "".join(_picture(path, path.stem.replace("_", " ")) for path in confusions),
+        f"<div class=tables>{''.join(_picture(path, path.stem.replace('_', ' ')) for path in confusions)}</div>",
         f"<h2>Before and after</h2><p>{_EXAMPLES}</p>"
         + "".join(f"<h3>{escape(name)}</h3>{_picture(path, f'maps of {name}')}" for name, path in examples.items()),
         f"<h2>Words that never win</h2><p>{_NEVER}</p><p>{escape(', '.join(_never(choice)) or 'none')}</p>",
@@ -151,7 +149,7 @@ _USES = (
 
 def _words(choice: WordChoice) -> str:
     rows = [
-        [old.name, " | ".join(old.names), " | ".join(new.names), _decimal(first), _decimal(second)]
+        [old.name, " | ".join(old.scored_names), " | ".join(new.scored_names), _decimal(first), _decimal(second)]
         for old, new, first, second in zip(
             choice.candidates.before, choice.chosen, *(_ious(choice, kind) for kind in ("before", "after")), strict=True
         )
@@ -204,7 +202,7 @@ def _decimal(value: float | None) -> str:
 
 
 def _plain_words(vocabulary: Vocabulary) -> list[list[str]]:
-    return [list(entry.names) for entry in vocabulary]
+    return [list(entry.scored_names) for entry in vocabulary]
 
 
 def _flow(entry: ClassEntry) -> str:
@@ -212,6 +210,8 @@ def _flow(entry: ClassEntry) -> str:
     content: dict[str, Any] = {"name": entry.name}
     if entry.synonyms:
         content["synonyms"] = list(entry.synonyms)
+    if entry.words:
+        content["words"] = list(entry.words)
     if entry.color is not None:
         content["color"] = list(entry.color)
     if entry.offset:
