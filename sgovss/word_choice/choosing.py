@@ -96,7 +96,7 @@ def choose_words(
     chooser = Chooser(images, grids, candidates, options.offsets)
     with tqdm(total=min(options.folds, len(images)) + (len(images) > 1), desc="choosing", unit="choice") as progress:
         validation = chooser.validate(options.folds, progress.update)
-    chosen, lines = _decide(chooser, validation, candidates, predictor)
+    chosen, lines = decide(chooser, validation, fine_tuned=bool(predictor.cfg.MODEL.WEIGHTS))
     if absent := absent_classes(everything.truth, candidates.before.names):
         lines.append(f"no pixel is labelled {', '.join(absent)}; the words of such classes are kept as they are")
     generator = np.random.default_rng(options.seed)
@@ -137,11 +137,18 @@ def _grids(images: Sequence[ScoredImage], candidates: Candidates) -> list[Grid]:
     return [image.grid(candidates, cells) for image in tqdm(images, desc="encoding and scoring", unit="image")]
 
 
-def _decide(
-    chooser: Chooser, validation: Validation, candidates: Candidates, predictor: Predictor
-) -> tuple[Vocabulary, list[str]]:
-    """The vocabulary to use, and lines about it."""
-    gain, final = validation.gain("after"), validation.final
+def decide(chooser: Chooser, validation: Validation, fine_tuned: bool) -> tuple[Vocabulary, list[str]]:
+    """Decide whether to use chosen words and offsets: not without a gain on images that did not choose.
+
+    Args:
+        chooser: the chooser.
+        validation: its choices.
+        fine_tuned: whether the model was fine-tuned.
+
+    Returns:
+        the vocabulary to use, and lines for the user about it.
+    """
+    candidates, gain, final = chooser.candidates, validation.gain("after"), validation.final
     if gain is None:
         lines = ["one image: none is left to test the choice on, so its gain elsewhere is not known; label a second"]
     else:
@@ -155,7 +162,6 @@ def _decide(
         lines.append("no gain: the words in use are kept")
     shifted = False
     if final.offsets is not None:
-        fine_tuned = bool(predictor.cfg.MODEL.WEIGHTS)
         shifted, more = _offset_gain(validation, harmful, fine_tuned)
         lines += more
     return candidates.before if harmful else chooser.vocabulary(final, offsets=shifted), lines

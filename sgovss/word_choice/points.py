@@ -149,6 +149,7 @@ def _located(
     try:
         import rasterio
         from rasterio.errors import RasterioError
+        from rasterio.transform import rowcol
         from rasterio.warp import transform
     except ImportError as error:
         raise InputError(
@@ -158,7 +159,7 @@ def _located(
     for name, file in files.items():
         try:
             with rasterio.open(file) as raster:
-                own, inverse, size = raster.crs, ~raster.transform, raster.shape
+                own, place, size = raster.crs, raster.transform, raster.shape
             if own is None:
                 raise InputError(
                     f"{file}: has no georeference, and points without image are on the ground; add a column 'image', "
@@ -169,10 +170,9 @@ def _located(
                 xs, ys = transform(crs, own, xs, ys)
         except RasterioError as error:
             raise InputError(f"{file}: the points cannot be located in it ({error})") from error
-        for number, (x, y) in enumerate(zip(xs, ys, strict=True)):
-            column, row = inverse * (x, y)
+        for number, (row, column) in enumerate(zip(*rowcol(place, xs, ys), strict=True)):
             if 0 <= row < size[0] and 0 <= column < size[1]:
-                yield (number, name), (math.floor(row), math.floor(column))
+                yield (number, name), (int(row), int(column))
 
 
 def _text(path: Path) -> str:

@@ -92,12 +92,16 @@ class Chooser:
         grids: the grid of each.
         candidates: the words.
         offsets: whether to choose offsets too.
+
+    Attributes:
+        candidates: the words.
     """
 
     def __init__(
         self, images: Sequence[ScoredImage], grids: Sequence[Grid], candidates: Candidates, offsets: bool = False
     ) -> None:
-        self._images, self._grids, self._candidates, self._offsets = images, grids, candidates, offsets
+        self._images, self._grids, self._offsets = images, grids, offsets
+        self.candidates = candidates
 
     def validate(self, folds: int, progress: Callable[[], object] = lambda: None) -> Validation:
         """Choose by all images, and by all but each of some blocks of neighbouring images.
@@ -124,34 +128,34 @@ class Chooser:
         """
         grid = Grid.join([self._grids[each] for each in images])
         most = self._most(images)
-        choice = self._candidates.choice if most == KEEP else search(grid, self._candidates, most)
-        tried = [self._candidates.vocabulary(each) for each in (choice, self._candidates.choice)]
+        choice = self.candidates.choice if most == KEEP else search(grid, self.candidates, most)
+        tried = [self.candidates.vocabulary(each) for each in (choice, self.candidates.choice)]
         found, before = (mean_iou(class_counts(self._matrix(images, vocabulary))) for vocabulary in tried)
         if found <= before:
-            choice, most = self._candidates.choice, KEEP
+            choice, most = self.candidates.choice, KEEP
         return Chosen(choice, most, search_offsets(grid, choice) if self._offsets else None)
 
     def vocabulary(self, chosen: Chosen, offsets: bool = False) -> Vocabulary:
         """The vocabulary of a choice."""
-        return self._candidates.vocabulary(chosen.choice, chosen.offsets if offsets else None)
+        return self.candidates.vocabulary(chosen.choice, chosen.offsets if offsets else None)
 
     def _most(self, images: Sequence[int]) -> int:
         """Choose the number of words of a class by blocks of images that did not choose."""
         parts = blocks(images, _INNER_FOLDS)
         if not parts:
             return _USUAL
-        counts = {most: np.zeros((3, len(self._candidates.before))) for most in _MOST}
+        counts = {most: np.zeros((3, len(self.candidates.before))) for most in _MOST}
         for block in parts:
             grid = Grid.join([self._grids[each] for each in images if each not in block])
             other = Grid.join([self._grids[each] for each in block])
             for most, total in counts.items():
-                choice = self._candidates.choice if most == KEEP else search(grid, self._candidates, most)
+                choice = self.candidates.choice if most == KEEP else search(grid, self.candidates, most)
                 total += other.counts(other.class_logits(choice).argmax(axis=0))
         scores = {most: mean_iou(total) for most, total in counts.items()}
         return max(scores, key=lambda most: scores[most])
 
     def _fold(self, block: Sequence[int], chosen: Chosen) -> Fold:
-        before = self._matrix(block, self._candidates.before)
+        before = self._matrix(block, self.candidates.before)
         after = self._matrix(block, self.vocabulary(chosen))
         shifted = self._matrix(block, self.vocabulary(chosen, offsets=True)) if self._offsets else None
         return Fold(block, chosen, before, after, shifted)
