@@ -151,6 +151,8 @@ def _located(
         from rasterio.errors import RasterioError
         from rasterio.transform import rowcol
         from rasterio.warp import transform
+
+        from sgovss.rasters.gdal import gdal_environment
     except ImportError as error:
         raise InputError(
             f"{points[0].where}: a point without image is on the ground, which needs: pip install 'sgovss[geo]'; or "
@@ -158,7 +160,7 @@ def _located(
         ) from error
     for name, file in files.items():
         try:
-            with rasterio.open(file) as raster:
+            with gdal_environment(), rasterio.open(file) as raster:
                 own, place, size = raster.crs, raster.transform, raster.shape
             if own is None:
                 raise InputError(
