@@ -6,6 +6,7 @@ import re
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sgovss.errors import InputError
 from sgovss.palette import Color
@@ -13,6 +14,9 @@ from sgovss.words.colors import color_of
 
 BARS_ONLY = re.compile(r"[|]")
 BARS_OR_COMMAS = re.compile(r"[|,]")
+
+LARGEST_OFFSET = 100.0
+"""Largest offset of a class, in logits; scores are 0 or 1 with it."""
 
 
 @dataclass(frozen=True)
@@ -23,16 +27,25 @@ class ClassEntry:
         name: class name in tables and legends.
         synonyms: other names of the class. At inference the highest score of all names is used.
         color: RGB in 0..255 for overlays; None to choose one.
+        offset: is added to the logits of the class at inference; a score s becomes sigmoid(logit(s) + offset).
+        words: names that are scored in place of name and synonyms, for a class whose name describes it badly.
     """
 
     name: str
     synonyms: tuple[str, ...] = ()
     color: Color | None = None
+    offset: float = 0.0
+    words: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """The name and its synonyms, in order."""
         return (self.name, *self.synonyms)
+
+    @property
+    def scored_names(self) -> tuple[str, ...]:
+        """The names that the class is scored by."""
+        return self.words or self.names
 
 
 def clean_name(name: str) -> str:
@@ -58,7 +71,8 @@ def entry_of(item: object, source: str, synonyms_at: re.Pattern[str] = BARS_OR_C
     """Return the class that an item of a list describes.
 
     Args:
-        item: a tuple of names, a string of names, or a mapping with ``name`` and perhaps ``synonyms`` and ``color``.
+        item: a tuple of names, a string of names, or a mapping with ``name`` and perhaps ``synonyms``,
+            ``color``, ``words`` and ``offset``.
         source: where the list is from, for error messages.
         synonyms_at: what separates the names of a string.
 
@@ -82,13 +96,35 @@ def entry_of(item: object, source: str, synonyms_at: re.Pattern[str] = BARS_OR_C
                 f"{source}: colour of '{item['name']}' must be three numbers from 0 to 255 or '#rrggbb', not "
                 f"{_short(color)}"
             )
-        synonyms = item.get("synonyms") or ()
-        synonyms = [synonyms] if isinstance(synonyms, str) else synonyms
-        if not isinstance(synonyms, list | tuple) or not all(isinstance(word, str) for word in synonyms):
-            raise InputError(f"{source}: synonyms of '{item['name']}' must be strings, not {_short(synonyms)}")
-        entry = _entry_from_names([item["name"], *synonyms], source)
-        return ClassEntry(entry.name, entry.synonyms, tuple(color) if color is not None else None)
+        entry = _entry_from_names([item["name"], *_strings(item, "synonyms", source)], source)
+        words = _strings(item, "words", source)
+        return ClassEntry(
+            entry.name,
+            entry.synonyms,
+            tuple(color) if color is not None else None,
+            _offset_of(item, source),
+            _entry_from_names(words, source).names if words else (),
+        )
     quotes = (
         "; put words such as yes, no and null into quotation marks" if item is None or isinstance(item, bool) else ""
     )
     raise InputError(f"{source}: a class is a name or {{name, synonyms, color}}, not {_short(item)}{quotes}")
+
+
+def _strings(item: dict[str, Any], key: str, source: str) -> Sequence[str]:
+    """The strings under a key of an item, or one in place of a list."""
+    found = item.get(key) or ()
+    found = [found] if isinstance(found, str) else found
+    if not isinstance(found, list | tuple) or not all(isinstance(word, str) for word in found):
+        raise InputError(f"{source}: {key} of '{item['name']}' must be strings, not {_short(found)}")
+    return found
+
+
+def _offset_of(item: dict[str, Any], source: str) -> float:
+    offset = item.get("offset") or 0.0
+    if isinstance(offset, bool) or not isinstance(offset, int | float) or not abs(offset) <= LARGEST_OFFSET:
+        raise InputError(
+            f"{source}: offset of '{item['name']}' must be a number from {-LARGEST_OFFSET:g} to {LARGEST_OFFSET:g}, "
+            f"not {_short(offset)}"
+        )
+    return float(offset)

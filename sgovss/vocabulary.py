@@ -35,7 +35,7 @@ _FAMILIAR: dict[Color, tuple[str, ...]] = {
 _COLOR_OF = {word: color for color, words in _FAMILIAR.items() for word in words}
 
 
-def _key(name: str) -> str:
+def name_key(name: str) -> str:
     """Normal form of a name, for comparisons.
 
     Case, hyphens, underscores, invisible characters and the Unicode form of accents are ignored.
@@ -45,8 +45,8 @@ def _key(name: str) -> str:
 
 
 def _singular_key(name: str) -> str:
-    """:func:`_key`, in the singular."""
-    return singular(_key(name))
+    """:func:`name_key`, in the singular."""
+    return singular(name_key(name))
 
 
 def _unprintable(name: str) -> str | None:
@@ -96,18 +96,19 @@ class Vocabulary(Sequence[ClassEntry]):
                 raise InputError(
                     f"{source}: expected ClassEntry(name, (synonyms,)), not {entry!r:.60}; Vocabulary.of takes names"
                 )
-            for name in entry.names:
+            for name in (*entry.names, *entry.words):
                 if (mark := _unprintable(name)) is not None:
                     raise InputError(
                         f"{source}: the name {name[:40]!a} contains {mark!a}, which cannot be displayed; remove it"
                     )
-                if not _key(name):
+                if not name_key(name):
                     raise InputError(f"{source}: an empty class name; remove the extra separator")
-                if _key(name) in seen:
+            for name in entry.names:
+                if name_key(name) in seen:
                     raise InputError(
-                        f"{source}: '{name}' stands twice (in '{seen[_key(name)]}' and '{entry.name}'); keep one"
+                        f"{source}: '{name}' stands twice (in '{seen[name_key(name)]}' and '{entry.name}'); keep one"
                     )
-                seen[_key(name)] = entry.name
+                seen[name_key(name)] = entry.name
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -173,7 +174,7 @@ class Vocabulary(Sequence[ClassEntry]):
     def _by_form(self) -> dict[Callable[[str], str], dict[str, tuple[ClassEntry, str]]]:
         """Classes and the names found, by form of name: for equal names, then for those that differ in number."""
         own = [(entry, name) for entry in reversed(self.classes) for name in reversed(entry.names)]
-        return {form: {form(name): (entry, name) for entry, name in own} for form in (_key, _singular_key)}
+        return {form: {form(name): (entry, name) for entry, name in own} for form in (name_key, _singular_key)}
 
     def knows(self, entry: ClassEntry) -> bool:
         """Whether the entry's name or one of its synonyms is in this vocabulary; singular and plural count as one."""
@@ -188,7 +189,7 @@ class Vocabulary(Sequence[ClassEntry]):
         """
         rows: list[Color | None] = []
         for entry in self.classes:
-            familiar = next((_COLOR_OF[_key(name)] for name in entry.names if _key(name) in _COLOR_OF), None)
+            familiar = next((_COLOR_OF[name_key(name)] for name in entry.names if name_key(name) in _COLOR_OF), None)
             rows.append(entry.color if entry.color is not None else None if familiar in rows else familiar)
         stated = [entry.color for entry in self.classes if entry.color is not None]
         palette = iter(distinct_colors(rows.count(None), [*_FAMILIAR, *stated]))

@@ -272,3 +272,30 @@ def test_items_of_a_config_that_are_no_names_are_told(item):
 def test_a_class_whose_name_has_a_comma_is_found_by_it():
     vocabulary = Vocabulary([ClassEntry("salt, in heaps"), ClassEntry("salt")])
     assert vocabulary.named(["salt, in heaps"], "KEY", "owner") == [vocabulary[0]]
+
+
+@pytest.mark.parametrize(
+    ("item", "line"),
+    [
+        ("{name: road, offset: high}", "offset of 'road' must be a number from -100 to 100, not 'high'"),
+        ("{name: road, offset: .nan}", "offset of 'road' must be a number from -100 to 100, not nan"),
+        ("{name: road, offset: true}", "offset of 'road' must be a number from -100 to 100, not True"),
+        ("{name: road, words: [1, 2]}", "words of 'road' must be strings, not [1, 2]"),
+        ("{name: road, words: ['']}", "an empty class name in ''; remove the extra ',' or '|'"),
+    ],
+)
+def test_wrong_offsets_and_words_of_a_class(tmp_path, item, line):
+    file = tmp_path / "words.yaml"
+    file.write_text(f"- {item}\n- water\n")
+    with pytest.raises(InputError) as refused:
+        Vocabulary.from_file(file)
+    assert str(refused.value) == f"{file}: {line}"
+
+
+def test_offset_and_words_of_a_class(tmp_path):
+    file = tmp_path / "words.yaml"
+    file.write_text("- {name: road, words: lane, offset: -2}\n- {name: car, words: [road, taxi]}\n- water|sea\n")
+    found = Vocabulary.from_file(file)
+    assert found.names == ["road", "car", "water"]
+    assert [entry.scored_names for entry in found] == [("lane",), ("road", "taxi"), ("water", "sea")]
+    assert [entry.offset for entry in found] == [-2, 0, 0]

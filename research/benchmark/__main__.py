@@ -5,6 +5,7 @@
     python -m research.benchmark workers --size 6000 --workers 1 2
     python -m research.benchmark views --datasets generated_scenes_test dubai_mbrsc_test
     python -m research.benchmark edges --datasets generated_scenes_test dubai_mbrsc_test
+    python -m research.benchmark words --datasets dronedeploy_sample dubai_mbrsc
     python -m research.benchmark start
 
 ``scenes`` segments georeferenced rasters and reports the time of start and work, the ratio of the work to the bare
@@ -13,6 +14,7 @@ model (encoder and head over the same windows from memory, in the same process),
 ``workers`` segments one raster on several numbers of single-threaded local workers.
 ``views`` compares sets of views by time and mIoU.
 ``edges`` compares scores with and without smoothing along edges, likewise.
+``words`` scores words that other images chose.
 ``start`` measures whole commands on small images.
 """
 
@@ -26,7 +28,7 @@ from functools import partial
 
 import torch
 
-from research.benchmark import edges, profile_model, scenes, start, views, workers
+from research.benchmark import edges, profile_model, scenes, start, views, words, workers
 from sgovss.allocator import keep_freed_memory
 from sgovss.engine.benchmark import machine
 from sgovss.errors import command
@@ -48,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     views.add_command(commands)
     edges.add_command(commands)
     workers.add_command(commands)
+    words.add_command(commands)
     start.add_command(commands)
     args = parser.parse_args(argv)
     args.origin = {"command": shlex.join(argv), "machine": machine(torch.device("cpu"))}

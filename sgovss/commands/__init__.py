@@ -36,6 +36,7 @@ class Subcommand(NamedTuple):
 
 SUBCOMMANDS = {
     "segment": Subcommand("sgovss.commands.segment", "segment images and rasters into classes that you name"),
+    "words": Subcommand("sgovss.commands.words", "choose the words of classes by labelled images"),
     "app": Subcommand("sgovss.commands.app", "serve a local web page that segments images"),
     "train": Subcommand("sgovss.commands.train", "train a model, or evaluate one", keeps_freed_memory=True),
     "prepare": Subcommand("sgovss.commands.prepare", "convert a published dataset for training", False),

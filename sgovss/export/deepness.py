@@ -13,7 +13,7 @@ from torch.export import Dim, ExportedProgram
 from sgovss.errors import InputError
 from sgovss.export.image_path import ImagePath, expect_small, starts_of
 from sgovss.export.onnx_file import onnx_session, save_onnx, to_onnx
-from sgovss.modeling.meta_arch import SGOVSS
+from sgovss.modeling.meta_arch import SGOVSS, with_score_offsets
 from sgovss.vocabulary import Vocabulary
 
 OPSET = 18
@@ -43,10 +43,11 @@ class FixedWords(nn.Module):
         self.path = ImagePath(model)
         self.register_buffer("embeddings", text.embeddings)
         self.register_buffer("starts", starts_of(text.owners, len(vocabulary)))
+        self.vocabulary = vocabulary
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images (N, 3, H, W) float32 RGB in 0..1 -> scores (N, T, H, W) float32 in 0..1."""
-        return self.path(255 * images, self.embeddings, self.starts)
+        return with_score_offsets(self.path(255 * images, self.embeddings, self.starts), self.vocabulary)
 
 
 def trace_words(model: SGOVSS, vocabulary: Vocabulary, size: int) -> ExportedProgram:

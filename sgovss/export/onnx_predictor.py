@@ -24,7 +24,7 @@ from sgovss.inference.rejection import NOTHING_REJECTED, Rejection
 from sgovss.inference.segmentation import Segmentation
 from sgovss.modeling.class_scores import ClassScores
 from sgovss.modeling.clip_models import load_clip
-from sgovss.modeling.meta_arch import MAP_CELLS
+from sgovss.modeling.meta_arch import MAP_CELLS, with_score_offsets
 from sgovss.modeling.text_embedder import TextEmbedder
 from sgovss.modeling.views import View, build_native_view, build_view
 from sgovss.vocabulary import Vocabulary, Words
@@ -57,7 +57,8 @@ class ExportedModel:
     def scores(self, images: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
         """See :meth:`SGOVSS.scores`."""
         text = self.text_embedder(vocabulary)
-        return self.run(images.float(), text.embeddings, starts_of(text.owners, len(vocabulary)))
+        scores = self.run(images.float(), text.embeddings, starts_of(text.owners, len(vocabulary)))
+        return with_score_offsets(scores, vocabulary)
 
     @property
     def size_divisibility(self) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from sgovss.errors import InputError
+from sgovss.inference.encoded import encode_windows, score_windows
 from sgovss.inference.memory import classes_at_once
 from sgovss.inference.predictor import Predictor
 from sgovss.inference.ranking import Ranking, rank
@@ -132,15 +133,7 @@ class InteractiveSegmenter:
 
     def _encoded(self, seen: torch.Tensor) -> list[EncodedImages]:
         """Encode the windows of an image (3, H, W) in the order of the view."""
-        encoded: list[EncodedImages] = []
-
-        def encode(images: torch.Tensor) -> list[ClassScores]:
-            encoded.append(self._model.encode(images))
-            return [ClassScores.of(each[:1]) for each in images]  # the view does not look at the scores yet
-
-        if self._keeps:
-            self._view(encode, seen)
-        return encoded
+        return encode_windows(self._model, self._view, seen) if self._keeps else []
 
     def _scores(self, kept: KeptImage, scored: Vocabulary) -> ClassScores:
         height, width = kept.seen.shape[-2:]
@@ -148,8 +141,7 @@ class InteractiveSegmenter:
             raise InputError(f"classes: {len(scored)} are too many for this page; give at most {most}")
         if not kept.encoded:
             return self._model.score_image(kept.seen, scored, self._view)
-        encoded = iter(kept.encoded)
-        return self._view(lambda _: self._model.class_scores(next(encoded), scored), kept.seen)
+        return score_windows(self._model, self._view, kept.seen, kept.encoded, scored)
 
     def _find(self, name: str) -> KeptImage:
         with self._lock:

@@ -19,7 +19,7 @@ _WIDEST = 1200  # pixels of a picture on the page
 _PICTURES = 200  # pictures on the page; thousands would be too large for a browser
 _HECTARE = 10_000.0  # square metres
 
-_STYLE = """
+STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #222; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.5rem; overflow-wrap: anywhere; }
 img { max-width: 100%; height: auto; border: 1px solid #ccc; }
@@ -103,9 +103,9 @@ def write_report(
     parts += [_entry(entry, pictured=number < _PICTURES) for number, entry in enumerate(entries)]
     page = f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>sgovss: {heading}</title><style>{_STYLE}</style></head>
+<title>sgovss: {heading}</title><style>{STYLE}</style></head>
 <body><h1>{heading}</h1>
-{_facts(settings)}
+{facts_table(settings)}
 {"".join(parts)}
 </body></html>
 """
@@ -117,10 +117,10 @@ def _entry(entry: ReportEntry, pictured: bool) -> str:
     rows = sorted(entry.classes, key=lambda row: -row.share)
     picture = f"<p>Picture: {escape(str(entry.overlay))}</p>"
     if pictured:
-        picture = f'<img alt="overlay of {escape(entry.title, quote=True)}" src="{_inline(entry.overlay)}">'
+        picture = f'<img alt="overlay of {escape(entry.title, quote=True)}" src="{inline_picture(entry.overlay)}">'
     return f"""<h2>{escape(entry.title)}</h2>
 {picture}
-<div class=tables>{class_table(rows)}{_facts(entry.facts)}</div>
+<div class=tables>{class_table(rows)}{facts_table(entry.facts)}</div>
 """
 
 
@@ -145,12 +145,14 @@ def _class(row: ReportRow, with_area: bool) -> str:
     )
 
 
-def _facts(facts: Mapping[str, str]) -> str:
+def facts_table(facts: Mapping[str, str]) -> str:
+    """Return an HTML table of facts by name; empty without any."""
     rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in facts.items())
     return f"<table>{rows}</table>" if rows else ""
 
 
-def _inline(picture: Path) -> str:
+def inline_picture(picture: Path) -> str:
+    """Return a picture, shrunk if it is wide, as an address that holds it."""
     with Image.open(picture) as image:
         image = image.convert("RGB")
         image.thumbnail((_WIDEST, _WIDEST))

@@ -258,7 +258,7 @@ class SGOVSS(nn.Module):
             logits = self.head(encoded.levels, text.embeddings)
         if len(text.owners) > len(vocabulary):
             logits = best_word(logits, text.owners, len(vocabulary))
-        return logits
+        return with_offsets(logits, vocabulary)
 
     @contextlib.contextmanager
     def _inference_arithmetic(self) -> Iterator[None]:
@@ -301,6 +301,21 @@ def best_word(logits: torch.Tensor, owners: torch.Tensor, classes: int) -> torch
     index = owners.view(1, -1, 1, 1).expand_as(logits)
     lowest = logits.new_full((logits.shape[0], classes, *logits.shape[-2:]), float("-inf"))
     return lowest.scatter_reduce(1, index, logits, reduce="amax")
+
+
+def with_offsets(logits: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
+    """Add the offsets of the classes of a vocabulary to logits (B, T, ...)."""
+    offsets = [entry.offset for entry in vocabulary]
+    if not any(offsets):
+        return logits
+    return logits + logits.new_tensor(offsets).view(-1, *[1] * (logits.ndim - 2))
+
+
+def with_score_offsets(scores: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
+    """Add the offsets of the classes of a vocabulary to scores (B, T, ...) in 0..1: to their logits."""
+    if not any(entry.offset for entry in vocabulary):
+        return scores
+    return with_offsets(scores.logit(), vocabulary).sigmoid()
 
 
 def scores_of(logits: torch.Tensor, encoded: EncodedImages) -> torch.Tensor:

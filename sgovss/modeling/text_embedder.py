@@ -150,7 +150,7 @@ class TextEmbedder(nn.Module):
 
     @torch.no_grad()
     def _embed(self, vocabulary: Vocabulary) -> TextEmbeddings:
-        names = [entry.names if self.synonyms else entry.names[:1] for entry in vocabulary]
+        names = [entry.scored_names[: None if self.synonyms else 1] for entry in vocabulary]
         embeddings = self._kept(names) if self.keep else self._encode(names)
         owners = [index for index, each in enumerate(names) for _ in each]
         device = self._device

@@ -161,6 +161,7 @@ def _settings(
 ) -> dict[str, Any]:
     """Everything that the pixels of finished units depend on."""
     files = {"aoi": options.aoi, "segments": options.segments}
+    offsets = [entry.offset for entry in scored]
     return {
         "scene": source.identity,
         "bands": list(source.bands),
@@ -170,7 +171,8 @@ def _settings(
         "window": [down.window, across.window, down.stride, across.stride],
         "size": [down.length, across.length],
         "model": fingerprint,
-        "words": [entry.names for entry in scored],
+        "words": [entry.scored_names for entry in scored],
+        "offsets": offsets if any(offsets) else None,  # as in runs from before there were offsets
         "legend": legend.names,
         "threshold": options.rejection.threshold,
         **{name: None if file is None else _file_identity(file) for name, file in files.items()},

@@ -103,7 +103,7 @@ def test_every_subcommand_has_help_with_an_example(name, monkeypatch, capsys):
     [
         ("segmnt", "error: 'segmnt' is not a subcommand of sgovss; did you mean segment?"),
         ("install_detectron2", "error: 'install_detectron2' is not a subcommand of sgovss; did you mean install-det"),
-        ("xyz", "error: 'xyz' is not a subcommand of sgovss; the subcommands are segment, app, train, prepare, check,"),
+        ("xyz", "error: 'xyz' is not a subcommand of sgovss; the subcommands are segment, words, app, train, prepare,"),
     ],
 )
 def test_a_mistyped_subcommand_is_one_line(name, line, capsys):

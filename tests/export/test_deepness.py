@@ -19,7 +19,7 @@ from sgovss.export import deepness
 from sgovss.export.deepness import FixedWords, check_tiles, expect_same_scores, plugin_metadata, trace_words
 from sgovss.export.image_path import TOLERANCE
 from sgovss.synthetic import generate_image
-from sgovss.vocabulary import Vocabulary
+from sgovss.vocabulary import ClassEntry, Vocabulary
 
 WORDS = "building|house, road, tree|forest|wood, water"
 VOCABULARIES = ["building, road", WORDS, ", ".join(f"thing {index}|other {index}" for index in range(20))]
@@ -51,6 +51,19 @@ def test_fixed_words_give_the_scores_of_the_model(predictor: sgovss.Predictor, w
     images = torch.randint(0, 256, (2, 3, 64, 64), generator=torch.Generator().manual_seed(2)).float()
     expected = predictor.model.scores(images, vocabulary)
     assert (FixedWords(predictor.model, vocabulary)(images / 255) - expected).abs().max() < 1e-5
+
+
+def test_offsets_are_a_part_of_fixed_words(predictor: sgovss.Predictor):
+    vocabulary = Vocabulary([ClassEntry("road", offset=0.5), ClassEntry("tree", ("forest",), offset=-1.0)])
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found, expected = (
+            FixedWords(predictor.model, vocabulary)(images),
+            predictor.model.scores(255 * images, vocabulary),
+        )
+        plain = predictor.model.scores(255 * images, Vocabulary.of("road, tree|forest"))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(expected.logit()[:, 1], plain.logit()[:, 1] - 1, atol=1e-4, rtol=0)
 
 
 def test_the_settings_of_the_plugin():

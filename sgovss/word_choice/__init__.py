@@ -1,0 +1,1 @@
+"""Choose the words of classes by labelled images, instead of guessing them."""
