@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, parser_class=partial(argparse.ArgumentParser, allow_abbrev=False))
+    parser_class: Any = partial(argparse.ArgumentParser, allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, parser_class=parser_class)
     scenes.add_command(commands)
     profile_model.add_command(commands)
     views.add_command(commands)

@@ -67,13 +67,13 @@ def measure(predictor: Predictor, dataset: str, choose: str, test: str, root: Pa
     def score(vocabulary: Vocabulary) -> float:
         return mean_iou(class_counts(np.sum([image.matrix(vocabulary) for image in tested], axis=0)))
 
-    draws = [range(len(choosing))]
+    draws = [list(range(len(choosing)))]
     for seed in range(_SEEDS if len(choosing) > _FEW else 0):
         draws.append(sorted(np.random.default_rng(seed).permutation(len(choosing))[:_FEW].tolist()))
     results = []
     for images in tqdm(draws, desc=f"{spec.name}: choosing", unit="choice"):
-        own = [[every[place] for place in images] for every in (choosing, grids[0])]
-        chooser = Chooser(*own, candidates, offsets=True)
+        chosen_by, own_grids = [choosing[place] for place in images], [grids[0][place] for place in images]
+        chooser = Chooser(chosen_by, own_grids, candidates, offsets=True)
         validation = chooser.validate(ChoiceOptions.folds)
         without = replace(validation, final=replace(validation.final, offsets=None))
         chosen, shifted = (

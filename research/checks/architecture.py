@@ -67,6 +67,7 @@ DESCRIPTIONS = {
     "modeling": "the method",
     "data": "datasets as YAML",
     "synthetic": "drawn images",
+    "word_choice": "words by labelled images",
     "words": "class names in text and files",
 }
 

@@ -59,7 +59,8 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, parser_class=partial(argparse.ArgumentParser, allow_abbrev=False))
+    parser_class: Any = partial(argparse.ArgumentParser, allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, parser_class=parser_class)
     _add_train(commands)
 
     averaging = commands.add_parser("average", help="average image encoders", description=average.__doc__)
