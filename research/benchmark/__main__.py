@@ -25,6 +25,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 
