@@ -22,8 +22,8 @@ VOCABULARY, NUMBERS, PAGE = "vocabulary.yaml", "words.json", "report.html"
 _PICTURES = "pictures"
 
 HINT = (
-    "There are no labels, so nothing is chosen. These numbers are a hint only: words whose map hardly changes when the "
-    "image is turned, and agrees with the other words of the class, are often, but not always, the better ones."
+    "There are no labels, so nothing is chosen. These numbers are a hint only: they show whose map hardly "
+    "changes when the image is turned, and agrees with the other words of the class. A stable map may still be wrong."
 )
 
 
