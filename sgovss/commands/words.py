@@ -140,7 +140,10 @@ def _material(args: argparse.Namespace, before: Vocabulary) -> Material:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="sgovss words", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        allow_abbrev=False,
+        prog="sgovss words",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--images", type=Path, metavar="DIR", help="folder of images")
     labels = parser.add_mutually_exclusive_group()

@@ -33,10 +33,13 @@ def run(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--processes", "2"], "--processes: is no longer there; give --workers N for this machine, --scheduler URL"),
-        (["--num-machines", "2"], "--num-machines: is no longer there"),
-        (["--machine-rank", "1"], "--machine-rank: is no longer there"),
-        (["--dist-url", "tcp://127.0.0.1:29790"], "--dist-url: is no longer there"),
+        (
+            ["--processes", "2"],
+            "--processes: this option was removed; give --workers N for this machine, --scheduler URL",
+        ),
+        (["--num-machines", "2"], "--num-machines: this option was removed"),
+        (["--machine-rank", "1"], "--machine-rank: this option was removed"),
+        (["--dist-url", "tcp://127.0.0.1:29790"], "--dist-url: this option was removed"),
         (["--workers", "0"], "--workers 0: give the number of processes, 1 or more"),
         (["--workers", "-1"], "--workers -1: give the number of processes, 1 or more"),
         (["--scheduler", "host"], "--scheduler host: not an address; give one such as tcp://host:8786"),
@@ -47,8 +50,14 @@ def run(tmp_path, capsys):
         (["--share", "0/3"], "--share 0/3: give I/N with I from 1 to N, such as 1/8"),
         (["--share", "4/3"], "--share 4/3: give I/N with I from 1 to N"),
         (["--share", "half"], "--share half: is not I/N, such as 1/8"),
-        (["--share", "1/2", "--restart"], "--share and --restart: would remove what other shares have filled"),
-        (["--finish", "--restart"], "--finish and --restart: would remove what other shares have filled"),
+        (
+            ["--share", "1/2", "--restart"],
+            "--share and --restart exclude each other, because it would remove what other shares have filled",
+        ),
+        (
+            ["--finish", "--restart"],
+            "--finish and --restart exclude each other, because it would remove what other shares have filled",
+        ),
     ],
 )
 def test_wrong_options_end_in_one_line(run, tmp_path, options, message):

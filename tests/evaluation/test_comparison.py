@@ -43,7 +43,7 @@ def test_prepare_is_named_only_for_datasets_that_it_can_prepare(monkeypatch, tmp
 
 
 def test_an_unknown_table():
-    with pytest.raises(InputError, match=r"TEST.PUBLISHED: no table 'papers'; there are paper_dlrsd"):
+    with pytest.raises(InputError, match=r"TEST.PUBLISHED: no table 'papers'; give one of paper_dlrsd"):
         published_table("papers")
 
 

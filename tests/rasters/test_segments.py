@@ -419,7 +419,7 @@ def wrong_files(tmp_path: Path, write_raster) -> dict[str, tuple[Path | str, str
     return {
         "no file": (tmp_path / "none.tif", "no such file"),
         "text": (tmp_path / "text.txt", "neither a raster nor a vector file"),
-        "size": (write_raster(small, "small.tif"), "has 100 x 90 pixels and .* has 200 x 100; .* sizes must be equal"),
+        "size": (write_raster(small, "small.tif"), "has 100 x 90 pixels and .* has 200 x 100; .* make the sizes equal"),
         "place": (write_raster(small, "far.tif", crs="EPSG:32632", transform=far), "does not overlap with"),
         "bands": (write_raster(np.zeros((3, 100, 200), np.uint8), "rgb.tif", **UTM), "holds 3 bands of uint8"),
         "floats": (write_raster(np.zeros((1, 100, 200), np.float32), "f.tif", **UTM), "holds 1 bands of float32"),
@@ -469,7 +469,7 @@ def test_a_photograph_with_a_label_picture_of_its_size(demo, tmp_path, scene_pix
     assert all(len(np.unique(labels[ids == number])) == 1 for number in range(1, 13))
     Image.fromarray(ids[:, :-1]).save(picture)
     status, _, errors = demo(photo, "--segments", picture, "--restart")
-    assert status == 1 and "the sizes must be equal" in errors
+    assert status == 1 and "make the sizes equal" in errors
 
 
 @pytest.mark.parametrize(("suffix", "copies"), [("geojson", 1), ("gml", 1), ("gpkg", 0), ("fgb", 0)])
