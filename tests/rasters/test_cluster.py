@@ -196,7 +196,7 @@ def test_another_run_continues_after_the_scheduler_is_lost(scenes, tmp_path):
         results = ClusterMapper(client, load(tmp_path), partial(load, tmp_path, 0.005))(scenes)
         closing = threading.Thread(target=close_after_a_unit, args=(cluster, tmp_path / "many"))
         closing.start()
-        with pytest.raises(InputError, match="the scheduler is lost; .*finished parts are kept"):
+        with pytest.raises(InputError, match=r"the scheduler is lost; .*finished parts are kept"):
             list(results)
         closing.join()
     done = windows(tmp_path)
