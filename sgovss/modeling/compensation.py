@@ -1,4 +1,4 @@
-"""Generalization compensation: soft guidance by a frozen encoder (the paper's figure 2, "LFE + Avg Pooling")."""
+"""Generalization compensation: soft guidance by a frozen encoder, the "LFE + Avg Pooling" of the paper's figure 2."""
 
 from __future__ import annotations
 
