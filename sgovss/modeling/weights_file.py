@@ -35,6 +35,7 @@ class Format(enum.Enum):
     HDF5 = "an HDF5 file"
     GGUF = "a GGUF file"
     ONNX = "an ONNX file"
+    TEXT = "a text file"
     EMPTY = "an empty file"
     UNKNOWN = "a file of unknown format"
 
@@ -44,6 +45,7 @@ _REMEDIES = {
     Format.POINTER: "fetch the file itself with 'git lfs pull', or download it again",
     Format.PAGE: "download the file itself again; it may need a login, or the address of the file instead of its page",
     Format.ARCHIVE: "unpack it and give the weights file in it",
+    Format.TEXT: "give the weights, or download them again; a config is given by --config-file",
     Format.EMPTY: "copy it again",
     Format.ONNX: "give the checkpoint that it was exported from, or use it with 'sgovss segment --onnx'",
 }
@@ -64,6 +66,7 @@ _FIRST_BYTES = {
     b"GGUF": Format.GGUF,
 }
 _ONNX = re.compile(rb"\x08[\x01-\x20](\x12|:)")  # the version of the format, then the producer or the graph
+_CONTROL = re.compile(rb"[^\t\n\f\r\x20-\xff]")  # a byte that no text has
 _LONGEST_HEADER = 100_000_000  # of a safetensors file, in bytes
 _TAR = slice(257, 262)  # where a tar archive says "ustar"
 
@@ -89,7 +92,8 @@ def file_format(path: Path) -> Format:
     stripped = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if stripped[:1] in (b"{", b"["):
         return Format.INDEX if _shards(path) else Format.JSON
-    return next((found for first, found in _FIRST_BYTES.items() if stripped.startswith(first)), Format.UNKNOWN)
+    other = Format.UNKNOWN if _CONTROL.search(head) else Format.TEXT
+    return next((found for first, found in _FIRST_BYTES.items() if stripped.startswith(first)), other)
 
 
 def remedy_for(kind: Format) -> str:

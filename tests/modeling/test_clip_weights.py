@@ -212,7 +212,9 @@ FOREIGN = {
     b"\x93NUMPY\x01\x00": "a NumPy file",
     b"GGUF\x03\x00\x00\x00": "a GGUF file",
     b"": "an empty file.*copy it again",
-    b"Proxy error": "a file of unknown format",
+    b"Proxy error": "a text file.*download them again",
+    b"MODEL:\n  META_ARCHITECTURE: SGOVSS\n": "a text file.*--config-file",
+    "name: Gebäude\r\n".encode(): "a text file.*--config-file",
 }
 
 

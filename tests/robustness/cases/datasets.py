@@ -215,7 +215,8 @@ CASES: list[Case] = [
         "dataset whose folder does not exist",
         "train_net",
         lambda place: [without_folder(place) and None, *place.train()][1:],
-        "…/fields/images: folder of dataset 'fields' not found; put the data there, or correct 'root' or the …file",
+        "…/fields/images: folder of dataset 'fields' not found; put the data there, or "
+        "correct 'root' or the folders of the split in the dataset file",
     ),
     refused(
         "split without images",
