@@ -95,7 +95,7 @@ def activation_of(name: str, weights: str) -> Activation:
     raise InputError(
         f"MODEL.CLIP.ACTIVATION: 'auto', but the activation of {Path(weights).name} is not known; set quick_gelu if "
         "its weights come from OpenAI's, gelu if from LAION's or trained from scratch; or write it into the file with "
-        "'sgovss convert --activation'"
+        "'sgovss convert --activation' (tools/convert_weights.py)"
     )
 
 

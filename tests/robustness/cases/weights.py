@@ -143,7 +143,7 @@ CASES: list[Case] = [
         clip(clip_file),
         "MODEL.CLIP.ACTIVATION: 'auto', but the activation of clip.pt is not known; set quick_gelu if its weights "
         "come from OpenAI's, gelu if from LAION's or trained from scratch; or write it into the file with "
-        "'sgovss convert --activation'",
+        "'sgovss convert --activation' (tools/convert_weights.py)",
     ),
     refused(
         "pointer of Git LFS in place of CLIP weights",
