@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from PIL import Image
 
 import train_net
 from sgovss.config import load_config
+from sgovss.engine import preparation
 from sgovss.modeling.checkpoint import read_checkpoint
 from tests.conftest import options_below
 from tests.engine.training import CONFIG, assert_same_training, metrics_of, options_of, output_of
@@ -365,3 +367,26 @@ def test_the_checkpoint_knows_the_distance_of_what_it_was_trained_on(run_options
     assert train_net.main([*CONFIG, *options]) == 0
     saved = yaml.safe_load(read_checkpoint(output_of(run_options) / "model_inference.pth")["config"])
     assert saved["INPUT"]["GROUND_SAMPLE_DISTANCE"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("own", "stated", "expected"),
+    [
+        (0.0, (0.5, 0.5), 0.5),
+        (0.0, (0.5, 0.3), 0.0),
+        (0.0, (None,), 0.0),
+        (0.0, ((0.1, 1.0),), 0.0),
+        (0.8, (0.5,), 0.8),
+    ],
+)
+def test_the_distance_is_that_of_all_training_sets_unless_the_config_has_one(monkeypatch, own, stated, expected):
+    cfg = load_config(
+        "sgovss_tiny.yaml", ("INPUT.GROUND_SAMPLE_DISTANCE", f"{own:.1f}", "INPUT.MIN_SIZE_TRAIN", "(0,)")
+    )
+    cfg.DATASETS.TRAIN = tuple(f"set_{number}" for number in range(len(stated)))
+    known = {
+        name: SimpleNamespace(ground_sample_distance=gsd) for name, gsd in zip(cfg.DATASETS.TRAIN, stated, strict=True)
+    }
+    monkeypatch.setattr(preparation, "dataset_metadata", known.__getitem__)
+    preparation._set_training_gsd(cfg)
+    assert expected == cfg.INPUT.GROUND_SAMPLE_DISTANCE

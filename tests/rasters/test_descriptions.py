@@ -145,3 +145,13 @@ def test_other_bounds_once_do_not_end_an_unfinished_run(demo, write_raster, scen
     monkeypatch.chdir(tmp_path)
     status, out, errors = demo("./scene.tif", "--bounds", part)
     assert status == 0 and (out / "scene_labels.tif").is_file(), errors
+
+
+@pytest.mark.parametrize(("count", "end"), [(8, ""), (9, " and 1 more"), (12, " and 4 more")])
+def test_of_many_rasters_in_a_file_eight_are_named(write_raster, tmp_path, count, end):
+    for number in range(count):
+        options = {"raster_table": f"t{number:02}", "append_subdataset": "YES" if number else "NO"}
+        path = write_raster(np.zeros((1, 8, 8), np.uint8), name="many.gpkg", driver="GPKG", **options, **UTM)
+    named = rf"holds {count} rasters; give the name of one: GPKG:[^ ]+(, GPKG:[^ ]+){{7}}{end}$"
+    with pytest.raises(InputError, match=named):
+        find_inputs([str(path)], tmp_path / "out", InputOptions(bounds=AROUND))
