@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sgovss.errors import InputError
+from sgovss.errors import InputError, error_line
 
 
 class Detectron2NotFoundError(InputError, ImportError):
@@ -22,8 +22,9 @@ def quiet_import() -> Iterator[None]:
 
 
 def _needs_traceback(record: logging.LogRecord) -> bool:
-    """Whether to log a record. Tracebacks of an InputError are not logged, because the command prints the error."""
-    return not (record.exc_info and isinstance(record.exc_info[1], InputError))
+    """Whether to log a record. The traceback of an error that the command prints in one line is not logged."""
+    error = record.exc_info[1] if record.exc_info else None
+    return error is None or error_line(error) is None
 
 
 try:

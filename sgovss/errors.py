@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import errno
 import functools
+import re
 import sys
 from collections.abc import Callable, Sequence
 
 _PREFIX = "sgovss.errors.InputError: "
 _LONGEST = 2000  # characters of a printed line, which may quote the user's input
+# The texts of Python, NumPy, PyTorch on the CPU, and CUDA; a loader's worker hands on the text alone.
+_NO_MEMORY = re.compile(r"\bout of memory\b|can't allocate memory|MemoryError: |DataLoader worker .* signal: Killed")
+_ASKED_FOR = re.compile(r"allocate ([\d.,]+ ?[A-Za-z]+)")
 
 
 class InputError(ValueError):
@@ -29,7 +33,7 @@ class InputError(ValueError):
 def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
     """Decorate a command's ``main(argv)`` so that it prints errors that the user can fix as one line.
 
-    These are an :class:`InputError` and a full disk. The exit status is then 2. Other exceptions keep their traceback,
+    These are an :class:`InputError`, a full disk and too little memory. The exit status is then 2. Other exceptions keep their traceback,
     because they are bugs.
     """
 
@@ -38,7 +42,7 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
         try:
             return main(argv)
         except Exception as error:
-            line = _line(error)
+            line = error_line(error)
             if line is None:
                 raise
             print(f"error: {line}", file=sys.stderr)
@@ -47,12 +51,24 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
     return guarded
 
 
-def _line(error: Exception) -> str | None:
-    """Return the line to print, or None if the user cannot fix the error."""
+def error_line(error: BaseException) -> str | None:
+    """Return the line that a command prints for an error; None if the user cannot fix it."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"{error.filename or 'the output'}: {error.strerror}; make room, or choose another output folder"
     # Errors of other processes arrive as text: a traceback whose last line is the error itself.
-    last = (str(error).strip().splitlines() or [""])[-1]
+    text = str(error)
+    last = (text.strip().splitlines() or [""])[-1]
     if isinstance(error, InputError) or last.startswith(_PREFIX):
         return last.removeprefix(_PREFIX)[:_LONGEST]
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(text)):
+        return _memory_line(text)
     return None
+
+
+def _memory_line(text: str) -> str:
+    asked_for = _ASKED_FOR.search(text)
+    at = f" ({asked_for[1]} more asked for)" if asked_for else ""
+    return (
+        f"not enough memory{at}; to train, lower SOLVER.IMS_PER_BATCH, INPUT.CROP.SIZE or INPUT.MIN_SIZE_TRAIN; to "
+        "evaluate, INPUT.MIN_SIZE_TEST; to map, TEST.SCENE.BATCH 1 and TEST.SCENE.MEMORY 0 need least"
+    )

@@ -163,7 +163,7 @@ class Vocabulary(Sequence[ClassEntry]):
             if not isinstance(text, str):
                 raise InputError(f"{key}: {text!r:.60} is not a class name; write names, such as ['tree', 'water']")
             whole = ClassEntry(text)
-            for entry in (whole,) if self.match(whole) else self.parse(text, key):
+            for entry in (whole,) if self.match(whole) else self._parse_for(key, text):
                 if (match := self.match(entry)) is None:
                     classes = ", ".join(self.names)
                     raise InputError(f"{key}: '{entry.name}' is not a class of {owner}; its classes are {classes}")
@@ -239,6 +239,14 @@ class Vocabulary(Sequence[ClassEntry]):
             note = f"'{text.strip()}' is taken as a class name, though a folder has this name"
             return cls(vocabulary, source, (*vocabulary.notes, note))
         return vocabulary
+
+    @classmethod
+    def _parse_for(cls, key: str, text: str) -> Vocabulary:
+        """As :meth:`parse`; the message of an error starts with the key, also if it is about a file."""
+        try:
+            return cls.parse(text, key)
+        except InputError as error:
+            raise InputError(f"{key}: {str(error).removeprefix(f'{key}: ')}") from error
 
     @classmethod
     def of(cls, words: Words) -> Vocabulary:

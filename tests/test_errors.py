@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pickle
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch._utils import ExceptionWrapper
@@ -48,3 +50,34 @@ def test_a_command_prints_it_and_returns_2(capsys):
 
     assert command(main)(["my\nfile.png"]) == 2
     assert capsys.readouterr().err == "error: my\\nfile.png: no such file\n"
+
+
+class _Broken:
+    """What a data loader's worker or another process hands over: the text of a traceback."""
+
+    def __init__(self, last: str) -> None:
+        self.error = RuntimeError(f"Caught it in DataLoader worker process 0.\nTraceback ...\n{last}")
+
+    def __call__(self) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("fail", "told"),
+    [
+        (lambda: np.empty((10**9, 10**9)), "(6.94 EiB more asked for)"),
+        (lambda: torch.empty(10**17), "(400000000000000000 bytes more asked for)"),
+        (_Broken("numpy._core._exceptions._ArrayMemoryError: Unable to allocate 27.9 GiB for an array"), "(27.9 GiB"),
+        (_Broken("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has"), "(2.00 GiB"),
+        (_Broken("RuntimeError: DataLoader worker (pid 7) is killed by signal: Killed. "), "memory; to train"),
+    ],
+)
+def test_too_little_memory_is_one_line_that_says_how_much(fail, told, capsys):
+    assert command(lambda argv: fail())([]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("error: not enough memory") and told in line and line.count("\n") == 1
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(RuntimeError, match="shapes"):
+        command(lambda argv: _Broken("RuntimeError: shapes differ; no memory is mentioned")())([])

@@ -126,6 +126,10 @@ def _check_datasets(cfg: CfgNode, eval_only: bool, processes: int) -> None:
         raise InputError(f"{empty} empty; name at least one dataset")
     if not eval_only and not cfg.DATASETS.TRAIN:
         raise InputError("DATASETS.TRAIN is empty; name a training set, or give --eval-only to evaluate only")
+    for key in ("TRAIN", "TEST"):
+        listed = cfg.DATASETS[key]
+        if repeated := [name for name in listed if listed.count(name) > 1]:
+            raise InputError(f"DATASETS.{key} names {repeated[0]} more than once; name each dataset once")
     if cfg.DATASETS.TRAIN:
         cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = dataset_metadata(cfg.DATASETS.TRAIN[0]).ignore_label
     for name in names:

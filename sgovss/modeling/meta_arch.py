@@ -336,8 +336,8 @@ def _scores_of_classes(logits: torch.Tensor, encoded: EncodedImages) -> Callable
 
 
 def _crop(logits: torch.Tensor, padded: torch.Size, labels: torch.Size) -> torch.Tensor:
-    """Cut off the logits of the padding, rounded to whole locations."""
-    height, width = (round(logits.shape[axis] * labels[axis] / padded[axis]) for axis in (-2, -1))
+    """Cut off the logits of the padding, rounded to whole locations; at least one is left."""
+    height, width = (max(1, round(logits.shape[axis] * labels[axis] / padded[axis])) for axis in (-2, -1))
     return logits[..., :height, :width]
 
 

@@ -53,6 +53,19 @@ def test_any_size(trained, vocabulary, size):
     assert result.max() <= 1
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (33, 70)])
+def test_training_with_crops_of_any_size(model, vocabulary, size):
+    batch = [
+        {
+            "image": torch.randint(0, 256, (3, *size)),
+            "sem_seg": torch.randint(0, len(vocabulary), size),
+            "vocabulary": vocabulary,
+        }
+    ]
+    losses = model.train()(batch)
+    assert losses["loss_pixel"] > 0 and all(loss.isfinite() for loss in losses.values())
+
+
 def test_mixed_sizes_and_vocabularies_in_one_batch_equal_single_images(trained, vocabulary):
     entries = [
         {"image": torch.randint(0, 256, (3, 64, 64)), "vocabulary": vocabulary},

@@ -163,6 +163,24 @@ CASES: list[Case] = [
         "DATASETS.UNSEEN: 'street' is not a class of fields_train; its classes are field, river, hedge",
     ),
     refused(
+        "held-out classes in a file that does not exist",
+        "train_net",
+        option("DATASETS.UNSEEN", "('unseen.txt',)"),
+        "DATASETS.UNSEEN: unseen.txt: cannot read this vocabulary file (No such file or directory); correct the path",
+    ),
+    refused(
+        "training set named twice",
+        "train_net",
+        option("DATASETS.TRAIN", "('fields_train','fields_train')"),
+        "DATASETS.TRAIN names fields_train more than once; name each dataset once",
+    ),
+    refused(
+        "training crops larger than the memory",
+        "train_net",
+        option("INPUT.CROP.SIZE", "[10000000,10000000]"),
+        "not enough memory (273. TiB more asked for); to train, lower SOLVER.IMS_PER_BATCH, INPUT.CROP.SIZE or …",
+    ),
+    refused(
         "training on two machines without an address",
         "train_net",
         launched("--num-machines", "2"),
