@@ -33,8 +33,8 @@ class InputError(ValueError):
 def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
     """Decorate a command's ``main(argv)`` so that it prints errors that the user can fix as one line.
 
-    These are an :class:`InputError`, a full disk and too little memory. The exit status is then 2. Other exceptions keep their traceback,
-    because they are bugs.
+    These are an :class:`InputError`, a full disk and too little memory. The exit status is then 2. Other exceptions
+    keep their traceback, because they are bugs.
     """
 
     @functools.wraps(main)

@@ -9,6 +9,8 @@ from sgovss.errors import InputError
 from sgovss.inference.rejection import Rejection
 from sgovss.vocabulary import Vocabulary
 
+_EXAMPLE = '{"image": "…", "words": "building, road"}'
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -34,10 +36,10 @@ class Asked:
             InputError: the request is wrong.
         """
         if not isinstance(content, dict):
-            raise InputError("the request is not a JSON object with image and words")
+            raise InputError(f"the request is not a JSON object; send {_EXAMPLE}")
         for key in ("image", "words"):
             if not isinstance(content.get(key), str):
-                raise InputError(f"the request has no {key}")
+                raise InputError(f"the request has no {key}, which must be text; send {_EXAMPLE}")
         rejection = Rejection.parse(_number(content, "threshold"), str(content.get("background") or ""))
         vocabulary = Vocabulary.from_string(content["words"], "classes")
         return cls(content["image"], vocabulary, rejection, _number(content, "gsd"))
@@ -62,4 +64,4 @@ def _number(content: dict[str, Any], key: str) -> float:
     try:
         return float(value or 0.0)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{key}: '{value}' is not a number") from error
+        raise InputError(f"{key}: '{value}' is not a number; write one, such as 0.5") from error

@@ -52,7 +52,7 @@ class Routes:
         started = time.monotonic()
         file = request.files.get("file")
         if file is None:
-            raise InputError("no image in the request")
+            raise InputError("no image in the request; send it as the file 'file' of a form")
         title = file.filename or "image"
         content = file.stream.read()
         if self._scenes is not None and is_scene(content):
@@ -71,7 +71,7 @@ class Routes:
         asked = request.get_json(silent=True)
         number = asked.get("number", 0) if isinstance(asked, dict) else 0
         if not isinstance(number, int) or not 0 <= number < 2**31:
-            raise InputError(f"number: '{number}' is not the number of an example")
+            raise InputError(f"number: '{number}' is not the number of an example; give 0 or more")
         pixels, title = draw_example(number % EXAMPLES)
         return _described(self._photographs.add(pixels, title, "drawn, not a photograph"), started)
 

@@ -162,7 +162,9 @@ class SceneDesk:
                 picture = Picture(name, source.width, source.height, title, _note(source), scene=True)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
-            raise InputError(f"{title}: cannot write it to {folder.parent} ({error.strerror})") from error
+            raise InputError(
+                f"{title}: cannot write it to {folder.parent} ({error.strerror}); make room, or set TMPDIR"
+            ) from error
         except BaseException:
             shutil.rmtree(folder)
             raise

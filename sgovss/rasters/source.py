@@ -245,7 +245,10 @@ class RasterSource:
         """
         valid = self._pixels.valid_among(self._whole, self._sample)
         if not valid.any():
-            raise InputError(f"{self.name}: no pixel with data; is the no-data value {self.nodata} right?")
+            reason = "; all are masked, NaN or infinite, so export the file again"
+            if self.nodata is not None:
+                reason = f"; if its no-data value, {self.nodata:g}, stands for data, give --no-data none"
+            raise InputError(f"{self.name}: no pixel with data{reason}")
         return self._sample[:, valid]
 
     @cached_property

@@ -192,7 +192,7 @@ def test_files_that_are_not_images(client):
     response = client.post("/image", data={"file": (io.BytesIO(b"text"), "notes.txt")})
     assert response.status_code == 400
     assert response.get_json()["error"].startswith("notes.txt: cannot read this image")
-    assert client.post("/image").get_json()["error"] == "no image in the request"
+    assert client.post("/image").get_json()["error"] == "no image in the request; send it as the file 'file' of a form"
     for body in ({"data": "no json"}, {"json": [1, 2]}, {"json": "words"}):
         assert client.post("/segment", **body).status_code == 400
 

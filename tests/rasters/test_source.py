@@ -159,7 +159,11 @@ def test_a_flat_band_does_not_divide_by_zero(write_raster):
     [
         (np.zeros((3, *SIZE), np.uint8), {"bands": (1, 2, 5)}, "--bands: .* has no band 5; give numbers from 1 to 3"),
         (np.zeros((3, *SIZE), np.uint8), {"bands": (0, 1, 2)}, "has no band 0; give numbers from 1 to 3"),
-        (np.full((1, *SIZE), np.nan, np.float32), {}, "no pixel with data; is the no-data value None right"),
+        (
+            np.full((1, *SIZE), np.nan, np.float32),
+            {},
+            "no pixel with data; all are masked, NaN or infinite, so export the file again",
+        ),
         (np.zeros((1, *SIZE), np.complex64), {}, "bands hold complex numbers"),
     ],
 )

@@ -84,6 +84,38 @@ def raster(pixels: np.ndarray):
     return photo("scene.tif", pixels)
 
 
+def apart(place: Place) -> list[str]:
+    """Two georeferenced tiles that meet at a corner, as one scene."""
+    import rasterio
+    from rasterio.transform import from_origin
+
+    for number in (0, 1):
+        pixels = noise((40, 60)).transpose(2, 0, 1)
+        where = from_origin(500_000 + 60 * number, 5_300_000 - 40 * number, 1, 1)
+        (place.folder / "tiles").mkdir(exist_ok=True)
+        with rasterio.open(
+            place.folder / "tiles" / f"{number}.tif",
+            "w",
+            driver="GTiff",
+            width=60,
+            height=40,
+            count=3,
+            dtype="uint8",
+            crs="EPSG:32632",
+            transform=where,
+        ) as target:
+            target.write(pixels)
+    return place.demo(place.folder / "tiles", "building, road, water", "--mosaic")
+
+
+def gaps_without_data(folder: Path) -> None:
+    (file,) = (folder / "out").glob("*_labels.tif")
+    labels = read(file)
+    assert labels.shape == (80, 120)
+    assert (labels[:40, 60:] == 255).all() and (labels[40:, :60] == 255).all()
+    assert (labels[:40, :60] < 3).all() and (labels[40:, 60:] < 3).all()
+
+
 def labelled(size: tuple[int, int], stem: str = "photo", suffix: str = ".png"):
     """Return a check that every output exists, and that the label map has this (height, width)."""
 
@@ -241,8 +273,15 @@ CASES: list[Case] = [
         "raster with NaN only",
         "demo",
         raster(np.full((40, 60), np.nan, np.float32)),
-        "…/scene.tif: no pixel with data; is the no-data value None right?",
+        "…/scene.tif: no pixel with data; all are masked, NaN or infinite, so export the file again",
         status=1,
+    ),
+    works(
+        "mosaic of two rasters that leaves gaps",
+        "demo",
+        apart,
+        "a label map of the whole rectangle; the gaps are no-data",
+        gaps_without_data,
     ),
     works(
         "raster with NaN in one half",

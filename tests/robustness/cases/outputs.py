@@ -16,6 +16,11 @@ def below_a_file(command: str):
     return build
 
 
+def named_too_long(place: Place) -> list[str]:
+    place.output = place.folder / ("long" * 75)
+    return place.demo()
+
+
 def on_proc(place: Place) -> list[str]:
     argv = place.demo()
     return [*argv[: argv.index("--output") + 1], "/proc/sgovss", *argv[argv.index("--output") + 2 :]]
@@ -47,6 +52,12 @@ CASES: list[Case] = [
         "demo",
         below_a_file("demo"),
         "…/taken/out: cannot write here (Not a directory); choose another output folder",
+    ),
+    refused(
+        "output folder with a name that is too long",
+        "demo",
+        named_too_long,
+        f"…/{'long' * 75}: cannot write here (File name too long); choose another output folder",
     ),
     refused(
         "output folder of training that cannot be written to",
