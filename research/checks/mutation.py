@@ -9,7 +9,7 @@ tests run once without a mutant. Then each mutant runs in a copy of the checkout
 the most sensitive ones run first; if they pass, the test of the stored digits (``research.checks.golden_run``) should
 fail. Mutants for which all pass (survivors) are printed. With ``--records`` each finished module has a file there, and
 a later call continues with the others. ``--quick`` draws
-from six of the modules that a change touches, or of all if git tells none, and fails if fewer than three quarters are
+from three of the modules that a change touches, or of all if git tells none, and fails if fewer than three quarters are
 killed: if the tests kill 90 %, that happens to 20 mutants once in a hundred draws.
 """
 
@@ -43,7 +43,7 @@ from sgovss.files import write_json_atomically
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ENOUGH = 0.75
-MOST_MODULES = 6
+MOST_MODULES = 3
 """Modules of the quick form."""
 DIGITS: tuple[str, ...] = ("tests/research/checks/test_golden_run.py",)
 """Run where the tests of a module pass."""

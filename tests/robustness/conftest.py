@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -62,7 +63,7 @@ def run_processes(places: dict[str, tuple[Case, Path]]) -> dict[str, Outcome]:
         outcome by name.
     """
     with contextlib.ExitStack() as stack:
-        jobs: dict[str, dict[str, list[str]]] = {name: {} for name in COMMANDS}
+        jobs: dict[str, dict[str, list[str]]] = defaultdict(dict)
         for case, folder in places.values():
             argv = [str(part) for part in case.build(Place(folder, stack))]
             jobs[case.command][str(folder)] = argv

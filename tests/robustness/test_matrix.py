@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.robustness.case import Case
+from tests.robustness.case import COMMANDS, Case
 from tests.robustness.cases import CASES
 from tests.robustness.conftest import Outcome, run_process, run_processes
 
@@ -62,16 +62,18 @@ def test_as_a_process(case, tmp_path):
     judge(case, run_process(case, tmp_path), tmp_path)
 
 
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory):
-    """Run all cases as processes; return folder and outcome by name."""
-    places = {case.what: (case, tmp_path_factory.mktemp("case")) for case in CASES}
-    results = run_processes(places)
-    return {name: (folder, results[name]) for name, (_, folder) in places.items()}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_all_as_processes(case, outcomes):
-    folder, outcome = outcomes[case.what]
-    judge(case, outcome, folder)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_all_as_processes(command, tmp_path):
+    """All cases of a command at once, because the command is then imported once."""
+    places = {case.what: (case, tmp_path / str(number)) for number, case in enumerate(CASES) if case.command == command}
+    for _, folder in places.values():
+        folder.mkdir()
+    outcomes = run_processes(places)
+    wrong = {}
+    for name, (case, folder) in places.items():
+        try:
+            judge(case, outcomes[name], folder)
+        except AssertionError as error:
+            wrong[name] = str(error)
+    assert wrong == {}
