@@ -90,6 +90,7 @@ def test_the_training_step_is_that_of_the_trainer(monkeypatch):
     assert any(not torch.equal(old, new) for old, new in zip(before, trainer.parameters, strict=True))
 
 
+@pytest.mark.slow
 def test_a_failed_measurement_is_one_line():
     with pytest.raises(InputError, match=r"inference-times of absent\.yaml: .*absent\.yaml"):
         measure_times("inference", Case("absent.yaml"))

@@ -66,7 +66,8 @@ def varied(run_options: list[str], tmp_path: Path, **changes: object) -> list[st
     return options_of(run_options, **{**options, **changes})
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_to_all_processes_saves_and_the_resumed_run_ends_as_an_uninterrupted_one(
     run_options, tmp_path, checkout, number
 ):

@@ -9,6 +9,7 @@ import pytest
 import train_net
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "tests", "images", "classes"),
     [

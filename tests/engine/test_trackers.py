@@ -68,7 +68,10 @@ def test_a_training_that_fails_is_marked(run_options, calls):
     assert calls[-1] == ("finish", True)
 
 
-@pytest.mark.parametrize(("broken", "steps"), [("start", 2), ("send", 21), ("finish", 2)])
+@pytest.mark.parametrize(
+    ("broken", "steps"),
+    [pytest.param("start", 2, marks=pytest.mark.slow), ("send", 21), pytest.param("finish", 2, marks=pytest.mark.slow)],
+)
 def test_a_tracker_that_fails_does_not_end_the_training(run_options, calls, monkeypatch, broken, steps):
     asked = []
 

@@ -311,6 +311,7 @@ def test_what_cannot_be_saved_is_one_line(predictor: sgovss.Predictor, tmp_path:
         predictor.save_pretrained(tmp_path / "model", scores=tmp_path)
 
 
+@pytest.mark.slow
 def test_the_card_names_the_training_sets_of_the_weights(predictor: sgovss.Predictor, tmp_path: Path):
     """Not those that the config given with the weights would train on."""
     cfg = predictor.cfg.clone()

@@ -23,9 +23,9 @@ from sgovss.vocabulary import Vocabulary
 
 # Each kind of tower and each number format once in half precision, and a transformer in full; the head is the same.
 RUNS = [
-    ("sgovss_vitb16_384", "float32"),
+    pytest.param("sgovss_vitb16_384", "float32", marks=pytest.mark.slow),
     ("sgovss_vitb16_384", "bfloat16"),
-    ("sgovss_convnext_b_640", "bfloat16"),
+    pytest.param("sgovss_convnext_b_640", "bfloat16", marks=pytest.mark.slow),
     ("sgovss_tiny", "float16"),
 ]
 LARGE = ["sgovss_vitl14_336", "sgovss_convnext_l_768"]  # with the same parts as the small ones
@@ -158,6 +158,7 @@ def test_inference_computes_its_scores_on_the_device(model, precision, monkeypat
         assert (scores.device.type, scores.dtype, scores.shape[1]) == ("cuda", torch.float32, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 @pytest.mark.parametrize("model", LARGE, indirect=True)
 def test_the_large_models_compute_on_the_device_too(model, monkeypatch):

@@ -53,6 +53,7 @@ def embedded():
     return changed(build_model(load_config("sgovss_tiny.yaml")), spread=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labelled", [1.0, 0.1])
 def test_the_weight_means_the_same_whatever_the_classes_and_labels(embedded, labelled):
     """Before, the ratio was 8 times higher with 40 classes, and 8 times higher with few labels at ``labelled`` 0.1."""

@@ -19,6 +19,7 @@ from sgovss.modeling.open_clip_models import create_model
 SIDE = 224
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", known_models().architectures)
 def test_the_dense_map_and_size_of_an_architecture(name: str) -> None:
     """Without memory for the weights: ViTs of open_clip with fake tensors, towers of timm on the meta device."""

@@ -264,7 +264,7 @@ def test_a_full_disk_is_one_line(client, folder, geotiff, monkeypatch):
     content = geotiff.read_bytes()
     monkeypatch.setattr(Path, "write_bytes", write_bytes)
     error = upload(client, content, "plot.tif").get_json()["error"]
-    assert error == f"plot.tif: cannot write it to {folder} (No space left on device)"
+    assert error == f"plot.tif: cannot write it to {folder} (No space left on device); make room, or set TMPDIR"
     assert list(folder.iterdir()) == []
 
 

@@ -9,6 +9,7 @@ from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 
 from sgovss.errors import InputError
+from sgovss.rasters.handle import RasterHandle
 from sgovss.rasters.source import RasterSource
 
 SIZE = (40, 60)
@@ -38,6 +39,7 @@ def test_other_data_are_stretched_by_percentiles_of_the_whole_scene(write_raster
         low, high = np.percentile(ramp[2], (2, 98))
         expected = np.clip(np.rint((ramp[2].astype(float) - low) / (high - low) * 255), 0, 255)
         assert np.abs(whole[..., 1] - expected).max() <= 1
+        assert (whole[..., 1].min(), whole[..., 1].max()) == (0, 255)
         assert source.bands == (4, 3, 2)
 
 
@@ -170,6 +172,50 @@ def test_a_flat_band_does_not_divide_by_zero(write_raster):
 def test_rasters_that_cannot_be_used(write_raster, pixels, options, message):
     with pytest.raises(InputError, match=message):
         RasterSource(write_raster(pixels), **options)
+
+
+def test_a_flat_band_is_stretched_by_one(write_raster):
+    pixels = np.full((1, *SIZE), 7, np.uint16)
+    pixels[0, 0, :5] = 8
+    with RasterSource(write_raster(pixels)) as source:
+        assert source.stretch == [(7.0, 8.0)] * 3
+        assert (source.read(WHOLE, SIZE)[0][0, :5] == 255).all()
+
+
+def test_values_are_all_or_about_as_many_as_asked_for(write_raster, ramp):
+    with RasterSource(write_raster(ramp)) as source:
+        assert source.values(10**6).shape == (3, 40 * 60)
+        assert source.values(600).shape == (3, 600)
+
+
+def test_a_raster_that_is_refused_is_closed(write_raster, monkeypatch):
+    opened = []
+    monkeypatch.setattr(
+        "sgovss.rasters.source.RasterHandle", lambda name: opened.append(RasterHandle(name)) or opened[-1]
+    )
+    with pytest.raises(InputError, match="no band 7"):
+        RasterSource(write_raster(np.zeros((3, *SIZE), np.uint8)), bands=(1, 2, 7))
+    assert [handle.dataset.closed for handle in opened] == [True]
+
+
+def test_only_the_bands_in_use_must_be_of_a_type_that_can_be_read(write_raster, tmp_path):
+    """The bands of a VRT may have different types."""
+    files = [
+        write_raster(np.full((1, *SIZE), 40 * number, kind), f"{number}.tif")
+        for number, kind in enumerate(("uint8", "complex64", "uint8"), 1)
+    ]
+    bands = "".join(
+        f'<VRTRasterBand dataType="{kind}" band="{number}"><SimpleSource><SourceFilename>{file}</SourceFilename>'
+        "<SourceBand>1</SourceBand></SimpleSource></VRTRasterBand>"
+        for number, (kind, file) in enumerate(zip(("Byte", "CFloat32", "Byte"), files, strict=True), 1)
+    )
+    vrt = tmp_path / "mixed.vrt"
+    vrt.write_text(f'<VRTDataset rasterXSize="{SIZE[1]}" rasterYSize="{SIZE[0]}">{bands}</VRTDataset>')
+    with RasterSource(vrt, bands=(3, 1, 1)) as source:
+        assert source.stretch is None
+        assert (source.read(WHOLE, SIZE)[0] == (120, 40, 40)).all()
+    with pytest.raises(InputError, match="complex numbers"):
+        RasterSource(vrt, bands=(1, 2, 1))
 
 
 def test_files_that_are_not_rasters(tmp_path):

@@ -57,6 +57,7 @@ def test_in_this_process(case, run_here, tmp_path):
     judge(case, run_here(case, tmp_path), tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", PROCESSES, ids=[case.what for case in PROCESSES])
 def test_as_a_process(case, tmp_path):
     judge(case, run_process(case, tmp_path), tmp_path)

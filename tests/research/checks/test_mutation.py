@@ -86,6 +86,7 @@ def test_only_the_place_of_the_change_differs():
     assert second.source == code.replace("y = 1", "y = (2)")
 
 
+@pytest.mark.slow
 def test_mutants_that_tests_miss_are_shown_and_finished_modules_are_kept(small, tmp_path, capfd):
     command = ["--count", "100", "--records", str(tmp_path / "records"), "--json", str(tmp_path / "mutants.json")]
     assert mutation.main(command) == 0
@@ -101,6 +102,7 @@ def test_mutants_that_tests_miss_are_shown_and_finished_modules_are_kept(small, 
     assert mutation.main([*command, "--quick", "3"]) == 1  # two of three are too few
 
 
+@pytest.mark.slow
 def test_what_only_the_stored_digits_notice_is_counted_apart(small, tmp_path, monkeypatch, capfd):
     digits = "from sgovss.small import larger\n\n\ndef test():\n    assert type(larger(1.0, 1)) is int\n"
     (small / "tests/test_digits.py").write_text(digits)
@@ -114,6 +116,7 @@ def test_what_only_the_stored_digits_notice_is_counted_apart(small, tmp_path, mo
     assert "3 of 3 mutants killed (100 %), 2 of them without the stored digits (67 %)" in said
 
 
+@pytest.mark.slow
 def test_a_mutant_that_never_ends_is_killed(small, monkeypatch, tmp_path):
     monkeypatch.setattr(mutation, "LONGEST", 1)
     (small / "sgovss/small.py").write_text("def larger(a, b):\n    while not a:\n        pass\n    return max(a, b)\n")

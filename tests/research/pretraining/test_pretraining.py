@@ -88,6 +88,7 @@ def _train(tool, output: Path, photos: Path, synthetic: Path, **options: int | P
     return tool.main(arguments)
 
 
+@pytest.mark.slow
 def test_interrupted_run_ends_as_an_uninterrupted_one(tool, tmp_path, photos, synthetic, monkeypatch):
     everything = {"average": 0.9, "noun_weight": 0.5, "coarsest": 2}
     assert _train(tool, tmp_path / "whole", photos, synthetic, **everything) == 0
