@@ -226,6 +226,7 @@ def _named(file: Path, title: str) -> Iterator[None]:
         yield
     except InputError as error:
         text = str(error).replace(str(file), title).replace("another --gsd", "other metres per pixel under More")
+        text = text.replace("give --no-data none", "use 'sgovss segment --no-data none'")
         raise InputError(text) from error
 
 

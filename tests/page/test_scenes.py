@@ -230,7 +230,7 @@ def test_no_message_names_a_path_of_the_server(client, folder, tmp_path):
     with rasterio.open(empty, "w", driver="GTiff", height=64, width=64, count=1, dtype="uint16", nodata=0) as file:
         file.write(np.zeros((1, 64, 64), "uint16"))
     error = upload(client, empty.read_bytes(), "empty.tif").get_json()["error"]
-    assert error.startswith("empty.tif: no pixel with data")
+    assert error.startswith("empty.tif: no pixel with data") and error.endswith("use 'sgovss segment --no-data none'")
     assert list(folder.iterdir()) == []
 
 

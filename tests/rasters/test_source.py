@@ -177,7 +177,7 @@ def test_rasters_that_cannot_be_used(write_raster, pixels, options, message):
 def test_a_flat_band_is_stretched_by_one(write_raster):
     pixels = np.full((1, *SIZE), 7, np.uint16)
     pixels[0, 0, :5] = 8
-    with RasterSource(write_raster(pixels)) as source:
+    with RasterSource(write_raster(pixels), no_data="none") as source:
         assert source.stretch == [(7.0, 8.0)] * 3
         assert (source.read(WHOLE, SIZE)[0][0, :5] == 255).all()
 
