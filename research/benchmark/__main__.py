@@ -2,6 +2,7 @@
 
     python -m research.benchmark scenes --sizes 3000 12000 --classes 10 100
     python -m research.benchmark profile --config-file sgovss_vitb16_384.yaml --size 384 --classes 150
+    python -m research.benchmark megapixel --size 3000 --classes 10 100 300
     python -m research.benchmark workers --size 6000 --workers 1 2
     python -m research.benchmark views --datasets generated_scenes_test dubai_mbrsc_test
     python -m research.benchmark edges --datasets generated_scenes_test dubai_mbrsc_test
@@ -11,6 +12,7 @@
 ``scenes`` segments georeferenced rasters and reports the time of start and work, the ratio of the work to the bare
 model (encoder and head over the same windows from memory, in the same process), and peak memory.
 ``profile`` shows the time of each part and operator of an inference, and lower bounds (floors) of the whole time.
+``megapixel`` shows where the processor time of a megapixel of a raster goes.
 ``workers`` segments one raster on several numbers of single-threaded local workers.
 ``views`` compares sets of views by time and mIoU.
 ``edges`` compares scores with and without smoothing along edges, likewise.
@@ -29,7 +31,7 @@ from typing import Any
 
 import torch
 
-from research.benchmark import edges, profile_model, scenes, start, views, words, workers
+from research.benchmark import edges, megapixel, profile_model, scenes, start, views, words, workers
 from sgovss.allocator import keep_freed_memory
 from sgovss.engine.benchmark import machine
 from sgovss.errors import command
@@ -49,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, parser_class=parser_class)
     scenes.add_command(commands)
     profile_model.add_command(commands)
+    megapixel.add_command(commands)
     views.add_command(commands)
     edges.add_command(commands)
     workers.add_command(commands)

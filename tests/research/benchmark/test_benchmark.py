@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from research.benchmark.__main__ import main
@@ -16,3 +18,15 @@ def test_parts_of_a_profile_add_up_to_the_whole(capsys):
     assert {"image encoder", "refinement", "decoder: stage 3"} <= parts.keys()
     assert sum(parts.values()) == pytest.approx(shares["all"], abs=1)
     assert any(line and line[0].startswith("floor of the head") and float(line[1]) >= 0 for line in lines)
+
+
+@pytest.mark.slow
+def test_the_parts_of_a_megapixel_add_up_to_the_whole(tmp_path, capsys):
+    file = tmp_path / "parts.json"
+    options = ["--size", "300", "--classes", "3", "--precisions", "float32", "--repeats", "2", "--json", str(file)]
+    assert main(["megapixel", *options]) == 0
+    (row,) = json.loads(file.read_text())["rows"]
+    parts = {name: row[name] for name in ("read", "encoder", "head", "blend", "enlarge and choose", "write and rest")}
+    assert all(each > 0 for each in parts.values())
+    # Each is the median of two runs, rounded.
+    assert sum(parts.values()) == pytest.approx(row["all"], rel=0.02, abs=6)
