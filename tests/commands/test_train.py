@@ -369,6 +369,18 @@ def test_the_checkpoint_knows_the_distance_of_what_it_was_trained_on(run_options
     assert saved["INPUT"]["GROUND_SAMPLE_DISTANCE"] == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("sizes", "expected"), [((80,), 0.375), ((30, 60), 0.5), ((20, 30, 40, 60, 80), 0.75)])
+def test_the_distance_is_that_of_the_median_size(monkeypatch, sizes, expected):
+    """The shorter side of the image is 60 pixels of 0.5 m."""
+    cfg = load_config("sgovss_tiny.yaml", ("INPUT.GROUND_SAMPLE_DISTANCE", "0.0", "INPUT.MIN_SIZE_TRAIN", str(sizes)))
+    cfg.DATASETS.TRAIN = ("only",)
+    monkeypatch.setattr(preparation, "dataset_metadata", lambda _: SimpleNamespace(ground_sample_distance=0.5))
+    monkeypatch.setattr(preparation, "DatasetCatalog", {"only": [{"file_name": "a.png"}]})
+    monkeypatch.setattr(preparation, "image_size", lambda _: (60, 80))
+    preparation._set_training_gsd(cfg)
+    assert expected == cfg.INPUT.GROUND_SAMPLE_DISTANCE
+
+
 @pytest.mark.parametrize(
     ("own", "stated", "expected"),
     [

@@ -54,6 +54,11 @@ def test_its_steps_are_the_first_ones_of_the_run(run_options, capsys):
     assert train_net.main([*CONFIG, *options]) == 0
     losses = [line["total_loss"] for line in metrics_of(output_of(options)) if "total_loss" in line]
     assert (float(first), float(last)) == pytest.approx((losses[0], losses[-1]), rel=1e-3)
+    capsys.readouterr()
+    weights = str(output_of(options) / "model_final.pth")
+    assert train_net.main([*CONFIG, "--dry-run", *options, "MODEL.WEIGHTS", weights, "SOLVER.MAX_ITER", "1"]) == 0
+    # The same images as in the first step, now with trained weights.
+    assert float(re.search(r"^loss: (\S+) at", capsys.readouterr().out, re.MULTILINE)[1]) < 0.98 * losses[0]
 
 
 def damaged_test_image(folder: Path) -> str:

@@ -12,6 +12,7 @@ from detectron2.utils.events import EventStorage
 from sgovss.config import load_config
 from sgovss.data import register_datasets
 from sgovss.data.registration import dataset_metadata
+from sgovss.engine.nonfinite import _describe
 from sgovss.engine.step import StepTrainer, autocast
 from sgovss.engine.trainer import Trainer
 from sgovss.errors import InputError
@@ -194,6 +195,19 @@ def test_only_images_of_batches_that_are_not_finite_are_named(caplog):
     run(trainer, 1)
     assert "1.png" in caplog.text
     assert "0.png" not in caplog.text
+
+
+@pytest.mark.parametrize(("count", "more"), [(8, ""), (9, " and 1 more"), (11, " and 3 more")])
+def test_eight_images_are_named_and_the_others_counted(count, more):
+    told = _describe([([f"{number}.png" for number in range(count)], {"loss_pixel": float("nan")})], 1.0)
+    assert told.endswith(f"7.png{more}") and "8.png" not in told
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"), [((1.0, 3.0, 2.0), "3"), ((1.0, float("nan")), "nan"), ((float("nan"), float("inf")), "inf")]
+)
+def test_the_worst_value_of_a_loss_is_told(values, shown):
+    assert _describe([(["a.png"], {"loss_pixel": value}) for value in values], 1.0).startswith(f"loss_pixel {shown};")
 
 
 def test_the_number_of_skipped_steps_is_saved_and_restored():
