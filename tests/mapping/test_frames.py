@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 
 import matplotlib
 import numpy as np
@@ -125,11 +126,21 @@ def test_a_plot_has_the_coordinates_of_the_image(predictor, scene):
     axes = scene.plot()
     assert axes.get_xlim() == (500_000, 500_036) and axes.get_ylim() == (5_300_000 - 27, 5_300_000)
     named = [text.get_text().rpartition(" ")[0].rpartition(" ")[0] for text in axes.get_legend().get_texts()]
-    assert set(named) == {name for name, share in scene.shares.items() if share}
+    largest_first = sorted(scene.shares, key=lambda name: scene.shares[name], reverse=True)
+    assert len(named) > 1 and named == [name for name in largest_first if scene.shares[name]]
+    anchor = axes.get_legend().get_bbox_to_anchor().transformed(axes.transAxes.inverted())
+    assert (anchor.x0, anchor.y0) == pytest.approx((1, 0.5))  # beside the image
     figure = matplotlib.figure.Figure()
     own = figure.subplots()
     assert sgovss.segment(PIXELS, WORDS, predictor=predictor).plot(alpha=1, ax=own) is own
     assert own.get_ylim()[0] > own.get_ylim()[1]  # rows of pixels from top to bottom
+
+
+def test_an_array_needs_the_libraries_that_write_it(predictor, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rioxarray", None)
+    array = xarray.DataArray(np.zeros((3, 8, 8), np.uint8), dims=("band", "y", "x"))
+    with pytest.raises(InputError, match=r"an xarray\.DataArray needs rioxarray: pip install 'sgovss\[notebook\]'"):
+        sgovss.segment(array, WORDS, predictor=predictor)
 
 
 @pytest.mark.parametrize(("name", "use"), [("geopandas", "to_geodataframe"), ("rioxarray", "to_xarray")])
