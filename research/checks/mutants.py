@@ -30,7 +30,8 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.BitOr: ast.BitAnd,
     ast.BitAnd: ast.BitOr,
 }
-_SAID = ("logger", "print", "warnings")  # calls that only tell the user something
+# Calls that only tell the user something, or wait for the other processes.
+_WITHOUT_EFFECT = ("logger", "print", "warnings", "progress", "comm.synchronize")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,11 @@ class Mutant:
 
 
 def mutants(source: str) -> list[Mutant]:
-    """All mutants of a module: other operators, numbers, conditions, flags, and statements left out."""
+    """All mutants of a module: other operators, numbers, conditions, flags, and statements left out.
+
+    Changes that no test can notice are left out where the syntax shows them: of messages and progress bars, of types, and
+    of the -1 of ``reshape``, which stands for the size that remains.
+    """
     encoded = source.encode()
     starts = [0]
     for line in encoded.splitlines(keepends=True):
@@ -67,14 +72,18 @@ def _replacements(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
         if name in ("annotation", "returns", "decorator_list", "exc") or isinstance(value, ast.JoinedStr):
             continue
         for child in value if isinstance(value, list) else [value]:
-            if isinstance(child, ast.AST) and not isinstance(child, ast.JoinedStr) and not _only_says(child):
+            if isinstance(child, ast.AST) and not (_has_no_effect(child) or _is_remaining_size(child, node)):
                 yield from _replacements(child)
 
 
-def _only_says(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and (
-        isinstance(node.value, ast.Constant) or ast.unparse(node.value).startswith(_SAID)
-    )
+def _has_no_effect(node: ast.AST) -> bool:
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant) or ast.unparse(node.value).startswith(_WITHOUT_EFFECT)
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+
+
+def _is_remaining_size(node: ast.AST, parent: ast.AST) -> bool:
+    return isinstance(parent, ast.Call) and ast.unparse(parent.func).endswith("reshape") and ast.unparse(node) == "-1"
 
 
 def _is_call(node: ast.AST) -> TypeGuard[ast.Expr]:

@@ -68,6 +68,9 @@ def test_a_new_module_of_these_packages_is_a_target_or_left_out_for_a_reason(che
         ("f(a)\nx += True", ["pass", "pass", "False"]),
         ("if ä is not b: g()", ["(not (ä is not b))", "(ä is b)", "pass"]),
         ("x = f'{a + b}'", []),
+        ("if TYPE_CHECKING:\n    import a\nelse: f()", []),
+        ("progress.update(1)\ncomm.synchronize()", []),
+        ("x = a.reshape(-1, 2) + b[-1]", ["(a.reshape(-1, 2) - b[-1])", "(3)", "(1)", "(2)"]),
     ],
 )
 def test_what_is_changed(code, expected):
