@@ -47,8 +47,8 @@ class Mutant:
 def mutants(source: str) -> list[Mutant]:
     """All mutants of a module: other operators, numbers, conditions, flags, and statements left out.
 
-    Changes that no test can notice are left out where the syntax shows them: of messages and progress bars, of types, and
-    of the -1 of ``reshape``, which stands for the size that remains.
+    Changes that no test can notice are left out where the syntax shows them: of messages and progress bars, of types,
+    and of the -1 of ``reshape``, which stands for the size that remains.
     """
     encoded = source.encode()
     starts = [0]
