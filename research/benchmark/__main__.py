@@ -4,6 +4,7 @@
     python -m research.benchmark profile --config-file sgovss_vitb16_384.yaml --size 384 --classes 150
     python -m research.benchmark megapixel --size 3000 --classes 10 100 300
     python -m research.benchmark workers --size 6000 --workers 1 2
+    python -m research.benchmark strides --files scene.tif
     python -m research.benchmark views --datasets generated_scenes_test dubai_mbrsc_test
     python -m research.benchmark edges --datasets generated_scenes_test dubai_mbrsc_test
     python -m research.benchmark words --datasets dronedeploy_sample dubai_mbrsc
@@ -14,6 +15,7 @@ model (encoder and head over the same windows from memory, in the same process),
 ``profile`` shows the time of each part and operator of an inference, and lower bounds (floors) of the whole time.
 ``megapixel`` shows where the processor time of a megapixel of a raster goes.
 ``workers`` segments one raster on several numbers of single-threaded local workers.
+``strides`` compares maps with other overlaps of the windows.
 ``views`` compares sets of views by time and mIoU.
 ``edges`` compares scores with and without smoothing along edges, likewise.
 ``words`` scores words that other images chose.
@@ -31,7 +33,7 @@ from typing import Any
 
 import torch
 
-from research.benchmark import edges, megapixel, profile_model, scenes, start, views, words, workers
+from research.benchmark import edges, megapixel, profile_model, scenes, start, strides, views, words, workers
 from sgovss.allocator import keep_freed_memory
 from sgovss.engine.benchmark import machine
 from sgovss.errors import command
@@ -55,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     views.add_command(commands)
     edges.add_command(commands)
     workers.add_command(commands)
+    strides.add_command(commands)
     words.add_command(commands)
     start.add_command(commands)
     args = parser.parse_args(argv)

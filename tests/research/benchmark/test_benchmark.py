@@ -7,6 +7,7 @@ import json
 import pytest
 
 from research.benchmark.__main__ import main
+from research.benchmark.scenes import write_scene
 
 
 @pytest.mark.slow
@@ -30,3 +31,13 @@ def test_the_parts_of_a_megapixel_add_up_to_the_whole(tmp_path, capsys):
     assert all(each > 0 for each in parts.values())
     # Each is the median of two runs, rounded.
     assert sum(parts.values()) == pytest.approx(row["all"], rel=0.02, abs=6)
+
+
+@pytest.mark.slow
+def test_the_first_stride_is_what_others_are_compared_with(tmp_path):
+    scene, file = tmp_path / "scene.tif", tmp_path / "strides.json"
+    write_scene(scene, 1100, "tiles")
+    assert main(["strides", "--files", str(scene), "--gsd", "0.3", "--strides", "256", "512", "--json", str(file)]) == 0
+    first, last = json.loads(file.read_text())["rows"]
+    assert first["mean"] == 0 < last["mean"] < 50
+    assert first["windows"] > last["windows"]
