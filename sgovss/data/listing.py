@@ -178,9 +178,9 @@ def _absent(spec: DatasetSpecification, folder: Path, top: Path) -> str:
 def walk_files(top: Path) -> Iterator[Path]:
     """Yield the files below a folder and its linked folders, without hidden files and folders."""
     for parent, folders, names in os.walk(top, followlinks=True):
-        here = Path(parent).resolve()
-        # Skip links to a parent folder, which would list every file dozens of times.
-        around = {here, *here.parents}
+        here = Path(parent)
+        # Skip links to a parent folder, also by way of other links, which would list every file dozens of times.
+        around = {*here.resolve().parents, *(folder.resolve() for folder in (here, *here.parents))}
         folders[:] = [
             name for name in folders if not name.startswith(".") and Path(parent, name).resolve() not in around
         ]

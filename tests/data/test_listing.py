@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from sgovss.data.archives import RawFiles
-from sgovss.data.listing import files_of_no_split, find_pairs, list_pairs
+from sgovss.data.listing import files_of_no_split, find_pairs, list_pairs, walk_files
 from sgovss.data.specification import DatasetSpecification
 from sgovss.errors import InputError
 
@@ -40,6 +40,15 @@ def test_the_case_of_a_suffix_does_not_matter(tmp_path, suffix, image, label):
     spec = specification(image_suffix=suffix)
     assert names(list_pairs(spec, "train", tmp_path)) == [(f"i/{image}", f"l/{label}")]
     assert files_of_no_split(spec, tmp_path) == []
+
+
+def test_files_in_linked_folders_are_found_once(tmp_path):
+    (tmp_path / "there" / "below").mkdir(parents=True)
+    (tmp_path / "there" / "below" / "a.png").touch()
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "linked").symlink_to(tmp_path / "there")
+    (tmp_path / "there" / "back").symlink_to(tmp_path / "here")
+    assert [*walk_files(tmp_path / "here")] == [tmp_path / "here" / "linked" / "below" / "a.png"]
 
 
 def test_two_files_of_one_name_are_told(tmp_path):

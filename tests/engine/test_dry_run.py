@@ -45,6 +45,8 @@ def test_it_tells_what_a_run_costs_and_leaves_nothing(run_options, tmp_path, tem
         r"nothing was kept; leave out --dry-run to train",
     ):
         assert re.search(f"^{line}", out, re.MULTILINE), (line, out[-2000:])
+    every, trained = map(float, re.search(r"^parameters: (\S+) M, (\S+) M", out, re.MULTILINE).groups())
+    assert 0 < trained < every  # the frozen encoder is not trained
 
 
 def test_its_steps_are_the_first_ones_of_the_run(run_options, capsys):

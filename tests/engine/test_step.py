@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import time
 
 import pytest
 import torch
@@ -85,6 +86,20 @@ def scalars_of(trainer: StepTrainer, steps: int) -> dict[str, list[tuple[float, 
             trainer.run_step()
         trainer.read_numbers()
     return {name: history.values() for name, history in storage.histories().items() if "time" not in name}
+
+
+def test_the_time_of_waiting_for_data_is_that_of_all_batches_of_a_step():
+    class Slow(list):
+        def __iter__(self):
+            for each in super().__iter__():
+                time.sleep(0.05)
+                yield each
+
+    trainer = trainer_of([1.0] * 4, accumulate=2)
+    images = [[{"image": torch.tensor(1.0), "file_name": "a.png"}]] * 4
+    trainer.reset_data_loader(lambda: Slow(images))
+    waited = [seconds for seconds, _ in run(trainer, 2).histories()["data_time"].values()]
+    assert all(0.1 <= seconds < 5 for seconds in waited) and waited
 
 
 @pytest.mark.parametrize("fused", [None, True])
