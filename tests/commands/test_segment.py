@@ -84,12 +84,18 @@ def test_an_unreadable_image_is_reported_and_the_others_are_segmented(demo, fold
         ({"--vocabulary": "road, Road"}, "stands twice"),
         ({"--vocabulary": "words.txt"}, "words.txt"),
         ({"--config-file": "none.yaml"}, "none.yaml"),
+        # What is wrong with the model is told before images are looked for, which may take long.
+        ({"--input": "nowhere", "--config-file": "none.yaml"}, "none.yaml"),
+        ({"--input": "nowhere", "--opts": ("MODEL.WEIGHTS", "none.pth")}, "none.pth"),
     ],
 )
 def test_wrong_input_ends_in_one_clear_line(demo, folder, tmp_path, capsys, changes, message):
     arguments = {"--config-file": "sgovss_tiny.yaml", "--input": str(folder), "--vocabulary": WORDS}
     arguments |= {"--output": str(tmp_path / "out"), **changes}
-    assert demo.main([part for pair in arguments.items() for part in pair]) == 2
+    given = [
+        part for name, value in arguments.items() for part in (name, *([value] if isinstance(value, str) else value))
+    ]
+    assert demo.main(given) == 2
     error = capsys.readouterr().err.strip()
     assert error.startswith("error: ")
     assert message in error
