@@ -47,10 +47,10 @@ def count_classes(ids: np.ndarray, box: Box, classes: int, areas: PixelAreas | N
         areas: areas of the pixels; None if the scene is not georeferenced.
     """
     known = np.minimum(ids.astype(np.int64), classes).reshape(-1)
-    counts = np.bincount(known, minlength=classes + 1)[:classes].tolist()
+    counts = np.bincount(known, minlength=classes)[:classes].tolist()
     if areas is None:
         return Counts(counts, None)
-    squares = np.bincount(known, weights=areas.within(box).reshape(-1), minlength=classes + 1)
+    squares = np.bincount(known, weights=areas.within(box).reshape(-1), minlength=classes)
     return Counts(counts, squares[:classes].tolist())
 
 

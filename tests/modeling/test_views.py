@@ -15,7 +15,7 @@ from sgovss.errors import InputError
 from sgovss.modeling import chunks
 from sgovss.modeling.build import build_model
 from sgovss.modeling.class_scores import ClassScores
-from sgovss.modeling.views import Augmented, SlidingWindow, WholeImage, mean_maps
+from sgovss.modeling.views import Augmented, Padded, SlidingWindow, WholeImage, build_native_view, mean_maps
 from sgovss.view_set import Orientation, ViewSet
 from sgovss.vocabulary import Vocabulary
 
@@ -132,6 +132,42 @@ def test_without_antialiasing_neither_image_nor_scores_are_smoothed():
     shrunk = viewed(SlidingWindow(60, 60, working_size=60, antialias=False), striped_score, torch.zeros(3, 20, 20))
     assert shrunk.min() == 1
     assert viewed(SlidingWindow(60, 60, working_size=60), striped_score, torch.zeros(3, 20, 20)).max() < 0.5
+
+
+def test_scaled_images_and_their_scores_are_smoothed():
+    stripes = torch.zeros(3, 60, 60)
+    stripes[..., 1::3] = 255.0
+    third = Augmented(WholeImage(), ViewSet(scales=(1 / 3,)))
+    smooth = viewed(third, lambda x: x[:, :1] / 255, stripes)
+    assert smooth.min() > 0.2 and smooth.max() < 0.5
+
+    def striped_score(images):
+        return torch.zeros(len(images), 1, *images.shape[-2:]).index_fill(-1, torch.arange(1, 60, 3), 1.0)
+
+    assert viewed(Augmented(WholeImage(), ViewSet(scales=(3.0,))), striped_score, torch.zeros(3, 20, 20)).max() < 0.5
+
+
+def test_an_image_is_padded_to_the_right_and_below_with_its_border():
+    seen = []
+
+    def score(images):
+        seen.append(images)
+        return local_score(images)
+
+    result = viewed(Padded(WholeImage(), 16), score, IMAGE)
+    torch.testing.assert_close(result, local_score(IMAGE[None])[0])
+    (padded,) = seen[0]
+    assert padded.shape == (3, 80, 96)
+    assert (padded[:, 70:, :90] == IMAGE[:, -1:]).all() and (padded[:, :70, 90:] == IMAGE[..., -1:]).all()
+
+
+@pytest.mark.parametrize(
+    ("window", "stride", "expected"), [(512, 384, (512, 384)), (500, 300, (512, 288)), (20, 20, (32, 32))]
+)
+def test_windows_of_a_photograph_are_multiples_of_the_step_of_the_model(window, stride, expected):
+    cfg = load_config("sgovss_tiny.yaml", ["TEST.SCENE.WINDOW", str(window), "TEST.SCENE.STRIDE", str(stride)])
+    view = build_native_view(cfg, 32, 8)
+    assert (view.view.window, view.view.stride) == expected and view.multiple == 4
 
 
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40))

@@ -63,5 +63,16 @@ def test_the_sides_of_a_pixel_on_the_ground(crs, transform, expected):
         assert across == pytest.approx(geodesic.line_length([15, 15.00001], [59.9995, 59.9995]), rel=1e-6)
 
 
+def test_a_pixel_is_measured_at_the_middle_of_the_raster():
+    """In a polar projection the size of a pixel depends on row and column."""
+    crs, transform = rasterio.crs.CRS.from_epsg(3413), from_origin(-3_000_000, 1_000_000, 1000, 1000)
+    middle = [transform @ place for place in ((2000, 1500.5), (2001, 1500.5))]
+    longitudes, latitudes = pyproj.Transformer.from_crs(crs, 4326, always_xy=True).transform(*zip(*middle, strict=True))
+    expected = pyproj.Geod(ellps="WGS84").line_length(longitudes, latitudes)
+    _, across = ground_sample_distances(crs, transform, 3000, 4000)
+    assert across == pytest.approx(expected, rel=1e-5)
+    assert across != pytest.approx(ground_sample_distances(crs, transform, 3000, 1000)[1], rel=1e-2)
+
+
 def test_pixels_that_are_not_georeferenced_have_no_size():
     assert ground_sample_distances(None, Affine.identity(), 10, 10) is None
