@@ -80,7 +80,7 @@ _TESTS = {
     "rasters/geotiff": f"rasters/products rasters/outputs {_SCENES}",
     "rasters/grid": "rasters/grid rasters/blending rasters/upsampling",
     "rasters/handle": f"rasters/remote {_READER}",
-    "rasters/inputs": "rasters/names rasters/inputs rasters/descriptions",
+    "rasters/inputs": "rasters/names rasters/inputs rasters/descriptions rasters/remote",
     "rasters/masked_pixels": _READER,
     "rasters/merging": "rasters/polygons rasters/outputs",
     "rasters/names": "rasters/names rasters/inputs",
