@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import rasterio
@@ -10,6 +12,7 @@ from rasterio.windows import Window
 
 from sgovss.errors import InputError
 from sgovss.rasters.handle import RasterHandle
+from sgovss.rasters.opening import identity
 from sgovss.rasters.source import RasterSource
 
 SIZE = (40, 60)
@@ -172,6 +175,17 @@ def test_a_flat_band_does_not_divide_by_zero(write_raster):
 def test_rasters_that_cannot_be_used(write_raster, pixels, options, message):
     with pytest.raises(InputError, match=message):
         RasterSource(write_raster(pixels), **options)
+
+
+def test_a_raster_changes_with_each_of_its_files(tmp_path):
+    """Also with those that are named behind one of another machine."""
+    here = tmp_path / "b.tif"
+    here.write_bytes(b"1")
+    dataset = SimpleNamespace(files=["/vsicurl/http://127.0.0.1:1/a.tif", str(here)], driver="GTiff")
+    before = identity("/vsicurl/http://127.0.0.1:1/a.tif", dataset)
+    assert identity("/vsicurl/http://127.0.0.1:1/a.tif", dataset) == before
+    here.write_bytes(b"22")
+    assert identity("/vsicurl/http://127.0.0.1:1/a.tif", dataset) != before
 
 
 def test_a_flat_band_is_stretched_by_one(write_raster):
