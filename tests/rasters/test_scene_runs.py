@@ -38,13 +38,17 @@ def kept(monkeypatch):
 
 
 @pytest.mark.parametrize(("error", "smallest"), [(KeyboardInterrupt, 50), (OSError(28, "No space left on device"), 0)])
-def test_the_same_command_continues_and_the_result_is_the_same(write_raster, tmp_path, monkeypatch, error, smallest):
+def test_the_same_command_continues_and_the_result_is_the_same(
+    write_raster, tmp_path, monkeypatch, caplog, error, smallest
+):
     path = scene_of(write_raster, 1100, 1050, **UTM)
     options = SceneOptions(confidence=True, probabilities=True, min_area=smallest, min_area_in_pixels=True)
     model = FakeModel()
     mapper = fake_mapper(model, options=options, STRIDE=96, MEMORY=0)  # three strips of three bands
+    began = time.monotonic()
     whole = mapper(path, tmp_path / "whole/scene")
-    windows = model.windows
+    took, windows = time.monotonic() - began, model.windows
+    assert float(whole.facts["time"].split(" s, ")[0]) <= took + 0.1 and "continues" not in caplog.text
     keep, left = PartialOutputs.keep, iter(range(4))
 
     def until(self, band):
@@ -63,6 +67,7 @@ def test_the_same_command_continues_and_the_result_is_the_same(write_raster, tmp
     assert len((out / "scene.parts/ledger.jsonl").read_text().splitlines()) == 4
     before = model.windows
     continued = mapper(path, out / "scene")
+    assert f"{path}: continues, 4 of 9 parts are finished" in caplog.text
     assert model.windows - before < 0.8 * windows
     for kind, file in whole.files.items():
         if kind != "shares":
