@@ -101,7 +101,7 @@ _TESTS = {
     "rasters/source": f"{_READER} rasters/inputs rasters/scene",
     "rasters/sentinel2": "rasters/sentinel2",
     "rasters/squaring": "rasters/squaring",
-    "rasters/stac": "rasters/inputs rasters/services",
+    "rasters/stac": "rasters/remote rasters/inputs rasters/services",
     "rasters/stored_polygons": "rasters/squaring",
     "rasters/stretch": "rasters/inputs rasters/source",
     "rasters/style": "rasters/products rasters/scene",

@@ -10,6 +10,7 @@ from sgovss.errors import InputError
 from sgovss.rasters.gdal import gdal_environment
 from sgovss.rasters.inputs import InputOptions, find_inputs, is_scene
 from sgovss.rasters.source import RasterSource
+from sgovss.rasters.tiles import describe_tiles
 
 from .conftest import UTM, read
 
@@ -56,6 +57,25 @@ def test_the_description_of_a_map_server(demo, tms):
     status, out, errors = demo(name, "--bounds", ",".join(map(str, AROUND)))
     assert status == 0, errors
     assert (read(out / "aerial_labels.tif") < 4).all()
+
+
+@pytest.mark.parametrize(
+    ("gsd", "latitude", "level"),
+    # Zoom 17 has 1.194 m per pixel at the equator, and half of it at 60 degrees.
+    [
+        (1.194, 0, 17),
+        (1.0, 0, 17),
+        (0.8, 0, 18),
+        (0.6, 60, 17),
+        (0.6, -60, 17),
+        (1.2, 60, 16),
+        (1e-3, 0, 24),
+        (1e6, 0, 0),
+    ],
+)
+def test_the_level_of_tiles_is_that_of_the_wanted_pixel_size(gsd, latitude, level):
+    described = describe_tiles("xyz:https://host/{z}/{x}/{y}.png", gsd, latitude)
+    assert f"<TileLevel>{level}</TileLevel>" in described
 
 
 def test_a_map_server_that_lacks_tiles_is_one_line(tms, tmp_path):
