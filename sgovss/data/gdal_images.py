@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from PIL import Image
 
 from sgovss.errors import InputError
 
@@ -25,7 +26,7 @@ def gdal_values(file: str | Path | BinaryIO, source: str) -> np.ndarray:
     """The (H, W) values of a label image, of the type in the file.
 
     Raises:
-        InputError: the file cannot be read, has several bands, or rasterio is missing.
+        InputError: the file cannot be read, has several bands or too many pixels, or rasterio is missing.
     """
     with _opened(file, source, "label image") as dataset:
         if dataset.count != 1:
@@ -33,6 +34,7 @@ def gdal_values(file: str | Path | BinaryIO, source: str) -> np.ndarray:
                 f"{source}: label image of {dataset.count} bands, expected one channel of class values; convert "
                 "colours with sgovss prepare, or choose a band with 'gdal_translate -b 1'"
             )
+        _expect_few_pixels(dataset, source)
         return dataset.read(1)
 
 
@@ -46,7 +48,7 @@ def read_gdal_rgb(file: str | Path | BinaryIO, source: str, bands: Sequence[int]
 
     Raises:
         InputError: the image cannot be read, has more than 8 bits per channel, lacks one of the bands, has another
-            number of bands and none are chosen, or rasterio is missing.
+            number of bands and none are chosen, has too many pixels, or rasterio is missing.
     """
     with _opened(file, source, "image") as dataset:
         wanted = list(bands) if bands is not None else [1, 1, 1] if dataset.count == 1 else [1, 2, 3]
@@ -66,6 +68,7 @@ def read_gdal_rgb(file: str | Path | BinaryIO, source: str, bands: Sequence[int]
                 f"{source}: has {dataset.count} bands, expected red, green and blue; choose three with 'bands' of "
                 "'preparation' in the dataset file and sgovss prepare, or with 'gdal_translate -b 1 -b 2 -b 3'"
             )
+        _expect_few_pixels(dataset, source)
         return np.ascontiguousarray(dataset.read(wanted).transpose(1, 2, 0))
 
 
@@ -77,6 +80,13 @@ def read_gdal_size(file: str | Path | BinaryIO, source: str) -> tuple[int, int]:
     """
     with _opened(file, source, "image") as dataset:
         return dataset.height, dataset.width
+
+
+def _expect_few_pixels(dataset: Any, source: str) -> None:
+    """Raise an InputError for more pixels than Pillow reads; a damaged header may claim any number."""
+    assert Image.MAX_IMAGE_PIXELS is not None
+    if dataset.height * dataset.width > 2 * Image.MAX_IMAGE_PIXELS:
+        raise InputError(f"{source}: more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels; cut it into tiles")
 
 
 @contextmanager

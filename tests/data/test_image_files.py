@@ -9,7 +9,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
@@ -117,6 +117,7 @@ FILES = {
     changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=6),
     length=st.none() | st.integers(0, 2000),
 )
+@example(kind="tiff", changes=[(21, 30), (72, 0)], length=None)  # a width of 503,316,503 pixels
 @settings(max_examples=300)
 def test_a_damaged_file_is_read_or_refused_in_one_line(kind, changes, length):
     content = bytearray(FILES[kind])
