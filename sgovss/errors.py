@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 
 _PREFIX = "sgovss.errors.InputError: "
 _LONGEST = 2000  # characters of a printed line, which may quote the user's input
-# The texts of Python, NumPy, PyTorch on the CPU, and CUDA; a loader's worker hands on the text alone.
+# The texts of Python, NumPy, PyTorch on the CPU, and CUDA; other processes hand on the text alone.
 _NO_MEMORY = re.compile(r"\bout of memory\b|can't allocate memory|MemoryError: |DataLoader worker .* signal: Killed")
-_ASKED_FOR = re.compile(r"allocate ([\d.,]+ ?[A-Za-z]+)")
+_ASKED_FOR = re.compile(r"allocate ([\d.,]*\d)\.? ?([A-Za-z]+)")
 
 
 class InputError(ValueError):
@@ -56,19 +56,18 @@ def error_line(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"{error.filename or 'the output'}: {error.strerror}; make room, or choose another output folder"
     # Errors of other processes arrive as text: a traceback whose last line is the error itself.
-    text = str(error)
-    last = (text.strip().splitlines() or [""])[-1]
+    last = (str(error).strip().splitlines() or [""])[-1]
     if isinstance(error, InputError) or last.startswith(_PREFIX):
         return last.removeprefix(_PREFIX)[:_LONGEST]
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(text)):
-        return _memory_line(text)
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(last):
+        return _memory_line(last)
     return None
 
 
-def _memory_line(text: str) -> str:
-    asked_for = _ASKED_FOR.search(text)
-    at = f" ({asked_for[1]} more asked for)" if asked_for else ""
+def _memory_line(told: str) -> str:
+    asked_for = _ASKED_FOR.search(told)
+    wanted = f" for another {asked_for[1]} {asked_for[2]}" if asked_for else ""
     return (
-        f"not enough memory{at}; to train, lower SOLVER.IMS_PER_BATCH, INPUT.CROP.SIZE or INPUT.MIN_SIZE_TRAIN; to "
-        "evaluate, INPUT.MIN_SIZE_TEST; to map, TEST.SCENE.BATCH 1 and TEST.SCENE.MEMORY 0 need least"
+        f"not enough memory{wanted}; in training, lower SOLVER.IMS_PER_BATCH, INPUT.CROP.SIZE or INPUT.MIN_SIZE_TRAIN; "
+        "in an evaluation, lower INPUT.MIN_SIZE_TEST; for a map, set TEST.SCENE.BATCH 1 and TEST.SCENE.MEMORY 0"
     )

@@ -82,11 +82,21 @@ def read_gdal_size(file: str | Path | BinaryIO, source: str) -> tuple[int, int]:
         return dataset.height, dataset.width
 
 
+def most_pixels() -> int:
+    """The number of pixels of the largest image that Pillow reads."""
+    assert Image.MAX_IMAGE_PIXELS is not None  # nothing here removes the limit
+    return 2 * Image.MAX_IMAGE_PIXELS
+
+
+def too_many_pixels() -> str:
+    """What is wrong with an image of more than :func:`most_pixels`, and the remedy."""
+    return f"more than {most_pixels():,} pixels; cut it into tiles"
+
+
 def _expect_few_pixels(dataset: Any, source: str) -> None:
     """Raise an InputError for more pixels than Pillow reads; a damaged header may claim any number."""
-    assert Image.MAX_IMAGE_PIXELS is not None
-    if dataset.height * dataset.width > 2 * Image.MAX_IMAGE_PIXELS:
-        raise InputError(f"{source}: more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels; cut it into tiles")
+    if dataset.height * dataset.width > most_pixels():
+        raise InputError(f"{source}: {too_many_pixels()}")
 
 
 @contextmanager

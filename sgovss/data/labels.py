@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from sgovss.data.file_kinds import first_bytes, other_kind
-from sgovss.data.gdal_images import gdal_values, is_tiff, read_gdal_rgb, read_gdal_size
+from sgovss.data.gdal_images import gdal_values, is_tiff, read_gdal_rgb, read_gdal_size, too_many_pixels
 from sgovss.data.label_map import LabelMap
 from sgovss.errors import InputError
 
@@ -258,6 +258,5 @@ def _reason(error: Exception, head: bytes, what: str) -> str:
     if isinstance(error, UnidentifiedImageError):
         return other_kind(head, what) or f"its content is none of {', '.join(FORMATS)}; save it as one of them"
     if isinstance(error, Image.DecompressionBombError):
-        assert Image.MAX_IMAGE_PIXELS is not None  # as the limit was exceeded
-        return f"more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels; cut it into tiles"
+        return too_many_pixels()
     return getattr(error, "strerror", None) or str(error)

@@ -35,7 +35,7 @@ class Case:
             input that must work: description of the output.
         status: expected exit status of the command.
         proves: checks the folder afterwards; raises AssertionError if the files in it are not as expected.
-        as_process: whether the fast tests also run the case as a process.
+        as_process: whether the case also runs in a process of its own that no other case shares.
     """
 
     what: str

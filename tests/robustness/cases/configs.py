@@ -178,7 +178,7 @@ CASES: list[Case] = [
         "training crops larger than the memory",
         "train_net",
         option("INPUT.CROP.SIZE", "[10000000,10000000]"),
-        "not enough memory (273. TiB more asked for); to train, lower SOLVER.IMS_PER_BATCH, INPUT.CROP.SIZE or …",
+        "not enough memory for another 273 TiB; in training, lower SOLVER.IMS_PER_BATCH, INPUT.CROP.SIZE or …",
     ),
     refused(
         "training on two machines without an address",
