@@ -1,9 +1,11 @@
-"""A parallel ``map`` over processes, in order and with bounded memory; and signals that end a process in order."""
+"""A parallel ``map`` in order and with bounded memory; the end of a process by signals and beside threads."""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -60,3 +62,24 @@ def exit_on_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def exit_past_threads() -> Iterator[None]:
+    """End the process without Python's own clean-up if threads that were started within still run.
+
+    Python ends such threads by unwinding their stack. In a thread that frees a tensor at that moment, PyTorch then
+    aborts the process.
+    """
+    before = set(threading.enumerate())
+    ended = None
+    try:
+        yield
+    except SystemExit as end:
+        ended = end
+    if set(threading.enumerate()) - before:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ended.code if ended is not None and isinstance(ended.code, int) else 0)
+    if ended is not None:
+        raise ended

@@ -1,6 +1,9 @@
-"""Work in processes gives what map gives."""
+"""Work in processes gives what map gives, and a process ends in order beside threads."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import pytest
 
@@ -29,3 +32,18 @@ def test_items_are_taken_as_they_are_needed(workers):
     assert next(results) == 0
     assert len(taken) <= 8 * workers
     results.close()
+
+
+@pytest.mark.parametrize(("status", "threads"), [(0, 0), (143, 0), (0, 1), (143, 1)])
+def test_pythons_clean_up_is_left_out_beside_threads(status, threads):
+    program = (
+        "import atexit, sys, threading; from sgovss.processes import exit_past_threads\n"
+        "atexit.register(print, 'cleaned up')\n"
+        "with exit_past_threads():\n"
+        f"    for _ in range({threads}): threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+        "    print('work')\n"
+        f"    if {status}: sys.exit({status})\n"
+    )
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (process.returncode, process.stderr) == (status, "")
+    assert process.stdout.split("\n") == ["work", *([] if threads else ["cleaned up"]), ""]

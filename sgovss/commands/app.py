@@ -24,7 +24,7 @@ from sgovss.inference.interactive import InteractiveSegmenter
 from sgovss.inference.predictor import Predictor
 from sgovss.page.server import create_app
 from sgovss.precision import AUTO
-from sgovss.processes import exit_on_signals
+from sgovss.processes import exit_on_signals, exit_past_threads
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     predictor = Predictor(args.config_file, options=options, precision=AUTO)
     lock = threading.Lock()
     with (
+        exit_past_threads(),
         exit_on_signals(),
         tempfile.TemporaryDirectory(prefix="sgovss-page-", ignore_cleanup_errors=True) as folder,
     ):
