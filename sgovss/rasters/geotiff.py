@@ -200,6 +200,7 @@ def _create(
         **source.georeference.profile,
         **_LAYOUT,
         **(_SEVERAL if count > 1 else {}),
+        "zlevel": 1,  # write_cog compresses better
     }
     with full_disk_as_such(path), rasterio.open(path, "w", **profile) as target:
         source.georeference.write_to(target)

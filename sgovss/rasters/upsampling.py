@@ -14,7 +14,7 @@ def best_classes(maps: torch.Tensor, down: torch.Tensor, across: torch.Tensor) -
     """Interpolate score maps and choose the best class of each pixel.
 
     Args:
-        maps: (T, r, c) float32 scores in 0..1, T at most 32,767.
+        maps: (T, r, c) float32 scores in 0..1, T less than 2²⁴.
         down: (h, r) float32 weights of the rows of cells for each row of pixels; not negative, each row sums up to 1.
         across: (w, c) float32, the same for columns.
 
@@ -27,8 +27,8 @@ def best_classes(maps: torch.Tensor, down: torch.Tensor, across: torch.Tensor) -
         scores = _interpolated(maps[part], down, across)
         top = scores.amax(dim=0)
         # Faster than max(dim=0), which finds the positions one by one.
-        ranks = torch.arange(len(part), 0, -1, dtype=torch.int16, device=maps.device)[:, None, None]
-        first = len(part) - ((scores == top) * ranks).amax(dim=0).long()
+        ranks = torch.arange(len(part), 0, -1, dtype=scores.dtype, device=maps.device)[:, None, None]
+        first = len(part) - scores.eq_(top).mul_(ranks).amax(dim=0).long()
         found = part[first]
         if best is None or labels is None:
             best, labels = top, found
