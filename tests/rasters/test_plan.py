@@ -110,3 +110,11 @@ def test_steps_score_each_window_of_a_rectangle_once_and_finish_its_rows_in_orde
         done = [top for each in steps for top in each.pieces if each.row <= step.row]
         assert done == [top for top in range(512, 1536, 128) if top + 128 + 2 <= beyond]
     assert [(step.row, step.bands) for step in steps if step.bands] == [(16, [units[:2]]), (23, [units[2:]])]
+
+
+def test_a_rectangle_scores_the_batches_that_reach_into_it():
+    """Those of the whole row, so that each window is scored with the same ones whatever is wanted."""
+    plan = replace(plan_of(2, 4, 1), batch=3)
+    # The windows over columns 512 to 1023 are 7 (from 448) to 16 (from 1024, whose first cell is interpolated from).
+    for step in plan.steps([Unit(1, 0)]):
+        assert step.batches == [[6, 7, 8], [9, 10, 11], [12, 13, 14], [15, 16, 17]]
