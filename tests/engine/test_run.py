@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from sgovss.config import load_config
+from sgovss.config_changes import Use
 from sgovss.engine import run as module
 
 OF_RUN = {"dry_run": False, "eval_only": False, "resume": False}
@@ -95,6 +96,21 @@ def test_a_run_trains_evaluates_or_tries(config, processes, done, options, last,
     processes(1)
     assert module.run(config, Namespace(**{**OF_RUN, **options})) == results
     assert done[-1] == last and ("adopt_seed", keeps_seed) in done
+
+
+@pytest.mark.parametrize("weights", ["", "trained.pth"])
+def test_a_model_is_evaluated_with_its_weights(config, monkeypatch, weights):
+    calls = []
+    monkeypatch.setattr(module.Trainer, "build_model", lambda cfg: "model")
+    monkeypatch.setattr(module, "read_checkpoint", lambda path: {"config": f"of {path}"})
+    for name in ("load_weights", "report_changes"):
+        monkeypatch.setattr(module, name, lambda *given, name=name: calls.append((name, *given)))
+    config.MODEL.WEIGHTS = weights
+    assert module.evaluated_model(config) == "model"
+    assert calls == [
+        ("load_weights", "model", {"config": "of trained.pth"}, weights),
+        ("report_changes", config, "of trained.pth", weights, Use.EVALUATION),
+    ] * bool(weights)
 
 
 @pytest.mark.parametrize(

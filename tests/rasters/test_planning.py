@@ -88,6 +88,14 @@ def test_the_model_gets_square_pixels_of_the_wanted_size(write_raster, tmp_path,
     assert plan.gsd == pytest.approx(sides, rel=1e-3)
 
 
+@pytest.mark.parametrize(("overlap", "stride"), [(None, 64), (0.0, 128), (0.25, 96), (0.3, 64), (0.75, 32)])
+def test_the_overlap_of_windows_is_a_share_of_them(write_raster, tmp_path, overlap, stride):
+    """The model takes multiples of 32 pixels."""
+    path = write_raster(np.full((3, 200, 300), 90, np.uint8))
+    plan = fake_mapper(FakeModel(), options=SceneOptions(overlap=overlap), WINDOW=128).plan(path, tmp_path / "scene")
+    assert (plan.down.window, plan.down.stride, plan.across.stride) == (128, stride, stride)
+
+
 @pytest.mark.parametrize(("gsd", "fits"), [(4.7, True), (4.9, False), (0.0192, True), (0.0184, False)])
 def test_a_scene_is_resampled_by_a_factor_of_16_at_most(write_raster, tmp_path, gsd, fits):
     path = write_raster(np.full((3, 100, 100), 90, np.uint8), **utm(0.3, 0.3))
