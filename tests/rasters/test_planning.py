@@ -164,6 +164,8 @@ def test_square_metres_need_a_georeference(write_raster, tmp_path):
     assert fake_mapper(FakeModel(), options=pixels).plan(path, tmp_path / "a").smallest == 7
     with pytest.raises(InputError, match=r"--min-area: .* is not georeferenced; give pixels, such as 50px"):
         fake_mapper(FakeModel(), options=SceneOptions(min_area=3)).plan(path, tmp_path / "b")
+    with pytest.raises(InputError, match=r"--simplify: .* is not georeferenced, so metres are not known"):
+        fake_mapper(FakeModel(), options=SceneOptions(simplify=1, polygons=True)).plan(path, tmp_path / "c")
 
 
 @pytest.mark.parametrize(
