@@ -121,7 +121,7 @@ def _near(
     except pyproj.exceptions.ProjError as error:
         raise InputError(f"--aoi: its coordinates cannot be transformed to those of {source.name} ({error})") from error
     result = []
-    for box in _extents(source, back):
+    for box in _extents(source, back) or [shapely.box(*shapely.total_bounds(polygons))]:
         step = max(box.bounds[2] - box.bounds[0], box.bounds[3] - box.bounds[1]) / _POINTS
         for part in shapely.intersection(shapely.make_valid(polygons), box):
             if part.area > 0:
@@ -135,24 +135,23 @@ def _near(
 
 
 def _extents(source: RasterSource, back: pyproj.Transformer) -> list[shapely.Polygon]:
-    """Return the extent of a raster in other coordinates, a little enlarged: a box, or two at the antimeridian."""
+    """Return the extent of a raster in other coordinates, a little enlarged: a box, or two at the antimeridian.
+
+    A raster of the whole earth has no finite extent in many projections. Then there is no box, and nothing is cut off.
+    """
     corners = [on_ground(source.transform, x, y) for x in (0, source.width) for y in (0, source.height)]
     xs, ys = zip(*corners, strict=True)
     try:
         left, bottom, right, top = back.transform_bounds(min(xs), min(ys), max(xs), max(ys), densify_pts=_POINTS)
     except pyproj.exceptions.ProjError:
-        left, bottom, right, top = math.inf, math.inf, math.inf, math.inf
+        return []
     if not np.isfinite([left, bottom, right, top]).all():
-        # A raster of the whole earth has no finite extent in many projections. Then nothing can be cut off.
-        return [shapely.box(-1e12, -1e12, 1e12, 1e12)]
-    across, down = (right - left) % 360 if left > right else right - left, top - bottom
-    pad_x, pad_y = _MARGIN * across, _MARGIN * down
-    if left <= right:
-        return [shapely.box(left - pad_x, bottom - pad_y, right + pad_x, top + pad_y)]
-    return [
-        shapely.box(left - pad_x, bottom - pad_y, 180, top + pad_y),
-        shapely.box(-180, bottom - pad_y, right + pad_x, top + pad_y),
-    ]
+        return []
+    parted = left > right  # by the antimeridian, in degrees
+    pad_x, pad_y = _MARGIN * (right - left + 360 * parted), _MARGIN * (top - bottom)
+    left, bottom, right, top = left - pad_x, bottom - pad_y, right + pad_x, top + pad_y
+    sides = [(left, 180.0), (-180.0, right)] if parted else [(left, right)]
+    return [shapely.box(west, bottom, east, top) for west, east in sides]
 
 
 def _no_overlap(path: str | Path, source: RasterSource) -> InputError:

@@ -245,7 +245,7 @@ class _Rows:
             for left, begin, end, columns in self._tiles
         ]
         if bottom < self._box.bottom:
-            sums.drop(self._down.cells_of(bottom, bottom + 1)[0])
+            sums.drop(self._down.cells_of(bottom, self._box.bottom)[0])
         return _joined(tiles, axis=-1)
 
     def _tile(
@@ -270,7 +270,7 @@ class _Rows:
         rows = down.cells_of(box.top, box.bottom)
         tallest = max(end - begin for begin, end in (down.cells_of(top, min(top + PIECE, box.bottom))
                                                     for top in range(box.top, box.bottom, PIECE)))  # fmt: skip
-        height = down.window_cells + tallest + 1
+        height = down.window_cells + tallest  # a window begins within the first piece that is not finished, or above it
         self._sums = ScoreSums(down, across, rows, self._columns, self._filler.scored, height, device)
         self._tiles = []
         for left in range(box.left, box.right, TILE):

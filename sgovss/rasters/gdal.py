@@ -45,7 +45,7 @@ def cache_size(dataset: rasterio.io.DatasetReader, bands: Sequence[int], rows: i
         memory of the machine.
     """
     # Where bands are interleaved by pixel, GDAL decodes and caches all of them.
-    together = dataset.count > 1 and str(dataset.interleaving).endswith("pixel")
+    together = str(dataset.interleaving).endswith("pixel")
     wanted = range(1, dataset.count + 1) if together else sorted(set(bands))
     total = 0
     for band in wanted:

@@ -16,6 +16,7 @@ from rasterio.transform import RPCTransformer, from_gcps
 
 from sgovss.errors import InputError
 
+_NO_WIDTH = 1e-9  # of its length, by which a line of points may be wide, because coordinates are rounded
 _SIDE = 5  # points along a side of the grid that a transform is fitted to
 
 
@@ -107,13 +108,25 @@ class RasterGeoreference:
             crs, points = CRS.from_epsg(4326), _points_of(self.rpcs, height, width)
         if not crs:
             raise ValueError("they have no coordinate reference system")
-        transform = from_gcps(points)
-        if abs(transform.determinant) == 0:
+        if any(_on_a_line(each) for each in ([(p.col, p.row) for p in points], [(p.x, p.y) for p in points])):
             raise ValueError("they lie on a line")
+        transform = from_gcps(points)
         inverse = ~transform
         a, b, c, d, e, f = tuple(inverse)[:6]
         distances = [np.hypot(a * p.x + b * p.y + c - p.col, d * p.x + e * p.y + f - p.row) for p in points]
         return (crs, transform), float(max(distances))
+
+
+def _on_a_line(places: list[tuple[float, float]]) -> bool:
+    """Return whether places determine no transform. rasterio then returns one of whatever the memory holds.
+
+    Two places determine one that does not rotate, unless one is beside or below the other.
+    """
+    offsets = np.array(places) - np.mean(places, axis=0)
+    if len(places) <= 2:
+        return not offsets.all()
+    largest, smallest = np.linalg.svd(offsets, compute_uv=False)
+    return bool(smallest <= _NO_WIDTH * largest)
 
 
 def _points_of(rpcs: RPC | None, height: int, width: int) -> list[GroundControlPoint]:

@@ -99,7 +99,7 @@ def nodata_value(of_source: float | None, legend: Vocabulary) -> int:
         :func:`no_class_id`.
     """
     largest = no_class_id(len(legend))
-    if of_source is None or of_source != int(of_source if np.isfinite(of_source) else -1):
+    if of_source is None or not float(of_source).is_integer():
         return largest
     return int(of_source) if max(len(legend), 101) <= of_source <= largest else largest
 

@@ -112,7 +112,7 @@ class PartialOutputs:
         for path, parts in files.items():
             write_boxes(path, [(self.plan.units.box(unit), pixels) for unit, pixels in parts.items()])
         sums = {unit: [_checksum(parts[unit]) for parts in files.values()] for unit, _ in results}
-        for path, number in zip(files, range(len(files)), strict=True):
+        for number, path in enumerate(files):
             self._expect(path, {unit: sums[unit][number] for unit in sums})
             synchronize(path)
         picture, factor = self._open_picture("r+"), picture_factor(self._source.height, self._source.width)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,8 @@ def plan_scene(
     gsd = ground_sample_distances(*source.ground, source.height, source.width)
     scales = _scales(source, gsd, options.gsd or cfg.INPUT.GROUND_SAMPLE_DISTANCE)
     stride = node.STRIDE if options.overlap is None else round(node.WINDOW * (1 - options.overlap))
-    down, across = (
-        Axis.plan(pixels, scale, node.WINDOW, stride, step, cells)
-        for pixels, scale in zip((source.height, source.width), scales, strict=True)
-    )
+    axis = partial(Axis.plan, window=node.WINDOW, stride=stride, step=step, cells=cells)
+    down, across = map(axis, (source.height, source.width), scales)
     largest = max(1.0, *build_views(cfg).scales)
     units, strips = plan_units(down, across, len(scored), node.MEMORY, options.probabilities)
     return ScenePlan(

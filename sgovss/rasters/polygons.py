@@ -65,7 +65,7 @@ def _regions_of(
 ) -> Sequence[Region]:
     """Find the regions of a band of rows."""
     first, last = max(top - 1, 0), min(bottom + 1, raster.height)  # nodes on the seams need the rows beyond
-    around = raster.read(1, window=Window(0, first, raster.width, last - first))
+    around = raster.read(1, window=Window.from_slices((first, last), (0, raster.width)))
     ids = around[top - first : bottom - first]
     # No data are simplified with the classes, which therefore cover a whole rectangle.
     mask = None if tolerance is not None else ids != raster.nodata

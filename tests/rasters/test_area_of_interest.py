@@ -13,7 +13,7 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window
 
 from sgovss.errors import InputError
-from sgovss.rasters.area_of_interest import AreaOfInterest
+from sgovss.rasters.area_of_interest import AreaOfInterest, _extents
 from sgovss.rasters.source import RasterSource
 
 from .conftest import UTM
@@ -128,6 +128,45 @@ def test_a_scene_at_the_antimeridian(write_raster, scene_pixels, tmp_path):
         }
     assert masks["world"].mean() > 0.995
     assert (masks["west"] ^ masks["east"]).mean() > 0.995 and 0.1 < masks["west"].mean() < 0.9
+
+
+@pytest.mark.parametrize("bounds", [(-100, -70, 100, 70), (0, -60, 120, 80)])
+def test_a_map_of_the_whole_earth_shows_meridians_as_curves(write_raster, tmp_path, bounds):
+    """Its corners are not on the earth, so its extent in degrees is not known."""
+    place = {"crs": "ESRI:54009", "transform": from_origin(-18_050_000, 9_500_000, 100_000, 100_000)}
+    columns, rows = np.meshgrid(np.arange(361) + 0.5, np.arange(190) + 0.5)
+    back = pyproj.Transformer.from_crs("ESRI:54009", 4326, always_xy=True).transform
+    x, y = back(1e5 * columns - 18_050_000, 9_500_000 - 1e5 * rows)
+    expected = (bounds[0] < x) & (x < bounds[2]) & (bounds[1] < y) & (y < bounds[3])
+    path = save(tmp_path / "area.gpkg", crs="EPSG:4326", layer=shapely.box(*bounds))
+    with RasterSource(write_raster(np.full((3, 190, 361), 90, np.uint8), **place)) as source:
+        found = AreaOfInterest(path, source)(Window(0, 0, 361, 190))
+    assert 0.2 < expected.mean() < 0.4 and (found != expected).mean() < 0.001
+
+
+@pytest.mark.parametrize(
+    ("west", "expected"),
+    [(10, [(9, -11, 31, 11)]), (170, [(169, -11, 180, 11), (-180, -11, -169, 11)])],
+    ids=["a box", "two boxes at the antimeridian"],
+)
+def test_the_extent_is_enlarged_by_a_twentieth(write_raster, west, expected):
+    """20 x 20 degrees, in a projection whose meridians and parallels are straight."""
+    across = pyproj.Transformer.from_crs(4326, 3832, always_xy=True)
+    (left, right), (bottom, top) = across.transform([west, west + 20], [-10, 10])
+    place = {"crs": "EPSG:3832", "transform": from_origin(left, top, (right - left) / 20, (top - bottom) / 20)}
+    back = pyproj.Transformer.from_crs(3832, 4326, always_xy=True)
+    with RasterSource(write_raster(np.full((3, 20, 20), 90, np.uint8), **place)) as source:
+        found = [box.bounds for box in _extents(source, back)]
+    assert np.allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("of_raster", "of_area"), [("EPSG:32632", None), (None, "EPSG:4326"), (None, None)])
+def test_polygons_are_taken_as_they_are_where_coordinates_have_no_name(
+    write_raster, scene_pixels, tmp_path, of_raster, of_area
+):
+    path = save(tmp_path / "area.gpkg", crs=of_area, layer=SMALL)
+    with RasterSource(write_raster(scene_pixels, **{**UTM, "crs": of_raster})) as source:
+        assert (AreaOfInterest(path, source)(WHOLE) == inside(SMALL)).all()
 
 
 def test_areas_that_do_not_help(scene, tmp_path):

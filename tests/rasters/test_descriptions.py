@@ -14,7 +14,7 @@ import rasterio.shutil
 from sgovss.errors import InputError
 from sgovss.rasters import finishing
 from sgovss.rasters.inputs import InputOptions, find_inputs, is_scene
-from sgovss.rasters.opening import identity
+from sgovss.rasters.opening import declared, identity
 from sgovss.rasters.source import RasterSource
 
 from .conftest import UTM
@@ -155,3 +155,15 @@ def test_of_many_rasters_in_a_file_eight_are_named(write_raster, tmp_path, count
     named = rf"holds {count} rasters; give the name of one: GPKG:[^ ]+(, GPKG:[^ ]+){{7}}{end}$"
     with pytest.raises(InputError, match=named):
         find_inputs([str(path)], tmp_path / "out", InputOptions(bounds=AROUND))
+
+
+def test_another_no_data_value_leaves_nothing_behind(write_raster, scene_pixels):
+    with rasterio.open(write_raster(scene_pixels, **UTM)) as dataset:
+        with declared(dataset, 9) as virtual:
+            name = virtual.name
+            with rasterio.open(name) as again:
+                assert (virtual.nodata, again.nodata) == (9, 9)
+            assert ((virtual.read_masks(1) == 0) == (scene_pixels[0] == 9)).all()
+        assert virtual.closed and not dataset.closed and dataset.nodata is None
+        with pytest.raises(rasterio.errors.RasterioIOError):
+            rasterio.open(name)  # a description in memory

@@ -88,6 +88,25 @@ def test_the_cache_holds_rows_of_blocks_and_is_bounded(monkeypatch, rows, interl
     assert cache_size(dataset, bands, rows) == max(2**26, expected)
 
 
+@pytest.mark.parametrize(
+    ("band", "expected"), [(1, 1016 * 20_480), (2, 7 * 256 * 20_224 * 4), (3, 4 * 512 * 20_480 * 8)]
+)
+def test_each_band_has_blocks_of_its_own(monkeypatch, band, expected):
+    """As in a VRT: 8 x 1024 bytes, 256 x 256 floats, and 512 x 1024 doubles."""
+    dataset = SimpleNamespace(
+        count=3,
+        interleaving=None,
+        block_shapes=[(8, 1024), (256, 256), (512, 1024)],
+        width=20_000,
+        height=30_000,
+        dtypes=["uint8", "float32", "float64"],
+    )
+    monkeypatch.setattr("sgovss.rasters.gdal._LEAST", 0)
+    rows = {1: 990, 2: 1000, 3: 100}[band]
+    monkeypatch.setattr("os.sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 64 * 2**18}.__getitem__)
+    assert cache_size(dataset, [band], rows) == expected
+
+
 def test_another_thread_reads_the_same(noise):
     with gdal_environment(), RasterSource(noise) as source, source.another() as other:
         window = Window(100, 100, 300, 200)

@@ -16,6 +16,7 @@ from rasterio.rpc import RPC
 from rasterio.transform import RPCTransformer
 
 from sgovss.errors import InputError
+from sgovss.rasters import georeference
 from sgovss.rasters.georeference import RasterGeoreference
 
 from .conftest import UTM, read
@@ -134,6 +135,30 @@ def test_points_that_nothing_fits(write_raster, scene_pixels):
             assert found.ground is None and "are copied to the outputs" in found.remark
             with pytest.raises(InputError, match=r"--fit-gcps: .*no transform fits its [49] ground control points"):
                 RasterGeoreference.of(raster, fit=True)
+
+
+@pytest.mark.parametrize(
+    ("positions", "places", "fitted"),
+    [
+        ([(0, 0), (9, 0), (0, 9)], [(0, 0), (1, 0), (0, 1)], True),
+        ([(0, 0), (9, 9)], [(0, 1), (1, 0)], True),  # two points determine a transform that does not rotate
+        ([(0, 0), (9, 9), (18, 18)], [(0, 0), (1, 0), (0, 1)], False),
+        ([(0, 0), (9, 0), (0, 9)], [(0.1, 0.3), (0.2, 0.6), (0.3, 0.9)], False),
+        ([(0, 0), (0, 9)], [(0, 1), (1, 0)], False),
+        ([(0, 0), (9, 9)], [(0, 1), (1, 1)], False),
+        ([(0, 0)], [(0, 0)], False),
+        ([(3, 3)] * 3, [(0, 0)] * 3, False),
+    ],
+)
+def test_points_on_a_line_are_refused(write_raster, scene_pixels, monkeypatch, positions, places, fitted):
+    """GDAL finds no transform then, but rasterio returns numbers that happen to be in memory."""
+    monkeypatch.setattr(georeference, "from_gcps", lambda _: Affine(2.0, 0, 0, 0, -2.0, 0))
+    path = write_raster(scene_pixels)
+    with rasterio.open(path, "r+") as raster:
+        pairs = zip(positions, places, strict=True)
+        raster.gcps = [GroundControlPoint(row=r, col=c, x=x, y=y) for (c, r), (x, y) in pairs], UTM32
+    with rasterio.open(path) as raster:
+        assert (RasterGeoreference.of(raster).ground is not None) is fitted
 
 
 def test_an_area_of_interest_needs_a_transform(demo, write_kinds, tmp_path):

@@ -62,6 +62,55 @@ def test_a_noisy_collar_of_a_lossy_file(write_raster, picture):
     assert not valid[:, inner].any() and valid[:, 48:].all()
 
 
+def test_a_lossy_collar_differs_by_at_most_8(write_raster, picture):
+    area = strip()
+    picture[:, area] = 0
+    picture[:, 10:20, 10:20], picture[:, 40:50, 10:20] = 8, 9
+    area[40:50, 10:20] = False
+    with RasterSource(write_raster(picture, **UTM)) as source:
+        assert (source.valid(WHOLE) == ~area).all()
+
+
+@pytest.mark.parametrize(("length", "collars"), [(31, 0), (32, 1)])
+def test_the_smallest_collar_has_32_pixels(write_raster, picture, length, collars):
+    picture[:, 0, :length] = 0
+    with RasterSource(write_raster(picture[:, :60], **UTM)) as source:
+        assert len(source.no_data.collars) == collars
+
+
+@pytest.mark.parametrize(("elsewhere", "collars"), [(0.6, 1), (1.6, 0)])
+def test_a_colour_that_is_more_common_elsewhere_belongs_to_the_picture(write_raster, picture, elsewhere, collars):
+    picture[:, strip()] = 0  # 40 columns
+    picture[:, :, 50 : 50 + 2 * round(40 * elsewhere) : 2] = 0
+    with RasterSource(write_raster(picture, **UTM)) as source:
+        assert len(source.no_data.collars) == collars
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_collar_reaches_one_pixel_beyond_what_is_connected(write_raster, picture, turned):
+    """The overview shows one pixel of many; so the next pixels of its colour belong to it, and no others do."""
+    area = notch()  # rows 0 to 29, columns 61 to 119
+    picture[:, area] = 0
+    corners, apart = ([30, 30], [60, 120]), ([10, 10, 31], [59, 121, 90])
+    for rows, columns in (corners, apart):
+        picture[:, rows, columns] = 0
+    area[corners] = True
+    if turned:
+        picture, area = picture[:, ::-1, ::-1], area[::-1, ::-1]
+    with RasterSource(write_raster(picture, **UTM)) as source:
+        assert (source.valid(WHOLE) == ~area).all()
+
+
+def test_a_collar_of_16_bits_has_one_value(write_raster, picture):
+    pixels = picture.astype(np.uint16) * 10
+    area = strip()
+    pixels[:, area] = 0
+    pixels[:, 40:50, 10:20] = 1
+    area[40:50, 10:20] = False
+    with RasterSource(write_raster(pixels, **UTM)) as source:
+        assert (source.valid(WHOLE) == ~area).all()
+
+
 @pytest.mark.parametrize(
     ("dtype", "collar"), [("uint16", 0), ("uint16", 1), ("int16", -5), ("float32", 0), ("float64", 12)]
 )
@@ -85,6 +134,10 @@ def dark_noisy_water(pixels):
     pixels[:, :, :60] = np.random.default_rng(1).integers(0, 8, (3, H, 60))
 
 
+def dark_smooth_water(pixels):
+    pixels[:, :, :60] = np.random.default_rng(1).integers(0, 2, (3, H, 60))
+
+
 def black_everywhere(pixels):
     pixels[:, :, ::2] = 0
 
@@ -103,8 +156,11 @@ def overexposed_spots(pixels):
 
 @pytest.mark.parametrize(
     "paint",
-    [roof, roof_at_the_border, dark_noisy_water, black_everywhere, one_bright_band, all_black, overexposed_spots],
-)
+    [
+        roof, roof_at_the_border, dark_noisy_water, dark_smooth_water, black_everywhere, one_bright_band, all_black,
+        overexposed_spots,
+    ],
+)  # fmt: skip
 def test_what_belongs_to_the_picture_stays(write_raster, picture, paint):
     paint(picture)
     with RasterSource(write_raster(picture, **UTM)) as source:

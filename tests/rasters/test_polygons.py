@@ -7,7 +7,9 @@ import pytest
 import rasterio
 import shapely
 from rasterio.features import shapes, sieve
+from rasterio.windows import Window
 
+from sgovss.rasters.coverage import Tolerance
 from sgovss.rasters.merging import merge_small_regions
 from sgovss.rasters.polygons import regions
 
@@ -66,3 +68,23 @@ def test_merging_is_that_of_the_whole_raster(raster, smallest, kind, write_raste
     expected = np.where(valid, sieve(ids, smallest, mask=valid), ids)
     found = np.array(merge_small_regions(path, smallest, tmp_path / "merged.raw"))
     assert (np.where(valid, found, ids) == expected).all()
+
+
+@pytest.mark.parametrize("tolerance", [None, Tolerance(2)])
+def test_only_the_rows_of_a_band_and_one_on_each_side_are_read(write_raster, tolerance):
+    read = []
+
+    class Watched:
+        def __init__(self, opened: rasterio.io.DatasetReader) -> None:
+            self._opened = opened
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._opened, name)
+
+        def read(self, band: int, window: Window) -> np.ndarray:
+            read.append((window.row_off, window.row_off + window.height, window.col_off, window.width))
+            return self._opened.read(band, window=window)
+
+    with rasterio.open(write_raster(RASTERS["noise"][None], nodata=255)) as opened:
+        assert [*regions(Watched(opened), 15, tolerance)]
+    assert read == [(0, 16, 0, 50), (14, 31, 0, 50), (29, 40, 0, 50)]

@@ -19,7 +19,7 @@ from rasterio.enums import ColorInterp, Resampling
 from sgovss.errors import InputError
 from sgovss.rasters.coverage import Tolerance
 from sgovss.rasters.georeference import RasterGeoreference
-from sgovss.rasters.geotiff import create_labels, with_overviews, write_cog
+from sgovss.rasters.geotiff import create_labels, nodata_value, with_overviews, write_cog
 from sgovss.rasters.options import SceneOptions
 from sgovss.rasters.style import write_attributes
 from sgovss.rasters.vectors import rows_at_once, write_polygons
@@ -86,6 +86,33 @@ def test_labels_are_a_cloud_optimized_geotiff(tmp_path, case, confidence):
             assert raster.colorinterp[1] == ColorInterp.undefined  # not alpha
             assert raster.descriptions == ("class", "confidence (percent)")
     assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(
+    ("of_source", "classes", "expected"),
+    [
+        (None, 3, 255),
+        # Neither a class, nor a percentage, and within the data type.
+        (101, 3, 101),
+        (100, 3, 255),
+        (2, 3, 255),
+        (254, 3, 254),
+        (255, 3, 255),
+        (256, 3, 255),
+        (-9999, 3, 255),
+        (299, 300, 65535),
+        (300, 300, 300),
+        (65536.0, 300, 65535),
+        # No whole number.
+        (120.5, 3, 255),
+        (float("nan"), 3, 255),
+        (float("inf"), 3, 255),
+        (-float("inf"), 3, 255),
+        (-3.4028235e38, 3, 255),
+    ],
+)
+def test_the_no_data_value_of_a_scene_is_kept_where_labels_can_have_it(of_source, classes, expected):
+    assert nodata_value(of_source, Vocabulary.of(", ".join(f"thing {i}" for i in range(classes)))) == expected
 
 
 @pytest.mark.parametrize("block", [3, 7, 16])

@@ -144,6 +144,29 @@ def test_one_read_gives_pixels_and_validity(write_raster, kind):
             assert (other.read(WHOLE, SIZE)[0] == view).all() and other.stretch == source.stretch
 
 
+@pytest.mark.parametrize(
+    ("kind", "read"),
+    [("value", ["pixels"]), ("mask", ["masks"]), ("16-bit value", ["pixels"]), ("NaN", ["pixels"]), ("none", [])],
+)
+def test_validity_is_found_in_one_read_of_what_holds_it(write_raster, monkeypatch, kind, read):
+    """A mask is read without the pixels. Where GDAL would make a mask of the pixels, these are read."""
+    pixels = np.random.default_rng(0).integers(1, 255, (3, *SIZE), dtype=np.uint8)
+    options = {"pixels": pixels} if kind == "none" else kinds(pixels)[kind]
+    calls = []
+    for what in ("read", "read_masks"):
+        original = getattr(RasterHandle, what)
+
+        def watched(self, *args, original=original, what=what, **more):
+            calls.append({"read": "pixels", "read_masks": "masks"}[what])
+            return original(self, *args, **more)
+
+        monkeypatch.setattr(RasterHandle, what, watched)
+    with RasterSource(write_raster(options.pop("pixels"), **options)) as source:
+        calls.clear()
+        valid = source.valid(WHOLE)
+    assert calls == read and valid.mean() == (1 if kind == "none" else 0.75)
+
+
 def test_palettes_are_shown_in_their_colours(write_raster):
     indices = np.random.default_rng(0).integers(0, 3, (1, *SIZE), dtype=np.uint8)
     path = write_raster(indices)
