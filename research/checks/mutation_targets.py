@@ -92,8 +92,8 @@ _TESTS = {
     "rasters/plan": "rasters/grid rasters/areas rasters/planned_sources rasters/scene_runs",
     "rasters/planning": f"rasters/options {_SCENES} rasters/planned_sources",
     "rasters/polygons": "rasters/polygons rasters/coverage rasters/products",
-    "rasters/resampling": f"{_READER} rasters/blending rasters/edges",
-    "rasters/right_angles": "rasters/squaring",
+    "rasters/resampling": f"rasters/resampling {_READER} rasters/blending rasters/edges",
+    "rasters/right_angles": "rasters/right_angles rasters/squaring",
     "rasters/scene": f"{_SCENES} rasters/scene_errors rasters/options",
     "rasters/segment_classes": "rasters/segments",
     "rasters/segment_sums": "rasters/segments",
@@ -101,7 +101,7 @@ _TESTS = {
     "rasters/source": f"{_READER} rasters/inputs rasters/scene",
     "rasters/sentinel2": "rasters/sentinel2",
     "rasters/squaring": "rasters/squaring",
-    "rasters/stac": "rasters/remote rasters/inputs rasters/services",
+    "rasters/stac": "rasters/stac rasters/remote rasters/inputs rasters/services",
     "rasters/stored_polygons": "rasters/squaring",
     "rasters/stretch": "rasters/inputs rasters/source",
     "rasters/style": "rasters/products rasters/scene",
@@ -112,7 +112,7 @@ _TESTS = {
     "rasters/upsampling": "rasters/upsampling rasters/blending",
     "rasters/vector_files": f"{_VECTORS} rasters/coverage",
     "rasters/vectors": f"{_VECTORS} rasters/scene",
-    "rasters/virtual": "rasters/inputs rasters/descriptions rasters/planned_sources",
+    "rasters/virtual": "rasters/virtual rasters/inputs rasters/descriptions rasters/planned_sources",
 }
 """Below sgovss and tests, without suffixes. The most sensitive tests come first, the slow ones last."""
 
