@@ -102,7 +102,7 @@ _TESTS = {
     "rasters/sentinel2": "rasters/sentinel2",
     "rasters/squaring": "rasters/squaring",
     "rasters/stac": "rasters/stac rasters/remote rasters/inputs rasters/services",
-    "rasters/stored_polygons": "rasters/squaring",
+    "rasters/stored_polygons": "rasters/stored_polygons rasters/squaring",
     "rasters/stretch": "rasters/inputs rasters/source",
     "rasters/style": "rasters/products rasters/scene",
     "rasters/summary": f"rasters/planned_sources rasters/outputs {_SCENES}",
