@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import numpy as np
 import pytest
 import shapely
@@ -62,6 +65,9 @@ def lefts(shapes: np.ndarray) -> list[float]:
 def test_shapes_are_found_by_their_owners(store, indexed):
     if indexed:
         store.index_owners()
+        with closing(sqlite3.connect(store._path)) as database:
+            steps = database.execute("EXPLAIN QUERY PLAN SELECT * FROM stored WHERE owner >= 3").fetchall()
+        assert "USING INDEX owners" in str(steps)  # not all shapes are read
     found = store.of(3, 5)
     assert found.numbers.tolist() == [1, 3, 4] and lefts(found.shapes) == [100, 300, 400]
     assert {owner: lefts(found.of(owner)) for owner in (2, 3, 4, 5, 7)} == {
@@ -116,8 +122,9 @@ def test_an_empty_store_has_nothing_and_an_old_file_is_left_out(tmp_path):
     empty.index_owners()
     assert not (tmp_path / "shapes.gpkg").exists() and empty.count == 0
     for found in (empty.of(0, 9), empty.near(squares((0, 0)))):
-        assert len(found.numbers) == len(found.shapes) == 0 and len(found.of(3)) == 0
+        assert len(found.numbers) == len(found.shapes) == 0 and len(found.fields["owner"]) == len(found.of(3)) == 0
     assert [*empty.batches(2)] == []
+    empty.remove()
     empty.append(squares((0, 0)), owner=np.array([1]))
     assert empty.of(1, 1).numbers.tolist() == [0]
     empty.remove()
