@@ -97,7 +97,7 @@ _TESTS = {
     "rasters/scene": f"{_SCENES} rasters/scene_errors rasters/options",
     "rasters/segment_classes": "rasters/segments",
     "rasters/segment_sums": "rasters/segments",
-    "rasters/segments": "rasters/segments",
+    "rasters/segments": "rasters/segment_places rasters/segments",
     "rasters/source": f"{_READER} rasters/inputs rasters/scene",
     "rasters/sentinel2": "rasters/sentinel2",
     "rasters/squaring": "rasters/squaring",
