@@ -41,6 +41,7 @@ def test_a_header_of_several_columns_makes_a_text_a_table(read, content, expecte
     ("content", "expected"),
     [
         ("1,building\n2,road\n", [("building",), ("road",)]),
+        ('1,"building, house"\n2,road\n', [("building", "house"), ("road",)]),
         ("building\n", [("building",)]),
         ("building,road\n", [("building",), ("road",)]),
         ("code,name\n1,building\n2,road\n", [("building",), ("road",)]),

@@ -94,7 +94,7 @@ _TESTS = {
     "rasters/polygons": "rasters/polygons rasters/coverage rasters/products",
     "rasters/resampling": f"rasters/resampling {_READER} rasters/blending rasters/edges",
     "rasters/right_angles": "rasters/right_angles rasters/squaring",
-    "rasters/scene": f"{_SCENES} rasters/scene_errors rasters/options",
+    "rasters/scene": f"rasters/scene_progress {_SCENES} rasters/scene_errors rasters/options",
     "rasters/segment_classes": "rasters/segments",
     "rasters/segment_sums": "rasters/segments",
     "rasters/segments": "rasters/segment_places rasters/segments",
