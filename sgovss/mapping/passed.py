@@ -92,7 +92,7 @@ def _write_picture(pixels: np.ndarray, path: Path) -> str:
 
 
 def _write_raster(array: xarray.DataArray, path: Path) -> str:
-    """Write a GeoTIFF with the CRS, the transform and the no-data value of the array, north up.
+    """Write a GeoTIFF with the CRS, the transform and the no-data value of the array, without a mirror image.
 
     Raises:
         InputError: its dimensions are no bands, rows and columns, or its values no numbers.
@@ -117,8 +117,11 @@ def _write_raster(array: xarray.DataArray, path: Path) -> str:
     if len(others) > 1:
         raise InputError(f"segment: the DataArray has dimensions {array.dims}; choose one {others[0]}, as by .isel()")
     array = array.transpose(*others, rows, columns)
-    if array.rio.crs is not None and array.rio.transform(recalc=True).e > 0:
-        array = array.isel({rows: slice(None, None, -1)})  # north up: a mirror image is another picture for the model
+    place = array.rio.transform(recalc=True)
+    if array.rio.crs is not None and place.determinant > 0:  # a mirror image, which is another picture for the model
+        array = array.isel({rows: slice(None, None, -1)})
+        mirror = type(place)(1, 0, 0, 0, -1, array.sizes[rows])
+        array = array.rio.write_transform(place @ mirror)  # a turned raster has no coordinates that tell it
     if kind == "b" or array.dtype == np.float16:
         array = array.astype("uint8" if kind == "b" else "float32")
     with _rewritten(path) as partial:

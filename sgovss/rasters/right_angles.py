@@ -35,9 +35,9 @@ def squared(polygon: shapely.Polygon, roughness: float = _ROUGHNESS) -> shapely.
         a valid polygon of the same area, whose intersection over union with the given one is at least 0.85; None if
         there is none.
     """
-    smooth = shapely.simplify(polygon, roughness)
+    smooth = shapely.simplify(shapely.remove_repeated_points(polygon), roughness)
     best, most = None, _ALIKE
-    for angle in {_mean_direction(smooth), _mean_direction(shapely.minimum_rotated_rectangle(polygon))}:
+    for angle in (_mean_direction(smooth), _mean_direction(shapely.minimum_rotated_rectangle(polygon))):
         fit = _fitted(smooth, angle, 2 * roughness)
         if fit is None:
             continue
@@ -49,12 +49,12 @@ def squared(polygon: shapely.Polygon, roughness: float = _ROUGHNESS) -> shapely.
 
 
 def _mean_direction(polygon: shapely.Polygon) -> float:
-    """The mean direction of the sides by their lengths, as an angle in 0..90 degrees, in radians."""
+    """The mean direction of the sides by their lengths, as an angle in -45..45 degrees, in radians."""
     points = shapely.get_coordinates(polygon.exterior)
     sides = np.diff(points, axis=0)
     lengths, angles = np.hypot(*sides.T), np.arctan2(sides[:, 1], sides[:, 0])
     # Directions that differ by a right angle are the same: four times the angle is a full turn.
-    return float(np.angle((lengths * np.exp(4j * angles)).sum()) / 4 % (np.pi / 2))
+    return float(np.angle((lengths * np.exp(4j * angles)).sum()) / 4)
 
 
 def _fitted(polygon: shapely.Polygon, angle: float, shortest: float) -> shapely.Polygon | None:
@@ -68,7 +68,7 @@ def _fitted(polygon: shapely.Polygon, angle: float, shortest: float) -> shapely.
         ring = _rectilinear(points @ turn, shortest)
         if result.is_valid:
             result = result.difference(shapely.Polygon(points if ring is None else ring @ turn.T).buffer(0))
-    return result if result.is_valid and result.geom_type == "Polygon" and result.area > 0 else None
+    return result if result.is_valid and result.geom_type == "Polygon" and not result.is_empty else None
 
 
 def _rectilinear(points: np.ndarray, shortest: float) -> np.ndarray | None:

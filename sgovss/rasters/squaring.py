@@ -109,7 +109,7 @@ class Squaring:
         for i, shape in enumerate(shapes):
             label, percents, scored = (regions.fields[name][i] for name in ("label", "percents", "scored"))
             for part in shapely.get_parts(shape):
-                if part.geom_type == "Polygon" and part.area > 0:
+                if part.area > 0:  # neither a line nor a point
                     yield Region(part, int(label), float(percents), int(scored))
 
     @staticmethod

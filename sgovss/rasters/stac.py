@@ -38,7 +38,8 @@ def rasters_of(name: str, wanted: Sequence[str] = ()) -> tuple[str, list[str]]:
     """
     item = _read(name)
     assets = item.get("assets")
-    if "stac_version" not in item or not isinstance(assets, Mapping) or not assets:
+    described = isinstance(assets, Mapping) and all(isinstance(asset, Mapping) for asset in assets.values())
+    if "stac_version" not in item or not described or not assets:
         raise InputError(
             f"{name}: a JSON file, but no STAC item with assets; give the URL of an item, not of a catalogue"
         )

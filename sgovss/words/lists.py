@@ -155,13 +155,11 @@ def read_lines(text: str, source: str) -> WordList:
             raise InputError(
                 f"{source}: '{line}' has {found}; write one class per line, with synonyms separated by '|'"
             )
-    names = [_synonyms(line) for line in lines]
-    if joined := [
-        each for each, line in zip(names, lines, strict=True) if len(each) > 1 and not re.search(_BARS, line)
-    ]:
+    with_commas = [_synonyms(line) for line in lines if not re.search(_BARS, line)]
+    if joined := [names for names in with_commas if len(names) > 1]:
         first, second, *_ = joined[0]
         notes.append(f"commas in a line separate synonyms: '{first.strip()}' is also '{second.strip()}'")
-    return _word_list(names, notes, source)
+    return _word_list([_synonyms(line) for line in lines], notes, source)
 
 
 def seems_several(name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 
 import matplotlib
 import numpy as np
@@ -88,6 +89,21 @@ def test_arrays_with_coordinates_keep_their_place(predictor, write_scene, tmp_pa
     assert rasterio.crs.CRS.from_wkt(result.georeference.crs) == "EPSG:32632"
     bounds = result.to_xarray().rio.bounds()
     assert bounds == pytest.approx((500_000, 5_300_000 - 27, 500_036, 5_300_000))
+
+
+def test_a_turned_array_keeps_its_place_and_a_mirrored_one_is_mirrored_back(predictor, write_scene):
+    turned = UTM["transform"] @ rasterio.Affine.rotation(150)
+    path = write_scene(transform=turned)
+    expected = sgovss.segment(path, WORDS, predictor=predictor)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of rioxarray, that there are no coordinates
+        array = rioxarray.open_rasterio(path)
+        mirrored = array.isel(y=slice(None, None, -1)).rio.write_transform(turned @ rasterio.Affine(1, 0, 0, 0, -1, 90))
+        for source in (array, mirrored):
+            result = sgovss.segment(source, WORDS, predictor=predictor)
+            assert np.array_equal(result.labels, expected.labels)
+            with rasterio.open(result.files["labels"]) as raster:
+                assert raster.transform.almost_equals(turned, 1e-6)
 
 
 def test_no_data_of_an_array_stays_without_a_class(predictor, write_scene, tmp_path):

@@ -168,6 +168,48 @@ def test_parts_of_a_cut_region_keep_their_score(tmp_path):
     assert len(found) == 4
 
 
+def test_small_regions_remain_and_covered_ones_vanish(tmp_path):
+    building, inside = Region(shapely.box(40, 10, 60, 40), 1), Region(shapely.box(45, 20, 50, 30), 2)
+    small = Region(shapely.box(0, 0, 0.5, 1), 0)
+    found = [*Squaring([1], (50, 100), 1.0, tmp_path)(iter([building, inside, small]))]
+    assert [(region.label, round(region.polygon.area, 6)) for region in found] == [(1, 600), (0, 0.5)]
+
+
+def test_an_outline_ends_at_the_border_of_the_raster(tmp_path, monkeypatch):
+    """Here it touches the border from outside, too, along a line."""
+    fit = shapely.box(80, 10, 110, 20).union(shapely.box(100, 20, 110, 40))
+    monkeypatch.setattr(squaring, "squared", lambda polygon: fit)
+    (found,) = Squaring([1], (50, 100), 1.0, tmp_path)(iter([Region(shapely.box(80, 10, 100, 22), 1)]))
+    assert shapely.normalize(found.polygon) == shapely.normalize(shapely.box(80, 10, 100, 20))
+
+
+@pytest.mark.parametrize(("border", "right"), [(49, True), (51, False)])
+def test_a_spike_goes_to_the_neighbour_with_the_longest_border_to_it(border, right, tmp_path):
+    """It is 2 pixels wide and 6 high; one neighbour has one side of it, the other a side and the end."""
+    building = shapely.box(40, 10, 60, 40).union(shapely.box(49, 40, 51, 46))
+    halves = [shapely.box(0, 0, border, 60), shapely.box(border, 0, 100, 60)]
+    regions_of_map = [
+        Region(building, 1),
+        *(Region(half.difference(building), n) for n, half in zip((0, 2), halves, strict=True)),
+    ]
+    found = {region.label: region.polygon for region in Squaring([1], (60, 100), 1.0, tmp_path)(iter(regions_of_map))}
+    spike = shapely.box(49.1, 41, 50.9, 45.9)
+    assert found[2 if right else 0].contains(spike) and found[1].area == pytest.approx(612)
+    assert sum(polygon.area for polygon in found.values()) == pytest.approx(6000)
+
+
+@pytest.mark.parametrize("sides", [3, 4, 31, 32, 33, 34, 63, 64, 65, 66, 97])
+def test_borders_are_cut_into_short_lines_without_gaps(sides):
+    turn = np.linspace(0, 2 * np.pi, sides, endpoint=False)
+    ring = 50 * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    polygon = shapely.Polygon(ring, [ring / 2])
+    lines = squaring._short_lines(polygon)
+    assert max(shapely.get_num_coordinates(lines)) <= 33
+    assert len(lines) == 2 * -(-sides // 32)
+    assert sum(line.length for line in lines) == pytest.approx(polygon.length)
+    assert shapely.union_all(lines).equals(polygon.boundary)
+
+
 @pytest.mark.parametrize(("labels", "changed"), [([2], 0), ([0], 1), ([2, 1, 3], 1), ([0, 1], 2)])
 def test_classes_without_a_region_change_nothing(labels, changed, tmp_path):
     halves = [Region(shapely.box(0, 0, 32, 64), 0, 50.0, 10), Region(shapely.box(32, 0, 64, 64), 1, 50.0, 10)]

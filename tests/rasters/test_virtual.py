@@ -1,0 +1,153 @@
+"""Rasters that are described as one: their places, their gaps and the no-data values of their bands."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.enums import ColorInterp as C
+from rasterio.transform import from_origin
+
+from sgovss.errors import InputError
+from sgovss.rasters.virtual import Tile, mosaic, stack
+
+
+@pytest.fixture
+def tile(write_raster):
+    """A function that writes pixels (bands, H, W) to a place given by its left and upper border and its pixels."""
+
+    def write(name: str, pixels: np.ndarray, left: float, top: float, size=(2.0, 2.0), **options: object) -> Tile:
+        place = {"crs": "EPSG:32632", "transform": from_origin(left, top, *size)}
+        path = write_raster(pixels, name=name, **{**place, **options})
+        with rasterio.open(path) as dataset:
+            return Tile.of(str(path), dataset)
+
+    return write
+
+
+def numbers(bands: int, height: int, width: int, first: int = 1) -> np.ndarray:
+    """(bands, height, width) uint8, all different."""
+    return np.arange(first, first + bands * height * width, dtype=np.uint8).reshape(bands, height, width)
+
+
+def read(description: str):
+    """Bounds, pixels and mask of a VRT."""
+    with rasterio.open(description) as raster:
+        return tuple(raster.bounds), raster.read(), raster.dataset_mask()
+
+
+# A raster of 10 x 8 pixels, of 2 m width and 4 m height: x from 100 to 120, y from 28 to 60.
+@pytest.mark.parametrize(
+    ("wanted", "bounds", "rows", "columns"),
+    [
+        (None, (100, 28, 120, 60), slice(0, 8), slice(0, 10)),
+        ((104, 36, 112, 48), (104, 36, 112, 48), slice(3, 6), slice(2, 6)),  # along pixels
+        ((104.5, 37, 111.5, 46), (104, 36, 112, 48), slice(3, 6), slice(2, 6)),  # outwards
+        ((105.9, 32.4, 112.1, 47.6), (104, 32, 114, 48), slice(3, 7), slice(2, 7)),
+        ((101, 30, 103, 58), (100, 28, 104, 60), slice(0, 8), slice(0, 2)),
+        ((90, 0, 104, 36), (100, 28, 104, 36), slice(6, 8), slice(0, 2)),  # beyond two borders
+        ((116, 52, 150, 70), (116, 52, 120, 60), slice(0, 2), slice(8, 10)),  # and the two others
+        ((-1000, -1000, 1000, 1000), (100, 28, 120, 60), slice(0, 8), slice(0, 10)),
+    ],
+)
+def test_a_part_ends_at_the_borders_of_pixels(tile, wanted, bounds, rows, columns):
+    pixels = numbers(1, 8, 10)
+    found = read(mosaic([tile("a.tif", pixels, 100, 60, (2.0, 4.0))], wanted))
+    assert found[0] == pytest.approx(bounds)
+    assert (found[1] == pixels[:, rows, columns]).all() and (found[2] == 255).all()
+
+
+@pytest.mark.parametrize(
+    "wanted", [(90, 36, 100, 48), (120, 36, 130, 48), (104, 0, 112, 28), (104, 60, 112, 70), (0, 0, 1, 1)]
+)
+def test_a_part_beside_the_raster_is_told(tile, wanted):
+    with pytest.raises(InputError, match=r"--bounds: outside of .*a\.tif; give west, south, east, north"):
+        mosaic([tile("a.tif", numbers(1, 8, 10), 100, 60, (2.0, 4.0))], wanted)
+
+
+def test_tiles_leave_a_gap_and_the_last_is_on_top(tile):
+    first = tile("a.tif", numbers(1, 3, 4), 0, 6)
+    second = tile("b.tif", numbers(1, 2, 3, 100), 4, 2)
+    bounds, (pixels,), mask = read(mosaic([first, second]))
+    assert bounds == (0, -2, 10, 6)
+    assert pixels.tolist() == [
+        [1, 2, 3, 4, 0],
+        [5, 6, 7, 8, 0],
+        [9, 10, 100, 101, 102],
+        [0, 0, 103, 104, 105],
+    ]
+    assert ((mask > 0) == (pixels > 0)).all()
+    assert read(mosaic([second, first]))[1][0, 2].tolist() == [9, 10, 11, 12, 102]
+
+
+def test_only_tiles_within_the_bounds_are_opened(tile):
+    tiles = [tile(f"{side}.tif", numbers(1, 2, 2), side, 4) for side in (0, 4, 8)]
+    description = mosaic(tiles, (4, 0, 8, 4))  # touches the others
+    assert [name for name in ("0.tif", "4.tif", "8.tif") if f"/{name}<" in description] == ["4.tif"]
+
+
+def test_a_mosaic_has_the_pixels_of_its_finest_tile(tile):
+    fine = tile("fine.tif", numbers(1, 4, 4), 0, 4, (1.0, 1.0))
+    coarse = tile("coarse.tif", numbers(1, 2, 2, 50), 4, 4)
+    for tiles in ([fine, coarse], [coarse, fine]):
+        bounds, (pixels,), _ = read(mosaic(tiles))
+        assert bounds == (0, 0, 8, 4) and pixels.shape == (4, 8)
+        assert (pixels[:, :4] == numbers(1, 4, 4)[0]).all()
+        assert (pixels[:, 4:] == np.kron(numbers(1, 2, 2, 50)[0], np.ones((2, 2)))).all()
+
+
+def test_bands_keep_their_meanings_names_and_colours(tile, tmp_path):
+    first = tile("a.tif", numbers(4, 3, 4), 0, 6)
+    with rasterio.open(first.name, "r+") as raster:
+        raster.colorinterp = C.blue, C.green, C.red, C.undefined
+        raster.descriptions = "blue", None, "red", "near infrared"
+        first = Tile.of(first.name, raster)
+    with rasterio.open(mosaic([first])) as raster:
+        assert raster.colorinterp == (C.blue, C.green, C.red, C.undefined)
+        assert raster.descriptions == ("blue", None, "red", "near infrared")
+    table = {0: (1, 2, 3, 255), 1: (200, 100, 50, 255)}
+    with rasterio.open(tile("b.tif", numbers(1, 3, 4), 0, 6).name, "r+") as raster:
+        raster.write_colormap(1, table)
+    with rasterio.open(tmp_path / "b.tif") as raster:
+        described = mosaic([Tile.of("b.tif", raster)])
+    with rasterio.open(described) as raster:
+        assert {value: raster.colormap(1)[value] for value in table} == table
+
+
+def test_a_stack_keeps_the_no_data_value_of_each_band(tile):
+    red = tile("red.tif", numbers(1, 2, 2), 0, 4, nodata=3)
+    green = tile("green.tif", numbers(1, 2, 2, 5), 0, 4)
+    blue = tile("blue.tif", numbers(1, 2, 2, 9), 0, 4, nodata=0)
+    with rasterio.open(stack([red, green, blue])) as raster:
+        assert raster.nodatavals == (3, None, 0)
+        assert raster.colorinterp == (C.red, C.green, C.blue) and raster.descriptions == ("red", "green", "blue")
+        assert raster.read().reshape(3, 4).tolist() == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]]
+
+
+def test_a_stack_may_hold_files_of_several_bands(tile):
+    two = tile("two.tif", numbers(2, 2, 2), 0, 4)
+    one = tile("one.tif", numbers(1, 1, 1, 20), 0, 4, (4.0, 4.0))
+    for files in ([two, one], [one, two]):
+        with rasterio.open(stack(files)) as raster:
+            assert raster.bounds == (0, 0, 4, 4) and raster.count == 3 and raster.shape == (2, 2)
+            bands = {tuple(band.ravel().tolist()) for band in raster.read()}
+            assert bands == {(1, 2, 3, 4), (5, 6, 7, 8), (20, 20, 20, 20)}
+            assert raster.colorinterp == (C.undefined,) * 3
+
+
+@pytest.mark.parametrize(("shift", "fits"), [(0.9, True), (1.0, True), (1.1, False), (-1.1, False)])
+def test_files_of_a_stack_may_be_apart_by_half_a_pixel(tile, shift, fits):
+    files = [tile("a.tif", numbers(1, 3, 3), 0, 6), tile("b.tif", numbers(1, 3, 3), shift, 6)]
+    if fits:
+        stack(files)
+        return
+    with pytest.raises(InputError, match=r"--stack: .*b\.tif covers other ground than .*a\.tif; use gdalwarp first"):
+        stack(files)
+
+
+def test_a_stack_has_one_coordinate_system_and_one_type(tile):
+    first = tile("a.tif", numbers(1, 3, 3), 0, 6)
+    with pytest.raises(InputError, match="covers other ground"):
+        stack([first, tile("b.tif", numbers(1, 3, 3), 0, 6, crs="EPSG:32633")])
+    with pytest.raises(InputError, match=r"c\.tif is uint16, .*a\.tif is uint8; convert them to one"):
+        stack([first, tile("c.tif", numbers(1, 3, 3).astype(np.uint16), 0, 6)])

@@ -1,0 +1,99 @@
+"""Lists and tables of class names in files: what is a table, what are synonyms, and what is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from sgovss.errors import InputError
+from sgovss.vocabulary import Vocabulary
+
+
+@pytest.fixture
+def read(tmp_path):
+    """A function that reads a file of class names: (its classes with their synonyms, the notes)."""
+
+    def parsed(content: str, name: str = "words.txt") -> tuple[list[tuple[str, ...]], list[str]]:
+        (tmp_path / name).write_text(content)
+        words = Vocabulary.from_file(tmp_path / name)
+        return [(entry.name, *entry.synonyms) for entry in words.classes], [*words.notes]
+
+    return parsed
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("name,id\nbuilding,1\nroad,2\n", [("building",), ("road",)]),
+        ("ID;Class;Color\n1;building;#010203\n2;road;#040506\n", [("building",), ("road",)]),
+        ("name,synonyms\nbuilding,house; hut\nroad,\n", [("building", "house", "hut"), ("road",)]),
+        # One column is a list with a title.
+        ("name\nbuilding, house\nroad\n", [("building", "house"), ("road",)]),
+        # Titles of columns are also names, and other columns may be names.
+        ("red, green\nyellow\n", [("red", "green"), ("yellow",)]),
+        ("class, lesson\nroom\n", [("class", "lesson"), ("room",)]),
+    ],
+)
+def test_a_header_of_several_columns_makes_a_text_a_table(read, content, expected):
+    assert read(content)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("1,building\n2,road\n", [("building",), ("road",)]),
+        ('1,"building, house"\n2,road\n', [("building", "house"), ("road",)]),
+        ("building\n", [("building",)]),
+        ("building,road\n", [("building",), ("road",)]),
+        ("code,name\n1,building\n2,road\n", [("building",), ("road",)]),
+    ],
+)
+def test_a_file_is_a_table_by_its_suffix_if_it_has_several_lines(read, content, expected):
+    assert read(content, "words.csv")[0] == expected
+
+
+def test_only_the_first_text_that_is_no_colour_is_told(read):
+    classes, notes = read("name,color\nbuilding,red\nroad,#040506\ntree,green\n", "words.csv")
+    assert classes == [("building",), ("road",), ("tree",)]
+    assert notes == ["'red' is not read as a colour; write one such as #ff0000"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("name,id\n", "the table has a header and no classes"),
+        ("name,id\nbuilding,1\nroad\n", "line 3 has 1 of 2 columns"),
+        ("name,id\nbuilding,1,x\n", "line 2 has 3 cells for 2 columns"),
+    ],
+)
+def test_a_table_that_is_not_whole_is_told(read, content, message):
+    with pytest.raises(InputError, match=message):
+        read(content)
+    assert read("name,id\nbuilding,1,\n")[0] == [("building",)]  # an empty cell is no more than a comma
+
+
+def test_commas_are_told_for_the_first_line_that_has_no_bar(read):
+    classes, notes = read("building|house, hut\nroad\nsea , lake, pond\ntree, bush\n")
+    assert classes == [("building", "house", "hut"), ("road",), ("sea", "lake", "pond"), ("tree", "bush")]
+    assert notes == ["commas in a line separate synonyms: 'sea' is also 'lake'"]
+    for content in ("building|house, hut\nroad\n", "building\nroad\n"):
+        assert read(content)[1] == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'classes: ["road [paved]", "tree {any}"]',
+        'classes:\n- name: "road [paved]"\n- name: "tree {any}"\n',
+        'classes:\n- "road [paved]"\n- name: "tree {any}"\n',
+    ],
+)
+def test_names_in_a_list_of_a_file_may_have_brackets(read, content):
+    assert read(content, "words.yaml")[0] == [("road [paved]",), ("tree {any}",)]
+    with pytest.raises(InputError, match="brackets or quotation marks that do not pair"):
+        read(content.replace("any}", "any"), "words.yaml")
+
+
+@pytest.mark.parametrize("sign", [";", "\t"])
+def test_lines_of_a_file_have_one_kind_of_separator(read, sign):
+    with pytest.raises(InputError, match=r"has (semicolons|tabs); write one class per line"):
+        read(f"building{sign}house\nroad\n")
