@@ -15,6 +15,7 @@ from sgovss import paths
 from sgovss.errors import InputError
 from sgovss.files import atomic_path
 from sgovss.inference.inputs import RASTER_SUFFIXES, files_of, named_apart
+from sgovss.rasters.folders import images_among, is_dataset
 from sgovss.rasters.gdal import gdal_environment
 from sgovss.rasters.georeference import RasterGeoreference
 from sgovss.rasters.names import is_local, without_permits
@@ -120,7 +121,9 @@ def _images(name: str, folder: Path, output: str | Path, options: InputOptions) 
         return {scene_of(name): title_of(name)}
     if not local and _is_gdal_name(name):
         return {name: Path(_title(name))}
-    return joined_products(files_of(Path(name), output), Path(name))
+    if paths.is_folder(name) and is_dataset(Path(name)):
+        return {name: Path(Path(name).resolve().stem)}
+    return joined_products(files_of(Path(name), output, images_among), Path(name))
 
 
 def _is_gdal_name(name: str) -> bool:
