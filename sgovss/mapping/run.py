@@ -22,7 +22,7 @@ from sgovss.mapping.segmenter import ImageSegmenter, Stretch, is_scene, load_map
 from sgovss.mapping.several import SeveralOptions, outcomes
 from sgovss.mapping.shares import problem_line
 from sgovss.modeling.checkpoint import read_checkpoint
-from sgovss.rasters.options import parse_bounds
+from sgovss.rasters.options import parse_bounds, parse_no_data
 from sgovss.vocabulary import Vocabulary
 
 REPORT = "report.html"
@@ -164,5 +164,6 @@ def _find(names: Sequence[str], output: str | Path, options: SegmentOptions) -> 
     from sgovss.rasters.inputs import InputOptions, find_inputs
 
     assets = tuple(options.asset.split(",")) if options.asset else ()
-    joining = InputOptions(options.mosaic, options.stack, assets, parse_bounds(options.bounds), options.gsd)
+    no_data = parse_no_data(options.no_data)
+    joining = InputOptions(options.mosaic, options.stack, assets, parse_bounds(options.bounds), options.gsd, no_data)
     return find_inputs(names, output, joining)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -20,10 +21,14 @@ from sgovss.rasters.gdal import gdal_environment
 from sgovss.rasters.georeference import RasterGeoreference
 from sgovss.rasters.names import is_local, without_permits
 from sgovss.rasters.opening import NoSingleRaster, open_raster
+from sgovss.rasters.options import AUTO
 from sgovss.rasters.sentinel2 import is_description, joined_products, scene_of, title_of
+from sgovss.rasters.source import RasterSource
 from sgovss.rasters.stac import is_item, rasters_of
 from sgovss.rasters.tiles import describe_tiles, is_tile_server
-from sgovss.rasters.virtual import Bounds, Tile, mosaic, stack
+from sgovss.rasters.virtual import Bounds, Tile, mosaic, overlapping, stack
+
+logger = logging.getLogger(__name__)
 
 _PHOTOGRAPHS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "BIGGIF", "PNM", "SGI", "TGA", "XPM")
 _FOLDER = ".scenes"  # of the outputs; holds the descriptions of scenes that are no single file
@@ -39,6 +44,7 @@ class InputOptions:
         asset: assets of a STAC item to use; several are the bands of a scene.
         bounds: (west, south, east, north) in degrees, the part of each scene to segment.
         gsd: metres per pixel, which chooses the level of a server of map tiles.
+        no_data: see :class:`sgovss.rasters.options.SceneOptions`; what a tile of a mosaic leaves to the tiles below.
 
     Raises:
         InputError: the options contradict each other, or the bounds are none.
@@ -49,6 +55,7 @@ class InputOptions:
     asset: tuple[str, ...] = ()
     bounds: tuple[float, ...] | None = None
     gsd: float = 0.0
+    no_data: str | float = AUTO
 
     def __post_init__(self) -> None:
         if self.mosaic and self.stack:
@@ -172,10 +179,48 @@ def _joined(names: Sequence[str], found: dict[str, Path], folder: Path, options:
         kept = [tile for tile in tiles.values() if tile is not None]
         if not kept:
             return photographs
+        kept = _with_fillers(kept, options.no_data)
         content = mosaic(kept, None if options.bounds is None else _projected(options.bounds, kept[0]))
         return {_write(folder, f"{title}.vrt", content): Path(title), **photographs}
     scene = _stacked(list(found), title, folder) if len(found) > 1 else next(iter(found))
     return {scene if options.bounds is None else _cut(_tile(scene), Path(title), folder, options): Path(title)}
+
+
+def _with_fillers(tiles: Sequence[Tile], no_data: str | float) -> list[Tile]:
+    """Find the collars and fillers that tiles do not declare, so that they do not cover the data of other tiles."""
+    if isinstance(no_data, str) and no_data != AUTO:
+        return list(tiles)
+    fillers = {}
+    for tile in overlapping(tiles):
+        filler = _filler_of(tile) if isinstance(no_data, str) else (float(no_data),) * len(tile.meanings)
+        if filler:
+            fillers[tile.name] = filler
+    if fillers and isinstance(no_data, str):
+        name = next(iter(fillers))
+        values = ", ".join(f"{value:g}" for value in fillers[name] if value is not None)
+        logger.warning(
+            "--mosaic: %d of %d tiles have a constant border or filler that they do not declare, such as %s (%s); "
+            "other tiles are shown there. To keep it, give --no-data declared",
+            len(fillers), len(tiles), name, values,
+        )  # fmt: skip
+    return [replace(tile, filler=fillers.get(tile.name, ())) for tile in tiles]
+
+
+def _filler_of(tile: Tile) -> tuple[float | None, ...]:
+    """Return the value of each band in the largest collar or filler that a tile does not declare; empty if none."""
+    try:
+        with RasterSource(tile.name) as source:
+            bands, found = source.bands, source.no_data
+    except InputError:  # nothing but filler, or damaged, which is told where it is segmented
+        return ()
+    if found.value is not None:
+        return (found.value,) * len(tile.meanings)
+    if not found.collars:
+        return ()
+    colour = max(found.collars, key=lambda collar: collar.share).colour
+    by_band = dict(zip(bands, colour, strict=True))
+    others = colour[0] if len(set(colour)) == 1 else None  # bands that are not in use most likely have it, too
+    return tuple(by_band.get(band, others) for band in range(1, len(tile.meanings) + 1))
 
 
 def _stacked(names: Sequence[str], title: str, folder: Path) -> str:

@@ -41,6 +41,7 @@ class Tile:
         meanings, descriptions, no_data: of each band.
         palette: colours of the first band by value; empty if it has none.
         declares: whether a no-data value, a mask or an alpha band says which pixels have no data.
+        filler: value of each band, or None, that stands for no data although the file does not declare it.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Tile:
     no_data: tuple[float | None, ...]
     palette: tuple[tuple[int, ...], ...]
     declares: bool
+    filler: tuple[float | None, ...] = ()
 
     @classmethod
     def of(cls, name: str, dataset: DatasetReader) -> Tile:
@@ -89,6 +91,20 @@ class Tile:
         return left, top + e * self.height, left + a * self.width, top
 
 
+def overlapping(tiles: Sequence[Tile]) -> list[Tile]:
+    """Return the tiles that lie over or under another one by more than half a pixel."""
+    left, bottom, right, top = np.array([tile.bounds for tile in tiles]).T
+    found = []
+    for number, tile in enumerate(tiles):
+        a, b, c, d = tile.bounds
+        x, y = tile.transform.a / 2, -tile.transform.e / 2
+        over = (left < c - x) & (right > a + x) & (bottom < d - y) & (top > b + y)
+        over[number] = False
+        if over.any():
+            found.append(tile)
+    return found
+
+
 def mosaic(tiles: Sequence[Tile], bounds: Bounds | None = None) -> str:
     """Describe tiles as one raster; where they overlap, the last one with data is on top.
 
@@ -97,7 +113,8 @@ def mosaic(tiles: Sequence[Tile], bounds: Bounds | None = None) -> str:
         bounds: the part to describe; None for all.
 
     Returns:
-        a VRT. Its mask leaves out the gaps between the tiles and their pixels without data.
+        a VRT. Its mask leaves out the gaps between the tiles and their pixels without data. A pixel of a filler shows
+        only where no other tile has data.
 
     Raises:
         InputError: a tile does not fit the first, or none is within the bounds.
@@ -132,13 +149,24 @@ def mosaic(tiles: Sequence[Tile], bounds: Bounds | None = None) -> str:
         ET.SubElement(metadata, "MDI", key=UNDECLARED).text = SOME if any(tile.declares for tile in inside) else ALL
     for band, meaning in enumerate(first.meanings, 1):
         node = _band(root, band, first.dtype, meaning, first.descriptions[band - 1], first.palette)
-        for tile in inside:
-            _source(node, tile, str(_bands_like(first, tile)[band - 1]), frame, across, down, mask=True)
+        sources = [(tile, _bands_like(first, tile)[band - 1]) for tile in inside]
+        # Below all others, so that a pixel that only looks like filler stays where it is the only one.
+        for tile, own in sources:
+            if _filler(tile, own):
+                _source(node, tile, str(own), frame, across, down, mask=True)
+        for tile, own in sources:
+            _source(node, tile, str(own), frame, across, down, mask=True, no_data=_filler(tile, own))
     mask = ET.SubElement(ET.SubElement(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
     for tile in inside:
         # A zero of a later tile must not cover the data of an earlier one.
         _source(mask, tile, "mask,1", frame, across, down, no_data="0")
     return _text(root)
+
+
+def _filler(tile: Tile, band: int) -> str:
+    """Return the undeclared no-data value of a band as text; empty if it has none."""
+    value = tile.filler[band - 1] if tile.filler else None
+    return "" if value is None else repr(value)
 
 
 def _visible(palette: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
@@ -261,7 +289,9 @@ def _source(
     ET.SubElement(source, "SourceFilename", relativeToVRT="0").text = tile.name
     ET.SubElement(source, "SourceBand").text = band
     size = {"RasterXSize": str(tile.width), "RasterYSize": str(tile.height)}
-    ET.SubElement(source, "SourceProperties", {"DataType": "Byte" if no_data else _TYPES[tile.dtype], **size})
+    ET.SubElement(
+        source, "SourceProperties", {"DataType": _TYPES[tile.dtype] if mask or not no_data else "Byte", **size}
+    )
     left, bottom, right, top = tile.bounds
     ET.SubElement(source, "SrcRect", xOff="0", yOff="0", xSize=str(tile.width), ySize=str(tile.height))
     place = {"xOff": (left - frame[0]) / across, "yOff": (frame[3] - top) / down}

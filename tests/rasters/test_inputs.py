@@ -345,3 +345,54 @@ def test_a_photograph_among_tiles_is_segmented_as_a_photograph(
     assert status == 0 and (out / "photo_labels.png").is_file()
     assert (out / ("tiles_labels.tif" if flags == ["--mosaic"] else "a_labels.tif")).is_file()
     assert f"photo.jpg: a photograph, for which {flags[0]} is not used" in caplog.text
+
+
+FILLED = [("uint8", 0), ("uint8", 255), ("uint16", 0), ("uint16", 65535), ("int16", -32768), ("float32", -9999)]
+
+
+def filled_tiles(write_raster, scene_pixels, dtype, value, bands=3):
+    """Two tiles that overlap in 100 columns, of which the upper one is filler in 60. Both have such pixels inside."""
+    pixels = np.clip(scene_pixels, 10, 240).astype(dtype)
+    pixels = np.concatenate([pixels, np.full_like(pixels[:1], 255)])[:bands]
+    pixels[:3, 50:52, 200:202] = value  # where only the second tile is
+    upper = pixels[:, :, 80:].copy()
+    upper[:3, :, :60] = value
+    place = {**UTM, "transform": from_origin(500_000 + 80 * 0.3, 5_300_000, 0.3, 0.3)}
+    names = [write_raster(pixels[:, :, :180], name="a.tif", **UTM), write_raster(upper, name="b.tif", **place)]
+    return pixels, upper, [str(name) for name in names]
+
+
+@pytest.mark.parametrize("bands", [3, 4])
+@pytest.mark.parametrize(("dtype", "value"), FILLED)
+def test_filler_does_not_cover_other_tiles(write_raster, scene_pixels, tmp_path, caplog, dtype, value, bands):
+    pixels, upper, names = filled_tiles(write_raster, scene_pixels, dtype, value, bands)
+    for no_data, expected in (("auto", pixels), (float(value), pixels), ("declared", None), ("none", None)):
+        caplog.clear()
+        options = InputOptions(mosaic=True, no_data=no_data)
+        with rasterio.open(next(iter(find_inputs(names, tmp_path / "out", options)))) as raster:
+            found = raster.read()
+        if expected is None:
+            expected = np.concatenate([pixels[:, :, :80], upper], axis=2)
+        assert (found == expected).all()
+        line = "1 of 2 tiles have a constant border or filler that they do not declare, such as"
+        assert (f"--mosaic: {line} {names[1]} (" in caplog.text) == (no_data == "auto")
+
+
+def test_tiles_that_do_not_overlap_are_not_searched_for_filler(write_raster, scene_pixels, tmp_path, monkeypatch):
+    monkeypatch.setattr("sgovss.rasters.inputs.RasterSource", None)
+    names = []
+    for number in range(3):
+        place = from_origin(500_000 + 260 * 0.3 * number, 5_300_000, 0.3, 0.3)
+        names.append(str(write_raster(scene_pixels, name=f"{number}.tif", **{**UTM, "transform": place})))
+    assert len(find_inputs(names, tmp_path / "out", InputOptions(mosaic=True))) == 1
+
+
+def test_the_no_data_option_says_what_is_filler(demo, write_raster, scene_pixels, tmp_path, caplog):
+    (tmp_path / "tiles").mkdir()
+    filled_tiles(
+        lambda pixels, name, **place: write_raster(pixels, name=f"tiles/{name}", **place), scene_pixels, "uint8", 0
+    )
+    for option, told in (("auto", True), ("declared", False), ("0", False)):
+        caplog.clear()
+        assert demo(tmp_path / "tiles", "--mosaic", "--no-data", option)[0] == 0
+        assert ("tiles have a constant border" in caplog.text) == told

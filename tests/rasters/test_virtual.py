@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import rasterio
@@ -9,7 +11,7 @@ from rasterio.enums import ColorInterp as C
 from rasterio.transform import from_origin
 
 from sgovss.errors import InputError
-from sgovss.rasters.virtual import Tile, mosaic, stack
+from sgovss.rasters.virtual import Tile, mosaic, overlapping, stack
 
 
 @pytest.fixture
@@ -221,3 +223,13 @@ def test_tiles_of_one_colour_table_are_joined(tile, other):
     tiles = [coloured(tile, "a.tif", 0, TABLE), coloured(tile, "b.tif", 8, other)]
     with rasterio.open(mosaic(tiles)) as raster:
         assert raster.colormap(1)[1] == TABLE[1] and raster.read(1).shape == (3, 8)
+
+
+@pytest.mark.parametrize(
+    ("shift", "expected"),
+    [(0, ["a", "b"]), (6.9, ["a", "b"]), (8, []), (7.1, []), (9, []), (-6.9, ["a", "b"]), (-8, [])],
+)
+def test_tiles_overlap_by_more_than_half_a_pixel(tile, shift, expected):
+    tiles = [tile("a.tif", numbers(1, 3, 4), 0, 6), tile("b.tif", numbers(1, 3, 4), shift, 6)]
+    far = tile("c.tif", numbers(1, 3, 4), 0, 600)
+    assert [Path(found.name).stem for found in overlapping([*tiles, far])] == expected
