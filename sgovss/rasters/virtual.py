@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +20,18 @@ from sgovss.errors import InputError
 from sgovss.rasters.names import absolute_name
 from sgovss.rasters.no_data import ALL, SOME, UNDECLARED
 
+logger = logging.getLogger(__name__)
+
 _TYPES = {
     "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
     "float32": "Float32", "float64": "Float64",
 }  # fmt: skip
 _NAMES = {ColorInterp.red: "Red", ColorInterp.green: "Green", ColorInterp.blue: "Blue", ColorInterp.alpha: "Alpha",
           ColorInterp.gray: "Gray", ColorInterp.palette: "Palette"}  # fmt: skip
+_COLOURS = ("red", "green", "blue")
+_LANDSAT = re.compile(r"l[a-z]0?[4-9]_", re.IGNORECASE)
+_OLD_LANDSAT = re.compile(r"l[a-z]0?[457]_", re.IGNORECASE)  # whose first band is blue
+_PLAIN_NUMBER = re.compile(r"(^|_)b[1-9](_|$)")
 _DISTINCT = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)
 
 Bounds = tuple[float, float, float, float]
@@ -224,14 +232,47 @@ def stack(files: Sequence[Tile]) -> str:
 
 
 def _colours(stems: Sequence[str]) -> list[ColorInterp]:
-    """Return which files are red, green and blue, by the last word of their names; else by the order of three files."""
-    words = {"r": 0, "red": 0, "b04": 0, "g": 1, "green": 1, "b03": 1, "b": 2, "blue": 2, "b02": 2}
-    kinds = [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
-    parts = [stem.casefold().replace("-", "_").replace(".", "_").split("_") for stem in stems]
-    found = [next((words[word] for word in reversed(part) if word in words), None) for part in parts]
-    if sorted(i for i in found if i is not None) == [0, 1, 2]:
-        return [ColorInterp.undefined if i is None else kinds[i] for i in found]
-    return kinds if len(stems) == 3 else [ColorInterp.undefined] * len(stems)
+    """Return which files are red, green and blue by their names; else by the order of three files."""
+    found = [_colour(stem) for stem in stems]
+    if sorted(colour for colour in found if colour is not None) != [0, 1, 2]:
+        logger.warning(
+            "the names of the bands (%s) do not say which are red, green and blue; the first three are taken in this "
+            "order, unless --bands names others",
+            ", ".join(stems),
+        )
+        return list(_DISTINCT[:3]) if len(stems) == 3 else [ColorInterp.undefined] * len(stems)
+    chosen = [stems[found.index(colour)] for colour in range(3)]
+    if all(_PLAIN_NUMBER.search(_words(stem)) and not _LANDSAT.match(stem) for stem in chosen):
+        logger.warning(
+            "%s, %s and %s are taken for red, green and blue, which they are for Sentinel-2 and Landsat 8; for others, "
+            "give --bands",
+            *chosen,
+        )
+    return [ColorInterp.undefined if colour is None else _DISTINCT[colour] for colour in found]
+
+
+def _colour(stem: str) -> int | None:
+    """Return whether a name is that of a red (0), green (1) or blue (2) band; None if neither.
+
+    A word such as "red" counts most, then the number of a band, then a letter.
+    """
+    words = _words(stem).split("_")
+    names = [word for word in words if word in _COLOURS]
+    if names:
+        return _COLOURS.index(names[-1])
+    numbers = [word for word in words if re.fullmatch(r"b\d+[a-z]?", word)]
+    if numbers:
+        bands = ("3", "2", "1") if _OLD_LANDSAT.match(stem) else ("4", "3", "2")
+        number = numbers[-1][1:].lstrip("0")
+        return bands.index(number) if number in bands else None
+    letters = [word for word in words if word in ("r", "g", "b")]
+    return "rgb".index(letters[-1]) if letters else None
+
+
+def _words(stem: str) -> str:
+    """Return the words of a name in lower case with "_" between them; the number of a band is one, such as "b4"."""
+    text = re.sub(r"[^a-z0-9]+", "_", stem.casefold()).replace("red_edge", "rededge")
+    return re.sub(r"band_?(?=\d)", "b", text)
 
 
 def _union(tiles: Sequence[Tile]) -> Bounds:

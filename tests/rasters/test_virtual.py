@@ -233,3 +233,35 @@ def test_tiles_overlap_by_more_than_half_a_pixel(tile, shift, expected):
     tiles = [tile("a.tif", numbers(1, 3, 4), 0, 6), tile("b.tif", numbers(1, 3, 4), shift, 6)]
     far = tile("c.tif", numbers(1, 3, 4), 0, 600)
     assert [Path(found.name).stem for found in overlapping([*tiles, far])] == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "colours", "line"),
+    [
+        (("B02", "B03", "B04"), "bgr", ""),
+        (("B2", "B3", "B4"), "bgr", "B4, B3 and B2 are taken for red, green and blue"),
+        (("x_b1", "x_b2", "x_b3", "x_b4"), "-bgr", "x_b4, x_b3 and x_b2 are taken for red, green and blue"),
+        (("LC08_B2", "LC08_B3", "LC08_B4"), "bgr", ""),
+        (("LC09_L2SP_196025_SR_B2", "LC09_L2SP_196025_SR_B3", "LC09_L2SP_196025_SR_B4"), "bgr", ""),
+        (("LT05_SR_B1", "LT05_SR_B2", "LT05_SR_B3", "LT05_SR_B4"), "bgr-", ""),
+        (("LE07_B1", "LE07_B2", "LE07_B3"), "bgr", ""),
+        (("a_B08", "b_B04", "c_B03", "d_B02", "e_B8A"), "-rgb-", ""),
+        (("b_B08", "b_B04", "b_B03", "b_B02"), "-rgb", ""),  # the first letter is no colour
+        (("band2", "band3", "band4"), "bgr", "band4, band3 and band2 are taken"),
+        (("x Band 02", "x Band 03", "x Band 04"), "bgr", ""),
+        (("x-B_1", "x-G_1", "x-R_1"), "bgr", ""),
+        (("B_1", "G_1", "R_1", "NIR_1"), "bgr-", ""),
+        (("S_Blue_x", "S_Green_x", "S_Red_x"), "bgr", ""),
+        (("blue", "green", "nir", "red", "red_edge"), "bg-r-", ""),
+        (("x(b)", "x(g)", "x(r)"), "bgr", ""),
+        (("IMG_1", "IMG_2", "IMG_3"), "rgb", "(IMG_1, IMG_2, IMG_3) do not say which are red, green and blue"),
+        (("B02", "B03", "B08"), "rgb", "(B02, B03, B08) do not say"),
+        (("B10", "B11", "B12", "B13"), "----", "do not say"),
+        (("red", "red2_red", "blue"), "rgb", "do not say"),
+    ],
+)
+def test_names_say_which_bands_are_red_green_and_blue(tile, names, colours, line, caplog):
+    kinds = {"r": C.red, "g": C.green, "b": C.blue, "-": C.undefined}
+    with rasterio.open(stack([tile(f"{name}.tif", numbers(1, 2, 2), 0, 4) for name in names])) as raster:
+        assert raster.colorinterp == tuple(kinds[letter] for letter in colours)
+    assert line in caplog.text and bool(caplog.text) == bool(line)
