@@ -126,7 +126,7 @@ class RasterSource:
             pixels, valid = self._pixels.read(window, size)
         if self.stretch is not None:
             low, high = np.array(self.stretch, np.float32).T[..., None, None]
-            pixels = (as_float32(pixels) - low) * (255 / (high - low))
+            pixels = (np.clip(as_float32(pixels), low, high) - low) * (255 / (high - low))
         if pixels.dtype != np.uint8:
             pixels = np.clip(np.rint(np.where(valid, pixels, 0)), 0, 255).astype(np.uint8)
         return np.where(valid[..., None], pixels.transpose(1, 2, 0), np.uint8(IMAGE_PAD_VALUE)), valid

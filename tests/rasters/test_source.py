@@ -57,6 +57,20 @@ def test_the_stretch_ignores_no_data(write_raster, ramp):
     assert valid[12:].all()
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("filler", [-3.4028235e38, 3.4028235e38, -1e30])
+@pytest.mark.parametrize("nodata", [True, False], ids=["declared", "undeclared"])
+def test_fillers_far_from_the_data_overflow_nowhere(write_raster, ramp, filler, nodata):
+    pixels = ramp.astype(np.float32) / ramp.max()
+    plain = write_raster(pixels)
+    pixels[:, :20] = filler
+    with RasterSource(write_raster(pixels, **({"nodata": filler} if nodata else {}))) as source:
+        seen, valid = source.read(WHOLE, SIZE)
+    with RasterSource(plain, ranges=source.stretch) as source:
+        assert (source.read(WHOLE, SIZE)[0] == seen)[valid].all()
+    assert not valid[:20].any() and valid[20:].all()
+
+
 def test_alpha_is_a_mask(write_raster):
     pixels = np.full((4, *SIZE), 200, np.uint8)
     pixels[3, :, 30:] = 0
