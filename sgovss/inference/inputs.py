@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,8 +19,8 @@ from sgovss.errors import InputError
 logger = logging.getLogger(__name__)
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img")
-_SUFFIXES = tuple(dict.fromkeys((*IMAGE_SUFFIXES, *RASTER_SUFFIXES)))
-_SIDECARS = (".ovr", ".msk", ".aux", ".xml", ".hdr")  # files beside a raster; some begin like one
+IMAGE_OR_RASTER = tuple(dict.fromkeys((*IMAGE_SUFFIXES, *RASTER_SUFFIXES)))
+SIDECARS = (".ovr", ".msk", ".aux", ".xml", ".hdr")  # files beside a raster; some begin like one
 _MAGIC = (  # first bytes of TIFF, BigTIFF, JPEG, PNG, JPEG 2000, Erdas, PCIDSK and NITF files
     b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\xff\xd8\xff", b"\x89PNG", b"\0\0\0\x0cjP  ", b"EHFA_",
     b"PCIDSK", b"NITF",
@@ -78,21 +78,44 @@ def find_images(inputs: Sequence[str | Path], without: str | Path | None = None)
     return named_apart(found)
 
 
-def files_of(path: Path, without: str | Path | None = None) -> dict[str, Path]:
-    """Return the image files of one path; see :func:`find_images`."""
+def files_of(
+    path: Path, without: str | Path | None = None, among: Callable[[Sequence[Path], Path], list[Path]] | None = None
+) -> dict[str, Path]:
+    """Return the image files of one path.
+
+    Args:
+        path, without: see :func:`find_images`.
+        among: chooses the images among the sorted files of a folder; None to choose by suffixes and first bytes.
+    """
     if paths.is_file(path):
         return {str(path): Path(path.stem)}
     if not paths.is_folder(path):
         raise InputError(f"{path}: no such file or folder; correct the path")
-    files = sorted(file for file in walk_files(path) if _is_image(file))
-    if not files:
-        raise InputError(f"{path}: no image in this folder (looked for {', '.join(_SUFFIXES)})")
+    files = sorted(walk_files(path))
     kept = files if without is None else list(_without_outputs(files, path.resolve(), Path(without).resolve()))
-    if not kept:
+    found = among(kept, path) if among else [file for file in kept if is_image(file)]
+    left_out = [file for file in {*files} - {*kept} if is_image(file)]
+    if not found and left_out:
         raise InputError(f"{path}: no image in this folder other than outputs of earlier runs; check --input")
-    if len(kept) < len(files):
-        logger.warning("%s: %d outputs of earlier runs are not segmented again", path, len(files) - len(kept))
-    return {str(file): file.relative_to(path).with_suffix("") for file in kept}
+    if not found:
+        others = " and other rasters of GDAL" if among else ""
+        raise InputError(f"{path}: no image in this folder (looked for {', '.join(IMAGE_OR_RASTER)}{others})")
+    if left_out:
+        logger.warning("%s: %d outputs of earlier runs are not segmented again", path, len(left_out))
+    return _titles(found, path)
+
+
+def _titles(files: Sequence[Path], folder: Path) -> dict[str, Path]:
+    """Name the outputs of each file as the file; with its suffix if another file, of a common suffix, has the name."""
+    names = {file: file.relative_to(folder).with_suffix("") for file in files}
+    taken = {name for file, name in names.items() if file.suffix.lower() in IMAGE_OR_RASTER}
+    for file, name in names.items():
+        if file.suffix.lower() in IMAGE_OR_RASTER:
+            continue
+        if name in taken:
+            names[file] = file.relative_to(folder).with_name(file.name.replace(".", "_"))
+        taken.add(names[file])
+    return {str(file): name for file, name in names.items()}
 
 
 def named_apart(found: Mapping[str, Path]) -> dict[str, Path]:
@@ -113,12 +136,12 @@ def named_apart(found: Mapping[str, Path]) -> dict[str, Path]:
     return dict(found)
 
 
-def _is_image(file: Path) -> bool:
+def is_image(file: Path) -> bool:
     """Whether a file of a folder is an image or raster, by its suffix; if that says nothing, by its first bytes."""
     suffix = file.suffix.lower()
-    if suffix in _SUFFIXES:
+    if suffix in IMAGE_OR_RASTER:
         return True
-    if suffix in _SIDECARS or not paths.is_file(file):
+    if suffix in SIDECARS or not paths.is_file(file):
         return False
     # An ENVI raster has no mark of its own, but a header beside it.
     if file.with_name(f"{file.name}.hdr").is_file() or (suffix in ("", ".dat", ".bin") and _header(file).is_file()):

@@ -15,6 +15,7 @@ from sgovss import paths
 from sgovss.errors import InputError
 from sgovss.files import atomic_path
 from sgovss.inference.inputs import RASTER_SUFFIXES, files_of, named_apart
+from sgovss.rasters.folders import images_among, is_dataset
 from sgovss.rasters.gdal import gdal_environment
 from sgovss.rasters.georeference import RasterGeoreference
 from sgovss.rasters.names import is_local, without_permits
@@ -88,7 +89,7 @@ def find_inputs(names: Sequence[str], output: str | Path, options: InputOptions 
         if options.mosaic or options.stack:
             found = _joined(names, found, folder, options)
         elif options.bounds is not None:
-            found = {_cut(name, title, folder, options): title for name, title in named_apart(found).items()}
+            found = _parts(named_apart(found), folder, options)
     return named_apart(found)
 
 
@@ -120,7 +121,9 @@ def _images(name: str, folder: Path, output: str | Path, options: InputOptions) 
         return {scene_of(name): title_of(name)}
     if not local and _is_gdal_name(name):
         return {name: Path(_title(name))}
-    return joined_products(files_of(Path(name), output), Path(name))
+    if paths.is_folder(name) and is_dataset(Path(name)):
+        return {name: Path(Path(name).resolve().stem)}
+    return joined_products(files_of(Path(name), output, images_among), Path(name))
 
 
 def _is_gdal_name(name: str) -> bool:
@@ -151,31 +154,53 @@ def _tiles(name: str, folder: Path, options: InputOptions) -> dict[str, Path]:
     return {_write(folder, f"{title}.xml", describe_tiles(name, options.gsd, latitude)): Path(title)}
 
 
+def _parts(found: dict[str, Path], folder: Path, options: InputOptions) -> dict[str, Path]:
+    """Describe the part of each scene within the bounds. Photographs stay as they are."""
+    parts = {}
+    for name, title in found.items():
+        tile = _tile_or_photograph(name)
+        parts[name if tile is None else _cut(tile, title, folder, options)] = title
+    return parts
+
+
 def _joined(names: Sequence[str], found: dict[str, Path], folder: Path, options: InputOptions) -> dict[str, Path]:
-    """Describe all images as one scene."""
+    """Describe all images as one scene. Photographs among tiles stay as they are."""
     title = _file_name(Path(names[0]).resolve().name if len(names) == 1 else "mosaic" if options.mosaic else "stack")
     if options.mosaic:
-        tiles = [_tile(name) for name in found]
-        content = mosaic(tiles, None if options.bounds is None else _projected(options.bounds, tiles[0]))
-        return {_write(folder, f"{title}.vrt", content): Path(title)}
+        tiles = {name: _tile_or_photograph(name) for name in found}
+        photographs = {name: found[name] for name, tile in tiles.items() if tile is None}
+        kept = [tile for tile in tiles.values() if tile is not None]
+        if not kept:
+            return photographs
+        content = mosaic(kept, None if options.bounds is None else _projected(options.bounds, kept[0]))
+        return {_write(folder, f"{title}.vrt", content): Path(title), **photographs}
     scene = _stacked(list(found), title, folder) if len(found) > 1 else next(iter(found))
-    return {scene if options.bounds is None else _cut(scene, Path(title), folder, options): Path(title)}
+    return {scene if options.bounds is None else _cut(_tile(scene), Path(title), folder, options): Path(title)}
 
 
 def _stacked(names: Sequence[str], title: str, folder: Path) -> str:
     return _write(folder, f"{title}.vrt", stack([_tile(name) for name in names]))
 
 
-def _cut(name: str, title: Path, folder: Path, options: InputOptions) -> str:
+def _cut(tile: Tile, title: Path, folder: Path, options: InputOptions) -> str:
     """Describe the part of a scene within the bounds."""
     assert options.bounds is not None
-    tile = _tile(name)
     return _write(folder, f"{title}_part.vrt", mosaic([tile], _projected(options.bounds, tile)))
 
 
 def _tile(name: str) -> Tile:
     with open_raster(name) as dataset:
         return Tile.of(name, dataset)
+
+
+def _tile_or_photograph(name: str) -> Tile | None:
+    """Return None for a photograph, for which options of rasters are not used; that is said where it is segmented."""
+    try:
+        return _tile(name)
+    except InputError:
+        if is_scene(name):
+            raise
+        return None
 
 
 def _projected(bounds: tuple[float, ...], tile: Tile) -> Bounds:

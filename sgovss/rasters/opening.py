@@ -37,6 +37,10 @@ class NoSingleRaster(InputError):
     """A file that GDAL opens, but that holds no raster, or several."""
 
 
+class SeveralRasters(NoSingleRaster):
+    """A file that holds several rasters."""
+
+
 def remote_options() -> dict[str, str]:
     """Return options of GDAL for rasters on servers. Those that the user has set in the environment are left out."""
     return {key: value for key, value in _REMOTE.items() if key not in os.environ}
@@ -50,7 +54,8 @@ def open_raster(name: str | Path) -> DatasetReader:
 
     Raises:
         InputError: it cannot be opened.
-        NoSingleRaster: it holds no raster, or several.
+        NoSingleRaster: it holds no raster.
+        SeveralRasters: it holds several.
     """
     local = is_local(name)
     # A GeoTIFF on a server has no files beside it. To look for them takes 40 requests.
@@ -70,7 +75,7 @@ def open_raster(name: str | Path) -> DatasetReader:
     if not parts:
         raise NoSingleRaster(f"{name}: holds no band")
     listed = ", ".join(parts[:8]) + (f" and {len(parts) - 8} more" if len(parts) > 8 else "")
-    raise NoSingleRaster(f"{name}: holds {len(parts)} rasters; give the name of one: {listed}")
+    raise SeveralRasters(f"{name}: holds {len(parts)} rasters; give the name of one: {listed}")
 
 
 def open_anew(name: str | Path) -> DatasetReader:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 import rasterio
@@ -58,15 +59,20 @@ def joined_products(files: Mapping[str, Path], folder: Path) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     scenes: dict[Path, str] = {}
+    described = cache(_descriptions)  # each folder is listed once, not for each of its files
     for name, title in files.items():
-        product = next((each for each in _around(name, folder) if any(each.glob(_DESCRIPTION))), None)
+        product = next((each for each in _around(name, folder) if described(each)), None)
         if product is None:
             found[name] = title
         elif product not in scenes:
-            description = str(min(product.glob(_DESCRIPTION)))
+            description = str(described(product)[0])
             scenes[product] = scene_of(description)
             found[scenes[product]] = product.relative_to(folder).parent / title_of(description)
     return found
+
+
+def _descriptions(folder: Path) -> list[Path]:
+    return sorted(folder.glob(_DESCRIPTION))
 
 
 def _around(name: str, folder: Path) -> list[Path]:

@@ -24,6 +24,7 @@ _TYPES = {
 }  # fmt: skip
 _NAMES = {ColorInterp.red: "Red", ColorInterp.green: "Green", ColorInterp.blue: "Blue", ColorInterp.alpha: "Alpha",
           ColorInterp.gray: "Gray", ColorInterp.palette: "Palette"}  # fmt: skip
+_DISTINCT = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)
 
 Bounds = tuple[float, float, float, float]
 """(left, bottom, right, top) in the coordinates of a raster."""
@@ -92,7 +93,7 @@ def mosaic(tiles: Sequence[Tile], bounds: Bounds | None = None) -> str:
     """Describe tiles as one raster; where they overlap, the last one with data is on top.
 
     Args:
-        tiles: with the same CRS, number of bands and data type.
+        tiles: with the same CRS, number of bands, data type and colour table. Their colours may be in another order.
         bounds: the part to describe; None for all.
 
     Returns:
@@ -113,6 +114,12 @@ def mosaic(tiles: Sequence[Tile], bounds: Bounds | None = None) -> str:
                     f"--mosaic: {tile.name} has another {what} than {first.name} ({its}, {mine}); make them equal with "
                     "gdalwarp or gdal_translate, or leave out --mosaic"
                 )
+        if _visible(tile.palette) != _visible(first.palette):
+            grey = "" if tile.palette and first.palette else " (one without a table with -b 1 -b 1 -b 1 instead)"
+            raise InputError(
+                f"--mosaic: {tile.name} has another colour table than {first.name}; convert each file to colours with "
+                f"'gdal_translate -expand rgb'{grey}, or leave out --mosaic"
+            )
     across, down = min(tile.transform.a for tile in tiles), min(-tile.transform.e for tile in tiles)
     frame = _frame(_union(tiles), bounds, across, down)
     inside = [tile for tile in tiles if _overlap(tile.bounds, frame)]
@@ -126,12 +133,40 @@ def mosaic(tiles: Sequence[Tile], bounds: Bounds | None = None) -> str:
     for band, meaning in enumerate(first.meanings, 1):
         node = _band(root, band, first.dtype, meaning, first.descriptions[band - 1], first.palette)
         for tile in inside:
-            _source(node, tile, str(band), frame, across, down, mask=True)
+            _source(node, tile, str(_bands_like(first, tile)[band - 1]), frame, across, down, mask=True)
     mask = ET.SubElement(ET.SubElement(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
     for tile in inside:
         # A zero of a later tile must not cover the data of an earlier one.
         _source(mask, tile, "mask,1", frame, across, down, no_data="0")
     return _text(root)
+
+
+def _visible(palette: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+    """Return the colours of a table without transparency, and without the black at its end that GDAL fills it with."""
+    colours = [tuple(colour[:3]) for colour in palette]
+    while colours and not any(colours[-1]):
+        colours.pop()
+    return colours
+
+
+def _bands_like(first: Tile, tile: Tile) -> list[int]:
+    """Return the band of a tile for each band of the first: colours and alpha by meaning, the others in their order."""
+    mine, its = _meanings(first), _meanings(tile)
+    common = {meaning for meaning in _DISTINCT if mine.count(meaning) == its.count(meaning) == 1}
+    rest = (band for band, meaning in enumerate(its, 1) if meaning not in common)
+    return [its.index(meaning) + 1 if meaning in common else next(rest) for meaning in mine]
+
+
+def _meanings(tile: Tile) -> list[ColorInterp]:
+    """Return what the bands of a tile mean: if it does not name three colours, its first three are taken for them."""
+    meanings = list(tile.meanings)
+    if not set(_DISTINCT[:3]) <= set(meanings):
+        opaque = [band for band, meaning in enumerate(meanings) if meaning != ColorInterp.alpha]
+        meanings = [meaning if meaning == ColorInterp.alpha else ColorInterp.undefined for meaning in meanings]
+        if len(opaque) >= 3:
+            for band, colour in zip(opaque, _DISTINCT[:3], strict=False):
+                meanings[band] = colour
+    return meanings
 
 
 def stack(files: Sequence[Tile]) -> str:

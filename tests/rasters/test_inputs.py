@@ -26,6 +26,7 @@ from .conftest import UTM, read
 
 WORLD = "0.3\n0\n0\n-0.3\n500000.15\n5299999.85\n"
 AUX = "<PAMDataset><SRS>EPSG:32632</SRS></PAMDataset>"
+BOUNDS = (9.0002, 47.8529, 9.0009, 47.8532)  # in degrees; within the rasters of these tests
 
 
 def save_photograph(path, pixels):
@@ -316,3 +317,31 @@ def test_a_stretch_by_values_and_a_shared_one(demo, write_raster, scene_pixels, 
     write_raster(scene_pixels, name="8bit.tif", **UTM)
     status, _, errors = demo(tmp_path, "--stretch", "shared")
     assert status == 2 and "8bit.tif is uint8" in errors and "is uint16" in errors
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".gif"])
+@pytest.mark.parametrize("options", [{"mosaic": True}, {"bounds": BOUNDS}, {"mosaic": True, "bounds": BOUNDS}])
+def test_photographs_are_neither_joined_nor_cut(write_raster, scene_pixels, tmp_path, suffix, options):
+    (tmp_path / "tiles").mkdir()
+    quarters(write_raster, scene_pixels)
+    photograph = save_photograph(tmp_path / "tiles" / f"photo{suffix}", scene_pixels)
+    found = find_inputs([str(tmp_path / "tiles")], tmp_path / "out", InputOptions(**options))
+    assert str(found.pop(str(photograph))) == "photo"
+    assert [str(title) for title in found.values()] == (
+        ["tiles"] if "mosaic" in options else ["0_0", "0_120", "90_0", "90_120"]
+    )
+    assert all(".scenes" in name and is_scene(name) for name in found)
+    assert [*find_inputs([str(photograph)], tmp_path / "out", InputOptions(**options))] == [str(photograph)]
+
+
+@pytest.mark.parametrize("flags", [["--mosaic"], ["--bounds", ",".join(map(str, BOUNDS))]])
+def test_a_photograph_among_tiles_is_segmented_as_a_photograph(
+    demo, write_raster, scene_pixels, tmp_path, caplog, flags
+):
+    (tmp_path / "tiles").mkdir()
+    write_raster(scene_pixels, name="tiles/a.tif", **UTM)
+    save_photograph(tmp_path / "tiles" / "photo.jpg", scene_pixels)
+    status, out, _ = demo(tmp_path / "tiles", *flags)
+    assert status == 0 and (out / "photo_labels.png").is_file()
+    assert (out / ("tiles_labels.tif" if flags == ["--mosaic"] else "a_labels.tif")).is_file()
+    assert f"photo.jpg: a photograph, for which {flags[0]} is not used" in caplog.text

@@ -174,3 +174,73 @@ def test_a_stack_has_one_coordinate_system_and_one_type(tile):
         stack([first, tile("b.tif", numbers(1, 3, 3), 0, 6, crs="EPSG:32633")])
     with pytest.raises(InputError, match=r"c\.tif is uint16, .*a\.tif is uint8; convert them to one"):
         stack([first, tile("c.tif", numbers(1, 3, 3).astype(np.uint16), 0, 6)])
+
+
+def named(tile, name: str, pixels: np.ndarray, left: float, meanings) -> Tile:
+    """A tile whose bands have other meanings than those that GDAL gives them."""
+    path = tile(name, pixels, left, 6).name
+    with rasterio.open(path, "r+") as raster:
+        raster.colorinterp = meanings
+    with rasterio.open(path) as raster:
+        assert raster.colorinterp == tuple(meanings)
+        return Tile.of(path, raster)
+
+
+RGB = (C.red, C.green, C.blue)
+NIR = C.undefined
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "order"),
+    [
+        (RGB, RGB, (0, 1, 2)),
+        (RGB, RGB[::-1], (2, 1, 0)),
+        (RGB[::-1], RGB, (2, 1, 0)),
+        (RGB, (C.green, C.blue, C.red), (2, 0, 1)),
+        (RGB, (C.gray, NIR, NIR), (0, 1, 2)),  # the first three are red, green and blue if not named
+        ((C.gray, NIR, NIR), RGB[::-1], (2, 1, 0)),
+        ((*RGB, NIR), (NIR, *RGB), (1, 2, 3, 0)),
+        ((*RGB, NIR), (*RGB[::-1], NIR), (2, 1, 0, 3)),
+        ((*RGB, C.alpha), (C.alpha, *RGB[::-1]), (3, 2, 1, 0)),
+        ((*RGB, NIR), (*RGB, C.alpha), (0, 1, 2, 3)),
+        ((*RGB, NIR, C.alpha), (*RGB, C.alpha, NIR), (0, 1, 2, 4, 3)),
+        ((C.gray, C.alpha), (C.alpha, C.gray), (1, 0)),
+    ],
+)
+def test_tiles_are_joined_by_the_meanings_of_their_bands(tile, first, second, order):
+    pixels = numbers(len(first), 3, 4)
+    tiles = [named(tile, "a.tif", pixels, 0, first), named(tile, "b.tif", pixels, 8, second)]
+    with rasterio.open(mosaic(tiles)) as raster:
+        assert raster.colorinterp == tuple(first)
+        found = raster.read()
+    assert (found[:, :, :4] == pixels).all() and (found[:, :, 4:] == pixels[list(order)]).all()
+
+
+def coloured(tile, name: str, left: float, table) -> Tile:
+    path = tile(name, numbers(1, 3, 4), left, 6).name
+    if table:
+        with rasterio.open(path, "r+") as raster:
+            raster.write_colormap(1, table)
+    with rasterio.open(path) as raster:
+        return Tile.of(path, raster)
+
+
+TABLE = {0: (1, 2, 3, 255), 1: (200, 100, 50, 255), 2: (9, 9, 9, 255)}
+
+
+@pytest.mark.parametrize(
+    "other", [{0: TABLE[1], 1: TABLE[0], 2: TABLE[2]}, {0: TABLE[0]}, {**TABLE, 9: (5, 0, 0, 255)}, {}]
+)
+def test_tiles_of_other_colour_tables_are_refused(tile, other):
+    tiles = [coloured(tile, "a.tif", 0, TABLE), coloured(tile, "b.tif", 8, other)]
+    for pair in (tiles, tiles[::-1]):
+        line = rf"--mosaic: {pair[1].name} has another colour table than {pair[0].name}; .*'gdal_translate -expand rgb'"
+        with pytest.raises(InputError, match=line):
+            mosaic(pair)
+
+
+@pytest.mark.parametrize("other", [TABLE, {key: (*colour[:3], 0) for key, colour in TABLE.items()}])
+def test_tiles_of_one_colour_table_are_joined(tile, other):
+    tiles = [coloured(tile, "a.tif", 0, TABLE), coloured(tile, "b.tif", 8, other)]
+    with rasterio.open(mosaic(tiles)) as raster:
+        assert raster.colormap(1)[1] == TABLE[1] and raster.read(1).shape == (3, 8)
