@@ -93,6 +93,29 @@ def test_names_in_a_list_of_a_file_may_have_brackets(read, content):
         read(content.replace("any}", "any"), "words.yaml")
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("building 1 2 3\n", (1, 2, 3)),
+        ("building #010203\n", (1, 2, 3)),
+        ("#010203 building\n", (1, 2, 3)),
+        ("# label:color_rgb:parts:actions\nbuilding:1,2,3::\n", (1, 2, 3)),
+        ("building:1,2,3:roof,wall:open\n", (1, 2, 3)),
+    ],
+)
+def test_a_file_of_one_class_may_give_its_colour(tmp_path, content, expected):
+    (tmp_path / "words.txt").write_text(content)
+    (entry,) = Vocabulary.from_file(tmp_path / "words.txt")
+    assert (entry.name, entry.color) == ("building", expected)
+
+
+def test_lists_below_names_are_told_to_be_synonyms(read):
+    classes, notes = read("nature:\n- tree\n- grass\nroad:\n- street\n")
+    assert classes == [("nature", "tree", "grass"), ("road", "street")]
+    assert notes == ["the lines below 'nature:' are its synonyms"]
+    assert read("nature:\nroad:\n") == ([("nature",), ("road",)], [])
+
+
 @pytest.mark.parametrize("sign", [";", "\t"])
 def test_lines_of_a_file_have_one_kind_of_separator(read, sign):
     with pytest.raises(InputError, match=r"has (semicolons|tabs); write one class per line"):

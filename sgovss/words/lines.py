@@ -16,6 +16,7 @@ _SEPARATORS = f"{COMMAS};；؛﹔\u037e"
 _COMMENT = re.compile(rf"(?:\s|(?<=[{_SEPARATORS}]))(?:#|//)\s.*$")
 _BULLET = re.compile(r"(?:[-*+•‣▪▫●○◦·–—■□►➤→✓✔☐☑]\s+(?:\[[ xX]?\]\s+)?|\[[ xX]?\]\s+)")
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
+_HEX_AND_NAME = re.compile(r"#[0-9a-fA-F]{6}[\s:,;]+[^\W\d]")  # a colour, not a comment
 _LABELME_IGNORED = "__ignore__"  # the first line of its labels.txt, before _background_
 
 
@@ -31,7 +32,7 @@ def text_lines(text: str, source: str) -> list[str]:
         InputError: every line is a comment.
     """
     stripped = [line for line in (_COMMENT.sub("", line).strip() for line in text.splitlines()) if line]
-    lines = [line for line in stripped if not line.startswith(("#", "//"))]
+    lines = [line for line in stripped if not line.startswith(("#", "//")) or _HEX_AND_NAME.match(line)]
     if stripped and not lines:
         raise InputError(
             f"{source}: '{stripped[0][:60]}' is a comment, because of the sign in front, and there is no other line; "
@@ -63,7 +64,10 @@ def without_header(lines: list[str]) -> tuple[list[str], list[str]]:
     if len(lines) < 2:
         return lines, []
     if re.fullmatch(r"[^:,]+:", lines[0]):
-        return _without_bullets(lines[1:]), []
+        # With other lines of this kind it is a class, unless it says what it is.
+        only = not any(line.endswith(":") for line in lines[1:])
+        kept = lines[1:] if only or lines[0][:-1].strip().lower() in HEADERS else lines
+        return _without_bullets([line.removesuffix(":").rstrip() for line in kept]), []
     if lines[0] == _LABELME_IGNORED:
         plain = ["background" if line == "_background_" else line for line in lines[1:]]
         return plain, [f"the first line, '{lines[0]}', is left out, because labelme ignores this label"]

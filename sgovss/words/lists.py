@@ -41,6 +41,7 @@ from sgovss.words.structures import (
     WordList,
     find_classes,
     inside_plain_list,
+    outline,
     parse_list,
     quoted_list,
 )
@@ -79,7 +80,10 @@ def read_text(text: str, source: str) -> WordList:
         InputError: the text mixes separators, or a name cannot be one.
     """
     # A shell passes '\n' on as two characters.
-    text = _TITLE.sub("", plain_text(text).replace("\\n", "\n").replace("\\t", "\t").strip())
+    text = plain_text(text).replace("\\n", "\n").replace("\\t", "\t").strip()
+    if (classes := outline(text)) is not None:
+        return _outlined(classes, source)
+    text = _TITLE.sub("", text)
     if (inside := inside_plain_list(text)) is not None:
         text = inside
     elif text[:1] in ("[", "{"):
@@ -117,6 +121,13 @@ def read_structure(value: Any, source: str) -> WordList:
     return WordList(items, notes)
 
 
+def _outlined(classes: dict[Any, Any], source: str) -> WordList:
+    """The classes of an outline, with a note on what its lists are."""
+    words = read_structure(classes, source)
+    names = [item["name"] for item in words.items if isinstance(item, dict) and item.get("synonyms")]
+    return WordList(words.items, [*words.notes, *(f"the lines below '{name}:' are its synonyms" for name in names[:1])])
+
+
 def _checked_item(item: Any, source: str) -> Any:
     """An item of a list with its names checked, and a string split into its names."""
     if isinstance(item, str):
@@ -141,6 +152,8 @@ def read_lines(text: str, source: str) -> WordList:
     Raises:
         InputError: see :func:`read_text`.
     """
+    if (classes := outline(plain_text(text))) is not None:
+        return _outlined(classes, source)
     check_comment(text, source)
     lines, notes = without_header(text_lines(plain_text(text), source))
     if len(lines) == 1:

@@ -45,7 +45,8 @@ def find_classes(value: Any, source: str) -> list[Any] | str:
         InputError: the value is nothing of this kind.
     """
     if isinstance(value, dict):
-        value = next((value[key] for key in _LISTS if key in value), value)
+        keys = {str(key).lower(): key for key in reversed(value)}
+        value = next((value[keys[key]] for key in _LISTS if key in keys), value)
     if isinstance(value, dict):
         value = _of_mapping(value)
     if isinstance(value, str):
@@ -72,6 +73,17 @@ def quoted_list(text: str) -> Any:
     except (yaml.YAMLError, RecursionError, ValueError):
         return None
     return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
+
+
+def outline(text: str) -> dict[Any, Any] | None:
+    """The classes of lines such as ``building:``, with a list of synonyms below each; None for another text."""
+    if len(re.findall(r":[ \t]*$", text, re.MULTILINE)) < 2:
+        return None
+    try:
+        found = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError):
+        return None
+    return found if isinstance(found, dict) and any(isinstance(below, list) for below in found.values()) else None
 
 
 def parse_list(text: str, source: str) -> Any:
@@ -105,8 +117,8 @@ def _of_mapping(mapping: dict[Any, Any]) -> Any:
     if all(isinstance(value, dict) and "color" in value for value in values):
         return [{**value, "name": key} for key, value in mapping.items()]
     # A mapping with one entry is more likely a title with a list of other things.
-    lists = len(mapping) > 1 and all(isinstance(value, list) and value for value in values)
-    if lists and all(isinstance(word, str) for value in values for word in value):
+    lists = len(mapping) > 1 and all(value is None or (isinstance(value, list) and value) for value in values)
+    if lists and all(isinstance(word, str) for value in values for word in value or ()):
         return [{"name": key, "synonyms": value} for key, value in mapping.items()]
     return None
 
