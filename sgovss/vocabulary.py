@@ -17,6 +17,7 @@ from sgovss.errors import InputError
 from sgovss.palette import Color, distinct_colors
 from sgovss.plurals import singular
 from sgovss.words.files import is_file_name, read_file
+from sgovss.words.keys import unread_keys
 from sgovss.words.lists import WordList, read_text
 from sgovss.words.names import unquoted
 
@@ -267,7 +268,8 @@ class Vocabulary(Sequence[ClassEntry]):
             return cls.from_file(os.fspath(words))
         if isinstance(words, list | tuple):
             return cls(
-                [item if isinstance(item, ClassEntry) else entry_of(item, "vocabulary", BARS_ONLY) for item in words]
+                [item if isinstance(item, ClassEntry) else entry_of(item, "vocabulary", BARS_ONLY) for item in words],
+                notes=unread_keys(words),
             )
         raise InputError(
             "vocabulary: expected class names such as 'building, road', a list of names, the path of a file or a "

@@ -109,6 +109,36 @@ def test_a_file_of_one_class_may_give_its_colour(tmp_path, content, expected):
     assert (entry.name, entry.color) == ("building", expected)
 
 
+@pytest.mark.parametrize("key", ["synonyms", "synonym", "aliases", "words"])
+@pytest.mark.parametrize("text", ["hut (low, old), barn", "hut (low, old) | barn", "hut (low, old);barn,"])
+def test_synonyms_in_one_text(read, key, text):
+    read(f"- name: house\n  {key}: {text!r}\n- {{name: road}}\n", "words.yaml")
+    (house, road) = Vocabulary.of([{"name": "house", key: text}, "road"])
+    assert (house.words if key == "words" else house.synonyms) == ("hut (low, old)", "barn")
+    assert road.synonyms == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "unread"),
+    [
+        ("[{name: a, Colors: [1, 2, 3]}, {name: b, shape: x, size: 1}]", "Colors, shape, size"),
+        ("a: {color: [1, 2, 3], prompt: x}\nb: {color: [1, 2, 4]}\n", "prompt"),
+        ("[{id: 1, name: a, supercategory: x, synonyms: c}, {index: 1, name: b, words: d, offset: 1}]", None),
+    ],
+)
+def test_keys_that_are_not_read_are_told(read, content, unread):
+    classes, notes = read(content, "words.yaml")
+    assert [names[0] for names in classes] == ["a", "b"]
+    told = f"not read in the list of classes: {unread}; a class may have a name, synonyms and a color"
+    assert notes == ([] if unread is None else [told])
+
+
+def test_keys_that_are_not_read_are_told_in_python_too():
+    words = Vocabulary.of([{"name": "a", "colour": (1, 2, 3), "prompt": "x"}, "b"])
+    assert words[0].color == (1, 2, 3)
+    assert [note.split(";")[0] for note in words.notes] == ["not read in the list of classes: prompt"]
+
+
 def test_lists_below_names_are_told_to_be_synonyms(read):
     classes, notes = read("nature:\n- tree\n- grass\nroad:\n- street\n")
     assert classes == [("nature", "tree", "grass"), ("road", "street")]

@@ -18,6 +18,7 @@ _TESTS = {
     "words/colors": "word_files words vocabulary",
     "words/files": "word_files words vocabulary",
     "words/formats": "word_files words vocabulary",
+    "words/keys": "word_files words vocabulary",
     "words/lines": "word_files words vocabulary",
     "words/lists": "word_files words vocabulary",
     "words/names": "word_files words vocabulary",

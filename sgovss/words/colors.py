@@ -74,7 +74,7 @@ def colored_lines(lines: list[str]) -> list[Colored]:
 def _is_one(match: re.Match[str]) -> bool:
     """Whether one line is a class with a colour. Commas would separate classes, except in brackets and for CVAT."""
     around = re.sub(r"[(\[].*|:[^:]*:[^:]*:[^:]*$", "", match[0])
-    return re.fullmatch(r"[^\W\d][\w '&/+-]*", match["name"]) is not None and not re.search("[,;]", around)
+    return re.fullmatch(r"[^\W\d][\w '&/()+-]*", match["name"]) is not None and not re.search("[,;]", around)
 
 
 def _rise(values: list[str | None]) -> bool:

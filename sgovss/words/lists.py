@@ -33,11 +33,11 @@ from typing import Any
 
 from sgovss.errors import InputError
 from sgovss.words.colors import Colored, colored_lines
+from sgovss.words.keys import NAMES, unread_keys
 from sgovss.words.lines import COMMAS, check_comment, plain_lines, plain_text, text_lines, without_header
 from sgovss.words.names import checked_name, unquoted
 from sgovss.words.numbers import without_numbers
 from sgovss.words.structures import (
-    ITEM_NAMES,
     WordList,
     find_classes,
     inside_plain_list,
@@ -115,7 +115,7 @@ def read_structure(value: Any, source: str) -> WordList:
     if all(isinstance(item, str) for item in found):
         found, _ = without_numbers(found, in_lines=False)
     items = [_checked_item(item, source) for item in found]
-    notes = []
+    notes = unread_keys(items)
     if len(items) == 1 and isinstance(items[0], tuple) and len(items[0]) > 1 and not re.search(_BARS, found[0]):
         notes.append(f"the list has one item, so '{items[0][0]}' is also '{items[0][1]}'")
     return WordList(items, notes)
@@ -133,7 +133,7 @@ def _checked_item(item: Any, source: str) -> Any:
     if isinstance(item, str):
         return tuple(checked_name(name, source, in_list=True) for name in _synonyms(item))
     if isinstance(item, dict):
-        name = next((item[key] for key in ITEM_NAMES if isinstance(item.get(key), str)), None)
+        name = next((item[key] for key in NAMES if isinstance(item.get(key), str)), None)
         return item if name is None else {**item, "name": checked_name(name, source, in_list=True)}
     return item
 

@@ -10,10 +10,9 @@ import yaml
 
 from sgovss.errors import InputError
 from sgovss.words.colors import color_of
+from sgovss.words.keys import has_key
 
 _LISTS = ("classes", "names", "labels", "categories", "class_names", "id2label")
-ITEM_NAMES = ("name", "title", "label", "display_name", "class", "class_name")
-"""Keys of the name in an item of a list, the likeliest first."""
 
 
 @dataclass
@@ -114,7 +113,7 @@ def _of_mapping(mapping: dict[Any, Any]) -> Any:
         return keys
     if all(_is_color(value) for value in values):
         return [{"name": key, "color": value} for key, value in mapping.items()]
-    if all(isinstance(value, dict) and "color" in value for value in values):
+    if all(map(has_key, values)):
         return [{**value, "name": key} for key, value in mapping.items()]
     # A mapping with one entry is more likely a title with a list of other things.
     lists = len(mapping) > 1 and all(value is None or (isinstance(value, list) and value) for value in values)

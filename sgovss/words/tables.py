@@ -8,14 +8,13 @@ from typing import Any
 
 from sgovss.errors import InputError
 from sgovss.words.colors import color_of
+from sgovss.words.keys import COLORS, SYNONYMS, color_under, split_synonyms
 from sgovss.words.lines import HEADERS
 from sgovss.words.lists import read_lines
 from sgovss.words.names import checked_name
 from sgovss.words.structures import WordList
 
 _COLOR_COLUMNS = (("r", "g", "b"), ("red", "green", "blue"))
-_COLOR_TEXTS = ("color", "colour", "rgb", "color_rgb", "hex")
-_SYNONYM_COLUMNS = ("synonyms", "synonym")
 
 
 def table_rows(text: str) -> list[list[str]]:
@@ -43,7 +42,7 @@ def is_table(rows: list[list[str]], named_so: bool) -> bool:
 def _has_header(row: list[str]) -> bool:
     """Whether the first line of a text file is the header of a table with several columns."""
     cells = [cell.lower() for cell in row]
-    known = {*HEADERS, *_SYNONYM_COLUMNS, *sum(_COLOR_COLUMNS, ()), *_COLOR_TEXTS, "id", "index", "value", "a", "alpha"}
+    known = {*HEADERS, *SYNONYMS, *sum(_COLOR_COLUMNS, ()), *COLORS, "id", "index", "value", "a", "alpha"}
     return len(cells) > 1 and bool({*cells} & {*HEADERS}) and {*cells} <= known
 
 
@@ -81,13 +80,9 @@ def _of_row(row: list[str], header: list[str], column: int, source: str) -> dict
     if any(row[len(header) :]):
         raise InputError(f"{source} has {len(row)} cells for {len(header)} columns; put cells with commas in quotes")
     cells = dict(zip(header, row, strict=False))
+    synonyms = [word for key in SYNONYMS for word in split_synonyms(cells.get(key, ""))]
     name, *more = [checked_name(word, source) for word in re.split("[|;]", row[column])]
-    return {"name": name, "synonyms": [*more, *_synonyms(cells)], **_color(cells)}
-
-
-def _synonyms(cells: dict[str, str]) -> list[str]:
-    words = next((cells[key] for key in _SYNONYM_COLUMNS if key in cells), "")
-    return [word for word in re.split(r"[|,;]", words) if word.strip()]
+    return {"name": name, "synonyms": [*more, *synonyms], **_color(cells)}
 
 
 def _color(cells: dict[str, str]) -> dict[str, Any]:
@@ -95,10 +90,10 @@ def _color(cells: dict[str, str]) -> dict[str, Any]:
     for columns in _COLOR_COLUMNS:
         if all(cells.get(column, "").isdecimal() for column in columns):
             return {"color": [int(cells[column]) for column in columns]}
-    return next(({"color": cells[key]} for key in _COLOR_TEXTS if color_of(cells.get(key, ""))), {})
+    return next(({"color": text} for key in COLORS if color_of(text := color_under(cells, key) or "")), {})
 
 
 def _unread_color(cells: dict[str, str]) -> str:
     """What stands in place of a colour and is none; empty if nothing does."""
-    columns = next((found for found in _COLOR_COLUMNS if set(found) <= cells.keys()), _COLOR_TEXTS)
+    columns = next((found for found in _COLOR_COLUMNS if set(found) <= cells.keys()), COLORS)
     return "" if _color(cells) else " ".join(filter(None, (cells.get(column) for column in columns)))
