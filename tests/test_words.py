@@ -47,6 +47,11 @@ THREE = Vocabulary.from_string("building, road, tree")
         "Class_0: building\nClass_1: road\nClass_2: tree", "building (0), road (1), tree (2)",
         "building: 2, road: 1, tree: 0", "{0:building,1:road,2:tree}", '["0: building", "1: road", "2: tree"]',
         "building 1\nroad 0\ntree 2",
+        # Quotation marks of other keyboards, and marks that nobody sees.
+        "»building«, »road«, »tree«", "‚building‘, ‚road‘, ‚tree‘", "„building”, „road”, „tree”",
+        "›building‹, ›road‹, ›tree‹",
+        "”building”, ”road”, ”tree”", "’building’, ’road’, ’tree’", "＂building＂,＂road＂,＂tree＂",
+        "\u202abuilding\u202c, \u2066road\u2069, tr\u00adee", "building\\r\\nroad\\r\\ntree\\r\\n",
         # Marks of Markdown and of other keyboards; titles; the quotation marks of Bash in another shell.
         "**building**, **road**, **tree**", "*building*, *road*, *tree*", "1. **building**\n2. **road**\n3. **tree**",
         "‹building›, ‹road›, ‹tree›", "legend: building, road, tree", "Objects = building, road, tree",
@@ -144,7 +149,7 @@ def test_bars_of_other_keyboards_separate_synonyms(bar):
         "bread and butter island", "St. John's wort", "low vegetation/grass", "building (roof)", "car (small, parked)",
         "T-junction", "5-storey block", "3 storey house", "route #5", "C# school", "Mt. Rainier", "No. 4 silo",
         "5th Ave.", "don't know", "road & rail", "vitamin B.12", "H2O", "建筑（住宅、商业）", "24/7 shop", "U.S. base",
-        "class A road",
+        "class A road", "’t Hof", "people’s park", "»nice« house",
     ],
 )  # fmt: skip
 def test_names_stay_as_they_are(name):
@@ -473,6 +478,33 @@ def test_other_objects_are_refused(words):
 def test_the_constructor_takes_entries_only(classes):
     with pytest.raises(InputError, match=r"expected ClassEntry\(name, .*Vocabulary\.of takes names"):
         Vocabulary(classes)
+
+
+@pytest.mark.parametrize("mark", ["\u202a", "\ufeff", "\u200e", "\u202a'", "' \u2066"])
+def test_paths_behind_invisible_marks(tmp_path, mark):
+    file = tmp_path / "words"
+    file.write_text("building\nroad\n")
+    end = "'" if "'" in mark else ""
+    assert Vocabulary.parse(f"{mark}{file}{end}") == TWO
+    with pytest.raises(InputError, match=rf"^{tmp_path}/none\.txt: cannot read"):
+        Vocabulary.parse(f"{mark}{tmp_path}/none.txt{end}")
+
+
+def test_a_file_may_have_an_invisible_mark_in_its_name(tmp_path):
+    file = tmp_path / "wo\u00adrds"
+    file.write_text("building\nroad\n")
+    assert Vocabulary.parse(str(file)) == TWO
+
+
+@pytest.mark.parametrize("name", ["words.txt", "./words", "/no/such/words.csv"])
+def test_a_background_is_words(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    Path("words.txt").write_text("ground\n")
+    Path("ground").write_text("words\n")
+    with pytest.raises(InputError, match=f"--background: '{name}' is the name of a file, and --background takes words"):
+        Rejection.parse(0.0, name)
+    assert Rejection.parse(0.0, "ground|soil").background == ("ground", "soil")
+    assert Rejection.parse(0.0, "ground").background == ("ground",)
 
 
 def test_apostrophes_within_quotation_marks():

@@ -15,23 +15,30 @@ from sgovss import paths
 from sgovss.errors import InputError
 from sgovss.words.formats import read_known
 from sgovss.words.lists import read_lines, read_structure, read_text
-from sgovss.words.names import LIST_SUFFIXES
+from sgovss.words.names import LIST_SUFFIXES, unquoted
 from sgovss.words.structures import WordList, inside_plain_list, without_marks
 from sgovss.words.tables import is_table, read_table, table_rows
 
 _PATH = re.compile(r"~?[/\\]|\.{1,2}[/\\]|[A-Za-z]:[/\\]|[a-z][a-z0-9+]+://")
 
 
-def is_file_name(text: str) -> bool:
-    """Whether a text is meant as a file: it is one, begins like a path, or ends like a file of class names.
+def file_meant(text: str) -> str | None:
+    """The path of the file that a text means: it is one, begins like a path, or ends like a file of class names.
 
-    A text with line ends is never a file. A folder counts only if the text begins or ends like a path.
+    Quotation marks around the path and invisible marks are left out: Windows copies paths with U+202A in front. A text
+    with line ends is never a file. A folder counts only if the text begins or ends like a path.
     """
-    text = text.strip()
-    if not text or len(text.splitlines()) > 1:
+    plain = unquoted(without_marks(text).strip())
+    for path in (unquoted(text.strip()), plain):
+        if path and len(path.splitlines()) == 1 and _exists(path):
+            return path
+    return plain if looks_like_file(plain) else None
+
+
+def looks_like_file(text: str) -> bool:
+    """Whether a text begins like a path, or ends like a file of class names."""
+    if len(text.splitlines()) != 1:
         return False
-    if _exists(text):
-        return True
     return bool(_PATH.match(text)) or (text.lower().endswith(LIST_SUFFIXES) and not re.search(r"[,;|]\s", text))
 
 

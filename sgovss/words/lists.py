@@ -80,7 +80,7 @@ def read_text(text: str, source: str) -> WordList:
         InputError: the text mixes separators, or a name cannot be one.
     """
     # A shell passes '\n' on as two characters.
-    text = plain_text(text).replace("\\n", "\n").replace("\\t", "\t").strip()
+    text = plain_text(text).replace("\\r\\n", "\n").replace("\\n", "\n").replace("\\t", "\t").strip()
     if (classes := outline(text)) is not None:
         return _outlined(classes, source)
     text = _TITLE.sub("", text)

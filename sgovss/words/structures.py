@@ -30,8 +30,9 @@ class WordList:
 
 
 def without_marks(text: str) -> str:
-    """The text without byte order marks and invisible marks that are copied with it; joiners are part of words."""
-    return re.sub("[\ufeff\u200b\u200e\u200f\u2060]", "", text)
+    """The text without byte order marks, soft hyphens and invisible marks that are copied with it, such as those of
+    directions; joiners are part of words."""
+    return re.sub("[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]", "", text)
 
 
 def find_classes(value: Any, source: str) -> list[Any] | str:
