@@ -47,6 +47,13 @@ THREE = Vocabulary.from_string("building, road, tree")
         "Class_0: building\nClass_1: road\nClass_2: tree", "building (0), road (1), tree (2)",
         "building: 2, road: 1, tree: 0", "{0:building,1:road,2:tree}", '["0: building", "1: road", "2: tree"]',
         "building 1\nroad 0\ntree 2",
+        # A table with spaces, numbers that Markdown counts itself, bullets behind commas.
+        "id name\n0 building\n1 road\n2 tree", "Name ID\nbuilding 0\nroad 1\ntree 255", "1. building\n1. road\n1. tree",
+        "0) building\n0) road\n0) tree", "* building, * road, * tree", "building, - road, - tree",
+        "- building; - road; - tree",
+        "There are three classes.\n\n* building\n* road\n* tree", "classes in my image\n- building\n- road\n- tree",
+        "building\n- road\n- tree", "-1: building\n0: road\n1: tree", "building: -1, road: 0, tree: 1",
+        "-1 building\n0 road\n255 tree", "building 0\nroad 1\ntree 255", '{"-1": "building", "0": "road", "1": "tree"}',
         # Quotation marks of other keyboards, and marks that nobody sees.
         "»building«, »road«, »tree«", "‚building‘, ‚road‘, ‚tree‘", "„building”, „road”, „tree”",
         "›building‹, ›road‹, ›tree‹",
@@ -86,6 +93,10 @@ def test_all_these_are_three_classes(text):
         ("7. building, 9. road", ["building", "road"]),
         ("1、建筑\n2、道路", ["建筑", "道路"]),
         ("5 storey block\n9 storey tower", ["5 storey block", "9 storey tower"]),
+        ("highway 1\nroute 66", ["highway 1", "route 66"]),
+        ("level -1\nlevel 0\nlevel 2", ["level -1", "level 0", "level 2"]),
+        ("1. floor, 1. roof b", ["floor", "roof b"]),
+        ("class id\nroad\ntree", ["class id", "road", "tree"]),
         ("zone: 1, zone: 5", ["zone: 1", "zone: 5"]),
         ("class\nbuilding\nroad", ["building", "road"]),
         ("Name\n- building\n- road", ["building", "road"]),
@@ -185,6 +196,8 @@ def test_names_stay_as_they_are(name):
         ("building, road 1 2 3", "'road 1 2 3' has a colour"),
         ("background\n#010203 building\n#040506 road", "'#010203 building' has a colour"),
         ("building, 1, 2, 3", "'1' is a number"),
+        ("-1, road", "'-1' is a number"),
+        ("building, −2", "'−2' is a number"),
         ("building, road, …", "'…' has no letter"),
         ("building, ?, road", "'\\?' has no letter"),
         ("--\nroad", "'--' has no letter"),
@@ -248,6 +261,12 @@ def test_readings_that_may_not_be_meant_are_told(tmp_path):
     assert "numbers in front of the names are left out" in notes("1 storey house\n2 storey block")
     assert "numbers behind the names are left out" in notes("building 1\nroad 0")
     assert "'city: building' is one class; remove 'city:' if it is a title" in notes("city: building, road")
+    assert "numbers behind the names are left out" in notes("background 0\nbuilding 1\nroad 255")
+    assert "the number in 'highway 1' is part of the name; write 'highway: 1' if not" in notes("highway 1\nroute 66")
+    assert not notes("zone 1\nzone 5") and not notes("highway 2\nroute 66")
+    assert "the first line, 'These are all.', is left out" in notes("These are all.\n* road\n* tree")
+    assert "the first line, 'water', is a class, though it has no bullet" in notes("water\n* road\n* tree")
+    assert "the first line, 'id name', is left out as a title" in notes("id name\n0 road\n1 tree")
     assert "labelme ignores this label" in notes("__ignore__\n_background_\nroad")
     (tmp_path / "words.txt").write_text("building, road\ntree, water\n")
     assert "commas in a line separate synonyms: 'building' is also 'road'" in notes(str(tmp_path / "words.txt"))

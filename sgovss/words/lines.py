@@ -17,6 +17,8 @@ _COMMENT = re.compile(rf"(?:\s|(?<=[{_SEPARATORS}]))(?:#|//)\s.*$")
 _BULLET = re.compile(r"(?:[-*+•‣▪▫●○◦·–—■□►➤→✓✔☐☑]\s+(?:\[[ xX]?\]\s+)?|\[[ xX]?\]\s+)")
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
 _HEX_AND_NAME = re.compile(r"#[0-9a-fA-F]{6}[\s:,;]+[^\W\d]")  # a colour, not a comment
+_ID_HEADERS = ("id", "index", "value", "number", "no", "no.", "class_id", "label_id", "#")
+_MOST_WORDS = 3  # of a class; more in the first line are a sentence about the list
 _LABELME_IGNORED = "__ignore__"  # the first line of its labels.txt, before _background_
 
 
@@ -38,11 +40,11 @@ def text_lines(text: str, source: str) -> list[str]:
             f"{source}: '{stripped[0][:60]}' is a comment, because of the sign in front, and there is no other line; "
             "remove the sign"
         )
-    return _without_bullets(lines)
+    return without_bullets(lines)
 
 
-def _without_bullets(lines: list[str]) -> list[str]:
-    if all(_BULLET.match(line) for line in lines):
+def without_bullets(lines: list[str]) -> list[str]:
+    if lines and all(_BULLET.match(line) for line in lines):
         return [_BULLET.sub("", line, count=1) for line in lines]
     return lines
 
@@ -67,13 +69,29 @@ def without_header(lines: list[str]) -> tuple[list[str], list[str]]:
         # With other lines of this kind it is a class, unless it says what it is.
         only = not any(line.endswith(":") for line in lines[1:])
         kept = lines[1:] if only or lines[0][:-1].strip().lower() in HEADERS else lines
-        return _without_bullets([line.removesuffix(":").rstrip() for line in kept]), []
+        return without_bullets([line.removesuffix(":").rstrip() for line in kept]), []
     if lines[0] == _LABELME_IGNORED:
         plain = ["background" if line == "_background_" else line for line in lines[1:]]
         return plain, [f"the first line, '{lines[0]}', is left out, because labelme ignores this label"]
     if lines[0].lower() in HEADERS:
-        return _without_bullets(lines[1:]), [f"the first line, '{lines[0]}', is left out as a title"]
-    return lines, []
+        return without_bullets(lines[1:]), [f"the first line, '{lines[0]}', is left out as a title"]
+    if _is_header(lines):
+        return lines[1:], [f"the first line, '{lines[0]}', is left out as a title"]
+    listed = without_bullets(lines[1:])
+    if listed == lines[1:]:
+        return lines, []
+    if lines[0].endswith((".", "!")) or len(lines[0].split()) > _MOST_WORDS:
+        return listed, [f"the first line, '{lines[0][:60]}', is left out, because it has no bullet"]
+    return [lines[0], *listed], [f"the first line, '{lines[0]}', is a class, though it has no bullet"]
+
+
+def _is_header(lines: list[str]) -> bool:
+    """Whether the first line is the header of two columns that spaces separate, names and numbers."""
+    titles = lines[0].lower().split()
+    if len(titles) != 2 or not set(titles) & set(HEADERS) or not set(titles) & set(_ID_HEADERS):
+        return False
+    number = r"\S.*\s-?\d+" if titles[1] in _ID_HEADERS else r"-?\d+\s.*\S"
+    return all(re.fullmatch(number, line) for line in lines[1:])
 
 
 def plain_lines(lines: list[str]) -> tuple[list[str], list[str]]:

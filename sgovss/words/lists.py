@@ -34,7 +34,15 @@ from typing import Any
 from sgovss.errors import InputError
 from sgovss.words.colors import Colored, colored_lines
 from sgovss.words.keys import NAMES, unread_keys
-from sgovss.words.lines import COMMAS, check_comment, plain_lines, plain_text, text_lines, without_header
+from sgovss.words.lines import (
+    COMMAS,
+    check_comment,
+    plain_lines,
+    plain_text,
+    text_lines,
+    without_bullets,
+    without_header,
+)
 from sgovss.words.names import checked_name, unquoted
 from sgovss.words.numbers import without_numbers
 from sgovss.words.structures import (
@@ -97,7 +105,10 @@ def read_text(text: str, source: str) -> WordList:
         return _colored(colored, notes, source)
     lines, more = plain_lines(lines)
     notes += more
-    parts, _ = without_numbers([part for line in lines for part in _parts(line, source)], in_lines=False)
+    parts = [part.strip() for line in lines for part in _parts(line, source)]
+    if len(parts) > 1 and (listed := without_bullets(parts[1:])) != parts[1:]:
+        parts = [*without_bullets(parts[:1]), *listed]
+    parts, _ = without_numbers(parts, in_lines=False)
     return _word_list(_without_and(parts, notes), notes, source)
 
 

@@ -34,7 +34,7 @@ def checked_name(text: str, source: str, in_list: bool = False) -> str:
     """
     name = unquoted(text.strip())
     problem = None
-    if re.fullmatch(r"[\d.\s]*\d[\d.\s]*", name):
+    if re.fullmatch(r"[-−]?[\d.\s]*\d[\d.\s]*", name):
         problem = "is a number"
     elif _has_single_marks(name) or _is_quoted(name) or (set(name) & set("[]{}") and not in_list):
         problem = "has brackets or quotation marks that do not pair"

@@ -130,4 +130,4 @@ def _is_color(value: Any) -> bool:
 
 
 def _are_numbers(items: list[Any]) -> bool:
-    return all(str(item).isdecimal() for item in items)
+    return all(re.fullmatch(r"-?\d{1,18}", str(item)) for item in items)
