@@ -45,6 +45,12 @@ def test_a_header_of_several_columns_makes_a_text_a_table(read, content, expecte
         ("building\n", [("building",)]),
         ("building,road\n", [("building",), ("road",)]),
         ("code,name\n1,building\n2,road\n", [("building",), ("road",)]),
+        # A line end in quotation marks is a space of the name.
+        ('id,name\n1,"tree\nhouse"\n2,road\n', [("tree house",), ("road",)]),
+        ('1,"tree\r\nhouse"\r\n2,road\r\n', [("tree house",), ("road",)]),
+        # A mark without a partner ends with its line.
+        ('id,name\n1,"building\n2,road\n', [("building",), ("road",)]),
+        ('id,name\n1,"building\n2,road\n3,"tree\n', [("building",), ("road",), ("tree",)]),
     ],
 )
 def test_a_file_is_a_table_by_its_suffix_if_it_has_several_lines(read, content, expected):
@@ -62,6 +68,7 @@ def test_only_the_first_text_that_is_no_colour_is_told(read):
     [
         ("name,id\n", "the table has a header and no classes"),
         ("name,id\nbuilding,1\nroad\n", "line 3 has 1 of 2 columns"),
+        ('# all\n\nname,id\n"tree\nhouse",1\n\nbuilding\n', "line 7 has 1 of 2 columns"),
         ("name,id\nbuilding,1,x\n", "line 2 has 3 cells for 2 columns"),
     ],
 )
@@ -121,7 +128,7 @@ def test_synonyms_in_one_text(read, key, text):
 @pytest.mark.parametrize(
     ("content", "unread"),
     [
-        ("[{name: a, Colors: [1, 2, 3]}, {name: b, shape: x, size: 1}]", "Colors, shape, size"),
+        ("[{name: a, Colors: [1, 2, 3]}, {name: b, shade: x, size: 1}]", "Colors, shade, size"),
         ("a: {color: [1, 2, 3], prompt: x}\nb: {color: [1, 2, 4]}\n", "prompt"),
         ("[{id: 1, name: a, supercategory: x, synonyms: c}, {index: 1, name: b, words: d, offset: 1}]", None),
     ],
@@ -137,6 +144,15 @@ def test_keys_that_are_not_read_are_told_in_python_too():
     words = Vocabulary.of([{"name": "a", "colour": (1, 2, 3), "prompt": "x"}, "b"])
     assert words[0].color == (1, 2, 3)
     assert [note.split(";")[0] for note in words.notes] == ["not read in the list of classes: prompt"]
+
+
+def test_groups_are_told_to_be_synonyms(read):
+    classes, notes = read("[('road',), ('tree', 'wood', 'bush'), ('house', 'hut')]")
+    assert classes == [("road",), ("tree", "wood", "bush"), ("house", "hut")]
+    assert notes == ["names in a pair of brackets are synonyms: 'tree' is also 'wood'"]
+    assert read("('road'), ('tree')") == ([("road",), ("tree",)], [])
+    with pytest.raises(InputError, match="'5' is a number"):
+        read("('road', '5'), ('tree',)")
 
 
 def test_lists_below_names_are_told_to_be_synonyms(read):

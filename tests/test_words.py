@@ -102,6 +102,12 @@ def test_all_these_are_three_classes(text):
         ("Name\n- building\n- road", ["building", "road"]),
         ("land cover:\n- building\n- road", ["building", "road"]),
         ("building, road # and more", ["building", "road"]),
+        # Groups of Python are synonyms.
+        ("('building','house'),('road','street')", ["building", "road"]),
+        ("[('building', 'house, low'), ('road',)]", ["building", "road"]),
+        ('CLASSES = (\n ("building", "house"),\n ("road",),\n)', ["building", "road"]),
+        ("('building'), ('road')", ["building", "road"]),
+        ("(old) building, (new) road", ["(old) building", "(new) road"]),
         # Colons behind several lines are no titles.
         ("building:\nroad:\ntree:", ["building", "road", "tree"]),
         ("building:\n\nroad :\ntree", ["building", "road", "tree"]),
@@ -340,10 +346,22 @@ COLORED = Vocabulary([ClassEntry("building", color=(1, 2, 3)), ClassEntry("road"
         ("park.pbtxt", "item { name: \"people's park\" }\nitem { name: 'dogs\\' home' }", PARKS),
         ("plain.csv", "0,building\n1,road\n", TWO),
         ("table.TSV", "name\tsynonyms\nbuilding\t\nroad\t\n", TWO),
+        ("comment.csv", "# made by me, 2020\n\n// all\nid,name\n0,building\n# more\n1,road\n", TWO),
+        ("comment", "# made by me, 2020\nid,name\n0,building # houses\n1,road // paved\n", TWO),
+        ("comments.csv", "id,name # all\n0,building # houses\n1,road // paved\n", TWO),
+        ("signed.csv", "# id,name,place\n0,building,a\n1,road,b\n", TWO),
+        ("numbers.csv", "id,name\n#1,building\n#2,road\n", TWO),
+        ("negative.csv", "-1,building\n0,road\n", TWO),
+        ("sep.csv", "\ufeffsep=;\r\nid;name\r\n0;building\r\n1;road\r\n", TWO),
+        ("sep tab.csv", "sep=\t\n\nname\ta,b;c\nbuilding\t1\nroad\t2\n", TWO),
+        ("empty rows.csv", "id,name\n,\n0,building\n\n1,road\n,\n", TWO),
         ("class_dict.csv", "name, r, g, b\nbuilding, 1, 2, 3\nroad, 4, 5, 6\n", COLORED),
         ("labelmap.txt", "# label:color_rgb:parts:actions\nbuilding:1,2,3::\nroad:4,5,6::\n", COLORED),
         ("hex in front.txt", "#010203 building\n#040506 road\n", COLORED),
         ("hex below.txt", "# classes\n#010203: building\n\n# more\n#040506: road\n", COLORED),
+        ("groups.txt", "('building', 'house'),\n('road',)\n", SYNONYMS),
+        ("groups.py", "# all\nCLASSES = [\n    ('building', 'house'),\n    ('road',),\n]\n", SYNONYMS),
+        ("more groups", "[('building', 'house'), ('road',)]", SYNONYMS),
         ("outline.txt", "building:\n- house\nroad:\n", SYNONYMS),
         ("outline", "# all\nbuilding:\n  - house\n\nroad:\n", SYNONYMS),
         ("outline.yaml", "building: [house]\nroad:\n", SYNONYMS),
@@ -406,7 +424,7 @@ def test_files_are_read_by_their_content(tmp_path, monkeypatch, name, content, e
     assert Vocabulary.parse(f"'{name}'") == Vocabulary.parse(f'" {name}"') == expected
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-8"])
+@pytest.mark.parametrize("encoding", ["utf-32", "utf-16", "utf-8-sig", "utf-8"])
 @pytest.mark.parametrize(
     "content", ["building\r\nroad\r\n", "id\tname\n0\tbuilding\n1\troad\n", '["building", "road"]']
 )
@@ -423,6 +441,27 @@ def test_byte_order_marks_tell_the_encoding(tmp_path, encoding, content):
         ("color.json", b'[{"name": "road", "color": "red"}]', "three numbers from 0 to 255 or '#rrggbb', not 'red'"),
         ("classes.csv", b"building,house\nroad,street\n", "cannot tell the column of class names; call it 'name'"),
         ("short.csv", b"id,name\n1,building\n2\n", "line 3 has 1 of 2 columns"),
+        ("words.rtf", b"{\\rtf1 building\\par road}", r"formatted text \(RTF\); save it as plain text"),
+        ("rich text", b"{\\rtf1 building\\par road}", "save it as plain text"),
+        ("wide.txt", "building\nroad\n".encode("utf-16-le"), "is not UTF-8 text; save it as UTF-8 text"),
+        ("wide.csv", "id,name\n0,road\n".encode("utf-16-be"), "is not UTF-8 text; save it as UTF-8 text"),
+        ("wider.txt", "building\nroad\n".encode("utf-32-be"), "is not UTF-8 text; save it as UTF-8 text"),
+        (
+            "one empty.qml",
+            b'<a><b value="7" color="#010203" label=" "/></a>',
+            "entry 1, of value '7', has an empty label",
+        ),
+        (
+            "empty.sld",
+            b'<a><b quantity="7" color="#010203" label="a"/><b quantity="8" color="#010204" label=""/></a>',
+            "entry 2, of value '8', has an empty label; write a class name there",
+        ),
+        (
+            "empty.csv",
+            b"# a\n\nid,name\n0,\n1,road\n",
+            "line 4 has an empty class name; write one into the column 'name'",
+        ),
+        ("empty bar.csv", b"id;class\n0;road\n1;a|\n", "line 3 has an empty class name; .* the column 'class'"),
         ("numbers.csv", b"class,label\n1,2\n3,4\n", "cannot tell the column"),
         ("header.csv", b"id,name\n", "has a header and no classes"),
         ("wide.csv", b"id,name\n0,tree, forest\n", "line 2 has 3 cells for 2 columns; put cells with commas in quotes"),

@@ -11,7 +11,18 @@ NAMES = ("name", "title", "label", "display_name", "class", "class_name")
 SYNONYMS = ("synonyms", "synonym", "aliases", "alias")
 COLORS = ("color", "colour", "rgb", "color_rgb", "hex", "color_hint")
 OTHERS = ("words", "offset")
-_SILENT = ("id", "index", "value", "trainid", "train_id", "supercategory", "isthing")  # of labels, not of words
+_SILENT = (
+    "id",
+    "index",
+    "value",
+    "trainid",
+    "train_id",
+    "supercategory",
+    "isthing",
+    "attributes",
+    "shape",
+    "type",
+)  # of labels, not of words
 
 
 def color_under(item: Mapping[Any, Any], key: str) -> Any:

@@ -27,14 +27,24 @@ def plain_text(text: str) -> str:
     return _BOLD.sub(r"\1", without_marks(text))
 
 
+def without_comment(line: str) -> str:
+    """A line without the comment behind its words."""
+    return _COMMENT.sub("", line)
+
+
+def is_comment(line: str) -> bool:
+    """Whether a line without white space in front is a comment; a name behind a colour such as ``#ff0000`` is none."""
+    return line.startswith(("#", "//")) and not _HEX_AND_NAME.match(line)
+
+
 def text_lines(text: str, source: str) -> list[str]:
     """The lines of a text without comments, empty lines, white space at the ends, and bullets of all lines.
 
     Raises:
         InputError: every line is a comment.
     """
-    stripped = [line for line in (_COMMENT.sub("", line).strip() for line in text.splitlines()) if line]
-    lines = [line for line in stripped if not line.startswith(("#", "//")) or _HEX_AND_NAME.match(line)]
+    stripped = [line for line in (without_comment(line).strip() for line in text.splitlines()) if line]
+    lines = [line for line in stripped if not is_comment(line)]
     if stripped and not lines:
         raise InputError(
             f"{source}: '{stripped[0][:60]}' is a comment, because of the sign in front, and there is no other line; "

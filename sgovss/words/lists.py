@@ -48,6 +48,7 @@ from sgovss.words.numbers import without_numbers
 from sgovss.words.structures import (
     WordList,
     find_classes,
+    groups,
     inside_plain_list,
     outline,
     parse_list,
@@ -89,8 +90,8 @@ def read_text(text: str, source: str) -> WordList:
     """
     # A shell passes '\n' on as two characters.
     text = plain_text(text).replace("\\r\\n", "\n").replace("\\n", "\n").replace("\\t", "\t").strip()
-    if (classes := outline(text)) is not None:
-        return _outlined(classes, source)
+    if (grouped := _grouped(text, source)) is not None:
+        return grouped
     text = _TITLE.sub("", text)
     if (inside := inside_plain_list(text)) is not None:
         text = inside
@@ -132,8 +133,15 @@ def read_structure(value: Any, source: str) -> WordList:
     return WordList(items, notes)
 
 
-def _outlined(classes: dict[Any, Any], source: str) -> WordList:
-    """The classes of an outline, with a note on what its lists are."""
+def _grouped(text: str, source: str) -> WordList | None:
+    """The classes of groups of Python or of an outline, with a note on what is in a group; None for another text."""
+    if found := groups(_TITLE.sub("", text)):
+        notes = [
+            f"names in a pair of brackets are synonyms: '{first}' is also '{more[0]}'" for first, *more in found if more
+        ]
+        return _word_list(found, notes[:1], source)
+    if (classes := outline(text)) is None:
+        return None
     words = read_structure(classes, source)
     names = [item["name"] for item in words.items if isinstance(item, dict) and item.get("synonyms")]
     return WordList(words.items, [*words.notes, *(f"the lines below '{name}:' are its synonyms" for name in names[:1])])
@@ -163,8 +171,8 @@ def read_lines(text: str, source: str) -> WordList:
     Raises:
         InputError: see :func:`read_text`.
     """
-    if (classes := outline(plain_text(text))) is not None:
-        return _outlined(classes, source)
+    if (grouped := _grouped(plain_text(text), source)) is not None:
+        return grouped
     check_comment(text, source)
     lines, notes = without_header(text_lines(plain_text(text), source))
     if len(lines) == 1:

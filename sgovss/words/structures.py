@@ -15,6 +15,11 @@ from sgovss.words.keys import has_key
 _LISTS = ("classes", "names", "labels", "categories", "class_names", "id2label")
 
 
+_QUOTED = r"""(?:'[^'\n]*'|"[^"\n]*")"""
+_GROUP = rf"\(\s*{_QUOTED}(?:\s*,\s*{_QUOTED})*(?:\s*,)?\s*\)"
+_GROUPS = re.compile(rf"[\[(]?\s*(?:{_GROUP}(?:\s*,)?\s*){{2,}}[\])]?")
+
+
 @dataclass
 class WordList:
     """Class names that were read.
@@ -73,6 +78,13 @@ def quoted_list(text: str) -> Any:
     except (yaml.YAMLError, RecursionError, ValueError):
         return None
     return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
+
+
+def groups(text: str) -> list[list[str]]:
+    """The names of text such as ``('building', 'house'), ('road',)``, by group; none if it is no such text."""
+    if not _GROUPS.fullmatch(text.strip()):
+        return []
+    return [[name[1:-1] for name in re.findall(_QUOTED, group)] for group in re.findall(_GROUP, text)]
 
 
 def outline(text: str) -> dict[Any, Any] | None:
