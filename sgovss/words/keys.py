@@ -11,18 +11,8 @@ NAMES = ("name", "title", "label", "display_name", "class", "class_name")
 SYNONYMS = ("synonyms", "synonym", "aliases", "alias")
 COLORS = ("color", "colour", "rgb", "color_rgb", "hex", "color_hint")
 OTHERS = ("words", "offset")
-_SILENT = (
-    "id",
-    "index",
-    "value",
-    "trainid",
-    "train_id",
-    "supercategory",
-    "isthing",
-    "attributes",
-    "shape",
-    "type",
-)  # of labels, not of words
+# Other programs' keys that say nothing of words.
+_SILENT = ("id", "index", "value", "trainid", "train_id", "supercategory", "isthing", "attributes", "shape", "type")
 
 
 def color_under(item: Mapping[Any, Any], key: str) -> Any:
@@ -47,5 +37,5 @@ def unread_keys(items: Iterable[Any]) -> list[str]:
     keys = [str(key) for item in items if isinstance(item, dict) for key in item if str(key).lower() not in read]
     if not keys:
         return []
-    shown = ", ".join(key[:40] for key in list(dict.fromkeys(keys))[:5])
+    shown = ", ".join(" ".join(key.split())[:40] for key in list(dict.fromkeys(keys))[:5])
     return [f"not read in the list of classes: {shown}; a class may have a name, synonyms and a color"]

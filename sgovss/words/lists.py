@@ -3,21 +3,24 @@
 The rules, in this order:
 
 1. A title in front, such as ``classes:``, ``land cover classes:`` or ``names =``, is left out, and so are a byte order
-   mark and marks without width (zero width space, direction marks).
+   mark, soft hyphens and marks without width (zero width space, direction marks).
 2. Text in square brackets without quotation marks is read like text. Other text in square or curly brackets is a list
    or mapping of YAML, which includes JSON and the lists of Python. Round brackets around the whole text, and quotation
-   marks around a name or the whole text, are left out. In quotation marks, separators are part of the name.
+   marks around a name or the whole text, are left out. In quotation marks, separators are part of the name. Quoted names
+   in several pairs of round brackets (``('tree', 'wood'), ('road',)``) are the names of one class each.
 3. A line end separates classes. Left out are empty lines, lines that start with ``#`` or ``//``, comments after these
    signs with a space on each side, bullets (``-``, ``*``, ``•``) and check boxes in front of every line, a first line
-   such as ``class``, labelme's ``__ignore__``, and a separator at the end. Three numbers, or ``#`` with six digits, at
-   the same place of every line are colours.
+   such as ``class`` or ``id name``, or of more than three words above bullets, labelme's ``__ignore__``, and a separator
+   at the end. A colon ends a title in the first line; behind several lines, it is left out, and bullets below them are
+   synonyms. Three numbers, or ``#`` with six digits, at the same place of every line are colours.
 4. One kind of separator separates classes: commas, semicolons or tabs, also those of Chinese, Japanese, Arabic and
    other keyboards; bullets; or the full stops of Grounding DINO (``building . road .``, ``building. road.``). Text with
    two kinds is refused, because its meaning is not clear. Full stops of sentences beside another separator stay in the
    name, with a note. Separators in round brackets are part of the name. In a file with several lines, commas separate
    synonyms instead.
 5. Bars separate synonyms, also fullwidth ones.
-6. Different numbers at all classes (``1. building, 2. road`` or ``building: 0, road: 1``), letters (``a) building, b)
+6. Different numbers at all classes (``1. building, 2. road`` or ``building: 0, road: -1``), Markdown's ``1.`` at all of
+   them, letters (``a) building, b)
    road``), asterisks around names, and ``and`` in front of the last class, are left out.
 
 All else is part of a name: hyphens, slashes, apostrophes, round brackets, "and" between two words, full stops in a word
@@ -136,10 +139,9 @@ def read_structure(value: Any, source: str) -> WordList:
 def _grouped(text: str, source: str) -> WordList | None:
     """The classes of groups of Python or of an outline, with a note on what is in a group; None for another text."""
     if found := groups(_TITLE.sub("", text)):
-        notes = [
-            f"names in a pair of brackets are synonyms: '{first}' is also '{more[0]}'" for first, *more in found if more
-        ]
-        return _word_list(found, notes[:1], source)
+        pairs = [names[:2] for names in found if len(names) > 1]
+        notes = [f"names in a pair of brackets are synonyms: '{name}' is also '{other}'" for name, other in pairs[:1]]
+        return _word_list(found, notes, source)
     if (classes := outline(text)) is None:
         return None
     words = read_structure(classes, source)
