@@ -54,8 +54,8 @@ def _exists(text: str) -> bool:
 def read_file(path: str | Path) -> WordList:
     """Read a file of class names. JSON and YAML are told by suffix or content, tables by suffix or their first line.
 
-    Other forms are in :mod:`sgovss.words.formats`. Text is UTF-8, or UTF-16 or
-    UTF-32 with a byte order mark.
+    Other forms are in :mod:`sgovss.words.formats`. Text is UTF-8, or UTF-16 or UTF-32 with a byte
+    order mark.
 
     Raises:
         InputError: the file is missing, is not text, cannot be parsed, or holds no list of class names.

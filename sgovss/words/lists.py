@@ -6,13 +6,13 @@ The rules, in this order:
    mark, soft hyphens and marks without width (zero width space, direction marks).
 2. Text in square brackets without quotation marks is read like text. Other text in square or curly brackets is a list
    or mapping of YAML, which includes JSON and the lists of Python. Round brackets around the whole text, and quotation
-   marks around a name or the whole text, are left out. In quotation marks, separators are part of the name. Quoted names
-   in several pairs of round brackets (``('tree', 'wood'), ('road',)``) are the names of one class each.
+   marks around a name or the whole text, are left out. In quotation marks, separators are part of the name. Each pair of
+   round brackets around quoted names (``('tree', 'wood'), ('road',)``) holds the names of one class.
 3. A line end separates classes. Left out are empty lines, lines that start with ``#`` or ``//``, comments after these
    signs with a space on each side, bullets (``-``, ``*``, ``•``) and check boxes in front of every line, a first line
-   such as ``class`` or ``id name``, or of more than three words above bullets, labelme's ``__ignore__``, and a separator
-   at the end. A colon ends a title in the first line; behind several lines, it is left out, and bullets below them are
-   synonyms. Three numbers, or ``#`` with six digits, at the same place of every line are colours.
+   such as ``class`` or ``id name``, or of more than three words above bullets, labelme's ``__ignore__``, and a
+   separator at the end. A colon ends a title in the first line; behind several lines, it is left out, and bullets below
+   them are synonyms. Three numbers, or ``#`` with six digits, at the same place of every line are colours.
 4. One kind of separator separates classes: commas, semicolons or tabs, also those of Chinese, Japanese, Arabic and
    other keyboards; bullets; or the full stops of Grounding DINO (``building . road .``, ``building. road.``). Text with
    two kinds is refused, because its meaning is not clear. Full stops of sentences beside another separator stay in the
