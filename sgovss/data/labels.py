@@ -13,8 +13,9 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from sgovss.data.channels import stored_channels
 from sgovss.data.file_kinds import first_bytes, other_kind
-from sgovss.data.gdal_images import gdal_values, is_tiff, read_gdal_rgb, read_gdal_size, too_many_pixels
+from sgovss.data.gdal_images import is_tiff, read_gdal_rgb, read_gdal_size, too_many_pixels
 from sgovss.data.label_map import LabelMap
 from sgovss.errors import InputError
 
@@ -23,7 +24,8 @@ DEEP_MODES = (*LABEL_MODES[3:], "F")
 # Only these decoders of Pillow are used, because rarely used ones are a risk with untrusted files.
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "JPEG2000")
 EXIF_ORIENTATION = 0x0112
-_SAMPLE_FORMAT, _UNSIGNED, _SIGNED = 339, 1, 2  # a tag of TIFF, and its values
+_BITS, _CHANNELS, _PLANAR = 258, 277, 284  # tags of TIFF
+_SAMPLE_FORMAT, _UNSIGNED, _SIGNED = 339, 1, 2  # another, and its values
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -85,8 +87,8 @@ def open_image(file: str | Path | BinaryIO, source: str | Path, what: str = "ima
 def read_values(file: str | Path | BinaryIO, source: str | None = None) -> np.ndarray:
     """Read the values of a label image as an (H, W) array of integers, as they are stored in the file.
 
-    Grey may be stored as three equal channels. TIFF files that Pillow cannot decode, for example with 64-bit values,
-    are read with GDAL.
+    Grey may be stored as two or three equal channels, beside alpha. TIFF files that Pillow does not decode as they
+    are, for example with 64-bit values, are read with GDAL.
 
     Args:
         file: a path or an open binary file.
@@ -98,31 +100,49 @@ def read_values(file: str | Path | BinaryIO, source: str | None = None) -> np.nd
     source = source or str(file)
     try:
         with open_image(file, source, "label image") as image:
-            if image.mode in (*LABEL_MODES, "F"):
+            bands = image.getbands()
+            tags = getattr(image, "tag_v2", {})
+            if (stored := tags.get(_CHANNELS, len(bands))) == 1:
                 return _whole(_stored(image), source)
-            return _grey(image, source)
+            if image.mode not in ("RGB", "RGBA", "LA", *LABEL_MODES, "F"):
+                raise _several(f"mode {image.mode}", source)
+            separate_alpha = image.mode == "LA" and tags.get(_PLANAR) == 2  # Pillow fails
+            if stored == len(bands) and not is_deep(image) and not separate_alpha:
+                pixels = np.asarray(image)
+                alpha = pixels[..., -1] if "A" in bands else None
+                return _grey(pixels[..., : len(bands) - ("A" in bands)], alpha, f"mode {image.mode}", source)
+            if image.format != "TIFF":
+                image.load()  # finds damage
     except UnknownTiffError:
-        return _whole(gdal_values(file, source), source)
+        pass
+    channels, alpha = stored_channels(file, source)
+    return _whole(_grey(channels, alpha, f"{channels.shape[2]} channels", source), source)
 
 
-def _grey(image: Image.Image, source: str) -> np.ndarray:
-    """The values of an image whose channels, without alpha, are equal.
+def _grey(channels: np.ndarray, alpha: np.ndarray | None, kind: str, source: str) -> np.ndarray:
+    """The (H, W) values of (H, W, C) channels that are equal.
 
     Raises:
         InputError: the channels differ, or only the alpha channel has several values.
     """
-    channels = np.asarray(image.convert("RGB"))
-    if image.mode not in ("RGB", "RGBA", "LA") or (channels != channels[..., :1]).any():
+    values = channels[..., 0]
+    if not np.array_equal(
+        channels, np.broadcast_to(values[..., None], channels.shape), equal_nan=channels.dtype.kind in "fc"
+    ):
+        raise _several(kind, source, channels.shape[2])
+    if alpha is not None and (values == values.flat[0]).all() and np.ptp(alpha) > 0:
         raise InputError(
-            f"{source}: label image of mode {image.mode}, expected one channel of class values; convert colours with "
-            "sgovss prepare, with preparation.labels 'colors' in the dataset file"
-        )
-    if image.mode in ("RGBA", "LA") and np.ptp(channels) == 0 and np.ptp(np.asarray(image.getchannel("A"))) > 0:
-        raise InputError(
-            f"{source}: this label image has one value, {channels.flat[0]}, and a shape in its transparency; save the "
+            f"{source}: this label image has one value, {values.flat[0]}, and a shape in its transparency; save the "
             "alpha channel as a label image of one channel"
         )
-    return channels[..., 0]
+    return values
+
+
+def _several(kind: str, source: str, channels: int = 3) -> InputError:
+    remedy = "convert colours with sgovss prepare, with preparation.labels 'colors' in the dataset file"
+    if channels < 3:
+        remedy = "choose one, such as with 'gdal_translate -b 1'"
+    return InputError(f"{source}: label image of {kind}, expected one channel of class values; {remedy}")
 
 
 def _stored(image: Image.Image) -> np.ndarray:
@@ -213,12 +233,18 @@ def refuse_deep(image: Image.Image, source: str | Path) -> None:
     Raises:
         InputError: the image has more than 8 bits per channel.
     """
-    layout = _layout(image)
-    if image.mode in DEEP_MODES or re.match(r"(RGB|LA|CMYK)[AXa]*;16", layout):
+    if is_deep(image):
+        layout = _layout(image) if ";" in _layout(image) else image.mode
         raise InputError(
-            f"{source}: image of more than 8 bits a channel ({layout}); scale it to 8 bits first, for example with "
-            "'gdal_translate -ot Byte -scale'"
+            f"{source}: image of more than 8 bits a channel ({layout}); scale it to 8 bits first, for example "
+            "with 'gdal_translate -ot Byte -scale'"
         )
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether an image that is not decoded yet has more than 8 bits per channel."""
+    bits = max(getattr(image, "tag_v2", {}).get(_BITS, (1,)))
+    return bits > 8 or image.mode in DEEP_MODES or re.match(r"(RGB|LA|CMYK)[AXa]*;16", _layout(image)) is not None
 
 
 def _layout(image: Image.Image) -> str:

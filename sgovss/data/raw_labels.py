@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
+from sgovss.data.channels import eight_bit_colors, stored_channels
 from sgovss.data.gdal_images import read_gdal_rgb
 from sgovss.data.label_map import OUTSIDE, LabelMap
-from sgovss.data.labels import LABEL_MODES, UnknownTiffError, open_image, read_values
+from sgovss.data.labels import LABEL_MODES, UnknownTiffError, is_deep, open_image, read_values
 from sgovss.data.specification import DatasetSpecification
 from sgovss.data.specification_fields import MAX_VALUE
 from sgovss.errors import InputError
@@ -160,7 +161,11 @@ def _rgb(content: bytes, source: str) -> np.ndarray:
                     f"{source}: label image of mode {image.mode}, expected colours; if it holds class values, set "
                     "preparation.labels to 'values'"
                 )
-            return np.asarray(image.convert("RGB"), np.int32)
+            if not is_deep(image):
+                return np.asarray(image.convert("RGB"), np.int32)
+            if image.format != "TIFF":
+                image.load()  # finds damage
+        return eight_bit_colors(stored_channels(io.BytesIO(content), source)[0], source)
     except UnknownTiffError:
         return read_gdal_rgb(io.BytesIO(content), source).astype(np.int32)
 
