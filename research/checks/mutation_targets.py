@@ -54,6 +54,7 @@ _TESTS = {
     "data/archives": "data/archives data/tar_archives commands/prepare",
     "data/channels": "data/deep_labels data/label_files data/raw_labels",
     "data/listing": f"{_DATASETS} data/registration",
+    "data/orientation": "data/orientation",
     "data/pair_conversion": "commands/prepare data/label_files",
     "data/preparation": f"{_DATASETS} data/archives",
     "data/tar_archives": "data/tar_archives data/archives commands/prepare",

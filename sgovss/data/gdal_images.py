@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
+from sgovss.data.orientation import refuse_turned, tiff_orientation
 from sgovss.errors import InputError
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -110,6 +111,7 @@ def _opened(file: str | Path | BinaryIO, source: str, what: str) -> Iterator[Any
         raise InputError(
             f"{source}: reading this kind of TIFF, or chosen bands, needs rasterio: pip install 'sgovss[geo]'"
         ) from error
+    refuse_turned(tiff_orientation(file), source, "image" if "label" in what else None)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)

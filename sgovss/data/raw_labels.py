@@ -12,6 +12,7 @@ from sgovss.data.channels import eight_bit_colors, stored_channels
 from sgovss.data.gdal_images import read_gdal_rgb
 from sgovss.data.label_map import OUTSIDE, LabelMap
 from sgovss.data.labels import LABEL_MODES, UnknownTiffError, is_deep, open_image, read_values
+from sgovss.data.orientation import orientation, refuse_turned
 from sgovss.data.specification import DatasetSpecification
 from sgovss.data.specification_fields import MAX_VALUE
 from sgovss.errors import InputError
@@ -156,6 +157,7 @@ def _rgb(content: bytes, source: str) -> np.ndarray:
     """
     try:
         with open_image(io.BytesIO(content), source, "label image") as image:
+            refuse_turned(orientation(image), source, "image")
             if image.mode in LABEL_MODES and image.mode != "P":
                 raise InputError(
                     f"{source}: label image of mode {image.mode}, expected colours; if it holds class values, set "

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sgovss.data.labels import read_rgb, read_values
+from sgovss.data.pair_conversion import _size, read_rgb_bands
 from sgovss.errors import InputError
 from tests.data.test_label_files import VALUES, tif
 from tests.data.test_raw_labels import RawLabels, specification
@@ -77,3 +78,12 @@ def test_deep_colours_are_converted_without_loss(tmp_path, kind, step):
             RawLabels(spec).read(content, "m")
     else:
         assert RawLabels(spec).read(content, "m").tolist() == [[0, 1], [1, 0]]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_deep_images_of_pairs_are_refused(tmp_path, channels):
+    cv2.imwrite(str(tmp_path / "x.png"), np.full((4, 5, channels), 3000, np.uint16))
+    content = (tmp_path / "x.png").read_bytes()
+    for read in (lambda: read_rgb_bands(content, "x", None), lambda: _size(content, "x")):
+        with pytest.raises(InputError, match=r"x: image of more than 8 bits a channel"):
+            read()
