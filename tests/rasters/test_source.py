@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import rasterio
+from PIL import Image
 from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 
@@ -273,3 +274,18 @@ def test_files_that_are_not_rasters(tmp_path):
     (tmp_path / "scene.tif").write_text("not one")
     with pytest.raises(InputError, match=r"scene.tif: not a raster that can be read"):
         RasterSource(tmp_path / "scene.tif")
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "tiff_lzw"}, {"big_tiff": True}])
+@pytest.mark.parametrize("number", [1, 3, 6, 8])
+def test_a_turned_tiff_without_georeference_is_refused(tmp_path, number, options):
+    tags = Image.Exif()
+    tags[0x0112] = number
+    pixels = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.tif", exif=tags, **options)
+    if number == 1:
+        with RasterSource(tmp_path / "x.tif") as source:
+            assert (source.read(WHOLE, SIZE)[0] == pixels).all()
+        return
+    with pytest.raises(InputError, match=rf"x.tif: has EXIF orientation {number}, which is not supported for rasters"):
+        RasterSource(tmp_path / "x.tif")
