@@ -36,6 +36,7 @@ class MaskedPixels:
         of_file = {frozenset(dataset.mask_flag_enums[band - 1]) for band in bands}
         self._flags = of_file if no_data.masked else _ALL_VALID
         self.compared = None if of_file <= _ALL_VALID | _VALUE else no_data.value
+        self._misled = not of_file <= self._flags  # GDAL resamples by a mask that is not to count
 
     def read(self, window: Window, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Read the values of a window, interpolated to a size, and which of the pixels have data.
@@ -44,7 +45,7 @@ class MaskedPixels:
             (bands, *size) of the raster's type, or float32; (*size) bool.
         """
         same, collars = (window.height, window.width) == size, self._collars(window)
-        if not same and (self._floats or collars or self.compared is not None):
+        if not same and (self._floats or collars or self.compared is not None or self._misled):
             return self._resampled(window, size)
         smaller = size[0] <= window.height and size[1] <= window.width
         # If one side shrinks and the other grows, GDAL's bilinear kernel still covers all pixels.
@@ -115,7 +116,7 @@ class MaskedPixels:
     def _resampled(self, window: Window, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Resample here, because GDAL would spread each NaN over its neighbourhood, and blur the border of a collar.
 
-        The same goes for a no-data value that GDAL does not look at.
+        The same goes for a no-data value that GDAL does not look at, and for a mask that it should not look at.
         """
         top, bottom = pixels_around(window.row_off, window.height, self._height)
         left, right = pixels_around(window.col_off, window.width, self._width)
