@@ -85,7 +85,7 @@ def find_inputs(names: Sequence[str], output: str | Path, options: InputOptions 
     found: dict[str, Path] = {}
     with gdal_environment():
         for name in names:
-            found |= _images(name, folder, output, options)
+            found |= _images(name, folder, options)
         if options.mosaic or options.stack:
             found = _joined(names, found, folder, options)
         elif options.bounds is not None:
@@ -109,7 +109,7 @@ def is_scene(name: str | Path) -> bool:
         return Path(name).suffix.lower() in RASTER_SUFFIXES
 
 
-def _images(name: str, folder: Path, output: str | Path, options: InputOptions) -> dict[str, Path]:
+def _images(name: str, folder: Path, options: InputOptions) -> dict[str, Path]:
     """Return the images of one name of the user."""
     local = is_local(name)
     if not local and is_tile_server(name):
@@ -123,7 +123,7 @@ def _images(name: str, folder: Path, output: str | Path, options: InputOptions) 
         return {name: Path(_title(name))}
     if paths.is_folder(name) and is_dataset(Path(name)):
         return {name: Path(Path(name).resolve().stem)}
-    return joined_products(files_of(Path(name), output, images_among), Path(name))
+    return joined_products(files_of(Path(name), images_among), Path(name))
 
 
 def _is_gdal_name(name: str) -> bool:
