@@ -18,7 +18,16 @@ def quiet_import() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated", category=FutureWarning)
         warnings.filterwarnings("ignore", message="No CUDA runtime is found")
-        yield
+        logger = logging.getLogger("torch.utils.cpp_extension")  # recent versions log the same
+        logger.addFilter(_is_not_of_the_runtime)
+        try:
+            yield
+        finally:
+            logger.removeFilter(_is_not_of_the_runtime)
+
+
+def _is_not_of_the_runtime(record: logging.LogRecord) -> bool:
+    return "No CUDA runtime is found" not in record.getMessage()
 
 
 def _needs_traceback(record: logging.LogRecord) -> bool:

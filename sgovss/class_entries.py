@@ -11,6 +11,7 @@ from typing import Any
 from sgovss.errors import InputError
 from sgovss.palette import Color
 from sgovss.words.colors import color_of
+from sgovss.words.keys import COLORS, SYNONYMS, color_under, split_synonyms
 
 BARS_ONLY = re.compile(r"[|]")
 BARS_OR_COMMAS = re.compile(r"[|,]")
@@ -72,7 +73,7 @@ def entry_of(item: object, source: str, synonyms_at: re.Pattern[str] = BARS_OR_C
 
     Args:
         item: a tuple of names, a string of names, or a mapping with ``name`` and perhaps ``synonyms``,
-            ``color``, ``words`` and ``offset``.
+            ``color``, ``words`` and ``offset``, or other keys of :mod:`sgovss.words.keys`.
         source: where the list is from, for error messages.
         synonyms_at: what separates the names of a string.
 
@@ -84,7 +85,7 @@ def entry_of(item: object, source: str, synonyms_at: re.Pattern[str] = BARS_OR_C
     if isinstance(item, str):
         return _entry_from_names(synonyms_at.split(item), source)
     if isinstance(item, dict) and isinstance(item.get("name"), str):
-        color = item.get("color")
+        color = next((found for key in COLORS if (found := color_under(item, key)) is not None), None)
         if isinstance(color, str):
             color = color_of(color) or color
         if color is not None and (
@@ -96,7 +97,8 @@ def entry_of(item: object, source: str, synonyms_at: re.Pattern[str] = BARS_OR_C
                 f"{source}: colour of '{item['name']}' must be three numbers from 0 to 255 or '#rrggbb', not "
                 f"{_short(color)}"
             )
-        entry = _entry_from_names([item["name"], *_strings(item, "synonyms", source)], source)
+        synonyms = [word for key in SYNONYMS for word in _strings(item, key, source)]
+        entry = _entry_from_names([item["name"], *synonyms], source)
         words = _strings(item, "words", source)
         return ClassEntry(
             entry.name,
@@ -112,9 +114,9 @@ def entry_of(item: object, source: str, synonyms_at: re.Pattern[str] = BARS_OR_C
 
 
 def _strings(item: dict[str, Any], key: str, source: str) -> Sequence[str]:
-    """The strings under a key of an item, or one in place of a list."""
+    """The strings under a key of an item, or of one text in place of a list."""
     found = item.get(key) or ()
-    found = [found] if isinstance(found, str) else found
+    found = split_synonyms(found) if isinstance(found, str) else found
     if not isinstance(found, list | tuple) or not all(isinstance(word, str) for word in found):
         raise InputError(f"{source}: {key} of '{item['name']}' must be strings, not {_short(found)}")
     return found

@@ -1,10 +1,21 @@
-"""Memory used by this process."""
+"""Memory of this machine, and memory used by this process."""
 
 from __future__ import annotations
 
 import math
+import os
 import sys
 from pathlib import Path
+
+_USUAL_MEMORY = 8 * 2**30
+
+
+def memory_of_machine() -> int:
+    """The memory of this machine in bytes; 8 GiB on Windows, where it is not measured."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except AttributeError:  # there is no such function
+        return _USUAL_MEMORY
 
 
 def peak_megabytes() -> float:

@@ -16,9 +16,9 @@ from sgovss.class_entries import BARS_ONLY, ClassEntry, clean_name, entry_of
 from sgovss.errors import InputError
 from sgovss.palette import Color, distinct_colors
 from sgovss.plurals import singular
-from sgovss.words.files import is_file_name, read_file
+from sgovss.words.files import file_meant, read_file
+from sgovss.words.keys import unread_keys
 from sgovss.words.lists import WordList, read_text
-from sgovss.words.names import unquoted
 
 # Conventional map colours; all other classes get a colour of the palette.
 _FAMILIAR: dict[Color, tuple[str, ...]] = {
@@ -232,8 +232,8 @@ class Vocabulary(Sequence[ClassEntry]):
         Raises:
             InputError: see :meth:`from_file` and :meth:`from_string`.
         """
-        if is_file_name(unquoted(text.strip())):
-            return cls.from_file(unquoted(text.strip()))
+        if (path := file_meant(text)) is not None:
+            return cls.from_file(path)
         vocabulary = cls.from_string(text, source)
         if len(vocabulary) == 1 and paths.is_folder(text.strip()):
             note = f"'{text.strip()}' is taken as a class name, though a folder has this name"
@@ -267,7 +267,8 @@ class Vocabulary(Sequence[ClassEntry]):
             return cls.from_file(os.fspath(words))
         if isinstance(words, list | tuple):
             return cls(
-                [item if isinstance(item, ClassEntry) else entry_of(item, "vocabulary", BARS_ONLY) for item in words]
+                [item if isinstance(item, ClassEntry) else entry_of(item, "vocabulary", BARS_ONLY) for item in words],
+                notes=unread_keys(words),
             )
         raise InputError(
             "vocabulary: expected class names such as 'building, road', a list of names, the path of a file or a "

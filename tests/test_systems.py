@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 import types
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sgovss.resources import peak_megabytes
+from sgovss.resources import memory_of_machine, peak_megabytes
 from tests.fixtures.hidden_modules import POSIX_ONLY
 
 IMPORT_ALL = """
@@ -104,3 +105,11 @@ def test_peak_memory_is_not_known_without_the_module(monkeypatch):
     monkeypatch.setitem(sys.modules, "resource", None)
     monkeypatch.setattr(Path, "is_file", lambda _: False)
     assert math.isnan(peak_megabytes())
+
+
+def test_the_memory_of_a_machine_is_known_or_assumed(monkeypatch):
+    pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1_000_000}
+    monkeypatch.setattr(os, "sysconf", pages.__getitem__)
+    assert memory_of_machine() == 4_096_000_000
+    monkeypatch.delattr(os, "sysconf")
+    assert memory_of_machine() == 8 * 1024**3

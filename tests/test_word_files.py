@@ -45,6 +45,12 @@ def test_a_header_of_several_columns_makes_a_text_a_table(read, content, expecte
         ("building\n", [("building",)]),
         ("building,road\n", [("building",), ("road",)]),
         ("code,name\n1,building\n2,road\n", [("building",), ("road",)]),
+        # A line end in quotation marks is a space of the name.
+        ('id,name\n1,"tree\nhouse"\n2,road\n', [("tree house",), ("road",)]),
+        ('1,"tree\r\nhouse"\r\n2,road\r\n', [("tree house",), ("road",)]),
+        # A mark without a partner ends with its line.
+        ('id,name\n1,"building\n2,road\n', [("building",), ("road",)]),
+        ('id,name\n1,"building\n2,road\n3,"tree\n', [("building",), ("road",), ("tree",)]),
     ],
 )
 def test_a_file_is_a_table_by_its_suffix_if_it_has_several_lines(read, content, expected):
@@ -62,6 +68,7 @@ def test_only_the_first_text_that_is_no_colour_is_told(read):
     [
         ("name,id\n", "the table has a header and no classes"),
         ("name,id\nbuilding,1\nroad\n", "line 3 has 1 of 2 columns"),
+        ('# all\n\nname,id\n"tree\nhouse",1\n\nbuilding\n', "line 7 has 1 of 2 columns"),
         ("name,id\nbuilding,1,x\n", "line 2 has 3 cells for 2 columns"),
     ],
 )
@@ -91,6 +98,68 @@ def test_names_in_a_list_of_a_file_may_have_brackets(read, content):
     assert read(content, "words.yaml")[0] == [("road [paved]",), ("tree {any}",)]
     with pytest.raises(InputError, match="brackets or quotation marks that do not pair"):
         read(content.replace("any}", "any"), "words.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("building 1 2 3\n", (1, 2, 3)),
+        ("building #010203\n", (1, 2, 3)),
+        ("#010203 building\n", (1, 2, 3)),
+        ("# label:color_rgb:parts:actions\nbuilding:1,2,3::\n", (1, 2, 3)),
+        ("building:1,2,3:roof,wall:open\n", (1, 2, 3)),
+    ],
+)
+def test_a_file_of_one_class_may_give_its_colour(tmp_path, content, expected):
+    (tmp_path / "words.txt").write_text(content)
+    (entry,) = Vocabulary.from_file(tmp_path / "words.txt")
+    assert (entry.name, entry.color) == ("building", expected)
+
+
+@pytest.mark.parametrize("key", ["synonyms", "synonym", "aliases", "words"])
+@pytest.mark.parametrize("text", ["hut (low, old), barn", "hut (low, old) | barn", "hut (low, old);barn,"])
+def test_synonyms_in_one_text(read, key, text):
+    read(f"- name: house\n  {key}: {text!r}\n- {{name: road}}\n", "words.yaml")
+    (house, road) = Vocabulary.of([{"name": "house", key: text}, "road"])
+    assert (house.words if key == "words" else house.synonyms) == ("hut (low, old)", "barn")
+    assert road.synonyms == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "unread"),
+    [
+        ("[{name: a, Colors: [1, 2, 3]}, {name: b, shade: x, size: 1}]", "Colors, shade, size"),
+        ("a: {color: [1, 2, 3], prompt: x}\nb: {color: [1, 2, 4]}\n", "prompt"),
+        ("[{id: 1, name: a, supercategory: x, synonyms: c}, {index: 1, name: b, words: d, offset: 1}]", None),
+    ],
+)
+def test_keys_that_are_not_read_are_told(read, content, unread):
+    classes, notes = read(content, "words.yaml")
+    assert [names[0] for names in classes] == ["a", "b"]
+    told = f"not read in the list of classes: {unread}; a class may have a name, synonyms and a color"
+    assert notes == ([] if unread is None else [told])
+
+
+def test_keys_that_are_not_read_are_told_in_python_too():
+    words = Vocabulary.of([{"name": "a", "colour": (1, 2, 3), "prompt": "x"}, "b"])
+    assert words[0].color == (1, 2, 3)
+    assert [note.split(";")[0] for note in words.notes] == ["not read in the list of classes: prompt"]
+
+
+def test_groups_are_told_to_be_synonyms(read):
+    classes, notes = read("[('road',), ('tree', 'wood', 'bush'), ('house', 'hut')]")
+    assert classes == [("road",), ("tree", "wood", "bush"), ("house", "hut")]
+    assert notes == ["names in a pair of brackets are synonyms: 'tree' is also 'wood'"]
+    assert read("('road'), ('tree')") == ([("road",), ("tree",)], [])
+    with pytest.raises(InputError, match="'5' is a number"):
+        read("('road', '5'), ('tree',)")
+
+
+def test_lists_below_names_are_told_to_be_synonyms(read):
+    classes, notes = read("nature:\n- tree\n- grass\nroad:\n- street\n")
+    assert classes == [("nature", "tree", "grass"), ("road", "street")]
+    assert notes == ["the lines below 'nature:' are its synonyms"]
+    assert read("nature:\nroad:\n") == ([("nature",), ("road",)], [])
 
 
 @pytest.mark.parametrize("sign", [";", "\t"])

@@ -47,6 +47,18 @@ THREE = Vocabulary.from_string("building, road, tree")
         "Class_0: building\nClass_1: road\nClass_2: tree", "building (0), road (1), tree (2)",
         "building: 2, road: 1, tree: 0", "{0:building,1:road,2:tree}", '["0: building", "1: road", "2: tree"]',
         "building 1\nroad 0\ntree 2",
+        # A table with spaces, numbers that Markdown counts itself, bullets behind commas.
+        "id name\n0 building\n1 road\n2 tree", "Name ID\nbuilding 0\nroad 1\ntree 255", "1. building\n1. road\n1. tree",
+        "0) building\n0) road\n0) tree", "* building, * road, * tree", "building, - road, - tree",
+        "- building; - road; - tree",
+        "There are three classes.\n\n* building\n* road\n* tree", "classes in my image\n- building\n- road\n- tree",
+        "building\n- road\n- tree", "-1: building\n0: road\n1: tree", "building: -1, road: 0, tree: 1",
+        "-1 building\n0 road\n255 tree", "building 0\nroad 1\ntree 255", '{"-1": "building", "0": "road", "1": "tree"}',
+        # Quotation marks of other keyboards, and marks that nobody sees.
+        "»building«, »road«, »tree«", "‚building‘, ‚road‘, ‚tree‘", "„building”, „road”, „tree”",
+        "›building‹, ›road‹, ›tree‹",
+        "”building”, ”road”, ”tree”", "’building’, ’road’, ’tree’", "＂building＂,＂road＂,＂tree＂",
+        "\u202abuilding\u202c, \u2066road\u2069, tr\u00adee", "building\\r\\nroad\\r\\ntree\\r\\n",
         # Marks of Markdown and of other keyboards; titles; the quotation marks of Bash in another shell.
         "**building**, **road**, **tree**", "*building*, *road*, *tree*", "1. **building**\n2. **road**\n3. **tree**",
         "‹building›, ‹road›, ‹tree›", "legend: building, road, tree", "Objects = building, road, tree",
@@ -81,11 +93,33 @@ def test_all_these_are_three_classes(text):
         ("7. building, 9. road", ["building", "road"]),
         ("1、建筑\n2、道路", ["建筑", "道路"]),
         ("5 storey block\n9 storey tower", ["5 storey block", "9 storey tower"]),
+        ("highway 1\nroute 66", ["highway 1", "route 66"]),
+        ("level -1\nlevel 0\nlevel 2", ["level -1", "level 0", "level 2"]),
+        ("1. floor, 1. roof b", ["floor", "roof b"]),
+        ("class id\nroad\ntree", ["class id", "road", "tree"]),
         ("zone: 1, zone: 5", ["zone: 1", "zone: 5"]),
         ("class\nbuilding\nroad", ["building", "road"]),
         ("Name\n- building\n- road", ["building", "road"]),
         ("land cover:\n- building\n- road", ["building", "road"]),
         ("building, road # and more", ["building", "road"]),
+        # Groups of Python are synonyms.
+        ("('building','house'),('road','street')", ["building", "road"]),
+        ("[('building', 'house, low'), ('road',)]", ["building", "road"]),
+        ('CLASSES = (\n ("building", "house"),\n ("road",),\n)', ["building", "road"]),
+        ("('building'), ('road')", ["building", "road"]),
+        ("(old) building, (new) road", ["(old) building", "(new) road"]),
+        # Colons behind several lines are no titles.
+        ("building:\nroad:\ntree:", ["building", "road", "tree"]),
+        ("building:\n\nroad :\ntree", ["building", "road", "tree"]),
+        ("yes:\nno:", ["yes", "no"]),
+        ("classes:\nbuilding:\nroad:", ["building", "road"]),
+        ("building:\n- house\nroad:\n- street", ["building", "road"]),
+        ("Classes:\n- building\n- road\nNotes:\n- from 2020", ["building", "road"]),
+        # Colours in front, and of a single class.
+        ("#010203 building\n#040506 road", ["building", "road"]),
+        ("# classes\n#010203: building\n# more\n#040506: road", ["building", "road"]),
+        ("building 1 2 3", ["building"]),
+        ("bus (stop) rgb(1, 2, 3)", ["bus (stop)"]),
         # Commas in quotation marks are part of the name.
         ("tree, 'bare soil, dry', road", ["tree", "bare soil, dry", "road"]),
         ('tree, road, "bare soil, dry"', ["tree", "road", "bare soil, dry"]),
@@ -132,7 +166,7 @@ def test_bars_of_other_keyboards_separate_synonyms(bar):
         "bread and butter island", "St. John's wort", "low vegetation/grass", "building (roof)", "car (small, parked)",
         "T-junction", "5-storey block", "3 storey house", "route #5", "C# school", "Mt. Rainier", "No. 4 silo",
         "5th Ave.", "don't know", "road & rail", "vitamin B.12", "H2O", "建筑（住宅、商业）", "24/7 shop", "U.S. base",
-        "class A road",
+        "class A road", "’t Hof", "people’s park", "»nice« house",
     ],
 )  # fmt: skip
 def test_names_stay_as_they_are(name):
@@ -166,6 +200,10 @@ def test_names_stay_as_they_are(name):
         ("building\tlot # 1\troad", "'#' begins a comment"),
         ("1, 2, 3, 4\n5, 6, 7, 8", "'1' is a number"),
         ("building, road 1 2 3", "'road 1 2 3' has a colour"),
+        ("background\n#010203 building\n#040506 road", "'#010203 building' has a colour"),
+        ("building, 1, 2, 3", "'1' is a number"),
+        ("-1, road", "'-1' is a number"),
+        ("building, −2", "'−2' is a number"),
         ("building, road, …", "'…' has no letter"),
         ("building, ?, road", "'\\?' has no letter"),
         ("--\nroad", "'--' has no letter"),
@@ -229,6 +267,12 @@ def test_readings_that_may_not_be_meant_are_told(tmp_path):
     assert "numbers in front of the names are left out" in notes("1 storey house\n2 storey block")
     assert "numbers behind the names are left out" in notes("building 1\nroad 0")
     assert "'city: building' is one class; remove 'city:' if it is a title" in notes("city: building, road")
+    assert "numbers behind the names are left out" in notes("background 0\nbuilding 1\nroad 255")
+    assert "the number in 'highway 1' is part of the name; write 'highway: 1' if not" in notes("highway 1\nroute 66")
+    assert not notes("zone 1\nzone 5") and not notes("highway 2\nroute 66")
+    assert "the first line, 'These are all.', is left out" in notes("These are all.\n* road\n* tree")
+    assert "the first line, 'water', is a class, though it has no bullet" in notes("water\n* road\n* tree")
+    assert "the first line, 'id name', is left out as a title" in notes("id name\n0 road\n1 tree")
     assert "labelme ignores this label" in notes("__ignore__\n_background_\nroad")
     (tmp_path / "words.txt").write_text("building, road\ntree, water\n")
     assert "commas in a line separate synonyms: 'building' is also 'road'" in notes(str(tmp_path / "words.txt"))
@@ -302,8 +346,26 @@ COLORED = Vocabulary([ClassEntry("building", color=(1, 2, 3)), ClassEntry("road"
         ("park.pbtxt", "item { name: \"people's park\" }\nitem { name: 'dogs\\' home' }", PARKS),
         ("plain.csv", "0,building\n1,road\n", TWO),
         ("table.TSV", "name\tsynonyms\nbuilding\t\nroad\t\n", TWO),
+        ("comment.csv", "# made by me, 2020\n\n// all\nid,name\n0,building\n# more\n1,road\n", TWO),
+        ("comment", "# made by me, 2020\nid,name\n0,building # houses\n1,road // paved\n", TWO),
+        ("comments.csv", "id,name # all\n0,building # houses\n1,road // paved\n", TWO),
+        ("signed.csv", "# id,name,place\n0,building,a\n1,road,b\n", TWO),
+        ("numbers.csv", "id,name\n#1,building\n#2,road\n", TWO),
+        ("negative.csv", "-1,building\n0,road\n", TWO),
+        ("sep.csv", "\ufeffsep=;\r\nid;name\r\n0;building\r\n1;road\r\n", TWO),
+        ("sep tab.csv", "sep=\t\n\nname\ta,b;c\nbuilding\t1\nroad\t2\n", TWO),
+        ("empty rows.csv", "id,name\n,\n0,building\n\n1,road\n,\n", TWO),
         ("class_dict.csv", "name, r, g, b\nbuilding, 1, 2, 3\nroad, 4, 5, 6\n", COLORED),
         ("labelmap.txt", "# label:color_rgb:parts:actions\nbuilding:1,2,3::\nroad:4,5,6::\n", COLORED),
+        ("hex in front.txt", "#010203 building\n#040506 road\n", COLORED),
+        ("hex below.txt", "# classes\n#010203: building\n\n# more\n#040506: road\n", COLORED),
+        ("groups.txt", "('building', 'house'),\n('road',)\n", SYNONYMS),
+        ("groups.py", "# all\nCLASSES = [\n    ('building', 'house'),\n    ('road',),\n]\n", SYNONYMS),
+        ("more groups", "[('building', 'house'), ('road',)]", SYNONYMS),
+        ("outline.txt", "building:\n- house\nroad:\n", SYNONYMS),
+        ("outline", "# all\nbuilding:\n  - house\n\nroad:\n", SYNONYMS),
+        ("outline.yaml", "building: [house]\nroad:\n", SYNONYMS),
+        ("colons.txt", "building:\nroad:\n", TWO),
         ("colored.txt", "building 1 2 3\nroad 4 5 6\n", COLORED),
         ("colors.json", '{"building": [1, 2, 3], "road": [4, 5, 6]}', COLORED),
         # Lists of other programs.
@@ -324,6 +386,13 @@ COLORED = Vocabulary([ClassEntry("building", color=(1, 2, 3)), ClassEntry("road"
         ("square.txt", "building: [1, 2, 3]\nroad: [4, 5, 6]\n", COLORED),
         ("css.txt", "building rgb(1, 2, 3)\nroad rgb(4, 5, 6)\n", COLORED),
         ("hex.json", '{"building": "#010203", "road": "#040506"}', COLORED),
+        ("synonym.yaml", "- {name: building, synonym: [house]}\n- {name: road, aliases: []}\n", SYNONYMS),
+        ("alias.json", '{"building": {"alias": "house"}, "road": {"aliases": null}}', SYNONYMS),
+        ("aliases.csv", "name,aliases\nbuilding,house\nroad,\n", SYNONYMS),
+        ("colour.json", '[{"name": "building", "colour": [1, 2, 3]}, {"name": "road", "rgb": "4 5 6"}]', COLORED),
+        ("colour.yaml", "building: {colour: [1, 2, 3]}\nroad: {hex: '#040506'}\n", COLORED),
+        ("hint.json", '[{"name": "building", "color_hint": "010203"}, {"name": "road", "rgb": [4, 5, 6]}]', COLORED),
+        ("hint.csv", "name,color_hint\nbuilding,010203\nroad,040506\n", COLORED),
         ("css.yaml", "building: rgb(1, 2, 3)\nroad: '#040506'\n", COLORED),
         ("ids behind.txt", "building, 0\nroad, 1\n", TWO),
         ("ids behind, too.txt", "building; 1\nroad; 2\n", TWO),
@@ -355,7 +424,7 @@ def test_files_are_read_by_their_content(tmp_path, monkeypatch, name, content, e
     assert Vocabulary.parse(f"'{name}'") == Vocabulary.parse(f'" {name}"') == expected
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-8"])
+@pytest.mark.parametrize("encoding", ["utf-32", "utf-16", "utf-8-sig", "utf-8"])
 @pytest.mark.parametrize(
     "content", ["building\r\nroad\r\n", "id\tname\n0\tbuilding\n1\troad\n", '["building", "road"]']
 )
@@ -372,6 +441,27 @@ def test_byte_order_marks_tell_the_encoding(tmp_path, encoding, content):
         ("color.json", b'[{"name": "road", "color": "red"}]', "three numbers from 0 to 255 or '#rrggbb', not 'red'"),
         ("classes.csv", b"building,house\nroad,street\n", "cannot tell the column of class names; call it 'name'"),
         ("short.csv", b"id,name\n1,building\n2\n", "line 3 has 1 of 2 columns"),
+        ("words.rtf", b"{\\rtf1 building\\par road}", r"formatted text \(RTF\); save it as plain text"),
+        ("rich text", b"{\\rtf1 building\\par road}", "save it as plain text"),
+        ("wide.txt", "building\nroad\n".encode("utf-16-le"), "is not UTF-8 text; save it as UTF-8 text"),
+        ("wide.csv", "id,name\n0,road\n".encode("utf-16-be"), "is not UTF-8 text; save it as UTF-8 text"),
+        ("wider.txt", "building\nroad\n".encode("utf-32-be"), "is not UTF-8 text; save it as UTF-8 text"),
+        (
+            "one empty.qml",
+            b'<a><b value="7" color="#010203" label=" "/></a>',
+            "entry 1, of value '7', has an empty label",
+        ),
+        (
+            "empty.sld",
+            b'<a><b quantity="7" color="#010203" label="a"/><b quantity="8" color="#010204" label=""/></a>',
+            "entry 2, of value '8', has an empty label; write a class name there",
+        ),
+        (
+            "empty.csv",
+            b"# a\n\nid,name\n0,\n1,road\n",
+            "line 4 has an empty class name; write one into the column 'name'",
+        ),
+        ("empty bar.csv", b"id;class\n0;road\n1;a|\n", "line 3 has an empty class name; .* the column 'class'"),
         ("numbers.csv", b"class,label\n1,2\n3,4\n", "cannot tell the column"),
         ("header.csv", b"id,name\n", "has a header and no classes"),
         ("wide.csv", b"id,name\n0,tree, forest\n", "line 2 has 3 cells for 2 columns; put cells with commas in quotes"),
@@ -446,6 +536,33 @@ def test_other_objects_are_refused(words):
 def test_the_constructor_takes_entries_only(classes):
     with pytest.raises(InputError, match=r"expected ClassEntry\(name, .*Vocabulary\.of takes names"):
         Vocabulary(classes)
+
+
+@pytest.mark.parametrize("mark", ["\u202a", "\ufeff", "\u200e", "\u202a'", "' \u2066"])
+def test_paths_behind_invisible_marks(tmp_path, mark):
+    file = tmp_path / "words"
+    file.write_text("building\nroad\n")
+    end = "'" if "'" in mark else ""
+    assert Vocabulary.parse(f"{mark}{file}{end}") == TWO
+    with pytest.raises(InputError, match=rf"^{tmp_path}/none\.txt: cannot read"):
+        Vocabulary.parse(f"{mark}{tmp_path}/none.txt{end}")
+
+
+def test_a_file_may_have_an_invisible_mark_in_its_name(tmp_path):
+    file = tmp_path / "wo\u00adrds"
+    file.write_text("building\nroad\n")
+    assert Vocabulary.parse(str(file)) == TWO
+
+
+@pytest.mark.parametrize("name", ["words.txt", "./words", "/no/such/words.csv"])
+def test_a_background_is_words(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    Path("words.txt").write_text("ground\n")
+    Path("ground").write_text("words\n")
+    with pytest.raises(InputError, match=f"--background: '{name}' is the name of a file, and --background takes words"):
+        Rejection.parse(0.0, name)
+    assert Rejection.parse(0.0, "ground|soil").background == ("ground", "soil")
+    assert Rejection.parse(0.0, "ground").background == ("ground",)
 
 
 def test_apostrophes_within_quotation_marks():

@@ -32,6 +32,7 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
 }
 # Calls that only tell the user something, or wait for the other processes.
 _WITHOUT_EFFECT = ("logger", "print", "warnings", "progress", "comm.synchronize")
+_ARGUMENTS_WITHOUT_EFFECT = ("strict", "leave")  # of zip, an assertion; of a progress bar
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def mutants(source: str) -> list[Mutant]:
     """All mutants of a module: other operators, numbers, conditions, flags, and statements left out.
 
     Changes that no test can notice are left out where the syntax shows them: of messages and progress bars, of types,
-    and of the -1 of ``reshape``, which stands for the size that remains.
+    of the -1 of ``reshape``, which stands for the size that remains, and of ``strict`` of ``zip``, which only asserts.
     """
     encoded = source.encode()
     starts = [0]
@@ -79,6 +80,8 @@ def _replacements(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
 def _has_no_effect(node: ast.AST) -> bool:
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant) or ast.unparse(node.value).startswith(_WITHOUT_EFFECT)
+    if isinstance(node, ast.keyword):
+        return node.arg in _ARGUMENTS_WITHOUT_EFFECT
     return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
 
 

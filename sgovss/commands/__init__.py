@@ -7,6 +7,8 @@ Each subcommand is a module of this package with ``main(argv) -> int``. This fil
 from __future__ import annotations
 
 import importlib
+import re
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -16,6 +18,9 @@ from sgovss.errors import command
 
 # The processes that Detectron2 launches import it before sgovss._detectron2 could silence this warning.
 warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated", category=FutureWarning)
+
+
+_NEGATIVE = re.compile(r"-(\d|\.\d|inf\b|nan\b)", re.IGNORECASE)
 
 
 class Subcommand(NamedTuple):
@@ -73,6 +78,19 @@ def entry_point(name: str) -> Callable[..., int]:
             keep_freed_memory()
         if subcommand.needs_detectron2:
             importlib.import_module("sgovss._detectron2")  # raises an InputError if it is not installed
-        return importlib.import_module(subcommand.module).main(argv)
+        given = sys.argv[1:] if argv is None else argv
+        return importlib.import_module(subcommand.module).main(_negative_values_joined(given))
 
     return main
+
+
+def _negative_values_joined(arguments: Sequence[str]) -> list[str]:
+    """Join options and values such as ``--no-data -3.4e38``, because argparse takes such a value for an option."""
+    joined: list[str] = []
+    for argument in arguments:
+        before = joined[-1] if joined else ""
+        if before.startswith("--") and len(before) > 2 and "=" not in before and _NEGATIVE.match(argument):
+            joined[-1] = f"{before}={argument}"
+        else:
+            joined.append(argument)
+    return joined

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
+from sgovss.data.orientation import refuse_turned, tiff_orientation
 from sgovss.errors import InputError
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -22,20 +23,23 @@ def is_tiff(head: bytes) -> bool:
     return head[:4] in _TIFF
 
 
-def gdal_values(file: str | Path | BinaryIO, source: str) -> np.ndarray:
-    """The (H, W) values of a label image, of the type in the file.
+def gdal_channels(file: str | Path | BinaryIO, source: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """The (H, W, C) channels of a label image, of the type in the file, and its (H, W) alpha channel, if it has one.
 
     Raises:
-        InputError: the file cannot be read, has several bands or too many pixels, or rasterio is missing.
+        InputError: the file cannot be read, has more than four bands or too many pixels, or rasterio is missing.
     """
     with _opened(file, source, "label image") as dataset:
-        if dataset.count != 1:
+        if dataset.count > _RGB + 1:
             raise InputError(
-                f"{source}: label image of {dataset.count} bands, expected one channel of class values; convert "
-                "colours with sgovss prepare, or choose a band with 'gdal_translate -b 1'"
+                f"{source}: label image of {dataset.count} bands, expected one channel of class values; choose a band "
+                "with 'gdal_translate -b 1'"
             )
         _expect_few_pixels(dataset, source)
-        return dataset.read(1)
+        alphas = [band for band in dataset.indexes if dataset.colorinterp[band - 1].name == "alpha"]
+        others = [band for band in dataset.indexes if band not in alphas] or alphas
+        channels = np.moveaxis(dataset.read(others), 0, -1)
+        return channels, dataset.read(alphas[0]) if alphas and others != alphas else None
 
 
 def read_gdal_rgb(file: str | Path | BinaryIO, source: str, bands: Sequence[int] | None = None) -> np.ndarray:
@@ -107,6 +111,7 @@ def _opened(file: str | Path | BinaryIO, source: str, what: str) -> Iterator[Any
         raise InputError(
             f"{source}: reading this kind of TIFF, or chosen bands, needs rasterio: pip install 'sgovss[geo]'"
         ) from error
+    refuse_turned(tiff_orientation(file), source, "image" if "label" in what else None)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)

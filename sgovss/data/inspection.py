@@ -105,7 +105,7 @@ def inspect_pair(record: dict[str, str], labels: LabelMap) -> FileReport:
     try:
         digest = _digest(image_file)
         # Decode the image, because a truncated file has a valid header.
-        size = read_rgb(image_file).shape[:2]
+        size = read_rgb(image_file, upright="label").shape[:2]
         values = read_values(label_file)
         if values.shape != size:
             problems.append(

@@ -13,26 +13,20 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from sgovss.data.channels import stored_channels
 from sgovss.data.file_kinds import first_bytes, other_kind
-from sgovss.data.gdal_images import gdal_values, is_tiff, read_gdal_rgb, read_gdal_size, too_many_pixels
+from sgovss.data.gdal_images import is_tiff, read_gdal_rgb, read_gdal_size, too_many_pixels
 from sgovss.data.label_map import LabelMap
+from sgovss.data.orientation import orientation, refuse_turned, shown, shown_size
 from sgovss.errors import InputError
 
 LABEL_MODES = ("1", "L", "P", "I", "I;16", "I;16L", "I;16B")
 DEEP_MODES = (*LABEL_MODES[3:], "F")
 # Only these decoders of Pillow are used, because rarely used ones are a risk with untrusted files.
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "JPEG2000")
-EXIF_ORIENTATION = 0x0112
-_SAMPLE_FORMAT, _UNSIGNED, _SIGNED = 339, 1, 2  # a tag of TIFF, and its values
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_LAYOUT = "layout in the file"
+_BITS, _CHANNELS, _PLANAR = 258, 277, 284  # tags of TIFF
+_SAMPLE_FORMAT, _UNSIGNED, _SIGNED = 339, 1, 2  # another, and its values
 _READ_ERRORS = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 
 
@@ -70,6 +64,7 @@ def open_image(file: str | Path | BinaryIO, source: str | Path, what: str = "ima
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(file, formats=FORMATS) as image:
+                image.info[_LAYOUT] = _layout(image)
                 yield image
     except InputError:
         raise
@@ -85,44 +80,64 @@ def open_image(file: str | Path | BinaryIO, source: str | Path, what: str = "ima
 def read_values(file: str | Path | BinaryIO, source: str | None = None) -> np.ndarray:
     """Read the values of a label image as an (H, W) array of integers, as they are stored in the file.
 
-    Grey may be stored as three equal channels. TIFF files that Pillow cannot decode, for example with 64-bit values,
-    are read with GDAL.
+    Grey may be stored as two or three equal channels, beside alpha. TIFF files that Pillow does not decode as they
+    are, for example with 64-bit values, are read with GDAL.
 
     Args:
         file: a path or an open binary file.
         source: the file name in error messages; default: the path.
 
     Raises:
-        InputError: the file cannot be read, has channels that differ, or has values that are no whole numbers.
+        InputError: the file cannot be read, is turned by an orientation tag, or has channels that differ or values that
+            are no whole numbers.
     """
     source = source or str(file)
     try:
         with open_image(file, source, "label image") as image:
-            if image.mode in (*LABEL_MODES, "F"):
+            refuse_turned(orientation(image), source, "image")
+            bands = image.getbands()
+            tags = getattr(image, "tag_v2", {})
+            if (stored := tags.get(_CHANNELS, len(bands))) == 1:
                 return _whole(_stored(image), source)
-            return _grey(image, source)
+            if image.mode not in ("RGB", "RGBA", "LA", *LABEL_MODES, "F"):
+                raise _several(f"mode {image.mode}", source)
+            separate_alpha = image.mode == "LA" and tags.get(_PLANAR) == 2  # Pillow fails
+            if stored == len(bands) and not is_deep(image) and not separate_alpha:
+                pixels = np.asarray(image)
+                alpha = pixels[..., -1] if "A" in bands else None
+                return _grey(pixels[..., : len(bands) - ("A" in bands)], alpha, f"mode {image.mode}", source)
+            if image.format != "TIFF":
+                image.load()  # finds damage
     except UnknownTiffError:
-        return _whole(gdal_values(file, source), source)
+        pass
+    channels, alpha = stored_channels(file, source)
+    return _whole(_grey(channels, alpha, f"{channels.shape[2]} channels", source), source)
 
 
-def _grey(image: Image.Image, source: str) -> np.ndarray:
-    """The values of an image whose channels, without alpha, are equal.
+def _grey(channels: np.ndarray, alpha: np.ndarray | None, kind: str, source: str) -> np.ndarray:
+    """The (H, W) values of (H, W, C) channels that are equal.
 
     Raises:
         InputError: the channels differ, or only the alpha channel has several values.
     """
-    channels = np.asarray(image.convert("RGB"))
-    if image.mode not in ("RGB", "RGBA", "LA") or (channels != channels[..., :1]).any():
+    values = channels[..., 0]
+    if not np.array_equal(
+        channels, np.broadcast_to(values[..., None], channels.shape), equal_nan=channels.dtype.kind in "fc"
+    ):
+        raise _several(kind, source, channels.shape[2])
+    if alpha is not None and (values == values.flat[0]).all() and np.ptp(alpha) > 0:
         raise InputError(
-            f"{source}: label image of mode {image.mode}, expected one channel of class values; convert colours with "
-            "sgovss prepare, with preparation.labels 'colors' in the dataset file"
-        )
-    if image.mode in ("RGBA", "LA") and np.ptp(channels) == 0 and np.ptp(np.asarray(image.getchannel("A"))) > 0:
-        raise InputError(
-            f"{source}: this label image has one value, {channels.flat[0]}, and a shape in its transparency; save the "
+            f"{source}: this label image has one value, {values.flat[0]}, and a shape in its transparency; save the "
             "alpha channel as a label image of one channel"
         )
-    return channels[..., 0]
+    return values
+
+
+def _several(kind: str, source: str, channels: int = 3) -> InputError:
+    remedy = "convert colours with sgovss prepare, with preparation.labels 'colors' in the dataset file"
+    if channels < 3:
+        remedy = "choose one, such as with 'gdal_translate -b 1'"
+    return InputError(f"{source}: label image of {kind}, expected one channel of class values; {remedy}")
 
 
 def _stored(image: Image.Image) -> np.ndarray:
@@ -130,7 +145,7 @@ def _stored(image: Image.Image) -> np.ndarray:
 
     Pillow scales 2 and 4 bits to 0..255, inverts some kinds, and does not tell signed from unsigned numbers in a TIFF.
     """
-    layout = _layout(image)  # before the pixels are decoded
+    layout = _layout(image)
     values = np.asarray(image)
     signed = getattr(image, "tag_v2", {}).get(_SAMPLE_FORMAT, (_UNSIGNED,))[0] == _SIGNED
     if (image.mode, layout) == ("L", "L") and signed:
@@ -176,19 +191,23 @@ def _place(found: np.ndarray) -> str:
     return f"in row {row}, column {column} (from 0)"
 
 
-def read_rgb(file: str | Path | BinaryIO, source: str | None = None) -> np.ndarray:
+def read_rgb(file: str | Path | BinaryIO, source: str | None = None, upright: str | None = None) -> np.ndarray:
     """Read an image as a read-only (H, W, 3) uint8 RGB array, rotated according to its EXIF orientation.
 
     Args:
         file: a path or an open binary file.
         source: the file name in error messages; default: the path.
+        upright: the partner of the file in a pair, "label" or "image", with which it has to be in register, so that a
+            file with another orientation is refused; None takes it as it is shown.
 
     Raises:
-        InputError: the file is missing or cannot be read, or has more than 8 bits per channel.
+        InputError: the file is missing or cannot be read, has more than 8 bits per channel, or is turned.
     """
     source = source or str(file)
     try:
         with open_image(file, source) as image:
+            if upright is not None:
+                refuse_turned(orientation(image), source, upright)
             return rgb_of(image, source)
     except UnknownTiffError:
         return read_gdal_rgb(file, source)
@@ -201,8 +220,7 @@ def rgb_of(image: Image.Image, source: str | Path) -> np.ndarray:
         InputError: the image has more than 8 bits per channel.
     """
     refuse_deep(image, source)
-    turn = _TURNS.get(orientation(image))
-    return np.asarray((image if turn is None else image.transpose(turn)).convert("RGB"))
+    return np.asarray(shown(image).convert("RGB"))
 
 
 def refuse_deep(image: Image.Image, source: str | Path) -> None:
@@ -213,33 +231,37 @@ def refuse_deep(image: Image.Image, source: str | Path) -> None:
     Raises:
         InputError: the image has more than 8 bits per channel.
     """
-    layout = _layout(image)
-    if image.mode in DEEP_MODES or re.match(r"(RGB|LA|CMYK)[AXa]*;16", layout):
+    if is_deep(image):
+        layout = _layout(image) if ";" in _layout(image) else image.mode
         raise InputError(
-            f"{source}: image of more than 8 bits a channel ({layout}); scale it to 8 bits first, for example with "
-            "'gdal_translate -ot Byte -scale'"
+            f"{source}: image of more than 8 bits a channel ({layout}); scale it to 8 bits first, for example "
+            "with 'gdal_translate -ot Byte -scale'"
         )
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether an image that is not decoded yet has more than 8 bits per channel."""
+    bits = max(getattr(image, "tag_v2", {}).get(_BITS, (1,)))
+    return bits > 8 or image.mode in DEEP_MODES or re.match(r"(RGB|LA|CMYK)[AXa]*;16", _layout(image)) is not None
 
 
 def _layout(image: Image.Image) -> str:
     """How the pixels are stored in the file, as Pillow calls it, such as ``L;4`` for grey with 4 bits."""
+    if _LAYOUT in image.info:  # kept at opening, because a look at the EXIF data of a PNG may decode the pixels
+        return image.info[_LAYOUT]
     tile = getattr(image, "tile", None)  # only images from files have it, until they are decoded
     stored = tile[0][3] if tile else image.mode
     return stored if isinstance(stored, str) else str(stored[0] if stored else "")
 
 
-def orientation(image: Image.Image) -> int:
-    """The EXIF orientation of an open image; 1 if it is shown as it is stored."""
-    value = image.getexif().get(EXIF_ORIENTATION)
-    return value if value in _TURNS else 1
-
-
-def image_size(file: str | Path | BinaryIO, source: str | None = None) -> tuple[int, int]:
+def image_size(file: str | Path | BinaryIO, source: str | None = None, upright: str | None = None) -> tuple[int, int]:
     """Read (height, width) in pixels, after EXIF orientation, from the header of an image; no pixel is decoded.
 
     Args:
         file: a path or an open binary file.
         source: the file name in error messages; default: the path.
+        upright: the partner of the file in a pair, "label" or "image", with which it has to be in register, so that a
+            file with another orientation is refused; None takes it as it is shown.
 
     Raises:
         InputError: the file is missing or cannot be read.
@@ -247,8 +269,9 @@ def image_size(file: str | Path | BinaryIO, source: str | None = None) -> tuple[
     source = source or str(file)
     try:
         with open_image(file, source) as image:
-            width, height = image.size
-            return (width, height) if orientation(image) in (5, 6, 7, 8) else (height, width)
+            if upright is not None:
+                refuse_turned(orientation(image), source, upright)
+            return shown_size(image)
     except UnknownTiffError:
         return read_gdal_size(file, source)
 

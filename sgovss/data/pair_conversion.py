@@ -13,7 +13,8 @@ from PIL import Image
 
 from sgovss.data.archives import RawFile
 from sgovss.data.gdal_images import read_gdal_rgb
-from sgovss.data.labels import UnknownTiffError, open_image, orientation, refuse_deep, rgb_of
+from sgovss.data.labels import UnknownTiffError, open_image, read_rgb, refuse_deep
+from sgovss.data.orientation import orientation, refuse_turned
 from sgovss.data.raw_labels import RawLabels, looks_interpolated
 from sgovss.data.specification import DatasetSpecification
 from sgovss.data.suffixes import same_suffix
@@ -158,21 +159,7 @@ def read_rgb_bands(content: bytes, source: str, bands: Sequence[int] | None) -> 
     file = io.BytesIO(content)
     if bands is not None:
         return read_gdal_rgb(file, source, bands)
-    try:
-        with open_image(file, source) as image:
-            _refuse_turned(image, source)
-            return rgb_of(image, source)
-    except UnknownTiffError:
-        return read_gdal_rgb(file, source)
-
-
-def _refuse_turned(image: Image.Image, source: str) -> None:
-    """Refuse images with an EXIF orientation, because their label may have been drawn on the rotated image or not."""
-    if orientation(image) != 1:
-        raise InputError(
-            f"{source}: has EXIF orientation {orientation(image)}, so it is shown rotated; rotate its pixels to match "
-            "the label and remove the tag, for example with 'mogrify -auto-orient'"
-        )
+    return read_rgb(file, source, upright="label")
 
 
 def _size(content: bytes, source: str) -> tuple[int, int]:
@@ -180,7 +167,7 @@ def _size(content: bytes, source: str) -> tuple[int, int]:
     file = io.BytesIO(content)
     try:
         with open_image(file, source) as image:
-            _refuse_turned(image, source)
+            refuse_turned(orientation(image), source, "label")
             refuse_deep(image, source)
             image.load()
             return image.height, image.width

@@ -38,7 +38,8 @@ def check_dataset(name: str, sample: int = 200) -> int:
     metadata = dataset_metadata(name)
     records = DatasetCatalog.get(name)
     for record in records:
-        image, label = image_size(record["file_name"]), image_size(record["sem_seg_file_name"])
+        image = image_size(record["file_name"], upright="label")
+        label = image_size(record["sem_seg_file_name"], upright="image")
         if image != label:
             raise InputError(
                 f"{record['sem_seg_file_name']}: label is {label[1]}x{label[0]} pixels, its image "

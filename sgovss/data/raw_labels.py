@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
+from sgovss.data.channels import eight_bit_colors, stored_channels
 from sgovss.data.gdal_images import read_gdal_rgb
 from sgovss.data.label_map import OUTSIDE, LabelMap
-from sgovss.data.labels import LABEL_MODES, UnknownTiffError, open_image, read_values
+from sgovss.data.labels import LABEL_MODES, UnknownTiffError, is_deep, open_image, read_values
+from sgovss.data.orientation import orientation, refuse_turned
 from sgovss.data.specification import DatasetSpecification
 from sgovss.data.specification_fields import MAX_VALUE
 from sgovss.errors import InputError
@@ -18,9 +20,11 @@ from sgovss.label_ids import no_class_id
 
 _THRESHOLD = 128
 # Interpolation mixes the values of the classes on the two sides of a border. A mask counts as interpolated if it has at
-# least _FEWEST_MIXTURES unknown values, and if at least _BORDER_FRACTION of the unknown pixels have two known classes
-# within a window of _BORDER x _BORDER pixels.
+# least _FEWEST_MIXTURES unknown values, and if at least _BORDER_FRACTION of the unknown pixels lie, in each channel,
+# between the known values within a window of _BORDER x _BORDER pixels. Cubic kernels overshoot by up to _OVERSHOOT of
+# their range.
 _BORDER = 13
+_OVERSHOOT = 0.125
 _BORDER_FRACTION = 0.9
 _FEWEST_MIXTURES = 3
 # A label map counts as interpolated if at least _MONOTONE_FRACTION of its steps have a value in between. A map with
@@ -90,15 +94,13 @@ class RawLabels:
         known, known_ids = self._palette
         position = np.minimum(np.searchsorted(known, codes), len(known) - 1)
         ids = np.where(known[position] == codes, known_ids[position], OUTSIDE)
-        _refuse_outside(
-            ids, codes, source, "colour", _COLOR_KEYS, lambda code: [code >> 16, code >> 8 & 255, code & 255]
-        )
+        _refuse_outside(ids, codes, rgb, source, "colour", _COLOR_KEYS)
         return ids
 
     def _from_values(self, content: bytes, source: str) -> np.ndarray:
         raw = read_values(io.BytesIO(content), source)
         ids = self._map.lookup(raw)
-        _refuse_outside(ids, raw, source, "value", self._value_keys, int)
+        _refuse_outside(ids, raw, raw[..., None], source, "value", self._value_keys)
         return ids
 
     def _from_threshold(self, content: bytes, source: str) -> np.ndarray:
@@ -132,7 +134,7 @@ def interpolation_note(names: Sequence[str]) -> str:
 
 _INTERPOLATED = (
     "This mask looks as if it had been resized with interpolation, or stored as JPEG: between classes it has mixtures "
-    "of their values; use the original mask, or resize it with nearest-neighbour sampling"
+    "of their values"
 )
 
 
@@ -155,48 +157,60 @@ def _rgb(content: bytes, source: str) -> np.ndarray:
     """
     try:
         with open_image(io.BytesIO(content), source, "label image") as image:
+            refuse_turned(orientation(image), source, "image")
             if image.mode in LABEL_MODES and image.mode != "P":
                 raise InputError(
                     f"{source}: label image of mode {image.mode}, expected colours; if it holds class values, set "
                     "preparation.labels to 'values'"
                 )
-            return np.asarray(image.convert("RGB"), np.int32)
+            if not is_deep(image):
+                return np.asarray(image.convert("RGB"), np.int32)
+            if image.format != "TIFF":
+                image.load()  # finds damage
+        return eight_bit_colors(stored_channels(io.BytesIO(content), source)[0], source)
     except UnknownTiffError:
         return read_gdal_rgb(io.BytesIO(content), source).astype(np.int32)
 
 
-def _refuse_outside(
-    ids: np.ndarray, raw: np.ndarray, source: str, what: str, where: str, show: Callable[[int], object]
-) -> None:
+def _refuse_outside(ids: np.ndarray, raw: np.ndarray, channels: np.ndarray, source: str, what: str, where: str) -> None:
     """Raise an InputError if a pixel is outside the specification.
 
     Args:
         ids: (H, W) class ids; OUTSIDE for such pixels.
         raw: (H, W) values or colour codes.
+        channels: (H, W, 1) values or (H, W, 3) colours.
         source: the file name in the message.
         what: "value" or "colour".
         where: keys of the dataset file to which it may be added.
-        show: how an item of ``raw`` is shown.
     """
     outside = ids == OUTSIDE
     if not outside.any():
         return
-    found, counts = np.unique(raw[outside], return_counts=True)
-    if len(found) >= _FEWEST_MIXTURES and _fraction_on_borders(ids, outside) >= _BORDER_FRACTION:
-        raise InputError(f"{source}: {outside.sum()} pixels have a {what} that belongs to no class. {_INTERPOLATED}")
+    _, first, counts = np.unique(raw[outside], return_index=True, return_counts=True)
+    found = channels[outside][first].tolist()
     order = np.argsort(-counts)[:3]
-    shown = ", ".join(f"{show(int(found[i]))} ({counts[i]} pixels)" for i in order)
-    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    shown = ", ".join(f"{found[i] if len(found[i]) > 1 else found[i][0]} ({counts[i]} pixels)" for i in order)
+    shown += f" and {len(found) - 3} more" if len(found) > 3 else ""
+    if len(found) >= _FEWEST_MIXTURES and _fraction_between(channels, outside) >= _BORDER_FRACTION:
+        raise InputError(
+            f"{source}: {outside.sum()} pixels have a {what} that belongs to no class. {_INTERPOLATED}: {shown}; use "
+            "the original mask, or resize it with nearest-neighbour sampling; if they are no mixtures, add each "
+            f"{what} to {where} in the dataset file"
+        )
     raise InputError(
-        f"{source}: {what} outside the dataset's specification: {shown}{more}; correct the mask, or add the {what} "
+        f"{source}: {what} outside the dataset's specification: {shown}; correct the mask, or add the {what} "
         f"to {where} in the dataset file"
     )
 
 
-def _fraction_on_borders(ids: np.ndarray, outside: np.ndarray) -> float:
-    """The fraction of unknown pixels with two different known classes nearby."""
+def _fraction_between(channels: np.ndarray, outside: np.ndarray) -> float:
+    """The fraction of unknown pixels that may be mixtures of different known values (H, W, C) nearby."""
     window = np.ones((_BORDER, _BORDER), np.uint8)
-    largest = cv2.dilate(np.where(outside, -1, ids).astype(np.float32), window)
-    smallest = cv2.erode(np.where(outside, np.float32(1e6), ids).astype(np.float32), window)
-    between = (largest > smallest) & (largest >= 0)
-    return float(between[outside].mean())
+    between, differ = outside.copy(), np.zeros_like(outside)
+    for channel in np.moveaxis(channels.astype(np.float32), -1, 0):
+        highest = cv2.dilate(np.where(outside, np.float32(-np.inf), channel), window)
+        lowest = cv2.erode(np.where(outside, np.float32(np.inf), channel), window)
+        margin = _OVERSHOOT * np.maximum(highest - lowest, 0)
+        between &= (channel >= lowest - margin) & (channel <= highest + margin)
+        differ |= highest > lowest
+    return float((between & differ)[outside].mean())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +102,11 @@ class SGOVSSCheckpointer(Checkpointer):
         """
         if not (resume and self.has_checkpoint()):
             return self.load(path, checkpointables=[])
-        for candidate in self._newest_first():
+        candidates = self._newest_first()
+        if candidates[0].name != (named := self._last_name()):
+            state = f"names {named}, which is not there" if named else "is missing or empty"
+            logger.warning("%s: last_checkpoint %s; resuming from %s", self.save_dir, state, candidates[0].name)
+        for candidate in candidates:
             try:
                 content = read_file(candidate)
             except DamagedCheckpointError as error:
@@ -118,13 +121,23 @@ class SGOVSSCheckpointer(Checkpointer):
             for path in Path(self.save_dir).glob(pattern):
                 path.unlink(missing_ok=True)
 
-    def _newest_first(self) -> Iterator[Path]:
-        last = Path(self.get_checkpoint_file())
-        yield last
+    def has_checkpoint(self) -> bool:
+        """Whether there is a checkpoint to resume from; it may be damaged."""
+        return bool(self._newest_first())
+
+    def _newest_first(self) -> list[Path]:
+        """The checkpoint that ``last_checkpoint`` names, and those before it; all, if it names none that is there."""
+        folder = Path(self.save_dir)
         # "model_final.pth" is newer than all numbered checkpoints.
-        yield from sorted(
-            (path for path in last.parent.glob("model_[0-9]*.pth") if path.name < last.name), reverse=True
-        )
+        found = sorted((*folder.glob("model_[0-9]*.pth"), *folder.glob("model_final.pth")), reverse=True)
+        last = folder / self._last_name()
+        return [last, *(path for path in found if path.name < last.name)] if last.is_file() else found
+
+    def _last_name(self) -> str:
+        try:
+            return (Path(self.save_dir) / "last_checkpoint").read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            return ""
 
     def _restore(
         self, content: dict[str, Any], path: str | Path, checkpointables: list[str] | None, use: Use

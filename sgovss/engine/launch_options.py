@@ -95,16 +95,19 @@ class LaunchOptions(NamedTuple):
                 )
             return
         scheme, _, rest = url.partition("://")
+        listens, alone = self.machine_rank == 0, self.num_machines == 1
         if scheme == "tcp" and rest:
-            _check_address(url, listens=self.machine_rank == 0, alone=self.num_machines == 1)
+            _check_address(url, url, listens, alone)
         elif scheme == "file" and rest:
             _check_file(url, Path(rest))
-        elif scheme == "env":
-            absent = [name for name in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
-            if absent:
-                raise InputError(
-                    f"--dist-url env://: the environment has no {absent[0]}; set it, or give tcp://HOST:PORT"
-                )
+        elif url == "env://":
+            values = [os.environ.get(name) for name in ("MASTER_ADDR", "MASTER_PORT")]
+            if not all(values):
+                absent = "MASTER_PORT" if values[0] else "MASTER_ADDR"
+                raise InputError(f"--dist-url env://: the environment has no {absent}; set it, or give tcp://HOST:PORT")
+            host, port = values
+            address = f"tcp://[{host}]:{port}" if ":" in str(host) else f"tcp://{host}:{port}"
+            _check_address(f"env:// (MASTER_ADDR {host}, MASTER_PORT {port})", address, listens, alone)
         else:
             raise InputError(
                 f"--dist-url {url}: not an address where processes can meet; give tcp://HOST:PORT, such as "
@@ -135,10 +138,15 @@ def resolve(options: LaunchOptions, environment: Mapping[str, str]) -> tuple[Lau
     return options.checked(), None
 
 
-def _check_address(url: str, listens: bool, alone: bool) -> None:
+def _check_address(shown: str, url: str, listens: bool, alone: bool) -> None:
     """Check host and port; the machine that listens must have the port free, and one alone must have the host.
 
     With several machines, a name of the first one may belong to a gateway in front of it.
+
+    Args:
+        shown: how an error names the address.
+        url: tcp://HOST:PORT.
+        listens, alone: whether this machine is the first one, and the only one.
     """
     try:
         parts = urlsplit(url)
@@ -146,11 +154,11 @@ def _check_address(url: str, listens: bool, alone: bool) -> None:
     except ValueError:
         host, port = None, None
     if not host or not port:
-        raise InputError(f"--dist-url {url}: needs a host and a port from 1 to 65535, such as tcp://127.0.0.1:29500")
+        raise InputError(f"--dist-url {shown}: needs a host and a port from 1 to 65535, such as tcp://127.0.0.1:29500")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
-        raise InputError(f"--dist-url {url}: the host '{host}' is not known here; check its name") from error
+        raise InputError(f"--dist-url {shown}: the host '{host}' is not known here; check its name") from error
     if not listens:
         return
     with socket.socket(family) as probe:
@@ -160,14 +168,21 @@ def _check_address(url: str, listens: bool, alone: bool) -> None:
         except OSError as error:
             if error.errno == errno.EADDRNOTAVAIL:
                 raise InputError(
-                    f"--dist-url {url}: '{host}' is not this machine; give tcp://127.0.0.1:{port}, or --num-machines"
+                    f"--dist-url {shown}: '{host}' is not this machine; give tcp://127.0.0.1:{port}, or --num-machines"
                 ) from error
             reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
-            raise InputError(f"--dist-url {url}: port {port} {reason}; give another") from error
+            raise InputError(f"--dist-url {shown}: port {port} {reason}; give another") from error
 
 
 def _check_file(url: str, path: Path) -> None:
+    if "?" in path.name:
+        raise InputError(f"--dist-url {url}: options behind '?' are not supported; leave them out")
     if not path.parent.is_dir():
         raise InputError(f"--dist-url {url}: there is no folder {path.parent}; create it, or give tcp://HOST:PORT")
     if path.exists():
         raise InputError(f"--dist-url {url}: the file is there already, from another run; remove it, or give another")
+    try:
+        path.touch()
+        path.unlink()
+    except OSError as error:
+        raise InputError(f"--dist-url {url}: cannot be written ({error.strerror}); give another folder") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import warnings
 import weakref
 from pathlib import Path
 from typing import Any
@@ -255,12 +256,15 @@ def _distributed(model: nn.Module) -> nn.Module:
     if comm.get_world_size() == 1:
         return model
     device = next(model.parameters()).device
-    return DistributedDataParallel(
-        model,
-        device_ids=None if device.type == "cpu" else [device],
-        broadcast_buffers=False,  # training changes none
-        gradient_as_bucket_view=True,
-    )
+    with warnings.catch_warnings():
+        # The new name, forward_sync_buffers, does not exist in older versions of PyTorch.
+        warnings.filterwarnings("ignore", message=".*broadcast_buffers.* is deprecated", category=FutureWarning)
+        return DistributedDataParallel(
+            model,
+            device_ids=None if device.type == "cpu" else [device],
+            broadcast_buffers=False,  # training changes none
+            gradient_as_bucket_view=True,
+        )
 
 
 def _settings(cfg: CfgNode) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -26,6 +26,7 @@ _MAGIC = (  # first bytes of TIFF, BigTIFF, JPEG, PNG, JPEG 2000, Erdas, PCIDSK 
     b"PCIDSK", b"NITF",
 )  # fmt: skip
 _OUTPUTS = ("_labels.tif", "_labels.png", "_overlay.png", "_probabilities.tif")
+_SHARES = "_shares.json"
 _UNFINISHED = ".parts"  # end of the name of a folder of unfinished outputs
 
 ImageInput: TypeAlias = "np.ndarray | Image.Image | str | os.PathLike[str]"
@@ -58,13 +59,12 @@ def rgb_pixels(image: ImageInput) -> np.ndarray:
     return pixels
 
 
-def find_images(inputs: Sequence[str | Path], without: str | Path | None = None) -> dict[str, Path]:
+def find_images(inputs: Sequence[str | Path]) -> dict[str, Path]:
     """Find the image files among files and folders, and name the outputs of each.
 
     Args:
-        inputs: image and raster files, and folders that are searched with their subfolders.
-        without: folder of the outputs. It is left out of a search; if it is the folder searched or one around it, only
-            the outputs of earlier runs are left out.
+        inputs: image and raster files, and folders that are searched with their subfolders. Outputs of earlier runs in
+            these folders are left out.
 
     Returns:
         path of the image -> relative path of its outputs, without suffix.
@@ -74,17 +74,15 @@ def find_images(inputs: Sequence[str | Path], without: str | Path | None = None)
     """
     found: dict[str, Path] = {}
     for path in map(Path, inputs):
-        found |= files_of(path, without)
+        found |= files_of(path)
     return named_apart(found)
 
 
-def files_of(
-    path: Path, without: str | Path | None = None, among: Callable[[Sequence[Path], Path], list[Path]] | None = None
-) -> dict[str, Path]:
+def files_of(path: Path, among: Callable[[Sequence[Path], Path], list[Path]] | None = None) -> dict[str, Path]:
     """Return the image files of one path.
 
     Args:
-        path, without: see :func:`find_images`.
+        path: see :func:`find_images`.
         among: chooses the images among the sorted files of a folder; None to choose by suffixes and first bytes.
     """
     if paths.is_file(path):
@@ -92,7 +90,7 @@ def files_of(
     if not paths.is_folder(path):
         raise InputError(f"{path}: no such file or folder; correct the path")
     files = sorted(walk_files(path))
-    kept = files if without is None else list(_without_outputs(files, path.resolve(), Path(without).resolve()))
+    kept = [file for file in files if not _is_output(file, path)]
     found = among(kept, path) if among else [file for file in kept if is_image(file)]
     left_out = [file for file in {*files} - {*kept} if is_image(file)]
     if not found and left_out:
@@ -157,16 +155,18 @@ def _header(file: Path) -> Path:
     return file.with_suffix(".hdr")
 
 
-def _without_outputs(files: Iterable[Path], folder: Path, outputs: Path) -> Iterable[Path]:
-    """Yield the files of a folder that are not outputs of a run that writes to the folder ``outputs``."""
-    inside = folder in outputs.parents
-    for file in files:
-        resolved = file.resolve()
-        if outputs in resolved.parents:
-            unfinished = any(each.suffix == _UNFINISHED for each in resolved.relative_to(outputs).parents)
-            if inside or unfinished or resolved.name.endswith(_OUTPUTS):
-                continue
-        yield file
+def _is_output(file: Path, top: Path) -> bool:
+    """Whether a file below a folder is an output of a run. Each run writes shares beside its labels and overlays."""
+    if any(_is_unfinished(parent) for parent in file.parents if top in parent.parents):
+        return True
+    title = next((file.name.removesuffix(ending) for ending in _OUTPUTS if file.name.endswith(ending)), None)
+    if title is None:
+        return False
+    return file.with_name(f"{title}{_SHARES}").is_file() or _is_unfinished(file.with_name(f"{title}{_UNFINISHED}"))
+
+
+def _is_unfinished(folder: Path) -> bool:
+    return folder.suffix == _UNFINISHED and (folder / "plan.json").is_file()
 
 
 def _is_text(name: str) -> bool:

@@ -9,6 +9,7 @@ import torch
 
 from sgovss.errors import InputError
 from sgovss.vocabulary import ClassEntry, Vocabulary, Words
+from sgovss.words.files import looks_like_file
 from sgovss.words.lists import seems_several
 
 OTHER = "other"
@@ -48,6 +49,11 @@ class Rejection:
         text = (background or "").strip(" |")
         if not text:
             return cls(threshold)
+        if looks_like_file(text):
+            raise InputError(
+                f"--background: '{text}' is the name of a file, and --background takes words; write them, as in "
+                "'ground|bare soil'"
+            )
         names = Vocabulary.from_string(text, "--background")
         return cls(threshold, tuple(name for entry in names for name in entry.names))
 

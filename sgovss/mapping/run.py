@@ -160,7 +160,7 @@ def _expect_model(options: SegmentOptions) -> None:
 def _find(names: Sequence[str], output: str | Path, options: SegmentOptions) -> dict[str, Path]:
     """Return the images: the name of each, and the name of its outputs."""
     if not has_rasterio():
-        return find_images(names, without=output)
+        return find_images(names)
     from sgovss.rasters.inputs import InputOptions, find_inputs
 
     assets = tuple(options.asset.split(",")) if options.asset else ()

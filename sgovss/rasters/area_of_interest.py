@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -120,10 +121,12 @@ def _near(
         across = pyproj.Transformer.from_crs(crs, source.crs.to_wkt(), always_xy=True)
     except pyproj.exceptions.ProjError as error:
         raise InputError(f"--aoi: its coordinates cannot be transformed to those of {source.name} ({error})") from error
+    # Longitudes may be given as 170 to 190, or 0 to 360.
+    turns = (0, -360, 360) if pyproj.CRS(crs).is_geographic else (0,)
     result = []
-    for box in _extents(source, back) or [shapely.box(*shapely.total_bounds(polygons))]:
+    for box, turn in product(_extents(source, back) or [shapely.box(*shapely.total_bounds(polygons))], turns):
         step = max(box.bounds[2] - box.bounds[0], box.bounds[3] - box.bounds[1]) / _POINTS
-        for part in shapely.intersection(shapely.make_valid(polygons), box):
+        for part in shapely.intersection(shapely.make_valid(_moved(polygons, turn)), box):
             if part.area > 0:
                 bent = shapely.transform(shapely.segmentize(part, step), across.transform, interleaved=False)
                 if not np.isfinite(shapely.get_coordinates(bent)).all():
@@ -152,6 +155,11 @@ def _extents(source: RasterSource, back: pyproj.Transformer) -> list[shapely.Pol
     left, bottom, right, top = left - pad_x, bottom - pad_y, right + pad_x, top + pad_y
     sides = [(left, 180.0), (-180.0, right)] if parted else [(left, right)]
     return [shapely.box(west, bottom, east, top) for west, east in sides]
+
+
+def _moved(polygons: list[shapely.Geometry], turn: int) -> list[shapely.Geometry]:
+    """Polygons with so many degrees more of longitude."""
+    return list(shapely.transform(polygons, lambda x, y: (x + turn, y), interleaved=False)) if turn else polygons
 
 
 def _no_overlap(path: str | Path, source: RasterSource) -> InputError:

@@ -18,6 +18,9 @@ _SMALLEST = 0.002  # share of the raster below which a constant area is no colla
 _PIXELS = 32  # and pixels of the overview
 _LARGEST = 0.99  # above it, the raster itself is constant
 _SIDE = 0.25  # share of a side of the raster that a collar takes if it has no corner of it
+_LEAST = -float(np.finfo(np.float32).max)
+FILLERS = (-999.0, -9999.0, -99999.0, -32767.0, -32768.0, 65535.0, _LEAST, -_LEAST)
+"""Values that programs write for no data."""
 
 
 @dataclass(frozen=True)
@@ -108,30 +111,38 @@ def find_collars(pixels: np.ndarray, valid: np.ndarray, height: int, width: int)
     return found
 
 
-def find_filler(pixels: np.ndarray, valid: np.ndarray) -> tuple[float, float] | None:
-    """Find a value that stands for no data: an extreme that lies farther off all others than these lie apart.
+def find_fillers(pixels: np.ndarray, valid: np.ndarray) -> dict[float, float]:
+    """Find values that stand for no data in pixels that are not 8-bit.
+
+    These are values of :data:`FILLERS` with no other value nearer than half their size, and at most one extreme that
+    lies farther off all others than these lie apart. A pixel has no data if one of its bands has such a value.
 
     Args:
         pixels: (bands, h, w) an overview of the bands in use, read without interpolation.
         valid: (h, w) bool, its pixels with data.
 
     Returns:
-        the value, and the fraction of the pixels that have it in a band; None if there is none, and for 8-bit data.
+        the values, and the fraction of the pixels that each leaves out.
     """
-    if pixels.dtype.itemsize == 1 or not valid.any():
-        return None
-    values = pixels[:, valid]
-    for extreme in (values.min(), values.max()):
-        rest = values[values != extreme].astype(np.float64)
-        filled = (values == extreme).any(axis=0)
-        # One pixel far off the others may be a defect of the sensor. It does no harm.
-        if rest.size and filled.sum() > 1 and _gap(float(extreme), rest) > np.ptp(rest):
-            return float(extreme), float(filled.sum() / valid.size)
-    return None
+    if pixels.dtype.itemsize == 1:
+        return {}
+    values = pixels[:, valid].astype(np.float64)
+    found = [value for value in FILLERS if _is_filler(values, value, abs(value) / 2)]
+    rest = values[:, ~np.isin(values, found).any(axis=0)]
+    for extreme in (rest.min(), rest.max()) if rest.size else ():
+        others = rest[rest != extreme]
+        if others.size and _is_filler(rest, extreme, np.ptp(others)):
+            found.append(float(extreme))
+            break
+    return {value: float((values == value).any(axis=0).sum() / valid.size) for value in found}
 
 
-def _gap(extreme: float, rest: np.ndarray) -> float:
-    return float(np.abs(rest - extreme).min())
+def _is_filler(values: np.ndarray, value: float, far: float) -> bool:
+    """Whether pixels (bands, n) have a value, but not all of them, and all other values are farther off it."""
+    here = values == value
+    filled = here.any(axis=0)
+    # One pixel far off the others may be a defect of the sensor. It does no harm.
+    return bool(1 < filled.sum() < filled.size) and bool(np.abs(values[~here] - value).min() > far)
 
 
 def _colours(pixels: np.ndarray, valid: np.ndarray) -> list[tuple[float, ...]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
 from sgovss.rasters.opening import remote_options
+from sgovss.resources import memory_of_machine
 
 _LEAST = 64 * 2**20
 _ROWS_OF_BLOCKS = 3
@@ -53,5 +53,4 @@ def cache_size(dataset: rasterio.io.DatasetReader, bands: Sequence[int], rows: i
         columns = -(-dataset.width // width) * width
         lines = (-(-rows // height) + _ROWS_OF_BLOCKS) * height
         total += min(lines, dataset.height + height) * columns * np.dtype(dataset.dtypes[band - 1]).itemsize
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(_LEAST, min(total, memory // _SHARE_OF_MEMORY))
+    return max(_LEAST, min(total, memory_of_machine() // _SHARE_OF_MEMORY))

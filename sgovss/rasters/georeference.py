@@ -33,6 +33,7 @@ class RasterGeoreference:
         ground: CRS and affine transform that are right enough for sizes of pixels: the exact ones, or those fitted to
             the points or coefficients. None if the raster is not georeferenced.
         remark: one line for the user; empty if there is nothing to say.
+        arrays: whether it has geolocation arrays instead, which are not read.
     """
 
     crs: CRS | None
@@ -42,6 +43,7 @@ class RasterGeoreference:
     rpcs: RPC | None = None
     ground: tuple[CRS, Affine] | None = None
     remark: str = ""
+    arrays: bool = False
 
     @classmethod
     def of(cls, dataset: DatasetReader, fit: bool = False) -> RasterGeoreference:
@@ -59,7 +61,10 @@ class RasterGeoreference:
         if not found.transform.is_identity:
             return found if found.crs is None else replace(found, ground=(found.crs, found.transform))
         if not found.gcps and found.rpcs is None:
-            return found
+            if not dataset.tags(ns="GEOLOCATION"):
+                return found
+            remark = "its geolocation arrays are not read or copied; bring it to a map first, with gdalwarp -geoloc"
+            return replace(found, arrays=True, remark=remark)
         try:
             ground, error = found._fitted(dataset.height, dataset.width)
         except (RasterioError, ValueError, np.linalg.LinAlgError) as failure:

@@ -92,7 +92,7 @@ def find_inputs(names: Sequence[str], output: str | Path, options: InputOptions 
     found: dict[str, Path] = {}
     with gdal_environment():
         for name in names:
-            found |= _images(name, folder, output, options)
+            found |= _images(name, folder, options)
         if options.mosaic or options.stack:
             found = _joined(names, found, folder, options)
         elif options.bounds is not None:
@@ -116,7 +116,7 @@ def is_scene(name: str | Path) -> bool:
         return Path(name).suffix.lower() in RASTER_SUFFIXES
 
 
-def _images(name: str, folder: Path, output: str | Path, options: InputOptions) -> dict[str, Path]:
+def _images(name: str, folder: Path, options: InputOptions) -> dict[str, Path]:
     """Return the images of one name of the user."""
     local = is_local(name)
     if not local and is_tile_server(name):
@@ -130,7 +130,7 @@ def _images(name: str, folder: Path, output: str | Path, options: InputOptions) 
         return {name: Path(_title(name))}
     if paths.is_folder(name) and is_dataset(Path(name)):
         return {name: Path(Path(name).resolve().stem)}
-    return joined_products(files_of(Path(name), output, images_among), Path(name))
+    return joined_products(files_of(Path(name), images_among), Path(name))
 
 
 def _is_gdal_name(name: str) -> bool:
@@ -213,8 +213,8 @@ def _filler_of(tile: Tile) -> tuple[float | None, ...]:
             bands, found = source.bands, source.no_data
     except InputError:  # nothing but filler, or damaged, which is told where it is segmented
         return ()
-    if found.value is not None:
-        return (found.value,) * len(tile.meanings)
+    if found.fillers:
+        return found.fillers[:1] * len(tile.meanings)  # GDAL takes one value for each source
     if not found.collars:
         return ()
     colour = max(found.collars, key=lambda collar: collar.share).colour

@@ -36,6 +36,8 @@ class MaskedPixels:
         of_file = {frozenset(dataset.mask_flag_enums[band - 1]) for band in bands}
         self._flags = of_file if no_data.masked else _ALL_VALID
         self.compared = None if of_file <= _ALL_VALID | _VALUE else no_data.value
+        self._compares = self.compared is not None or bool(no_data.fillers)
+        self._misled = not of_file <= self._flags  # GDAL resamples by a mask that is not to count
 
     def read(self, window: Window, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Read the values of a window, interpolated to a size, and which of the pixels have data.
@@ -44,7 +46,7 @@ class MaskedPixels:
             (bands, *size) of the raster's type, or float32; (*size) bool.
         """
         same, collars = (window.height, window.width) == size, self._collars(window)
-        if not same and (self._floats or collars or self.compared is not None):
+        if not same and (self._floats or collars or self._compares or self._misled):
             return self._resampled(window, size)
         smaller = size[0] <= window.height and size[1] <= window.width
         # If one side shrinks and the other grows, GDAL's bilinear kernel still covers all pixels.
@@ -66,8 +68,8 @@ class MaskedPixels:
     def valid(self, window: Window) -> np.ndarray:
         """Compute which pixels of a window in whole pixels have data, (height, width) bool."""
         size = int(window.height), int(window.width)
-        compared = self._flags == _VALUE or self.compared is not None
-        from_pixels = self._floats or compared or self._collars(window)
+        compares = self._flags == _VALUE or self._compares
+        from_pixels = self._floats or compares or self._collars(window)
         return self.read(window, size)[1] if from_pixels else self.mask(window, size)
 
     def valid_among(self, window: Window, pixels: np.ndarray) -> np.ndarray:
@@ -75,10 +77,12 @@ class MaskedPixels:
         valid = self.mask(window, (pixels.shape[1], pixels.shape[2]), pixels)
         if self._floats:
             valid &= np.isfinite(pixels).all(axis=0)
+        dtype = pixels.dtype if self._floats else np.float64
         if self.compared is not None:
             # As with a declared value, a pixel has data if one of its bands has another value.
-            value = np.array(self.compared, pixels.dtype if self._floats else np.float64)
-            valid &= (pixels != value).any(axis=0)
+            valid &= (pixels != np.array(self.compared, dtype)).any(axis=0)
+        for filler in self._no_data.fillers:
+            valid &= (pixels != np.array(filler, dtype)).all(axis=0)
         for collar in self._collars(window):
             valid &= ~collar(pixels, window)
         return valid
@@ -115,7 +119,7 @@ class MaskedPixels:
     def _resampled(self, window: Window, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Resample here, because GDAL would spread each NaN over its neighbourhood, and blur the border of a collar.
 
-        The same goes for a no-data value that GDAL does not look at.
+        The same goes for a no-data value that GDAL does not look at, and for a mask that it should not look at.
         """
         top, bottom = pixels_around(window.row_off, window.height, self._height)
         left, right = pixels_around(window.col_off, window.width, self._width)

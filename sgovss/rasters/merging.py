@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import rasterio
 from rasterio.features import sieve
 
 from sgovss.files import allocate
+
+logger = logging.getLogger(__name__)
 
 _VALID = """<VRTDataset rasterXSize="{width}" rasterYSize="{height}"><VRTRasterBand dataType="Byte" band="1">
 <ComplexSource><SourceFilename>{path}</SourceFilename><SourceBand>1</SourceBand><LUT>{table}</LUT></ComplexSource>
@@ -19,6 +22,8 @@ def merge_small_regions(labels: Path, smallest: int, result: Path) -> np.memmap:
     """Merge regions of fewer pixels than ``smallest`` into their largest neighbour.
 
     GDAL reads the raster line by line. Its memory grows with the number of regions, by some 20 bytes for each.
+
+    Where no region is large enough, nothing is merged, and a warning says so.
 
     Args:
         labels: a raster of class ids; no data take no part.
@@ -32,6 +37,10 @@ def merge_small_regions(labels: Path, smallest: int, result: Path) -> np.memmap:
         allocate(result, raster.height * raster.width * np.dtype(raster.dtypes[0]).itemsize)
         merged = np.memmap(result, raster.dtypes[0], "r+", shape=raster.shape)
         with rasterio.open(_validity(labels, raster)) as valid:
+            pixels = raster.height * raster.width
+            if smallest > pixels:
+                logger.warning("--min-area: the raster itself is smaller, so no regions are merged; give a smaller one")
+            smallest = min(smallest, pixels)  # GDAL refuses more
             sieve(rasterio.band(raster, 1), smallest, out=merged, mask=rasterio.band(valid, 1))
     merged.flush()
     return merged

@@ -11,7 +11,7 @@ from rasterio.enums import MaskFlags, Resampling
 from rasterio.io import DatasetReader
 
 from sgovss.rasters.bands import alpha_band, is_opaque, is_transparency
-from sgovss.rasters.collars import Collar, find_collars, find_filler
+from sgovss.rasters.collars import Collar, find_collars, find_fillers
 from sgovss.rasters.opening import read_pixels
 from sgovss.rasters.options import AUTO, DECLARED, NONE
 
@@ -29,25 +29,27 @@ class NoData:
         masked: whether the no-data value, mask and alpha band of the file count.
         value: no-data value for the whole file, in place of its own and besides its mask and alpha band; None to leave
             it as it is.
+        fillers: values that were found to stand for no data. One band with such a value is enough.
         collars: constant areas at the border.
         remarks: lines for the user.
     """
 
     masked: bool = True
     value: float | None = None
+    fillers: tuple[float, ...] = ()
     collars: tuple[Collar, ...] = ()
     remarks: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """What is left out as JSON, without the remarks."""
         collars = [collar.as_json() for collar in self.collars]
-        return {"masked": self.masked, "value": self.value, "collars": collars}
+        return {"masked": self.masked, "value": self.value, "fillers": list(self.fillers), "collars": collars}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> NoData:
         """The inverse of :meth:`as_json`."""
         collars = tuple(Collar.from_json(each) for each in content["collars"])
-        return cls(content["masked"], content["value"], collars)
+        return cls(content["masked"], content["value"], tuple(content["fillers"]), collars)
 
 
 def find_no_data(
@@ -100,15 +102,15 @@ def find_no_data(
         return NoData(masked, remarks=tuple(remarks))
     pixels = sample()
     finite = np.isfinite(pixels).all(axis=0) & inside
-    filler = find_filler(pixels, finite)
-    if filler is not None:
-        value, share = filler
+    fillers = find_fillers(pixels, finite)
+    for value, share in fillers.items():
         remarks.append(
-            f"{_percent(share)} have the value {value:.8g}, far off all others, and are left out as no data (--no-data)"
+            f"{_percent(share)} have the value {value:.8g}, far off all others, and are left out as no data; to "
+            "segment them too, give --no-data declared"
         )
-        return NoData(masked, value, remarks=tuple(remarks))
+        finite &= (pixels != value).all(axis=0)
     if not np.all(inside) and undeclared == SOME:
-        return NoData(masked, remarks=tuple(remarks))
+        return NoData(masked, fillers=tuple(fillers), remarks=tuple(remarks))
     collars = find_collars(pixels, finite, dataset.height, dataset.width)
     for collar in collars:
         colour = ", ".join(f"{value:g}" for value in collar.colour)
@@ -116,7 +118,7 @@ def find_no_data(
             f"a constant area ({colour}) at the border, {_percent(collar.share)}, is left out as no data; to segment "
             "it too, give --no-data declared"
         )
-    return NoData(masked, None, tuple(collars), tuple(remarks))
+    return NoData(masked, None, tuple(fillers), tuple(collars), tuple(remarks))
 
 
 def _overview(dataset: DatasetReader, bands: list[int], size: tuple[int, int]) -> np.ndarray:

@@ -124,7 +124,7 @@ def _why_unknown(source: RasterSource) -> str:
     """Return why the size of a raster's pixels on the ground is not known."""
     found = source.georeference
     if not found.exists:
-        return "it is not georeferenced"
+        return "its geolocation arrays are not read" if found.arrays else "it is not georeferenced"
     if found.ground is not None:
         return "its coordinates have no place on the earth"
     return "nothing fits its " + found.kind if found.transform.is_identity else "it has no coordinate reference system"

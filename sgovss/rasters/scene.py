@@ -220,6 +220,12 @@ class SceneMapper:
             scored = len(self.scored), self.classes
             finisher = Finisher(plan, source, parts, self.legend, self.options, files, scored)
             sums, more = finisher()
+            if not sums.segmented:
+                logger.warning(
+                    "%s: no pixel with data, so the map is empty; check --no-data, --bounds and --aoi, or the address "
+                    "of a tile service",
+                    plan.path,
+                )
             facts = facts_of(source, plan) | more
             if started is not None:
                 seconds = time.monotonic() - started

@@ -15,6 +15,7 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.windows import Window
 
+from sgovss.data.orientation import tiff_orientation
 from sgovss.errors import InputError
 from sgovss.label_ids import IMAGE_PAD_VALUE
 from sgovss.rasters.bands import choose_bands
@@ -126,7 +127,7 @@ class RasterSource:
             pixels, valid = self._pixels.read(window, size)
         if self.stretch is not None:
             low, high = np.array(self.stretch, np.float32).T[..., None, None]
-            pixels = (as_float32(pixels) - low) * (255 / (high - low))
+            pixels = (np.clip(as_float32(pixels), low, high) - low) * (255 / (high - low))
         if pixels.dtype != np.uint8:
             pixels = np.clip(np.rint(np.where(valid, pixels, 0)), 0, 255).astype(np.uint8)
         return np.where(valid[..., None], pixels.transpose(1, 2, 0), np.uint8(IMAGE_PAD_VALUE)), valid
@@ -187,7 +188,11 @@ class RasterSource:
         return np.array([colors.get(index, (0, 0, 0, 0))[:3] for index in range(256)], np.uint8)
 
     def _check_orientation(self) -> None:
-        if (turned := self._handle.dataset.tags().get("EXIF_Orientation", "1")) not in ("0", "1"):
+        dataset = self._handle.dataset
+        turned = dataset.tags().get("EXIF_Orientation", "0")
+        if turned == "0" and dataset.crs is None and dataset.transform.is_identity:  # GDAL does not tell that of TIFF
+            turned = str(tiff_orientation(self.name))
+        if turned not in ("0", "1"):
             raise InputError(
                 f"{self.name}: has EXIF orientation {turned}, which is not supported for rasters; rotate the "
                 "pixels and remove the tag, for example with 'mogrify -auto-orient'"

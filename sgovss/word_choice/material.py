@@ -116,7 +116,7 @@ def absent_classes(counts: np.ndarray, names: Sequence[str]) -> list[str]:
 def _pair(name: str, image: Path, label: Path, values: LabelMap) -> Sample:
     def read() -> np.ndarray:
         ids = load_labels(label, values)
-        size = image_size(image)
+        size = image_size(image, upright="label")
         if ids.shape != size:
             raise InputError(
                 f"{label}: label is {ids.shape[1]}x{ids.shape[0]} pixels, its image {image} is {size[1]}x{size[0]}; "

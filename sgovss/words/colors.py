@@ -62,13 +62,19 @@ def colored_lines(lines: list[str]) -> list[Colored]:
     for pattern in _COLORED_LINES:
         matches = [match for line in lines if (match := pattern.fullmatch(line))]
         values = [match.groupdict().get("value") for match in matches]
-        if len(lines) < 2 or len(matches) < len(lines) or not _rise(values):
+        if len(matches) < len(lines) or not _rise(values) or (len(lines) == 1 and not _is_one(matches[0])):
             continue
         found = [(match["name"], color_of(match["color"])) for match in matches]
         colored = [Colored(name, color) for name, color in found if color is not None]
         if len(colored) == len(found):
             return colored
     return []
+
+
+def _is_one(match: re.Match[str]) -> bool:
+    """Whether one line is a class with a colour. Commas would separate classes, except in brackets and for CVAT."""
+    around = re.sub(r"[(\[].*|:[^:]*:[^:]*:[^:]*$", "", match[0])
+    return re.fullmatch(r"[^\W\d][\w '&/()+-]*", match["name"]) is not None and not re.search("[,;]", around)
 
 
 def _rise(values: list[str | None]) -> bool:

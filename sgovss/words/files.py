@@ -15,23 +15,30 @@ from sgovss import paths
 from sgovss.errors import InputError
 from sgovss.words.formats import read_known
 from sgovss.words.lists import read_lines, read_structure, read_text
-from sgovss.words.names import LIST_SUFFIXES
-from sgovss.words.structures import WordList, inside_plain_list, without_marks
+from sgovss.words.names import LIST_SUFFIXES, unquoted
+from sgovss.words.structures import WordList, groups, inside_plain_list, without_marks
 from sgovss.words.tables import is_table, read_table, table_rows
 
 _PATH = re.compile(r"~?[/\\]|\.{1,2}[/\\]|[A-Za-z]:[/\\]|[a-z][a-z0-9+]+://")
 
 
-def is_file_name(text: str) -> bool:
-    """Whether a text is meant as a file: it is one, begins like a path, or ends like a file of class names.
+def file_meant(text: str) -> str | None:
+    """The path of the file that a text means: it is one, begins like a path, or ends like a file of class names.
 
-    A text with line ends is never a file. A folder counts only if the text begins or ends like a path.
+    Quotation marks around the path and invisible marks are left out: Windows copies paths with U+202A in front. A text
+    with line ends is never a file. A folder counts only if the text begins or ends like a path.
     """
-    text = text.strip()
-    if not text or len(text.splitlines()) > 1:
+    plain = unquoted(without_marks(text).strip())
+    for path in (unquoted(text.strip()), plain):
+        if path and len(path.splitlines()) == 1 and _exists(path):
+            return path
+    return plain if looks_like_file(plain) else None
+
+
+def looks_like_file(text: str) -> bool:
+    """Whether a text begins like a path, or ends like a file of class names."""
+    if len(text.splitlines()) != 1:
         return False
-    if _exists(text):
-        return True
     return bool(_PATH.match(text)) or (text.lower().endswith(LIST_SUFFIXES) and not re.search(r"[,;|]\s", text))
 
 
@@ -47,7 +54,8 @@ def _exists(text: str) -> bool:
 def read_file(path: str | Path) -> WordList:
     """Read a file of class names. JSON and YAML are told by suffix or content, tables by suffix or their first line.
 
-    Other forms are in :mod:`sgovss.words.formats`. Text is UTF-8, or UTF-16 with a byte order mark.
+    Other forms are in :mod:`sgovss.words.formats`. Text is UTF-8, or UTF-16 or UTF-32 with a byte
+    order mark.
 
     Raises:
         InputError: the file is missing, is not text, cannot be parsed, or holds no list of class names.
@@ -58,7 +66,7 @@ def read_file(path: str | Path) -> WordList:
     text = _text(path)
     suffix, source = path.suffix.lower(), str(path)
     if suffix in (".json", ".yaml", ".yml") or text.lstrip()[:1] in ("[", "{"):
-        if inside_plain_list(text) is not None:
+        if inside_plain_list(text) is not None or groups(text):
             return read_text(text, source)
         content = _parsed(text, suffix, source)
         # YAML folds plain lines into one.
@@ -78,8 +86,11 @@ def _text(path: Path) -> str:
         )
     try:
         content = path.read_bytes()
-        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        return without_marks(content.decode("utf-16" if wide else "utf-8"))
+        utf_32 = content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE))
+        utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and not utf_32
+        text = content.decode("utf-32" if utf_32 else "utf-16" if utf_16 else "utf-8")
+        if text.count("\0") * 3 > len(text):  # every second byte of UTF-16 without a mark at the start
+            raise UnicodeDecodeError("utf-8", content, 0, 1, "UTF-16 or UTF-32")
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: this vocabulary file is not UTF-8 text; save it as UTF-8 text, one class per line"
@@ -87,6 +98,9 @@ def _text(path: Path) -> str:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{path}: cannot read this vocabulary file ({reason}); correct the path") from error
+    if text.startswith("{\\rtf"):
+        raise InputError(f"{path}: formatted text (RTF); save it as plain text, one class per line")
+    return without_marks(text)
 
 
 def _parsed(text: str, suffix: str, source: str) -> Any:

@@ -30,11 +30,12 @@ def _of_style(text: str, source: str) -> WordList:
         found = [element.attrib for element in ElementTree.fromstring(text).iter()]
     except ElementTree.ParseError:
         found = []
-    items = [
-        {"name": checked_name(entry["label"], source, in_list=True), "color": entry["color"]}
-        for entry in found
-        if entry.keys() >= {"label", "color"}
-    ]
+    entries = [entry for entry in found if entry.keys() >= {"label", "color"}]
+    for i, entry in enumerate(entries, 1):
+        if not entry["label"].strip():
+            value = entry.get("value", entry.get("quantity", ""))
+            raise InputError(f"{source}: entry {i}, of value '{value}', has an empty label; write a class name there")
+    items = [{"name": checked_name(entry["label"], source, in_list=True), "color": entry["color"]} for entry in entries]
     if not items:
         raise InputError(f"{source}: XML or HTML, not a list of class names; write one class per line")
     return WordList(items)

@@ -16,6 +16,9 @@ _SEPARATORS = f"{COMMAS};；؛﹔\u037e"
 _COMMENT = re.compile(rf"(?:\s|(?<=[{_SEPARATORS}]))(?:#|//)\s.*$")
 _BULLET = re.compile(r"(?:[-*+•‣▪▫●○◦·–—■□►➤→✓✔☐☑]\s+(?:\[[ xX]?\]\s+)?|\[[ xX]?\]\s+)")
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
+_HEX_AND_NAME = re.compile(r"#[0-9a-fA-F]{6}[\s:,;]+[^\W\d]")  # a colour, not a comment
+_ID_HEADERS = ("id", "index", "value", "number", "no", "no.", "class_id", "label_id", "#")
+_MOST_WORDS = 3  # of a class; more in the first line are a sentence about the list
 _LABELME_IGNORED = "__ignore__"  # the first line of its labels.txt, before _background_
 
 
@@ -24,24 +27,34 @@ def plain_text(text: str) -> str:
     return _BOLD.sub(r"\1", without_marks(text))
 
 
+def without_comment(line: str) -> str:
+    """A line without the comment behind its words."""
+    return _COMMENT.sub("", line)
+
+
+def is_comment(line: str) -> bool:
+    """Whether a line without white space in front is a comment; a name behind a colour such as ``#ff0000`` is none."""
+    return line.startswith(("#", "//")) and not _HEX_AND_NAME.match(line)
+
+
 def text_lines(text: str, source: str) -> list[str]:
     """The lines of a text without comments, empty lines, white space at the ends, and bullets of all lines.
 
     Raises:
         InputError: every line is a comment.
     """
-    stripped = [line for line in (_COMMENT.sub("", line).strip() for line in text.splitlines()) if line]
-    lines = [line for line in stripped if not line.startswith(("#", "//"))]
+    stripped = [line for line in (without_comment(line).strip() for line in text.splitlines()) if line]
+    lines = [line for line in stripped if not is_comment(line)]
     if stripped and not lines:
         raise InputError(
             f"{source}: '{stripped[0][:60]}' is a comment, because of the sign in front, and there is no other line; "
             "remove the sign"
         )
-    return _without_bullets(lines)
+    return without_bullets(lines)
 
 
-def _without_bullets(lines: list[str]) -> list[str]:
-    if all(_BULLET.match(line) for line in lines):
+def without_bullets(lines: list[str]) -> list[str]:
+    if lines and all(_BULLET.match(line) for line in lines):
         return [_BULLET.sub("", line, count=1) for line in lines]
     return lines
 
@@ -63,13 +76,32 @@ def without_header(lines: list[str]) -> tuple[list[str], list[str]]:
     if len(lines) < 2:
         return lines, []
     if re.fullmatch(r"[^:,]+:", lines[0]):
-        return _without_bullets(lines[1:]), []
+        # With other lines of this kind it is a class, unless it says what it is.
+        only = not any(line.endswith(":") for line in lines[1:])
+        kept = lines[1:] if only or lines[0][:-1].strip().lower() in HEADERS else lines
+        return without_bullets([line.removesuffix(":").rstrip() for line in kept]), []
     if lines[0] == _LABELME_IGNORED:
         plain = ["background" if line == "_background_" else line for line in lines[1:]]
         return plain, [f"the first line, '{lines[0]}', is left out, because labelme ignores this label"]
     if lines[0].lower() in HEADERS:
-        return _without_bullets(lines[1:]), [f"the first line, '{lines[0]}', is left out as a title"]
-    return lines, []
+        return without_bullets(lines[1:]), [f"the first line, '{lines[0]}', is left out as a title"]
+    if _is_header(lines):
+        return lines[1:], [f"the first line, '{lines[0]}', is left out as a title"]
+    listed = without_bullets(lines[1:])
+    if listed == lines[1:]:
+        return lines, []
+    if lines[0].endswith((".", "!")) or len(lines[0].split()) > _MOST_WORDS:
+        return listed, [f"the first line, '{lines[0][:60]}', is left out, because it has no bullet"]
+    return [lines[0], *listed], [f"the first line, '{lines[0]}', is a class, though it has no bullet"]
+
+
+def _is_header(lines: list[str]) -> bool:
+    """Whether the first line is the header of two columns that spaces separate, names and numbers."""
+    titles = lines[0].lower().split()
+    if len(titles) != 2 or not set(titles) & set(HEADERS) or not set(titles) & set(_ID_HEADERS):
+        return False
+    number = r"\S.*\s-?\d+" if titles[1] in _ID_HEADERS else r"-?\d+\s.*\S"
+    return all(re.fullmatch(number, line) for line in lines[1:])
 
 
 def plain_lines(lines: list[str]) -> tuple[list[str], list[str]]:

@@ -3,21 +3,24 @@
 The rules, in this order:
 
 1. A title in front, such as ``classes:``, ``land cover classes:`` or ``names =``, is left out, and so are a byte order
-   mark and marks without width (zero width space, direction marks).
+   mark, soft hyphens and marks without width (zero width space, direction marks).
 2. Text in square brackets without quotation marks is read like text. Other text in square or curly brackets is a list
    or mapping of YAML, which includes JSON and the lists of Python. Round brackets around the whole text, and quotation
-   marks around a name or the whole text, are left out. In quotation marks, separators are part of the name.
+   marks around a name or the whole text, are left out. In quotation marks, separators are part of the name. Each pair of
+   round brackets around quoted names (``('tree', 'wood'), ('road',)``) holds the names of one class.
 3. A line end separates classes. Left out are empty lines, lines that start with ``#`` or ``//``, comments after these
    signs with a space on each side, bullets (``-``, ``*``, ``•``) and check boxes in front of every line, a first line
-   such as ``class``, labelme's ``__ignore__``, and a separator at the end. Three numbers, or ``#`` with six digits, at
-   the same place of every line are colours.
+   such as ``class`` or ``id name``, or of more than three words above bullets, labelme's ``__ignore__``, and a
+   separator at the end. A colon ends a title in the first line; behind several lines, it is left out, and bullets below
+   them are synonyms. Three numbers, or ``#`` with six digits, at the same place of every line are colours.
 4. One kind of separator separates classes: commas, semicolons or tabs, also those of Chinese, Japanese, Arabic and
    other keyboards; bullets; or the full stops of Grounding DINO (``building . road .``, ``building. road.``). Text with
    two kinds is refused, because its meaning is not clear. Full stops of sentences beside another separator stay in the
    name, with a note. Separators in round brackets are part of the name. In a file with several lines, commas separate
    synonyms instead.
 5. Bars separate synonyms, also fullwidth ones.
-6. Different numbers at all classes (``1. building, 2. road`` or ``building: 0, road: 1``), letters (``a) building, b)
+6. Different numbers at all classes (``1. building, 2. road`` or ``building: 0, road: -1``), Markdown's ``1.`` at all of
+   them, letters (``a) building, b)
    road``), asterisks around names, and ``and`` in front of the last class, are left out.
 
 All else is part of a name: hyphens, slashes, apostrophes, round brackets, "and" between two words, full stops in a word
@@ -33,14 +36,24 @@ from typing import Any
 
 from sgovss.errors import InputError
 from sgovss.words.colors import Colored, colored_lines
-from sgovss.words.lines import COMMAS, check_comment, plain_lines, plain_text, text_lines, without_header
+from sgovss.words.keys import NAMES, unread_keys
+from sgovss.words.lines import (
+    COMMAS,
+    check_comment,
+    plain_lines,
+    plain_text,
+    text_lines,
+    without_bullets,
+    without_header,
+)
 from sgovss.words.names import checked_name, unquoted
 from sgovss.words.numbers import without_numbers
 from sgovss.words.structures import (
-    ITEM_NAMES,
     WordList,
     find_classes,
+    groups,
     inside_plain_list,
+    outline,
     parse_list,
     quoted_list,
 )
@@ -79,7 +92,10 @@ def read_text(text: str, source: str) -> WordList:
         InputError: the text mixes separators, or a name cannot be one.
     """
     # A shell passes '\n' on as two characters.
-    text = _TITLE.sub("", plain_text(text).replace("\\n", "\n").replace("\\t", "\t").strip())
+    text = plain_text(text).replace("\\r\\n", "\n").replace("\\n", "\n").replace("\\t", "\t").strip()
+    if (grouped := _grouped(text, source)) is not None:
+        return grouped
+    text = _TITLE.sub("", text)
     if (inside := inside_plain_list(text)) is not None:
         text = inside
     elif text[:1] in ("[", "{"):
@@ -93,7 +109,10 @@ def read_text(text: str, source: str) -> WordList:
         return _colored(colored, notes, source)
     lines, more = plain_lines(lines)
     notes += more
-    parts, _ = without_numbers([part for line in lines for part in _parts(line, source)], in_lines=False)
+    parts = [part.strip() for line in lines for part in _parts(line, source)]
+    if len(parts) > 1 and (listed := without_bullets(parts[1:])) != parts[1:]:
+        parts = [*without_bullets(parts[:1]), *listed]
+    parts, _ = without_numbers(parts, in_lines=False)
     return _word_list(_without_and(parts, notes), notes, source)
 
 
@@ -111,10 +130,23 @@ def read_structure(value: Any, source: str) -> WordList:
     if all(isinstance(item, str) for item in found):
         found, _ = without_numbers(found, in_lines=False)
     items = [_checked_item(item, source) for item in found]
-    notes = []
+    notes = unread_keys(items)
     if len(items) == 1 and isinstance(items[0], tuple) and len(items[0]) > 1 and not re.search(_BARS, found[0]):
         notes.append(f"the list has one item, so '{items[0][0]}' is also '{items[0][1]}'")
     return WordList(items, notes)
+
+
+def _grouped(text: str, source: str) -> WordList | None:
+    """The classes of groups of Python or of an outline, with a note on what is in a group; None for another text."""
+    if found := groups(_TITLE.sub("", text)):
+        pairs = [names[:2] for names in found if len(names) > 1]
+        notes = [f"names in a pair of brackets are synonyms: '{name}' is also '{other}'" for name, other in pairs[:1]]
+        return _word_list(found, notes, source)
+    if (classes := outline(text)) is None:
+        return None
+    words = read_structure(classes, source)
+    names = [item["name"] for item in words.items if isinstance(item, dict) and item.get("synonyms")]
+    return WordList(words.items, [*words.notes, *(f"the lines below '{name}:' are its synonyms" for name in names[:1])])
 
 
 def _checked_item(item: Any, source: str) -> Any:
@@ -122,7 +154,7 @@ def _checked_item(item: Any, source: str) -> Any:
     if isinstance(item, str):
         return tuple(checked_name(name, source, in_list=True) for name in _synonyms(item))
     if isinstance(item, dict):
-        name = next((item[key] for key in ITEM_NAMES if isinstance(item.get(key), str)), None)
+        name = next((item[key] for key in NAMES if isinstance(item.get(key), str)), None)
         return item if name is None else {**item, "name": checked_name(name, source, in_list=True)}
     return item
 
@@ -141,6 +173,8 @@ def read_lines(text: str, source: str) -> WordList:
     Raises:
         InputError: see :func:`read_text`.
     """
+    if (grouped := _grouped(plain_text(text), source)) is not None:
+        return grouped
     check_comment(text, source)
     lines, notes = without_header(text_lines(plain_text(text), source))
     if len(lines) == 1:

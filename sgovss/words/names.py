@@ -16,7 +16,13 @@ LIST_SUFFIXES = (
 )  # fmt: skip
 """Endings of files that people keep class names in. No class name ends like this."""
 
-_QUOTES = {(marks[0], marks[1]) for marks in ('""', "''", "“”", "„“", "‘’", "«»", "‹›", "「」", "``", "**")}
+_QUOTES = {
+    (marks[0], marks[1])
+    for marks in (
+        '""', "''", "“”", "„“", "„”", "””", "‘’", "‚‘", "‚’", "’’", "«»", "»«", "»»", "‹›", "›‹", "「」", "＂＂", "``",
+        "**",
+    )
+}  # fmt: skip
 
 
 def checked_name(text: str, source: str, in_list: bool = False) -> str:
@@ -28,7 +34,7 @@ def checked_name(text: str, source: str, in_list: bool = False) -> str:
     """
     name = unquoted(text.strip())
     problem = None
-    if re.fullmatch(r"[\d.\s]*\d[\d.\s]*", name):
+    if re.fullmatch(r"[-−]?[\d.\s]*\d[\d.\s]*", name):
         problem = "is a number"
     elif _has_single_marks(name) or _is_quoted(name) or (set(name) & set("[]{}") and not in_list):
         problem = "has brackets or quotation marks that do not pair"
@@ -61,7 +67,7 @@ def unquoted(text: str) -> str:
     inner = text[1:-1]
     for first, last in _QUOTES:
         # An apostrophe between two letters is no quotation mark.
-        marks = re.sub(r"(?<=\w)'(?=\w)", "", inner) if first == "'" else inner
+        marks = re.sub(rf"(?<=\w){last}(?=\w)", "", inner) if last in "'’" else inner
         if len(text) > 1 and text[0] == first and text[-1] == last and first not in marks and last not in marks:
             return inner.strip()
     return text

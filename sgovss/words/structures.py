@@ -10,10 +10,14 @@ import yaml
 
 from sgovss.errors import InputError
 from sgovss.words.colors import color_of
+from sgovss.words.keys import has_key
 
 _LISTS = ("classes", "names", "labels", "categories", "class_names", "id2label")
-ITEM_NAMES = ("name", "title", "label", "display_name", "class", "class_name")
-"""Keys of the name in an item of a list, the likeliest first."""
+
+
+_QUOTED = r"""(?:'[^'\n]*'|"[^"\n]*")"""
+_GROUP = rf"\(\s*{_QUOTED}(?:\s*,\s*{_QUOTED})*(?:\s*,)?\s*\)"
+_GROUPS = re.compile(rf"[\[(]?\s*(?:{_GROUP}(?:\s*,)?\s*){{2,}}[\])]?")
 
 
 @dataclass
@@ -31,8 +35,9 @@ class WordList:
 
 
 def without_marks(text: str) -> str:
-    """The text without byte order marks and invisible marks that are copied with it; joiners are part of words."""
-    return re.sub("[\ufeff\u200b\u200e\u200f\u2060]", "", text)
+    """The text without byte order marks, soft hyphens and invisible marks that are copied with it, such as those of
+    directions; joiners are part of words."""
+    return re.sub("[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]", "", text)
 
 
 def find_classes(value: Any, source: str) -> list[Any] | str:
@@ -45,7 +50,8 @@ def find_classes(value: Any, source: str) -> list[Any] | str:
         InputError: the value is nothing of this kind.
     """
     if isinstance(value, dict):
-        value = next((value[key] for key in _LISTS if key in value), value)
+        keys = {str(key).lower(): key for key in reversed(value)}
+        value = next((value[keys[key]] for key in _LISTS if key in keys), value)
     if isinstance(value, dict):
         value = _of_mapping(value)
     if isinstance(value, str):
@@ -72,6 +78,24 @@ def quoted_list(text: str) -> Any:
     except (yaml.YAMLError, RecursionError, ValueError):
         return None
     return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
+
+
+def groups(text: str) -> list[list[str]]:
+    """The names of text such as ``('building', 'house'), ('road',)``, by group; none if it is no such text."""
+    if not _GROUPS.fullmatch(text.strip()):
+        return []
+    return [[name[1:-1] for name in re.findall(_QUOTED, group)] for group in re.findall(_GROUP, text)]
+
+
+def outline(text: str) -> dict[Any, Any] | None:
+    """The classes of lines such as ``building:``, with a list of synonyms below each; None for another text."""
+    if len(re.findall(r":[ \t]*$", text, re.MULTILINE)) < 2:
+        return None
+    try:
+        found = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError):
+        return None
+    return found if isinstance(found, dict) and any(isinstance(below, list) for below in found.values()) else None
 
 
 def parse_list(text: str, source: str) -> Any:
@@ -102,11 +126,11 @@ def _of_mapping(mapping: dict[Any, Any]) -> Any:
         return keys
     if all(_is_color(value) for value in values):
         return [{"name": key, "color": value} for key, value in mapping.items()]
-    if all(isinstance(value, dict) and "color" in value for value in values):
+    if all(map(has_key, values)):
         return [{**value, "name": key} for key, value in mapping.items()]
     # A mapping with one entry is more likely a title with a list of other things.
-    lists = len(mapping) > 1 and all(isinstance(value, list) and value for value in values)
-    if lists and all(isinstance(word, str) for value in values for word in value):
+    lists = len(mapping) > 1 and all(value is None or (isinstance(value, list) and value) for value in values)
+    if lists and all(isinstance(word, str) for value in values for word in value or ()):
         return [{"name": key, "synonyms": value} for key, value in mapping.items()]
     return None
 
@@ -118,4 +142,4 @@ def _is_color(value: Any) -> bool:
 
 
 def _are_numbers(items: list[Any]) -> bool:
-    return all(str(item).isdecimal() for item in items)
+    return all(re.fullmatch(r"-?\d{1,18}", str(item)) for item in items)

@@ -4,74 +4,110 @@ from __future__ import annotations
 
 import csv
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from sgovss.errors import InputError
 from sgovss.words.colors import color_of
-from sgovss.words.lines import HEADERS
+from sgovss.words.keys import COLORS, SYNONYMS, color_under, split_synonyms
+from sgovss.words.lines import HEADERS, is_comment, without_comment
 from sgovss.words.lists import read_lines
 from sgovss.words.names import checked_name
 from sgovss.words.structures import WordList
 
 _COLOR_COLUMNS = (("r", "g", "b"), ("red", "green", "blue"))
-_COLOR_TEXTS = ("color", "colour", "rgb", "color_rgb", "hex")
-_SYNONYM_COLUMNS = ("synonyms", "synonym")
 
 
-def table_rows(text: str) -> list[list[str]]:
+class Row(NamedTuple):
+    """A row of a table, and the line of the file that it ends in."""
+
+    line: int
+    cells: list[str]
+
+
+def table_rows(text: str) -> list[Row]:
     """The cells of a table, separated by the first of tab, semicolon and comma that the first line has, or of Markdown.
 
+    Line ends in quotation marks are part of a cell. Left out are comments, and Excel's ``sep=;`` in the first line,
+    which names the separator.
+
     Returns:
-        The lines without empty ones; none if the text is no table.
+        The rows without empty ones; none if the text is no table.
     """
-    lines = [line for line in text.splitlines() if line.strip()]
-    if len(lines) > 1 and re.fullmatch(r"\s*\|[\s:|-]+\|\s*", lines[1]):
-        return [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in (lines[0], *lines[2:])]
-    separator = next((sign for sign in "\t;," if lines and sign in lines[0]), ",")
+    lines = text.splitlines()
+    stated = re.fullmatch(r"sep=([\t;,|])", lines[0]) if lines else None
+    start = 1 if stated else 0
+    while start < len(lines) and (not lines[start].strip() or _is_remark(lines[start])):
+        start += 1
+    filled = [Row(i, [line]) for i, line in enumerate(lines[start:], start + 1) if line.strip()]
+    first = filled[0].cells[0] if filled else ""
+    if len(filled) > 1 and re.fullmatch(r"\s*\|[\s:|-]+\|\s*", filled[1].cells[0]):
+        rows = [Row(i, line.strip().strip("|").split("|")) for i, (line,) in (filled[0], *filled[2:])]
+    else:
+        sign = stated[1] if stated else next((sign for sign in "\t;," if sign in first), ",")
+        rows = _cells([f"{line}\n" for line in lines[start:]], start, sign)
+    rows = [Row(i, [without_comment(cell).strip() for cell in cells]) for i, cells in rows]
+    return [row for row in rows if any(row.cells) and not (len(row.cells) == 1 and is_comment(row.cells[0]))]
+
+
+def _is_remark(line: str) -> bool:
+    """Whether a line in front of the header is a comment, not itself a header behind the sign of one."""
+    titles = [title.strip().lower() for title in re.split("[\t;,]", line)]
+    return re.match(r"\s*(?:#\s|//)", line) is not None and not (len(titles) > 1 and {*titles} & {*HEADERS})
+
+
+def _cells(lines: list[str], start: int, separator: str) -> list[Row]:
+    """The rows of lines, which end with a line end; ``start`` lines stand in front of them."""
     try:
-        rows = csv.reader(lines, delimiter=separator, skipinitialspace=True)
-        return [[cell.strip() for cell in row] for row in rows]
+        reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
+        return [Row(start + reader.line_num, cells) for cells in reader]
+    except csv.Error:  # such as a quotation mark without a partner, which then ends with its line
+        pass
+    try:
+        parsed = [csv.reader([line], delimiter=separator, skipinitialspace=True) for line in lines]
+        return [Row(i, cells) for i, rows in enumerate(parsed, start + 1) for cells in rows]
     except csv.Error:
         return []
 
 
-def is_table(rows: list[list[str]], named_so: bool) -> bool:
+def is_table(rows: list[Row], named_so: bool) -> bool:
     """Whether the rows are a table of class names, by their header, or because the file is named so."""
-    return bool(rows) and (_has_header(rows[0]) or (len(rows) > 1 and named_so))
+    return bool(rows) and (_has_header(rows[0].cells) or (len(rows) > 1 and named_so))
 
 
 def _has_header(row: list[str]) -> bool:
     """Whether the first line of a text file is the header of a table with several columns."""
     cells = [cell.lower() for cell in row]
-    known = {*HEADERS, *_SYNONYM_COLUMNS, *sum(_COLOR_COLUMNS, ()), *_COLOR_TEXTS, "id", "index", "value", "a", "alpha"}
+    known = {*HEADERS, *SYNONYMS, *sum(_COLOR_COLUMNS, ()), *COLORS, "id", "index", "value", "a", "alpha"}
     return len(cells) > 1 and bool({*cells} & {*HEADERS}) and {*cells} <= known
 
 
-def read_table(rows: list[list[str]], source: str) -> WordList:
+def read_table(rows: list[Row], source: str) -> WordList:
     """Read the rows of a table that has a column ``name``, or no header and one column that is not of numbers.
 
     Raises:
         InputError: the column of names cannot be told.
     """
-    header = [cell.lower() for cell in rows[0]]
+    table = [row.cells for row in rows]
+    header = [cell.lower() for cell in table[0]]
     titled = [header.index(name) for name in HEADERS if name in header]
     if titled and len(rows) == 1:
         raise InputError(f"{source}: the table has a header and no classes; write one class per line")
-    columns = [i for i in titled or range(max(map(len, rows))) if _has_words(rows[1 if titled else 0 :], i)]
+    columns = [i for i in titled or range(max(map(len, table))) if _has_words(table[1 if titled else 0 :], i)]
     if not columns or (not titled and len(columns) > 1):
         raise InputError(
             f"{source}: cannot tell the column of class names; call it 'name' in the first line of the table"
         )
     if not titled:
-        return read_lines("\n".join(row[columns[0]] for row in rows if len(row) > columns[0]), source)
-    items = [_of_row(row, header, columns[0], f"{source}: line {i}") for i, row in enumerate(rows[1:], 2)]
-    unread = [text for row in rows[1:] if (text := _unread_color(dict(zip(header, row, strict=False))))]
+        names = [" ".join(row[columns[0]].split()) for row in table if len(row) > columns[0]]
+        return read_lines("\n".join(names), source)
+    items = [_of_row(cells, header, columns[0], f"{source}: line {line}") for line, cells in rows[1:]]
+    unread = [text for row in table[1:] if (text := _unread_color(dict(zip(header, row, strict=False))))]
     return WordList(items, [f"'{text}' is not read as a colour; write one such as #ff0000" for text in unread[:1]])
 
 
 def _has_words(rows: list[list[str]], column: int) -> bool:
     """Whether a column has a cell that is neither a number nor empty."""
-    return not all(re.fullmatch(r"[\d.]*", cell) for row in rows for cell in row[column : column + 1])
+    return not all(re.fullmatch(r"-?[\d.]*", cell) for row in rows for cell in row[column : column + 1])
 
 
 def _of_row(row: list[str], header: list[str], column: int, source: str) -> dict[str, Any]:
@@ -80,14 +116,12 @@ def _of_row(row: list[str], header: list[str], column: int, source: str) -> dict
         raise InputError(f"{source} has {len(row)} of {len(header)} columns; complete this line")
     if any(row[len(header) :]):
         raise InputError(f"{source} has {len(row)} cells for {len(header)} columns; put cells with commas in quotes")
+    if not all(word.strip() for word in re.split("[|;]", row[column])):
+        raise InputError(f"{source} has an empty class name; write one into the column '{header[column]}'")
     cells = dict(zip(header, row, strict=False))
+    synonyms = [word for key in SYNONYMS for word in split_synonyms(cells.get(key, ""))]
     name, *more = [checked_name(word, source) for word in re.split("[|;]", row[column])]
-    return {"name": name, "synonyms": [*more, *_synonyms(cells)], **_color(cells)}
-
-
-def _synonyms(cells: dict[str, str]) -> list[str]:
-    words = next((cells[key] for key in _SYNONYM_COLUMNS if key in cells), "")
-    return [word for word in re.split(r"[|,;]", words) if word.strip()]
+    return {"name": name, "synonyms": [*more, *synonyms], **_color(cells)}
 
 
 def _color(cells: dict[str, str]) -> dict[str, Any]:
@@ -95,10 +129,10 @@ def _color(cells: dict[str, str]) -> dict[str, Any]:
     for columns in _COLOR_COLUMNS:
         if all(cells.get(column, "").isdecimal() for column in columns):
             return {"color": [int(cells[column]) for column in columns]}
-    return next(({"color": cells[key]} for key in _COLOR_TEXTS if color_of(cells.get(key, ""))), {})
+    return next(({"color": text} for key in COLORS if color_of(text := color_under(cells, key) or "")), {})
 
 
 def _unread_color(cells: dict[str, str]) -> str:
     """What stands in place of a colour and is none; empty if nothing does."""
-    columns = next((found for found in _COLOR_COLUMNS if set(found) <= cells.keys()), _COLOR_TEXTS)
+    columns = next((found for found in _COLOR_COLUMNS if set(found) <= cells.keys()), COLORS)
     return "" if _color(cells) else " ".join(filter(None, (cells.get(column) for column in columns)))

@@ -77,6 +77,27 @@ def test_options_are_written_out(name):
             assert parser.parse_known_args([abbreviated])[1] == [abbreviated]
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("segment", ["--no-data", "-3.4e38"]),
+        ("segment", ["--no-data", "-inf"]),
+        ("segment", ["--bounds", "-3.2,51.1,-3.1,51.2"]),
+        ("segment", ["--stretch", "-5..20"]),
+        ("segment", ["--stretch", "-.5..20", "--no-data", "-9999"]),
+        ("words", ["--ignore", "-9999,255"]),
+    ],
+)
+def test_a_value_may_begin_with_a_minus(name, options, monkeypatch):
+    known = parser_of(SUBCOMMANDS[name].module)._option_string_actions
+    given = []
+    module = importlib.import_module(SUBCOMMANDS[name].module)
+    monkeypatch.setattr(module, "main", lambda argv: given.extend(argv) or 0)
+    assert main([name, *options, "--opts", "SEED", "-1"]) == 0
+    assert given == [f"{a}={b}" for a, b in zip(options[::2], options[1::2], strict=True)] + ["--opts", "SEED", "-1"]
+    assert {*options[::2]} <= {*known}
+
+
 def test_an_abbreviated_option_is_refused(capsys):
     for argv in (["--config-file", "sgovss_tiny.yaml", "--resum"], ["--eval", "SEED", "1"], ["--dry", "--resume"]):
         with pytest.raises(SystemExit) as end:

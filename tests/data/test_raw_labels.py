@@ -180,6 +180,61 @@ def test_interpolated_colour_masks_are_recognised(method, factor):
         RawLabels(specification("colors")).read(content(resized), "mask.png")
 
 
+def line_between(sides, lines) -> np.ndarray:
+    """Two halves with a line of one pixel between them, of several values below each other."""
+    mask = np.repeat(np.array(sides, np.uint8), 16, axis=0)[None].repeat(8 * len(lines), 0)
+    mask[:, 15] = np.repeat(np.array(lines, np.uint8), 8, axis=0)
+    return mask
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [(255, 255, 255), (255, 255, 0), (255, 0, 0)],
+        [(255, 0, 255), (120, 120, 120), (90, 40, 0)],
+        [(0, 255, 255), (0, 80, 255), (0, 255, 90), (40, 80, 100)],
+    ],
+)
+def test_thin_lines_that_cannot_be_mixtures_are_no_sign_of_interpolation(lines):
+    classes = [{"name": "grass", "mask_colors": [[0, 160, 0]]}, {"name": "water", "mask_colors": [[0, 0, 200]]}]
+    reader = RawLabels(specification("colors", classes=classes))
+    with pytest.raises(
+        InputError, match=r"m: colour outside the dataset's specification: .*or add the colour"
+    ) as error:
+        reader.read(content(line_between([(0, 160, 0), (0, 0, 200)], lines)), "m")
+    assert sum(f"{list(line)} (8 pixels)" in str(error.value) for line in lines) == 3
+
+
+@pytest.mark.parametrize(
+    ("lines", "guessed"), [((3, 4, 5), True), ((2, 8, 9), True), ((12, 13, 14), False), ((3, 4, 200), False)]
+)
+def test_unknown_values_are_named_whatever_is_guessed(lines, guessed):
+    classes = [{"name": "grass", "raw_value": 0}, {"name": "water", "raw_value": 10}]
+    ignore = {"values": [255], "raw_values": [255]}
+    mask = line_between([0, 10], lines)
+    with pytest.raises(InputError) as error:
+        RawLabels(specification("values", classes=classes, ignore=ignore)).read(content(mask), "m")
+    assert ("looks as if it had been resized" in str(error.value)) is guessed
+    assert all(f"{line} (8 pixels)" in str(error.value) for line in lines)
+    assert "to 'raw_value' of a class or 'raw_values' of 'ignore' in the dataset file" in str(error.value)
+    ignore["raw_values"] += lines
+    ids = RawLabels(specification("values", classes=classes, ignore=ignore)).read(content(mask), "m")
+    assert (ids[:, 15] == 2).all()
+
+
+@pytest.mark.parametrize(
+    "colors", [[(0, 160, 0), (0, 0, 200)], [(30, 90, 60), (200, 80, 50)], [(9, 9, 9), (90, 200, 9)]]
+)
+@pytest.mark.parametrize("method", [Image.Resampling.BILINEAR, Image.Resampling.BICUBIC])
+def test_interpolated_masks_of_any_colours_are_recognised(colors, method):
+    mask = Image.fromarray(np.array(colors, np.uint8)[blocks(0, 1)]).resize((150, 150), method)
+    classes = [{"name": str(color), "mask_colors": [color]} for color in colors]
+    with pytest.raises(
+        InputError, match=r"m: \d+ pixels have a colour .* resized .*values: \[.* pixels\).* and \d+ more;"
+    ):
+        RawLabels(specification("colors", classes=classes)).read(content(mask), "m")
+
+
 @pytest.mark.parametrize("factor", [0.5, 1.5, 2, 4])
 def test_interpolated_value_maps_are_recognised(factor):
     values = np.array([0, 3, 6], np.uint8)[blocks(0, 1, 2)]

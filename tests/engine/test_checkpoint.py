@@ -260,11 +260,35 @@ def test_resuming_takes_the_newest_undamaged_checkpoint(tmp_path, caplog, damage
     assert all("is skipped" in warning for warning in warnings)
 
 
-def test_a_missing_last_checkpoint_is_skipped_too(tmp_path):
+@pytest.mark.parametrize(
+    ("names", "removed", "steps", "told"),
+    [
+        ("model_final.pth", "model_final.pth", 1, "names model_final.pth, which is not there"),
+        ("model_0000099.pth", None, 2, "names model_0000099.pth, which is not there"),
+        ("", None, 2, "is missing or empty"),
+        (None, None, 2, "is missing or empty"),
+        (None, "model_final.pth", 1, "is missing or empty"),
+    ],
+)
+def test_sound_checkpoints_are_found_without_last_checkpoint(tmp_path, caplog, names, removed, steps, told):
     checkpointer = checkpointer_of(tmp_path)
-    (tmp_path / "model_final.pth").unlink()
+    (tmp_path / "last_checkpoint").unlink()
+    if names is not None:
+        (tmp_path / "last_checkpoint").write_text(names)
+    if removed is not None:
+        (tmp_path / removed).unlink()
+    with caplog.at_level(logging.WARNING):
+        checkpointer.resume_or_load("", resume=True)
+    assert checkpointer.checkpointables["counter"].steps == steps
+    assert [told in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_a_checkpoint_may_have_any_name(tmp_path):
+    checkpointer = checkpointer_of(tmp_path)
+    (tmp_path / "model_final.pth").rename(tmp_path / "best.pth")
+    (tmp_path / "last_checkpoint").write_text("best.pth")
     checkpointer.resume_or_load("", resume=True)
-    assert checkpointer.checkpointables["counter"].steps == 1
+    assert checkpointer.checkpointables["counter"].steps == 2
 
 
 def test_resuming_is_an_error_if_every_checkpoint_is_damaged(tmp_path):

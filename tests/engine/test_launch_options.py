@@ -68,12 +68,35 @@ def test_addresses_that_work(free, tmp_path, monkeypatch, capsys):
         ((2, 1, 0, "tcp://no-such-host.invalid:29500"), "the host 'no-such-host.invalid' is not known here"),
         ((2, 1, 0, "file:///no/such/folder/meet"), "there is no folder /no/such/folder"),
         ((2, 1, 0, "env://"), "the environment has no MASTER_ADDR"),
+        ((2, 1, 0, "env"), "--dist-url env: not an address where processes can meet"),
+        ((2, 1, 0, "file:///tmp/meet?rank=0"), "options behind '\\?' are not supported"),
+        ((2, 1, 0, "file:///proc/meet"), "file:///proc/meet: cannot be written"),
     ],
 )
 def test_what_cannot_work_is_told(monkeypatch, options, message):
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     with pytest.raises(InputError, match=message):
         LaunchOptions(*options).checked()
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "message"),
+    [
+        ("127.0.0.1", None, "the environment has no MASTER_PORT"),
+        ("127.0.0.1", "abc", "needs a host and a port"),
+        ("127.0.0.1", "0", "needs a host and a port"),
+        ("no-such-host.invalid", "29500", "the host 'no-such-host.invalid' is not known here"),
+        ("192.0.2.1", "29500", "'192.0.2.1' is not this machine"),
+        ("::1", "99999", "needs a host and a port"),
+    ],
+)
+def test_the_address_in_the_environment_is_checked_too(monkeypatch, host, port, message):
+    monkeypatch.setenv("MASTER_ADDR", host)
+    monkeypatch.delenv("MASTER_PORT", raising=False)
+    if port is not None:
+        monkeypatch.setenv("MASTER_PORT", port)
+    with pytest.raises(InputError, match=f"^--dist-url env://.*{message}"):
+        LaunchOptions(2, 1, 0, "env://").checked()
 
 
 def test_a_port_in_use_is_told(taken):

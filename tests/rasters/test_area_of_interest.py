@@ -130,6 +130,17 @@ def test_a_scene_at_the_antimeridian(write_raster, scene_pixels, tmp_path):
     assert (masks["west"] ^ masks["east"]).mean() > 0.995 and 0.1 < masks["west"].mean() < 0.9
 
 
+@pytest.mark.parametrize("west", [170, -190, 0, -360])
+@pytest.mark.parametrize("code", [32660, 4326])
+def test_longitudes_may_exceed_180_degrees(write_raster, scene_pixels, tmp_path, west, code):
+    """The area is that of 170 to 190 degrees, or of the whole earth."""
+    origin = {32660: (590_000, 7_000_000, 500, 500), 4326: (-179.99, 62.0, 0.01, 0.01)}[code]
+    area = shapely.box(west, 0, west + (20 if west % 180 else 360), 90)
+    path = save(tmp_path / "area.gpkg", crs="EPSG:4326", layer=area)
+    with RasterSource(write_raster(scene_pixels, crs=f"EPSG:{code}", transform=from_origin(*origin))) as source:
+        assert AreaOfInterest(path, source)(WHOLE).mean() > 0.995
+
+
 @pytest.mark.parametrize("bounds", [(-100, -70, 100, 70), (0, -60, 120, 80)])
 def test_a_map_of_the_whole_earth_shows_meridians_as_curves(write_raster, tmp_path, bounds):
     """Its corners are not on the earth, so its extent in degrees is not known."""

@@ -170,3 +170,15 @@ def test_an_area_of_interest_needs_a_transform(demo, write_kinds, tmp_path):
     assert status == 1 and "georeferenced by 9 ground control points; give --fit-gcps too" in errors
     status, out, errors = demo(path, "--aoi", tmp_path / "a.geojson", "--fit-gcps")
     assert status == 0 and (read(out / "scene_labels.tif") < 255).all()
+
+
+@pytest.mark.parametrize("items", [{"X_DATASET": "lon.tif", "X_BAND": "1", "SRS": "EPSG:4326"}, {"Y_DATASET": "y.nc"}])
+def test_geolocation_arrays_are_not_lost_in_silence(demo, write_raster, scene_pixels, tmp_path, caplog, items):
+    rasterio.shutil.copy(write_raster(scene_pixels), tmp_path / "swath.vrt", driver="VRT")
+    text = (tmp_path / "swath.vrt").read_text()
+    entries = "".join(f'<MDI key="{key}">{value}</MDI>' for key, value in items.items())
+    arrays = f'<Metadata domain="GEOLOCATION">{entries}</Metadata><VRTRasterBand'
+    (tmp_path / "swath.vrt").write_text(text.replace("<VRTRasterBand", arrays, 1))
+    assert demo(tmp_path / "swath.vrt", "--gsd", "0.3")[0] == 0
+    assert "its geolocation arrays are not read or copied; bring it to a map first, with gdalwarp" in caplog.text
+    assert "segmented at its own resolution, because its geolocation arrays are not read" in caplog.text

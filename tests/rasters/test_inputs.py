@@ -152,18 +152,41 @@ def test_the_output_folder_may_be_the_input_folder(scene_pixels, tmp_path, monke
     for name in ("a.jpg", "b.png"):
         save_photograph(tmp_path / folder / name, scene_pixels)
     for _ in range(2):
-        found = find_images([folder], without=output)
+        found = find_images([folder])
         assert [str(name) for name in found.values()] == ["a", "b"]
         for name in ("a_labels.png", "a_overlay.png", "b_labels.tif"):
             shutil.copy(tmp_path / folder / "a.jpg", tmp_path / output / name)
+        (tmp_path / output / "a_shares.json").write_text("{}")
         (tmp_path / output / "b.parts").mkdir(exist_ok=True)
+        (tmp_path / output / "b.parts" / "plan.json").write_text("{}")
         shutil.copy(tmp_path / folder / "a.jpg", tmp_path / output / "b.parts" / "labels.tif")
 
 
-def test_a_folder_of_nothing_but_outputs_is_an_error(scene_pixels, tmp_path):
-    save_photograph(tmp_path / "a_overlay.png", scene_pixels)
+def test_outputs_of_earlier_runs_are_left_out_wherever_they_are(demo, scene_pixels, tmp_path, write_raster, caplog):
+    """Files of the user with such names, or in a folder of outputs, are images."""
+    photos = tmp_path / "photos"
+    (photos / "out").mkdir(parents=True)
+    save_photograph(photos / "a.png", scene_pixels)
+    write_raster(scene_pixels, **UTM).rename(photos / "b.tif")
+    for name in ("a_labels.png", "out/c.png", "out/d_overlay.png"):
+        save_photograph(photos / name, scene_pixels)
+    expected = ["a", "a_labels", "b", "out/c", "out/d_overlay"]
+    assert [str(title) for title in find_images([photos]).values()] == expected
+    status, out, _ = demo(photos)
+    assert status == 0
+    out.rename(photos / "map")
+    assert [str(title) for title in find_images([photos]).values()] == expected
+    assert "outputs of earlier runs are not segmented again" in caplog.text
+
+
+@pytest.mark.parametrize("output", ["a_overlay.png", "a_labels.tif", "a_probabilities.tif"])
+def test_a_folder_of_nothing_but_outputs_is_an_error(scene_pixels, tmp_path, output):
+    save_photograph(tmp_path / "a.png", scene_pixels).rename(tmp_path / output)
+    (tmp_path / "a_shares.json").write_text("{}")
     with pytest.raises(InputError, match="no image in this folder other than outputs of earlier runs"):
-        find_images([tmp_path], without=tmp_path)
+        find_images([tmp_path])
+    (tmp_path / "a_shares.json").unlink()
+    assert [str(title) for title in find_images([tmp_path]).values()] == [output[:-4]]
 
 
 def quarters(write_raster, pixels, **options):

@@ -198,6 +198,80 @@ def test_fillers_do_not_spoil_the_stretch(write_raster, picture, dtype, filler):
             assert view[valid].mean() == pytest.approx(128, abs=8)
 
 
+EAST, WEST = np.s_[:, :, 100:140], np.s_[:, :, :30]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fillers"),
+    [
+        ("float32", (-9999, -3.4e38)), ("float32", (-3.4028235e38, 3.4028235e38)), ("int32", (-9999, 65535)),
+        ("int16", (-32768, -999)), ("float64", (1e20, -99999)),
+    ],
+)  # fmt: skip
+def test_two_fillers(write_raster, picture, dtype, fillers):
+    pixels = picture.astype(dtype)
+    pixels[EAST], pixels[WEST] = fillers
+    expected = np.ones((H, W), bool)
+    expected[:, 100:140] = expected[:, :30] = False
+    with RasterSource(write_raster(pixels, **UTM)) as source:
+        assert (source.valid(WHOLE) == expected).all()
+        assert all(20 <= low < high <= 235 for low, high in source.stretch)
+        assert len(source.remarks) == 2 and all("give --no-data declared" in line for line in source.remarks)
+        view, valid = source.read(WHOLE, (H // 4, W // 4))
+        assert view[valid].mean() == pytest.approx(128, abs=8) and (view[~valid] == 128).all()
+        with source.another() as other:
+            assert (other.valid(WHOLE) == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "filler", "collar"), [("uint16", 65535, 0), ("float32", -9999, 0), ("int16", -32768, 2360)]
+)
+def test_a_filler_and_a_collar(write_raster, picture, dtype, filler, collar):
+    pixels = picture.astype(dtype) * 10
+    pixels[EAST], pixels[WEST] = filler, collar
+    with RasterSource(write_raster(pixels, **UTM)) as source:
+        assert not source.valid(Window(100, 0, 40, H)).any() and not source.valid(Window(0, 0, 30, H)).any()
+        assert source.valid(Window(30, 0, 70, H)).all() and source.valid(Window(140, 0, 20, H)).all()
+        assert all(200 <= low < high <= 2350 for low, high in source.stretch)
+        assert "far off all others" in source.remarks[0] and "a constant area" in source.remarks[1]
+
+
+@pytest.mark.parametrize(("dtype", "filler"), [("float32", -9999), ("uint16", 65535), ("int16", -32768)])
+@pytest.mark.parametrize("band", [0, 2])
+def test_a_filler_in_one_band(write_raster, picture, dtype, filler, band):
+    pixels = picture.astype(dtype)
+    pixels[band, :, :40] = filler
+    with RasterSource(write_raster(pixels, **UTM)) as source:
+        assert (source.valid(WHOLE) == ~strip()).all() and "25 % of the pixels" in source.remarks[0]
+        assert all(20 <= low < high <= 235 for low, high in source.stretch)
+
+
+def test_a_band_that_is_all_filler_leaves_the_others(write_raster, picture):
+    pixels = picture.astype(np.float32)
+    pixels[1] = -9999
+    with RasterSource(write_raster(pixels, **UTM)) as source:
+        assert source.valid(WHOLE).all() and not source.remarks
+
+
+@pytest.mark.parametrize(("dtype", "filler"), [("int16", -9999), ("float32", -9999), ("int32", -32768)])
+def test_well_known_fillers_beside_bright_pixels(write_raster, picture, dtype, filler):
+    """The data lie farther apart than the filler lies off them."""
+    pixels = picture.astype(dtype) * (100 if filler == -9999 else 1000)
+    pixels[:, 30:60, 40:90] = filler
+    with RasterSource(write_raster(pixels, **UTM)) as source:
+        assert source.valid(WHOLE).mean() == 1 - 30 * 50 / (H * W) and "far off all others" in source.remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "least"), [("int16", -9999, -9000), ("float32", -999, -600), ("int16", -32768, -20000)]
+)
+def test_well_known_fillers_near_other_values_are_data(write_raster, picture, dtype, value, least):
+    pixels = np.linspace(least, 10000, picture.size).reshape(picture.shape).astype(dtype)
+    pixels[:, 30:60, 40:90] = value
+    with RasterSource(write_raster(pixels, **UTM)) as source:
+        assert source.valid(WHOLE).all() and not source.remarks
+
+
 def test_bright_clouds_and_deep_shadow_are_no_fillers(write_raster, picture):
     pixels = picture.astype(np.uint16) * 200
     for value in (65535, 0):

@@ -181,3 +181,49 @@ def test_a_collar_is_found_in_a_mosaic_with_a_gap(mosaic_with_gap):
         collar[:40] = True
         assert (source.valid(ALL_OF_IT) == ~(collar | GAP)).all()
         assert "a constant area (0, 0, 0) at the border" in source.remarks[0]
+
+
+INFRARED = np.random.default_rng(2).integers(0, 250, (1, H, W), dtype=np.uint8)
+INFRARED[:, HOLE] = 0  # water
+LEFT = np.where(np.arange(W) < 40, 0, np.full((H, W), 255, np.uint8))  # transparent or masked there
+CALLED_ALPHA = {"photometric": "RGB", "alpha": "YES"}
+
+
+def infrared(write, rgb):
+    return write(np.concatenate([rgb, INFRARED]), **CALLED_ALPHA, **UTM), "auto"
+
+
+def infrared_not_masked(write, rgb):
+    return infrared(write, rgb)[0], "none"
+
+
+def transparency(write, rgb):
+    return write(np.concatenate([rgb, LEFT[None]]), **CALLED_ALPHA, **UTM), "none"
+
+
+def mask(write, rgb):
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        return write(rgb, mask=LEFT, **UTM), "none"
+
+
+def declared_value(write, rgb):
+    return write(rgb, nodata=150, **UTM), "none"
+
+
+@pytest.mark.parametrize("window", [WHOLE, Window(10.3, 5.7, 80.5, 70.2)], ids=["whole", "part"])
+@pytest.mark.parametrize("kind", [infrared, infrared_not_masked, transparency, mask, declared_value])
+def test_a_mask_that_does_not_count_changes_no_pixel(write_raster, kind, window):
+    """At any size they are those of the same file without the mask, or of its bands as floats, which has none."""
+    rgb = np.random.default_rng(0).integers(20, 236, (3, H, W), dtype=np.uint8)
+    path, no_data = kind(write_raster, rgb)
+    plain, floats = write_raster(rgb, "plain.tif", **UTM), write_raster(rgb.astype(np.float32), "floats.tif", **UTM)
+    with (
+        RasterSource(path, no_data=no_data) as source,
+        RasterSource(plain) as same,
+        RasterSource(floats, ranges=[(0, 255)]) as other,
+    ):
+        for size in ((H, W), (H // 4, W // 4), (2 * H, 2 * W), (H // 2, 2 * W), (2 * H, W // 2)):
+            view, valid = source.read(window, size)
+            assert valid.all() and (view == other.read(window, size)[0]).all()
+            if (size[0] < H) == (size[1] < W):  # otherwise GDAL blurs more
+                assert np.abs(view.astype(int) - same.read(window, size)[0]).max() <= 1

@@ -31,6 +31,16 @@ def test_merged_pixels_have_no_confidence_and_count_for_their_new_class(write_ra
     assert sum(after.areas.values()) == pytest.approx(sum(before.areas.values()))
 
 
+@pytest.mark.parametrize("smallest", [600 * 540, 600 * 540 + 1, 10**12])
+def test_regions_are_not_merged_if_none_is_large_enough(write_raster, tmp_path, caplog, smallest):
+    path = scene_of(write_raster, 600, 540, **UTM)
+    before = fake_mapper(FakeModel())(path, tmp_path / "a")
+    options = SceneOptions(min_area=smallest, min_area_in_pixels=True)
+    after = fake_mapper(FakeModel(), options=options)(path, tmp_path / "b")
+    assert (before.labels == after.labels).all()
+    assert ("the raster itself is smaller" in caplog.text) == (smallest > 600 * 540)
+
+
 def test_overviews_show_the_majority(write_raster, tmp_path):
     path = scene_of(write_raster, 1100, 1200)
     result = fake_mapper(FakeModel())(path, tmp_path / "a")

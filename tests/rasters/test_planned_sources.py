@@ -138,3 +138,10 @@ def test_no_data_as_json_keeps_its_collars(write_raster, noise, tmp_path):
     after = no_data.NoData.from_json(json.loads(json.dumps(before.as_json())))
     assert (after.masked, after.value, after.collars[0].colour) == (True, None, (0, 0, 0))
     assert (after.collars[0].region == before.collars[0].region).all() and before.collars[0].region.any()
+
+
+def test_no_data_as_json_keeps_its_fillers(write_raster, noise):
+    pixels = noise.astype(np.float32)
+    pixels[:, :9, :9] = -9999
+    with RasterSource(write_raster(pixels, **UTM)) as opened:
+        assert no_data.NoData.from_json(json.loads(json.dumps(opened.no_data.as_json()))).fillers == (-9999,)

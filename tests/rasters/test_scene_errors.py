@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from .conftest import UTM
+from .fake import FakeModel, fake_mapper
 
 
 @pytest.mark.parametrize(
@@ -49,3 +51,18 @@ def test_files_that_cannot_be_segmented(demo, write_raster, scene_pixels, tmp_pa
     assert "--aoi" in demo(good, "--aoi", tmp_path / "text.tif")[2]
     assert "not georeferenced; give pixels" in demo(write_raster(scene_pixels, name="p.tif"), "--min-area", "50")[2]
     assert [path.name for path in out.glob("*labels*")] == []
+
+
+@pytest.mark.parametrize("kind", ["declared", "alpha", "some"])
+def test_an_empty_map_is_told(write_raster, scene_pixels, tmp_path, caplog, kind):
+    pixels = np.full_like(scene_pixels, 7)
+    if kind == "some":
+        pixels[:, :50] = 100
+    path = write_raster(
+        np.concatenate([scene_pixels, np.zeros_like(scene_pixels[:1])]) if kind == "alpha" else pixels,
+        **(UTM if kind == "alpha" else {**UTM, "nodata": 7}),
+        **({"photometric": "rgb", "alpha": "yes"} if kind == "alpha" else {}),
+    )
+    result = fake_mapper(FakeModel())(path, tmp_path / "out")
+    assert (result.labels == 255).all() == (kind != "some")
+    assert ("no pixel with data, so the map is empty" in caplog.text) == (kind != "some")

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import rasterio
+from PIL import Image
 from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 
@@ -55,6 +56,20 @@ def test_the_stretch_ignores_no_data(write_raster, ramp):
         valid = source.valid(WHOLE)
     assert not valid[:10].any() and not valid[10:12, :3].any()
     assert valid[12:].all()
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("filler", [-3.4028235e38, 3.4028235e38, -1e30])
+@pytest.mark.parametrize("nodata", [True, False], ids=["declared", "undeclared"])
+def test_fillers_far_from_the_data_overflow_nowhere(write_raster, ramp, filler, nodata):
+    pixels = ramp.astype(np.float32) / ramp.max()
+    plain = write_raster(pixels)
+    pixels[:, :20] = filler
+    with RasterSource(write_raster(pixels, **({"nodata": filler} if nodata else {}))) as source:
+        seen, valid = source.read(WHOLE, SIZE)
+    with RasterSource(plain, ranges=source.stretch) as source:
+        assert (source.read(WHOLE, SIZE)[0] == seen)[valid].all()
+    assert not valid[:20].any() and valid[20:].all()
 
 
 def test_alpha_is_a_mask(write_raster):
@@ -259,3 +274,18 @@ def test_files_that_are_not_rasters(tmp_path):
     (tmp_path / "scene.tif").write_text("not one")
     with pytest.raises(InputError, match=r"scene.tif: not a raster that can be read"):
         RasterSource(tmp_path / "scene.tif")
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "tiff_lzw"}, {"big_tiff": True}])
+@pytest.mark.parametrize("number", [1, 3, 6, 8])
+def test_a_turned_tiff_without_georeference_is_refused(tmp_path, number, options):
+    tags = Image.Exif()
+    tags[0x0112] = number
+    pixels = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.tif", exif=tags, **options)
+    if number == 1:
+        with RasterSource(tmp_path / "x.tif") as source:
+            assert (source.read(WHOLE, SIZE)[0] == pixels).all()
+        return
+    with pytest.raises(InputError, match=rf"x.tif: has EXIF orientation {number}, which is not supported for rasters"):
+        RasterSource(tmp_path / "x.tif")

@@ -83,9 +83,14 @@ def test_tiles_leave_a_gap_and_the_last_is_on_top(tile):
 
 
 def test_only_tiles_within_the_bounds_are_opened(tile):
-    tiles = [tile(f"{side}.tif", numbers(1, 2, 2), side, 4) for side in (0, 4, 8)]
+    places = {"left": (0, 4), "right": (8, 4), "above": (4, 8), "below": (4, 0), "here": (4, 4)}
+    tiles = [tile(f"{name}.tif", numbers(1, 2, 2), *place) for name, place in places.items()]
     description = mosaic(tiles, (4, 0, 8, 4))  # touches the others
-    assert [name for name in ("0.tif", "4.tif", "8.tif") if f"/{name}<" in description] == ["4.tif"]
+    assert [name for name in places if f"/{name}.tif<" in description] == ["here"]
+    with rasterio.open(description) as raster:
+        assert raster.crs == "EPSG:32632"
+    with rasterio.open(mosaic([tile("a.tif", numbers(1, 2, 2), 4, 4, crs=None)])) as raster:
+        assert raster.crs is None
 
 
 def test_a_mosaic_has_the_pixels_of_its_finest_tile(tile):
@@ -135,6 +140,24 @@ def test_a_stack_may_hold_files_of_several_bands(tile):
             bands = {tuple(band.ravel().tolist()) for band in raster.read()}
             assert bands == {(1, 2, 3, 4), (5, 6, 7, 8), (20, 20, 20, 20)}
             assert raster.colorinterp == (C.undefined,) * 3
+
+
+@pytest.mark.parametrize(
+    ("names", "meanings"),
+    [
+        (("b", "g", "r"), (C.blue, C.green, C.red)),
+        (("x_Blue", "x_Red", "x_Green"), (C.blue, C.red, C.green)),
+        (("B04.10m", "B02.10m", "B03.10m"), (C.red, C.blue, C.green)),
+        (("g", "nir", "r", "b"), (C.green, C.undefined, C.red, C.blue)),
+        (("red-1", "red-2", "blue"), (C.red, C.green, C.blue)),  # not clear, so by their order
+        (("red", "green"), (C.undefined,) * 2),
+        (("a", "b", "c", "d"), (C.undefined,) * 4),
+    ],
+)
+def test_the_last_known_word_of_a_name_is_its_colour(tile, names, meanings):
+    files = [tile(f"{name}.tif", numbers(1, 2, 2), 0, 4) for name in names]
+    with rasterio.open(stack(files)) as raster:
+        assert raster.colorinterp == meanings
 
 
 @pytest.mark.parametrize(("shift", "fits"), [(0.9, True), (1.0, True), (1.1, False), (-1.1, False)])

@@ -70,6 +70,7 @@ def test_a_new_module_of_these_packages_is_a_target_or_left_out_for_a_reason(che
         ("x = f'{a + b}'", []),
         ("if TYPE_CHECKING:\n    import a\nelse: f()", []),
         ("progress.update(1)\ncomm.synchronize()", []),
+        ("x = zip(a, b, strict=True)\nwith tqdm(total=1, leave=False): f()", ["(2)", "pass"]),
         ("x = a.reshape(-1, 2) + b[-1]", ["(a.reshape(-1, 2) - b[-1])", "(3)", "(1)", "(2)"]),
     ],
 )
