@@ -268,7 +268,9 @@ def test_readings_that_may_not_be_meant_are_told(tmp_path):
     assert "numbers behind the names are left out" in notes("building 1\nroad 0")
     assert "'city: building' is one class; remove 'city:' if it is a title" in notes("city: building, road")
     assert "numbers behind the names are left out" in notes("background 0\nbuilding 1\nroad 255")
-    assert "the number in 'highway 1' is part of the name; write 'highway: 1' if not" in notes("highway 1\nroute 66")
+    assert "the number in 'highway 1' is part of the name; if not, write 'highway: 1' and so on" in notes(
+        "highway 1\nroute 66"
+    )
     assert not notes("zone 1\nzone 5") and not notes("highway 2\nroute 66")
     assert "the first line, 'These are all.', is left out" in notes("These are all.\n* road\n* tree")
     assert "the first line, 'water', is a class, though it has no bullet" in notes("water\n* road\n* tree")
@@ -349,6 +351,9 @@ COLORED = Vocabulary([ClassEntry("building", color=(1, 2, 3)), ClassEntry("road"
         ("comment.csv", "# made by me, 2020\n\n// all\nid,name\n0,building\n# more\n1,road\n", TWO),
         ("comment", "# made by me, 2020\nid,name\n0,building # houses\n1,road // paved\n", TWO),
         ("comments.csv", "id,name # all\n0,building # houses\n1,road // paved\n", TWO),
+        ("unspaced.csv", "#made by me\nid;name\n0;building\n# it's; more\n1;road\n#end\n", TWO),
+        ("id.csv", "#id,name\n0,building\n1,road\n", TWO),
+        ("numbered.csv", "#1,building\n#2,road\n", TWO),
         ("signed.csv", "# id,name,place\n0,building,a\n1,road,b\n", TWO),
         ("numbers.csv", "id,name\n#1,building\n#2,road\n", TWO),
         ("negative.csv", "-1,building\n0,road\n", TWO),
@@ -554,7 +559,7 @@ def test_a_file_may_have_an_invisible_mark_in_its_name(tmp_path):
     assert Vocabulary.parse(str(file)) == TWO
 
 
-@pytest.mark.parametrize("name", ["words.txt", "./words", "/no/such/words.csv"])
+@pytest.mark.parametrize("name", ["words.txt", "'words.txt'", "./words", "/no/such/words.csv"])
 def test_a_background_is_words(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     Path("words.txt").write_text("ground\n")
