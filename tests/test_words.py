@@ -9,6 +9,7 @@ import pytest
 from sgovss.errors import InputError
 from sgovss.inference.rejection import Rejection
 from sgovss.vocabulary import ClassEntry, Vocabulary
+from sgovss.words.names import unquoted
 
 THREE = Vocabulary.from_string("building, road, tree")
 
@@ -564,7 +565,9 @@ def test_a_background_is_words(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     Path("words.txt").write_text("ground\n")
     Path("ground").write_text("words\n")
-    with pytest.raises(InputError, match=f"--background: '{name}' is the name of a file, and --background takes words"):
+    with pytest.raises(
+        InputError, match=f"^--background: '{unquoted(name)}' is the name of a file, and --background takes words"
+    ):
         Rejection.parse(0.0, name)
     assert Rejection.parse(0.0, "ground|soil").background == ("ground", "soil")
     assert Rejection.parse(0.0, "ground").background == ("ground",)

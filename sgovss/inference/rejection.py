@@ -50,9 +50,9 @@ class Rejection:
         text = (background or "").strip(" |")
         if not text:
             return cls(threshold)
-        if looks_like_file(unquoted(text)):
+        if looks_like_file(file := unquoted(text)):
             raise InputError(
-                f"--background: '{text}' is the name of a file, and --background takes words; write them, as in "
+                f"--background: '{file}' is the name of a file, and --background takes words; write them, as in "
                 "'ground|bare soil'"
             )
         names = Vocabulary.from_string(text, "--background")
