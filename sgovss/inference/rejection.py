@@ -11,6 +11,7 @@ from sgovss.errors import InputError
 from sgovss.vocabulary import ClassEntry, Vocabulary, Words
 from sgovss.words.files import looks_like_file
 from sgovss.words.lists import seems_several
+from sgovss.words.names import unquoted
 
 OTHER = "other"
 _GREY = (150, 150, 150)
@@ -49,9 +50,9 @@ class Rejection:
         text = (background or "").strip(" |")
         if not text:
             return cls(threshold)
-        if looks_like_file(text):
+        if looks_like_file(file := unquoted(text)):
             raise InputError(
-                f"--background: '{text}' is the name of a file, and --background takes words; write them, as in "
+                f"--background: '{file}' is the name of a file, and --background takes words; write them, as in "
                 "'ground|bare soil'"
             )
         names = Vocabulary.from_string(text, "--background")

@@ -33,7 +33,7 @@ def _of_style(text: str, source: str) -> WordList:
     entries = [entry for entry in found if entry.keys() >= {"label", "color"}]
     for i, entry in enumerate(entries, 1):
         if not entry["label"].strip():
-            value = entry.get("value", entry.get("quantity", ""))
+            value = " ".join(entry.get("value", entry.get("quantity", "")).split())
             raise InputError(f"{source}: entry {i}, of value '{value}', has an empty label; write a class name there")
     items = [{"name": checked_name(entry["label"], source, in_list=True), "color": entry["color"]} for entry in entries]
     if not items:

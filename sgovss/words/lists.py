@@ -6,8 +6,8 @@ The rules, in this order:
    mark, soft hyphens and marks without width (zero width space, direction marks).
 2. Text in square brackets without quotation marks is read like text. Other text in square or curly brackets is a list
    or mapping of YAML, which includes JSON and the lists of Python. Round brackets around the whole text, and quotation
-   marks around a name or the whole text, are left out. In quotation marks, separators are part of the name. Each pair of
-   round brackets around quoted names (``('tree', 'wood'), ('road',)``) holds the names of one class.
+   marks around a name or the whole text, are left out. In quotation marks, separators are part of the name. Each pair
+   of round brackets around quoted names (``('tree', 'wood'), ('road',)``) holds the names of one class.
 3. A line end separates classes. Left out are empty lines, lines that start with ``#`` or ``//``, comments after these
    signs with a space on each side, bullets (``-``, ``*``, ``•``) and check boxes in front of every line, a first line
    such as ``class`` or ``id name``, or of more than three words above bullets, labelme's ``__ignore__``, and a

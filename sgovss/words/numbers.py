@@ -47,7 +47,8 @@ def _kept_numbers(parts: list[str]) -> list[str]:
     numbers, names = {int(match["number"][:9]) for match in found}, {match["name"] for match in found}
     if len(parts) < 2 or min(len(found), len(numbers), len(names)) < len(parts) or min(numbers) > 1:
         return []
-    return [f"the number in '{parts[0]}' is part of the name; write '{found[0]['name']}: {found[0]['number']}' if not"]
+    apart = "{name}: {number}".format_map(found[0].groupdict())
+    return [f"the number in '{parts[0]}' is part of the name; if not, write '{apart}' and so on"]
 
 
 def _numbered(parts: list[str], pattern: re.Pattern[str]) -> list[str] | None:

@@ -46,13 +46,19 @@ def table_rows(text: str) -> list[Row]:
         sign = stated[1] if stated else next((sign for sign in "\t;," if sign in first), ",")
         rows = _cells([f"{line}\n" for line in lines[start:]], start, sign)
     rows = [Row(i, [without_comment(cell).strip() for cell in cells]) for i, cells in rows]
-    return [row for row in rows if any(row.cells) and not (len(row.cells) == 1 and is_comment(row.cells[0]))]
+    rows = [row for row in rows if any(row.cells)]
+    return [*rows[:1], *(row for row in rows[1:] if not _is_comment(row.cells))]
 
 
 def _is_remark(line: str) -> bool:
-    """Whether a line in front of the header is a comment, not itself a header behind the sign of one."""
-    titles = [title.strip().lower() for title in re.split("[\t;,]", line)]
-    return re.match(r"\s*(?:#\s|//)", line) is not None and not (len(titles) > 1 and {*titles} & {*HEADERS})
+    """Whether the first line is a comment, not a header such as ``#id,name`` or a row such as ``#1,building``."""
+    titles = {title.strip().lower() for title in re.split("[\t;,]", line)}
+    return is_comment(line.strip()) and not re.match(r"\s*#\d", line) and (len(titles) < 2 or not titles & {*HEADERS})
+
+
+def _is_comment(cells: list[str]) -> bool:
+    """Whether a row behind the first one is a comment. A number may have ``#`` in front."""
+    return bool(re.match(r"#\s|//", cells[0])) or (len(cells) == 1 and is_comment(cells[0]))
 
 
 def _cells(lines: list[str], start: int, separator: str) -> list[Row]:
@@ -107,7 +113,7 @@ def read_table(rows: list[Row], source: str) -> WordList:
 
 def _has_words(rows: list[list[str]], column: int) -> bool:
     """Whether a column has a cell that is neither a number nor empty."""
-    return not all(re.fullmatch(r"-?[\d.]*", cell) for row in rows for cell in row[column : column + 1])
+    return not all(re.fullmatch(r"[-#]?[\d.]*", cell) for row in rows for cell in row[column : column + 1])
 
 
 def _of_row(row: list[str], header: list[str], column: int, source: str) -> dict[str, Any]:
