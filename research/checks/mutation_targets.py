@@ -52,7 +52,7 @@ _TESTS = {
     "engine/step": f"{_STEP} engine/trainer",
     "engine/step_numbers": f"{_STEP} engine/trainer",
     "engine/trainer": f"engine/resumed_trainer {_STEP} engine/trainer config_effects commands/train",
-    "data/archives": "data/archives data/tar_archives commands/prepare",
+    "data/archives": "data/archives data/other_suffixes data/tar_archives commands/prepare",
     "data/channels": "data/deep_labels data/label_files data/raw_labels",
     "data/listing": f"{_DATASETS} data/registration",
     "data/orientation": "data/orientation",

@@ -103,6 +103,11 @@ def summary(preparation: SplitPreparation, totals: Totals) -> str:
     ]
     if preparation.unlabelled:
         lines.append(f"  images without a label, left out: {preparation.unlabelled}")
+    if left := preparation.passed_over:
+        lines.append(
+            f"  note: {len(left)} files have names of labels but another suffix, such as {left[0]}; if they are "
+            "labels, add patterns with their suffix and that of their images to 'preparation' in the dataset file"
+        )
     if totals.interpolated:
         lines.append(f"  note: {interpolation_note(totals.interpolated)}")
     table = class_table(spec, totals.pixels, totals.images)

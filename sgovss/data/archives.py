@@ -122,6 +122,26 @@ class RawFiles:
             found[name] = file
         return found
 
+    def with_other_suffixes(self, patterns: Sequence[str], without: Sequence[str]) -> dict[str, RawFile]:
+        """Find the files that would match one of ``patterns`` if their suffix were another.
+
+        Args:
+            patterns: as for :meth:`find`.
+            without: patterns of files that are left out.
+
+        Returns:
+            Name -> file.
+        """
+        loose = [_expression(pattern.removesuffix(_parts(pattern)[1] or "")) for pattern in patterns]
+        known = [_expression(pattern) for pattern in (*patterns, *without)]
+        found = {}
+        for path, file in self._files.items():
+            stem = path.removesuffix(Path(path).suffix)
+            match = next(filter(None, (expression.search(stem) for expression in loose)), None)
+            if match is not None and not any(expression.search(path) for expression in known):
+                found["_".join(match.groups())] = file
+        return found
+
     def _list(self) -> Iterator[tuple[str, RawFile]]:
         """Yield each file with the path that patterns are matched against."""
         source = self.source
@@ -166,8 +186,14 @@ def pattern_problem(pattern: str) -> str | None:
     return None
 
 
-def _expression(pattern: str) -> re.Pattern[str]:
+def _parts(pattern: str) -> tuple[str, str | None]:
+    """A pattern without its suffix, and the suffix, if it has one without wildcards."""
     start, suffix = re.fullmatch(r"(.*?)(\.[^.{}*?/]+)?", pattern, re.DOTALL).groups()  # type: ignore[union-attr]
+    return start, suffix
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    start, suffix = _parts(pattern)
     parts = re.split(r"([{}*?])", start)
     regex = {"{": "(", "}": ")", **_WILDCARDS}
     ending = suffix_pattern(suffix) if suffix else ""

@@ -14,6 +14,7 @@ from sgovss.label_ids import no_class_id
 
 OUTSIDE = -1
 _MANY = 4  # unknown values
+_REMEDY = "add the value to a class or to 'ignore' in the dataset file"
 _LARGEST = 2**16 - 1  # the table has an entry for each value up to this one
 
 
@@ -27,12 +28,14 @@ class LabelMap:
         ignore_label: 255, or 65535 if there are more than 255 classes.
         num_classes: number of classes; ids are 0 to ``num_classes - 1``.
         others: (value, id or ``ignore_label``) of negative values and of values above 65535, such as no-data values.
+        remedy: how to make an unknown value known, in messages; ``{value}`` stands for the values.
     """
 
     table: np.ndarray
     ignore_label: int
     num_classes: int
     others: tuple[tuple[int, int], ...] = ()
+    remedy: str = _REMEDY
 
     @classmethod
     def from_specification(cls, spec: DatasetSpecification) -> LabelMap:
@@ -40,7 +43,7 @@ class LabelMap:
         return cls.from_values(spec.values, spec.ignore.values)
 
     @classmethod
-    def from_values(cls, values: Sequence[Sequence[int]], ignored: Sequence[int]) -> LabelMap:
+    def from_values(cls, values: Sequence[Sequence[int]], ignored: Sequence[int], remedy: str = _REMEDY) -> LabelMap:
         """Build the map from the label values of each class, in id order, and the ignored label values."""
         ignore_label = no_class_id(len(values))
         ids = dict.fromkeys(ignored, ignore_label)
@@ -49,7 +52,7 @@ class LabelMap:
         table = np.full(max(small, default=0) + 2, OUTSIDE, np.int32)
         table[small] = [ids[value] for value in small]
         others = tuple((value, index) for value, index in ids.items() if value not in small)
-        return cls(table, ignore_label, len(values), others)
+        return cls(table, ignore_label, len(values), others, remedy)
 
     @property
     def dtype(self) -> type[np.generic]:
@@ -65,7 +68,7 @@ class LabelMap:
         is_class = (table != OUTSIDE) & (table != self.ignore_label)
         table[is_class] = new_ids[table[is_class]]
         others = ((value, index if index == self.ignore_label else int(new_ids[index])) for value, index in self.others)
-        return LabelMap(table, self.ignore_label, len(kept), tuple(others))
+        return LabelMap(table, self.ignore_label, len(kept), tuple(others), self.remedy)
 
     def lookup(self, raw: np.ndarray) -> np.ndarray:
         """Convert an (H, W) integer array of label values to a new (H, W) int32 array of ids; -1 for unknown values."""
@@ -93,9 +96,10 @@ class LabelMap:
             most = int(np.argmax(counts))
             others = f" and {len(found) - 1} other such values" if len(found) > 1 else ""
             mixed = " (so many come from JPEG or from interpolation)" if len(found) >= _MANY else ""
+            shown = found if len(found) < _MANY else found[[most]]
+            remedy = self.remedy.format(value=",".join(map(str, shown.tolist())))
             raise InputError(
                 f"{source}: label value {found[most]} ({counts[most]} pixels){others} is outside the dataset's "
-                f"specification; correct the label{mixed}, or add the value to a class or to 'ignore' in the dataset "
-                "file"
+                f"specification; correct the label{mixed}, or {remedy}"
             )
         return ids

@@ -27,6 +27,8 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "JPEG2000")
 _LAYOUT = "layout in the file"
 _BITS, _CHANNELS, _PLANAR = 258, 277, 284  # tags of TIFF
 _SAMPLE_FORMAT, _UNSIGNED, _SIGNED = 339, 1, 2  # another, and its values
+# The header of the pixels starts so, within the first bytes, and has the bits of the first channel, less 1, there.
+_JPEG2000_HEAD, _JPEG2000_START, _JPEG2000_DEPTH = 2**16, b"\xff\x4f\xff\x51", 42
 _READ_ERRORS = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 
 
@@ -242,7 +244,7 @@ def refuse_deep(image: Image.Image, source: str | Path) -> None:
 def is_deep(image: Image.Image) -> bool:
     """Whether an image that is not decoded yet has more than 8 bits per channel."""
     bits = max(getattr(image, "tag_v2", {}).get(_BITS, (1,)))
-    return bits > 8 or image.mode in DEEP_MODES or re.match(r"(RGB|LA|CMYK)[AXa]*;16", _layout(image)) is not None
+    return bits > 8 or image.mode in DEEP_MODES or re.match(r"(RGB|LA|CMYK)[AXa]*;(9|1\d)", _layout(image)) is not None
 
 
 def _layout(image: Image.Image) -> str:
@@ -250,8 +252,21 @@ def _layout(image: Image.Image) -> str:
     if _LAYOUT in image.info:  # kept at opening, because a look at the EXIF data of a PNG may decode the pixels
         return image.info[_LAYOUT]
     tile = getattr(image, "tile", None)  # only images from files have it, until they are decoded
+    if tile and image.format == "JPEG2000" and (bits := _jpeg2000_bits(image)) > 8:
+        return f"{image.mode};{bits}"
     stored = tile[0][3] if tile else image.mode
     return stored if isinstance(stored, str) else str(stored[0] if stored else "")
+
+
+def _jpeg2000_bits(image: Image.Image) -> int:
+    """Bits per channel of an open JPEG 2000 image, which Pillow does not tell; 8 if its header is not found."""
+    stream = image.fp  # type: ignore[attr-defined]  # of images from files
+    place = stream.tell()
+    stream.seek(0)
+    head = stream.read(_JPEG2000_HEAD)
+    stream.seek(place)
+    depth = head.find(_JPEG2000_START) + _JPEG2000_DEPTH
+    return (head[depth] & 127) + 1 if _JPEG2000_DEPTH <= depth < len(head) else 8
 
 
 def image_size(file: str | Path | BinaryIO, source: str | None = None, upright: str | None = None) -> tuple[int, int]:

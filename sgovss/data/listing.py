@@ -16,7 +16,8 @@ from sgovss.paths import cache_folder
 
 ROOT_VARIABLE = "DETECTRON2_DATASETS"
 _BESIDE = re.compile(
-    r"(?:\.(?:txt|md|rst|csv|tsv|json|xml|ya?ml|html?|pdf|db|ini|prj|cpg|ovr|wld|[a-z]{2,3}w|py|zip|log))?"
+    r".*\.(?:txt|md|rst|csv|tsv|json|xml|ya?ml|html?|pdf|db|ini|prj|cpg|ovr|wld|[a-z]{2,3}w|py|zip|log)"
+    r"|readme|licen[cs]e|copying|notice|authors|citation|changelog|makefile|[a-z0-9]*sums?"
 )
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
@@ -105,7 +106,12 @@ def files_of_no_split(spec: DatasetSpecification, root: str | Path | None = None
                 image_files, label_files, _ = _both_sides(spec, folder, images, labels, part)
                 taken |= {*image_files.values(), *label_files.values()}
     there = {path for top, _ in sides if top.is_dir() for path in walk_files(top)}
-    return sorted(path for path in there - taken if not _BESIDE.fullmatch(path.suffix.lower()))
+    return sorted(path for path in there - taken if not is_beside(path.name))
+
+
+def is_beside(name: str) -> bool:
+    """Whether a file stands beside images by its name, such as a text or a world file."""
+    return _BESIDE.fullmatch(name.rpartition("/")[2].lower()) is not None
 
 
 def _both_sides(

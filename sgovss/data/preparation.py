@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from fnmatch import fnmatchcase
 from functools import partial
@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sgovss.data.archives import RawFile, RawFiles
-from sgovss.data.listing import dataset_folder
+from sgovss.data.listing import dataset_folder, is_beside
 from sgovss.data.pair_conversion import Pair, PairConverter, Prepared
 from sgovss.data.specification import DatasetSpecification
 from sgovss.errors import InputError
@@ -74,6 +74,7 @@ class SplitPreparation:
         self._source = source  # keeps the temporary files of compressed archives
         self.folder = dataset_folder(spec, root)
         self.pairs, self.unlabelled = _pairs(spec, split, source)
+        self.passed_over = _passed_over(spec, split, source, {pair.name for pair in self.pairs})
         self.converter = PairConverter(spec, split, self.folder)
         _refuse_overlap(source.source, self.converter.folders)
         self._journal = self.folder / JOURNALS / f"{spec.name}_{split}.jsonl"
@@ -167,6 +168,14 @@ def _pairs(spec: DatasetSpecification, split: str, source: RawFiles) -> tuple[li
             f"{' or '.join(raw.images)} in {source.source}"
         )
     return [Pair(name, images[name], labels[name]) for name in sorted(labels)], len(images) - len(labels)
+
+
+def _passed_over(spec: DatasetSpecification, split: str, source: RawFiles, taken: Collection[str]) -> list[RawFile]:
+    """The files that would be labels of a split if their suffix were the expected one, sorted by name."""
+    splits = spec.required_preparation.splits
+    of_any = [pattern for each in splits.values() for pattern in (*each.images, *each.labels)]
+    others = _selected(spec, split, source.with_other_suffixes(splits[split].labels, of_any))
+    return [file for name, file in sorted(others.items()) if name not in taken and not is_beside(str(file))]
 
 
 def _selected(spec: DatasetSpecification, split: str, files: Mapping[str, RawFile]) -> dict[str, RawFile]:

@@ -27,6 +27,7 @@ _BORDER = 13
 _OVERSHOOT = 0.125
 _BORDER_FRACTION = 0.9
 _FEWEST_MIXTURES = 3
+_NONE = np.float32(1e30)  # beyond all values
 # A label map counts as interpolated if at least _MONOTONE_FRACTION of its steps have a value in between. A map with
 # fewer than _FEWEST_STEPS steps never does.
 _FEWEST_STEPS = 50
@@ -208,8 +209,8 @@ def _fraction_between(channels: np.ndarray, outside: np.ndarray) -> float:
     window = np.ones((_BORDER, _BORDER), np.uint8)
     between, differ = outside.copy(), np.zeros_like(outside)
     for channel in np.moveaxis(channels.astype(np.float32), -1, 0):
-        highest = cv2.dilate(np.where(outside, np.float32(-np.inf), channel), window)
-        lowest = cv2.erode(np.where(outside, np.float32(np.inf), channel), window)
+        highest = cv2.dilate(np.where(outside, -_NONE, channel), window)
+        lowest = cv2.erode(np.where(outside, _NONE, channel), window)
         margin = _OVERSHOOT * np.maximum(highest - lowest, 0)
         between &= (channel >= lowest - margin) & (channel <= highest + margin)
         differ |= highest > lowest

@@ -176,7 +176,8 @@ def label_values(text: str | None, ignored: str | None, classes: int) -> LabelMa
     left_out = unused if ignored is None else [_whole(each, "--ignore") for each in ignored.split(",")]
     if len({*flat, *left_out}) < len(flat) + len(left_out):
         raise InputError("--values: a label value is given twice; give each to one class, or to --ignore")
-    return LabelMap.from_values(values, left_out)
+    ignoring = ",".join(map(str, [*left_out, "{value}"]))
+    return LabelMap.from_values(values, left_out, f"add it to a class in --values, or give --ignore={ignoring}")
 
 
 def _whole(text: str, option: str) -> int:

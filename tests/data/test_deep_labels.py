@@ -20,12 +20,17 @@ TILES = {"tiled": True, "blockxsize": 16, "blockysize": 16}
 
 
 @pytest.mark.parametrize("step", [1, 256, 257, 20_000])
-@pytest.mark.parametrize("channels", [3, 4])
-def test_deep_grey_in_a_png(tmp_path, step, channels):
-    pixels = np.repeat((VALUES * step)[..., None].astype(np.uint16), channels, 2)
-    cv2.imwrite(str(tmp_path / "a.png"), pixels)
-    assert np.array_equal(read_values(tmp_path / "a.png"), VALUES * step)
-    assert np.array_equal(read_values(io.BytesIO((tmp_path / "a.png").read_bytes()), "a.png"), VALUES * step)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("kind", ["png", "jp2"])
+def test_deep_grey_in_pngs_and_jpegs(tmp_path, step, channels, kind):
+    values = np.kron(VALUES, np.ones((8, 8), int)) * step
+    path = tmp_path / f"a.{kind}"
+    if not cv2.imwrite(str(path), np.repeat(values[..., None].astype(np.uint16), channels, 2)):
+        pytest.skip("OpenCV without JPEG 2000")
+    assert np.array_equal(read_values(path), values)
+    assert np.array_equal(read_values(io.BytesIO(path.read_bytes()), "a"), values)
+    with pytest.raises(InputError, match=rf"a\.{kind}: image of more than 8 bits a channel"):
+        read_rgb(path)
 
 
 @pytest.mark.parametrize("options", [{}, TILES, {"compress": "LZW", "predictor": 2}, {"compress": "DEFLATE", **TILES}])

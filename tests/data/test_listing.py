@@ -81,13 +81,13 @@ def test_a_mask_beside_its_image_is_no_image(tmp_path, split, files):
 def test_files_that_no_split_takes_are_listed(tmp_path):
     write(tmp_path, "i/a.png", "l/a.png", "i/b.tif", "l/c.bmp")
     (tmp_path / "s/i/a.tfw").write_text("1")
-    for name in ("i/readme", "i/notes.TXT", "i/a.png.aux.xml", "l/a.pgw", "l/Thumbs.db"):
+    for name in ("i/readme", "i/LICENSE", "l/SHA256SUMS", "i/notes.TXT", "i/a.png.aux.xml", "l/a.pgw", "l/Thumbs.db"):
         (tmp_path / "s" / name).write_text("1")
     left = files_of_no_split(specification(), tmp_path)
     assert [path.name for path in left] == ["b.tif", "c.bmp"]
 
 
-@pytest.mark.parametrize("suffix", [".jp2", ".img", ".npy", ".GIF", ".geojson", ".mat"])
+@pytest.mark.parametrize("suffix", ["", ".jp2", ".img", ".npy", ".GIF", ".geojson", ".mat"])
 def test_pairs_of_kinds_that_are_not_read_are_listed(tmp_path, suffix):
     write(tmp_path, "i/a.png", "l/a.png")
     for name in ("i/b", "l/b"):

@@ -112,3 +112,17 @@ def test_a_sample_says_how_much_it_is(fields, write_fields, caplog):
     register_dataset(fields, root)
     check_dataset("fields_train", sample=3)
     assert "no pixel of 'river', 'hedge' in the 3 of 9 labels read" in caplog.text
+
+
+@pytest.mark.parametrize("number", [2, 3, 6])
+@pytest.mark.parametrize(("side", "partner"), [("images/a_1.jpg", "label"), ("labels/a_1.png", "image")])
+def test_turned_files_are_refused(fields, write_fields, number, side, partner):
+    root = write_fields()
+    tags = Image.Exif()
+    tags[0x0112] = number
+    with Image.open(root / "fields" / side) as image:
+        image.load()
+    image.save(root / "fields" / side, exif=tags)
+    register_dataset(fields, root)
+    with pytest.raises(InputError, match=rf"{side}: has EXIF orientation {number}, .* to match the {partner} and"):
+        check_dataset("fields_train", sample=1)

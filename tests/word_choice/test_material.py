@@ -143,3 +143,20 @@ def test_wrong_points_are_one_line(folder, name, text, line):
     with pytest.raises(InputError) as refused:
         drawn(folder, folder / name)
     assert line in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "ignored", "remedy"),
+    [
+        ("0,2", None, "--ignore=255,1"),
+        ("0,255", None, "--ignore=1"),
+        ("0,2", "7,-9999", "--ignore=7,-9999,1,255"),
+        ("5,6", "255", "--ignore=255,0,1"),
+    ],
+)
+def test_the_remedy_for_an_unknown_value_is_an_option_and_works(folder, values, ignored, remedy):
+    material = from_label_folder(folder / "images", folder / "labels", label_values(values, ignored, 2))
+    with pytest.raises(InputError, match=rf"; correct the label, or add it to a class in --values, or give {remedy}$"):
+        material.samples[0].truth()
+    known = label_values(values, remedy.removeprefix("--ignore="), 2)
+    assert from_label_folder(folder / "images", folder / "labels", known).samples[0].truth().max() <= 2

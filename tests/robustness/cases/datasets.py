@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.robustness.case import Case, refused, works
 from tests.robustness.cases.configs import no_trace
-from tests.robustness.place import Place, noise
+from tests.robustness.place import Place
 
 
 def file(content: bytes | str):
@@ -118,12 +118,20 @@ def broken(place: Place) -> list[str]:
     return place.prepare(place.folder / "shore.yaml", place.folder / "download")
 
 
-def turned(place: Place) -> list[str]:
-    place.shore()
-    tags = Image.Exif()
-    tags[0x0112] = 6
-    place.picture("raw/p/0.png", noise((24, 32)), exif=tags.tobytes())
-    return place.prepare(place.folder / "shore.yaml")
+def turned(name: str):
+    """Prepare the shore, or check the fields, with an orientation in this file."""
+
+    def build(place: Place) -> list[str]:
+        prepared = name.startswith("raw")
+        (place.shore if prepared else place.fields)()
+        tags = Image.Exif()
+        tags[0x0112] = 6
+        with Image.open(place.folder / name) as image:
+            pixels = np.asarray(image)
+        place.picture(name, pixels, exif=tags.tobytes())
+        return place.prepare(place.folder / "shore.yaml") if prepared else place.check()
+
+    return build
 
 
 def deep(place: Place) -> list[str]:
@@ -278,9 +286,24 @@ CASES: list[Case] = [
     refused(
         "photo with an EXIF rotation, and its label",
         "prepare",
-        turned,
+        turned("raw/p/0.png"),
         "…/p/0.png: has EXIF orientation 6, so it is shown rotated; rotate its pixels to match the label and remove "
         "the tag, for example with 'mogrify -auto-orient'",
+        status=1,
+    ),
+    refused(
+        "mask with an EXIF rotation",
+        "prepare",
+        turned("raw/m/0.png"),
+        "…/m/0.png: has EXIF orientation 6, so it is shown rotated; rotate its pixels to match the image and remove "
+        "the tag, for example with PIL.ImageOps.exif_transpose",
+        status=1,
+    ),
+    refused(
+        "photo with an EXIF rotation in a prepared dataset",
+        "check",
+        turned("fields/images/a_0.jpg"),
+        "…/images/a_0.jpg: has EXIF orientation 6, so it is shown rotated; rotate its pixels to match the label and …",
         status=1,
     ),
     refused(
