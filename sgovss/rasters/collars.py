@@ -16,7 +16,9 @@ _LOSSY = 8  # 8-bit values may differ this much from the collar's colour after l
 _CONSTANT = 0.8  # share of a collar's pixels that have exactly its colour
 _SMALLEST = 0.002  # share of the raster below which a constant area is no collar
 _PIXELS = 32  # and pixels of the overview
-_LARGEST = 0.99  # above it, the raster itself is constant
+_LARGEST = 0.99  # if they all take more, the raster itself is constant
+_FLAT = 0.5  # share of the pixels like their left neighbour above which a picture is a drawing
+_COLOURS = 8  # that a collar can have, the commonest at the border
 _SIDE = 0.25  # share of a side of the raster that a collar takes if it has no corner of it
 _LEAST = -float(np.finfo(np.float32).max)
 FILLERS = (-999.0, -9999.0, -99999.0, -32767.0, -32768.0, 65535.0, _LEAST, -_LEAST)
@@ -86,25 +88,28 @@ class Collar:
 
 
 def find_collars(pixels: np.ndarray, valid: np.ndarray, height: int, width: int) -> list[Collar]:
-    """Find constant areas of the darkest or brightest colour that are connected to the border of a raster.
+    """Find constant areas of any colour that are connected to the border of a raster.
 
-    An area must reach a corner or take a quarter of a side, so that a black roof at the border stays. Eight-bit data
-    can have black and white collars, other data collars of their smallest or largest value.
+    An area must reach a corner or take a quarter of a side, so that a black roof at the border stays. It must hold most
+    pixels of its colour, and few others, so that smooth water stays.
 
     Args:
         pixels: (bands, h, w) an overview of the bands in use, read without interpolation.
         valid: (h, w) bool, its pixels with data.
         height, width: of the raster in pixels.
     """
-    found = []
+    found, left_out = [], np.zeros_like(valid)
     for colour in _colours(pixels, valid):
         tolerance = float(_LOSSY) if pixels.dtype == np.uint8 else 0.0
         like, exactly = (valid & _near(pixels, colour, allowed) for allowed in (tolerance, 0.0))
         region = _at_border(like, exactly)
-        share = float(region.mean())
-        # A colour that is as common elsewhere belongs to the picture.
-        enough = share >= _SMALLEST and region.sum() >= _PIXELS and 2 * (region & exactly).sum() >= exactly.sum()
-        if enough and region.sum() <= _LARGEST * valid.sum():
+        share, constant = float(region.mean()), int((region & exactly).sum())
+        # A colour that is as common elsewhere belongs to the picture, and so does one that is only the commonest here.
+        enough = share >= _SMALLEST and region.sum() >= _PIXELS and 2 * constant >= exactly.sum()
+        closed = cv2.morphologyEx(region.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+        enough = enough and constant >= _CONSTANT * closed.sum()
+        if enough and (left_out | region).sum() <= _LARGEST * valid.sum():
+            left_out |= region
             # The overview shows one pixel of many, so the area may go on in the next cells.
             wider = cv2.dilate(region.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
             found.append(Collar(colour, wider, height, width, tolerance, share))
@@ -146,14 +151,22 @@ def _is_filler(values: np.ndarray, value: float, far: float) -> bool:
 
 
 def _colours(pixels: np.ndarray, valid: np.ndarray) -> list[tuple[float, ...]]:
-    """Return the colours that a collar can have."""
-    bands = len(pixels)
-    if pixels.dtype == np.uint8:
-        return [(0.0,) * bands, (255.0,) * bands]
+    """Return the colours that a collar can have, the likeliest first.
+
+    They are black and white, or in other than 8-bit data the least and largest values, and the commonest at the border.
+    In a drawing or a map of classes, the latter belong to the picture.
+    """
     if not valid.any():
         return []
-    values = pixels[:, valid]
-    return [tuple(map(float, values.min(axis=1))), tuple(map(float, values.max(axis=1)))]
+    bands, values, border = len(pixels), pixels[:, valid], valid.copy()
+    ends = [[0] * bands, [255] * bands] if pixels.dtype == np.uint8 else [values.min(axis=1), values.max(axis=1)]
+    border[1:-1, 1:-1] = False
+    colours, counts = np.unique(pixels[:, border], axis=1, return_counts=True)
+    common = colours[:, np.argsort(-counts)[:_COLOURS]].T
+    others = valid & ~np.any([_near(pixels, colour, 0) for colour in (*ends, *common)], axis=0)
+    as_beside = (pixels[:, :, 1:] == pixels[:, :, :-1]).all(axis=0)[others[:, 1:]]
+    drawing = as_beside.size == 0 or as_beside.mean() > _FLAT
+    return list(dict.fromkeys(tuple(map(float, colour)) for colour in (*ends, *(() if drawing else common))))
 
 
 def _near(pixels: np.ndarray, colour: tuple[float, ...], tolerance: float) -> np.ndarray:

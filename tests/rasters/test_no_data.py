@@ -39,10 +39,10 @@ def notch() -> np.ndarray:
 
 
 @pytest.mark.parametrize("collar", [corner_triangle, strip, notch])
-@pytest.mark.parametrize("colour", [0, 255])
+@pytest.mark.parametrize("colour", [0, 255, 1, 254, 128, (0, 0, 255), (255, 0, 255)])
 def test_collars_of_8_bit_pictures(write_raster, picture, collar, colour):
     area = collar()
-    picture[:, area] = colour
+    picture[:, area] = np.reshape(colour, (-1, 1))
     with RasterSource(write_raster(picture, **UTM)) as source:
         assert (source.valid(WHOLE) == ~area).all()
         window = Window(10, 5, 60, 70)
@@ -122,6 +122,47 @@ def test_collars_of_other_data_have_their_least_value(write_raster, picture, dty
         assert source.stretch[0][0] > 200
 
 
+@pytest.mark.parametrize(
+    ("dtype", "collar", "less"), [("float32", 0, -0.003), ("int16", 0, -30), ("uint16", 1, 0), ("uint16", 700, 3)]
+)
+def test_collars_of_other_data_may_have_pixels_below_them(write_raster, picture, dtype, collar, less):
+    pixels = picture.astype(dtype) * 10
+    pixels[:, 20:100:9, 50::7] = less
+    pixels[:, strip()] = collar
+    with RasterSource(write_raster(pixels, **UTM)) as source:
+        assert (source.valid(WHOLE) == ~strip()).all()
+        assert source.no_data.collars[0].colour == (collar,) * 3 and len(source.remarks) == 1
+
+
+def test_two_collars(write_raster, picture):
+    picture[:, :, :20], picture[:, :, -20:] = 90, 180
+    with RasterSource(write_raster(picture, **UTM)) as source:
+        assert (source.valid(WHOLE) == (np.arange(W) >= 20) & (np.arange(W) < W - 20)).all()
+        assert len(source.remarks) == 2
+
+
+@pytest.mark.parametrize(("bands", "block"), [(3, 10), (3, 30), (1, 8), (1, 40)])
+def test_drawings_have_black_and_white_collars_only(write_raster, bands, block):
+    numbers = np.random.default_rng(3).integers(20, 236, (bands, H // 4, W // 4), dtype=np.uint8)
+    pixels = numbers.repeat(block, axis=1).repeat(block, axis=2)[:, :H, :W]
+    with RasterSource(write_raster(pixels, **UTM)) as source:
+        assert source.valid(WHOLE).all() and not source.remarks
+    pixels[:, strip()] = 255
+    with RasterSource(write_raster(pixels, **UTM)) as source:
+        assert (source.valid(WHOLE) == ~strip()).all()
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "float32"])
+@pytest.mark.parametrize("least", [300, 5])
+def test_smooth_water_of_other_data_stays(write_raster, picture, dtype, least):
+    """Most of its pixels have one value, and are connected."""
+    pixels = picture.astype(dtype) * 10
+    noise = np.random.default_rng(1).choice([0, 1, 2], (H, 60), p=[0.7, 0.2, 0.1] if least == 5 else [0.1, 0.7, 0.2])
+    pixels[:, :, :60] = least + noise
+    with RasterSource(write_raster(pixels, **UTM)) as source:
+        assert source.valid(WHOLE).all() and not source.remarks
+
+
 def roof(pixels):
     pixels[:, 50:70, 60:100] = 0
 
@@ -136,6 +177,14 @@ def dark_noisy_water(pixels):
 
 def dark_smooth_water(pixels):
     pixels[:, :, :60] = np.random.default_rng(1).integers(0, 2, (3, H, 60))
+
+
+def grey_roof_at_the_border(pixels):
+    pixels[:, :30, 60:90] = 128
+
+
+def smooth_blue_water(pixels):
+    pixels[:, :, :60] = np.reshape([30, 60, 90], (3, 1, 1)) + np.random.default_rng(1).integers(0, 2, (3, H, 60))
 
 
 def black_everywhere(pixels):
@@ -157,8 +206,8 @@ def overexposed_spots(pixels):
 @pytest.mark.parametrize(
     "paint",
     [
-        roof, roof_at_the_border, dark_noisy_water, dark_smooth_water, black_everywhere, one_bright_band, all_black,
-        overexposed_spots,
+        roof, roof_at_the_border, grey_roof_at_the_border, dark_noisy_water, dark_smooth_water, smooth_blue_water,
+        black_everywhere, one_bright_band, all_black, overexposed_spots,
     ],
 )  # fmt: skip
 def test_what_belongs_to_the_picture_stays(write_raster, picture, paint):
