@@ -58,6 +58,29 @@ def test_the_stretch_ignores_no_data(write_raster, ramp):
     assert valid[12:].all()
 
 
+@pytest.mark.parametrize("size", [(39, 20), (13, 60), (13, 20)], ids=["narrower", "lower", "both"])
+def test_a_smaller_pixel_has_data_if_it_contains_any(write_raster, size):
+    """Of each three rows or columns, one that is not in the middle has data."""
+    pixels = np.full((4, 39, 60), 200, np.uint8)
+    pixels[3] = 0
+    pixels[3, :: 39 // size[0], :: 60 // size[1]] = 255
+    path = write_raster(pixels, photometric="rgb", alpha="yes")
+    with RasterSource(path) as source:
+        seen, valid = source.read(Window(0, 0, 60, 39), size)
+    assert valid.all() and (seen == 200).all()
+
+
+@pytest.mark.parametrize("nodata", [0.1, -9999.9, 1e-3])
+def test_a_no_data_value_is_rounded_like_the_pixels(write_raster, ramp, nodata):
+    """The file states it with more digits than a pixel can hold."""
+    pixels = ramp.astype(np.float32) + 10
+    pixels[:, :10] = np.float32(nodata)
+    with RasterSource(write_raster(pixels, nodata=nodata)) as source:
+        valid = source.read(WHOLE, SIZE)[1]
+        assert (source.valid(WHOLE) == valid).all()
+    assert not valid[:10].any() and valid[10:].all()
+
+
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize("filler", [-3.4028235e38, 3.4028235e38, -1e30])
 @pytest.mark.parametrize("nodata", [True, False], ids=["declared", "undeclared"])
