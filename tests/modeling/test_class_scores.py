@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from sgovss.inference.predictor import segment_image
 from sgovss.inference.rejection import Rejection
 from sgovss.modeling import chunks
-from sgovss.modeling.class_scores import ClassScores, mean_scores
+from sgovss.modeling.class_scores import ClassScores, mean_scores, resize
 from sgovss.modeling.meta_arch import EncodedImages, best_word, scores_of
 from sgovss.modeling.views import Augmented, SlidingWindow, WholeImage
 from sgovss.view_set import ViewSet
@@ -239,3 +239,9 @@ def test_the_mean_of_scores(bound):
     several = [torch.rand(5, 40, 30) for _ in range(3)]
     mean = mean_scores([ClassScores.of(scores) for scores in several])
     torch.testing.assert_close(mean.all(), torch.stack(several).mean(dim=0))
+
+
+def test_scores_of_the_wanted_size_are_not_computed_again():
+    scores = torch.rand(3, 5, 7)
+    assert resize(scores, (5, 7), antialias=False) is scores
+    assert resize(scores, (7, 5), antialias=True).shape == (3, 7, 5)
