@@ -216,6 +216,17 @@ def close_after_a_unit(cluster, folder: Path) -> None:
     cluster.close()
 
 
+def address_in(file: Path, seconds: float = 60) -> str:
+    """The address that a scheduler writes to a file, which may still be empty or half written."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return json.loads(file.read_text())["address"]
+        except (FileNotFoundError, json.JSONDecodeError):
+            assert time.monotonic() < deadline, "no scheduler started"
+            time.sleep(0.01)
+
+
 def wait_for(condition, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -356,8 +367,7 @@ def test_processes_of_dask_are_killed(scenes, tmp_path, checkout, victim):
     try:
         worker = [*dask, "worker", *place, "--nthreads", "1", "--no-nanny", "--death-timeout", "30"]
         started += [subprocess.Popen(worker, **quiet) for _ in range(2)]
-        wait_for(ready.is_file)
-        with remote_workers(json.loads(ready.read_text())["address"]) as client:
+        with remote_workers(address_in(ready)) as client:
             client.wait_for_workers(2, timeout=60)
             mapper = load(tmp_path / "none")
             run = ClusterMapper(client, mapper, partial(load, tmp_path, 0.005), shared=victim == "scheduler")
