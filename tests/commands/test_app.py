@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
+import threading
 from importlib import import_module
 from pathlib import Path
 
@@ -77,3 +78,19 @@ def test_no_folder_is_left_by_a_signal(script, monkeypatch, tmp_path, number):
             signal.signal(each, handler)
     assert status == (0 if number == signal.SIGINT else 128 + number)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_requests_that_still_run_do_not_abort_the_process(script, monkeypatch, tmp_path):
+    answered, statuses = threading.Event(), []
+
+    class Busy(Server):
+        def serve_forever(self) -> None:
+            threading.Thread(target=answered.wait, daemon=True).start()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("werkzeug.serving.make_server", lambda *_, **__: Busy())
+    monkeypatch.setattr(os, "_exit", lambda status: statuses.append((status, [*tmp_path.iterdir()])))
+    script.main(["--config-file", "sgovss_tiny.yaml"])
+    answered.set()
+    assert statuses == [(0, [])]
