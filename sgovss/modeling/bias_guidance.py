@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sgovss.modeling.layers import Attention, MapShape, ZeroGate
+from sgovss.modeling.layers import Attention, LayerNorm, MapShape, ZeroGate
 
 _BIAS_GRID = 4
 """Rows and columns of the grid that each feature map is averaged onto before the bias tokens attend to it."""
@@ -28,10 +28,10 @@ class RSBias(nn.Module):
         super().__init__()
         self.queries = nn.Parameter(torch.randn(tokens, dim) * dim**-0.5)
         self.inputs = nn.ModuleDict(
-            {name: nn.Sequential(nn.LayerNorm(count), nn.Linear(count, dim)) for name, count in channels.items()}
+            {name: nn.Sequential(LayerNorm(count), nn.Linear(count, dim)) for name, count in channels.items()}
         )
         self.gather = Attention(dim, heads)
-        self.norm = nn.LayerNorm(dim)
+        self.norm = LayerNorm(dim)
 
     def forward(self, levels: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Feature maps (B, C, h, w) by name -> bias tokens (B, tokens, dim)."""
@@ -74,7 +74,7 @@ class BiasGuidedRefinement(nn.Module):
         self.text_attention = Attention(dim, heads)
         self.text_from_bias = Attention(dim, heads)
         self.bias_from_text = Attention(dim, heads)
-        self.norms = nn.ModuleDict({name: nn.LayerNorm(dim) for name in ("text", "text_bias", "bias", "refined")})
+        self.norms = nn.ModuleDict({name: LayerNorm(dim) for name in ("text", "text_bias", "bias", "refined")})
         self.text_output = _GatedOutput(dim, joint)
         self.channel_output = _GatedOutput(dim, joint)
         self.visual = nn.ModuleDict({name: _LevelRefinement(channels[name], dim, heads) for name in refined})
@@ -116,7 +116,8 @@ class _GatedOutput(nn.Module):
         self.linear = nn.Linear(dim, channels, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.linear(self.gate(x))
+        # The gate multiplies the weights, which are fewer than the entries of x.
+        return F.linear(x, self.gate(self.linear.weight))
 
 
 class _LevelRefinement(nn.Module):
@@ -124,7 +125,7 @@ class _LevelRefinement(nn.Module):
 
     def __init__(self, channels: int, dim: int, heads: int) -> None:
         super().__init__()
-        self.input = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, dim))
+        self.input = nn.Sequential(LayerNorm(channels), nn.Linear(channels, dim))
         self.attention = Attention(dim, heads)
         self.output = _GatedOutput(dim, channels)
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from sgovss.modeling.bias_guidance import BiasGuidedRefinement
 from sgovss.modeling.decoder import MultiscaleDecoder
-from sgovss.modeling.layers import MapShape
+from sgovss.modeling.layers import LayerNorm, MapShape, enlarge
 
 STAGE_LEVELS = ("res5", "res4", "res3")
 """The feature map that guides each decoder stage, from coarse to fine."""
@@ -207,7 +207,7 @@ class _LevelGuide(nn.Module):
 
     def __init__(self, channels: int, guidance: int, factor: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(channels)
+        self.norm = LayerNorm(channels)
         self.project = nn.Linear(channels, guidance * factor**2)
         self.shuffle = nn.PixelShuffle(factor)
 
@@ -216,7 +216,7 @@ class _LevelGuide(nn.Module):
         features = self.project(self.norm(features.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
         features = F.gelu(self.shuffle(features))
         if tuple(features.shape[-2:]) != size:
-            features = F.interpolate(features, size=size, mode="bilinear", align_corners=False)
+            features = enlarge(features, size)
         return features
 
 

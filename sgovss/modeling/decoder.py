@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from sgovss.modeling.chunks import chunk_size, map_chunks, update_chunks
-from sgovss.modeling.layers import ChannelNorm, ZeroGate
+from sgovss.modeling.layers import ChannelNorm, LayerNorm, ZeroGate, enlarge
 
 _EPSILON = 1e-6
 _MOST_INTERPOLATED = 2**31 - 1
@@ -62,7 +62,7 @@ class ClassAttention(nn.Module):
     def __init__(self, dim: int, text: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.norm = nn.LayerNorm(dim)
+        self.norm = LayerNorm(dim)
         self.text = nn.Linear(text, dim)
         self.query_key = nn.Linear(2 * dim, 2 * dim)
         self.value = nn.Linear(dim, dim)
@@ -185,10 +185,12 @@ class DecoderStage(nn.Module):
         if change is not None:
             change = change.flatten(0, 1)
             if change.shape[-2:] != x.shape[-2:]:
-                change = F.interpolate(change, size=x.shape[-2:], mode="bilinear", align_corners=False)
+                # In this memory format CUDA computes all channels at the same time, otherwise one after another.
+                change = enlarge(change.contiguous(memory_format=torch.channels_last), _size(x))
             x = x + change
         x = F.gelu(self.smooth(upsample(self.narrow(x))))
-        addition = self.calibrate(self.gate(x)).squeeze(1).unflatten(0, shape)
+        # The gate multiplies the weights, which are fewer than the entries of the map.
+        addition = F.conv2d(x, self.gate(self.calibrate.weight)).squeeze(1).unflatten(0, shape)
         return None if self.last else x.unflatten(0, shape), addition
 
 
@@ -275,5 +277,10 @@ def upsample(x: torch.Tensor) -> torch.Tensor:
     # CUDA cannot interpolate a tensor with more elements than this at once.
     images = max(1, _MOST_INTERPOLATED // (4 * x[:1].numel()))
     if images >= x.shape[0]:
-        return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        height, width = _size(x)
+        return enlarge(x, (2 * height, 2 * width))
     return torch.cat([upsample(part) for part in x.split(images)])
+
+
+def _size(x: torch.Tensor) -> tuple[int, int]:
+    return x.shape[-2], x.shape[-1]

@@ -21,7 +21,20 @@ class MapShape(NamedTuple):
     stride: int
 
 
-class ChannelNorm(nn.LayerNorm):
+class LayerNorm(nn.LayerNorm):
+    """Layer norm over the last axis that returns the dtype of its input.
+
+    Under autocast torch's own returns float32 on CUDA (not on a CPU). The convolution or linear layer that follows
+    would cast that back, so it costs time and memory and no digit is kept.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., C) -> the same shape and dtype."""
+        with torch.autocast(x.device.type, enabled=False):
+            return F.layer_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+
+
+class ChannelNorm(LayerNorm):
     """Layer norm over the channels of each location, as timm's ``LayerNorm2d``.
 
     Args:
@@ -34,6 +47,15 @@ class ChannelNorm(nn.LayerNorm):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) -> the same shape."""
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def enlarge(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Interpolate (B, C, h, w) bilinearly to (B, C, *size), in the dtype of x.
+
+    Under autocast torch would compute in float32 on CUDA (not on a CPU).
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
 class ZeroGate(nn.Module):

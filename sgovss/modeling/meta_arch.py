@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +19,7 @@ from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.clip_settings import pixel_statistics
 from sgovss.modeling.compensation import GeneralizationCompensation
 from sgovss.modeling.cost_volume import CostVolumeHead, build_head
+from sgovss.modeling.cuda_graphs import MOST_ELEMENTS, CudaGraphs, record_graph
 from sgovss.modeling.image_encoder import CLIPImageEncoder
 from sgovss.modeling.objective import PixelObjective
 from sgovss.modeling.text_embedder import TextEmbedder, TextEmbeddings
@@ -27,6 +28,7 @@ from sgovss.precision import autocast, cast_weights, cuda_kernels
 from sgovss.vocabulary import Vocabulary
 
 _FROZEN = "frozen_encoder."
+_TEXT, _LOGITS = "text", "logits"
 
 MAP_CELLS = 8
 """Cells of the logits for each cell of the dense map, as the decoder enlarges it three times by two."""
@@ -72,6 +74,7 @@ class SGOVSS(nn.Module):
         tf32: compute in TF32 at inference, see :func:`sgovss.precision.cuda_kernels`.
         frozen_precision: precision of the frozen encoder, ``float32`` or ``bfloat16``.
         stage_losses: factor of the pixel losses on the logits of the decoder's first stages; 0 for none.
+        cuda_graphs: at inference on CUDA, replay the kernels for small inputs; see :class:`CudaGraphs`.
     """
 
     pixel_mean: torch.Tensor
@@ -93,6 +96,7 @@ class SGOVSS(nn.Module):
         tf32: bool = False,
         frozen_precision: str = "float32",
         stage_losses: float = 0.0,
+        cuda_graphs: bool = False,
     ) -> None:
         super().__init__()
         self.image_encoder = image_encoder
@@ -109,12 +113,16 @@ class SGOVSS(nn.Module):
         self.view = view
         self.precision = precision
         self.tf32 = tf32
+        self.cuda_graphs = cuda_graphs
+        self._encoder_graphs = CudaGraphs(self._encoded, image_encoder, record_graph)
+        self._head_graphs = CudaGraphs(self._decoded, head, record_graph)
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
         # Convolutions are faster in this memory format, and their results inherit it.
         self.to(memory_format=torch.channels_last)
         self.register_state_dict_post_hook(_drop_frozen_encoder)
         self.register_load_state_dict_post_hook(_ignore_frozen_encoder)
+        self.register_load_state_dict_post_hook(_forget_graphs)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -135,6 +143,8 @@ class SGOVSS(nn.Module):
             "tf32": cfg.TEST.TF32,
             "frozen_precision": node.COMPENSATION.TWIN_PRECISION,
             "stage_losses": node.STAGE_LOSSES,
+            # Early rejection reads back which classes are left, and a graph cannot wait for the device.
+            "cuda_graphs": cfg.TEST.CUDA_GRAPHS and not cfg.TEST.EARLY_REJECTION,
         }
 
     @property
@@ -233,8 +243,7 @@ class SGOVSS(nn.Module):
     def encode(self, images: torch.Tensor) -> EncodedImages:
         """Encode images (B, 3, H, W) in 0..255; the result does not depend on a vocabulary."""
         padded = self._prepare(images)
-        with self._inference_arithmetic():
-            levels = self.image_encoder(padded)
+        levels = self._infer(self._encoder_graphs, self._encoded, {"images": padded}, padded.numel())
         padded_size, size = ((x.shape[-2], x.shape[-1]) for x in (padded, images))
         return EncodedImages(levels, padded_size, size)
 
@@ -254,11 +263,35 @@ class SGOVSS(nn.Module):
     def _logits(self, encoded: EncodedImages, vocabulary: Vocabulary) -> torch.Tensor:
         """Encoded images -> logits (B, T, h, w) of the padded images."""
         text = self.text_embedder(vocabulary)
-        with self._inference_arithmetic():
-            logits = self.head(encoded.levels, text.embeddings)
+        inputs = {**encoded.levels, _TEXT: text.embeddings}
+        cells = MAP_CELLS**2 * encoded.levels["dense"][:, 0].numel()
+        logits = self._infer(self._head_graphs, self._decoded, inputs, len(text.owners) * cells)[_LOGITS]
         if len(text.owners) > len(vocabulary):
             logits = best_word(logits, text.owners, len(vocabulary))
         return with_offsets(logits, vocabulary)
+
+    def _infer(
+        self,
+        graphs: CudaGraphs,
+        function: Callable[[Mapping[str, torch.Tensor]], dict[str, torch.Tensor]],
+        inputs: Mapping[str, torch.Tensor],
+        elements: int,
+    ) -> dict[str, torch.Tensor]:
+        """Call a function, by its graphs if its larger end has few elements."""
+        if self.cuda_graphs and elements <= MOST_ELEMENTS:
+            return graphs(inputs, self.precision, self.tf32)
+        return function(inputs)
+
+    def _encoded(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Normalised ``images`` -> feature maps by name."""
+        with self._inference_arithmetic():
+            return self.image_encoder(inputs["images"])
+
+    def _decoded(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Feature maps by name and text embeddings -> logits."""
+        levels = {name: tensor for name, tensor in inputs.items() if name != _TEXT}
+        with self._inference_arithmetic():
+            return {_LOGITS: self.head(levels, inputs[_TEXT])}
 
     @contextlib.contextmanager
     def _inference_arithmetic(self) -> Iterator[None]:
@@ -348,3 +381,9 @@ def _drop_frozen_encoder(module: nn.Module, state_dict: dict[str, Any], prefix: 
 
 def _ignore_frozen_encoder(module: nn.Module, incompatible: Any) -> None:
     incompatible.missing_keys[:] = [key for key in incompatible.missing_keys if _FROZEN not in key]
+
+
+def _forget_graphs(module: nn.Module, incompatible: Any) -> None:
+    assert isinstance(module, SGOVSS)
+    for graphs in (module._encoder_graphs, module._head_graphs):
+        graphs.clear()

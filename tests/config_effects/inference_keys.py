@@ -71,6 +71,7 @@ def evaluations(case: Case) -> int:
 ROWS = {
     "TEST.PRECISION": Row("bfloat16", precision_of_encoder, torch.bfloat16),
     "TEST.TF32": Row(True, lambda case: built(case.options).tf32, True),
+    "TEST.CUDA_GRAPHS": Row(False, lambda case: built(case.options).cuda_graphs, False),
     "TEST.EARLY_REJECTION": Row(2, lambda case: built(case.options).head.early_rejection, 2),
     "TEST.SKIP_ABSENT": Row(True, left, ("fields_test",), ABSENT),
     "TEST.PUBLISHED": Row("nothing", refusal(prepared), "TEST.PUBLISHED"),

@@ -69,7 +69,8 @@ def numbers_of(config: str, precision: str, device: str) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("precision", TOLERANCES)
-@pytest.mark.parametrize("config", SIZES)
+# In parallel runs, the tests of a config stay in one process, which runs the step on the CPU once.
+@pytest.mark.parametrize("config", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in SIZES])
 def test_a_step_is_that_of_the_cpu(config, precision):
     if precision == "bfloat16" and DEVICE == "cuda" and not has_bfloat16(torch.device(DEVICE)):
         pytest.skip("this GPU has no bfloat16")

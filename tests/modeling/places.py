@@ -32,7 +32,7 @@ def turned(maps: torch.Tensor, turns: int) -> torch.Tensor:
 def support(change: torch.Tensor) -> tuple[float, float, int, int]:
     """Middle (y, x), in pixels from the upper left corner, and height and width of what is not 0 in (..., H, W).
 
-    A pixel at the edge whose change is lost to rounding moves the middle by a half.
+    Each pixel at the edge whose change is lost to rounding moves the middle by a half.
     """
     rows, columns = (change.abs().flatten(0, -3).amax(dim=0).amax(dim=axis).nonzero() for axis in (1, 0))
     (top, bottom), (left, right) = ((int(each[0]), int(each[-1]) + 1) for each in (rows, columns))
