@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import functools
 import importlib.util
+import os
 import statistics
 import subprocess
 import sys
@@ -107,7 +108,9 @@ def test_rows(seconds: float) -> Iterator[Row]:
         if importlib.util.find_spec("xdist"):
             command += ["-n", str(PROCESSES), "--dist", "loadgroup"]
         try:
-            done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=seconds, check=False)
+            done = subprocess.run(
+                command, cwd=CHECKOUT, env=_environment(), capture_output=True, text=True, timeout=seconds, check=False
+            )
         except subprocess.TimeoutExpired:
             yield {"test": "all", "failed": f"not finished after {seconds:.0f} seconds"}
             return
@@ -116,6 +119,12 @@ def test_rows(seconds: float) -> Iterator[Row]:
             yield {"test": "all", "failed": " ".join(last)}
             return
         yield from map(_test_row, ElementTree.parse(report).iter("testcase"))
+
+
+def _environment() -> dict[str, str]:
+    """The environment of the tests: their processes share the processors."""
+    threads = max(1, (os.cpu_count() or 1) // PROCESSES)
+    return {**os.environ, "OMP_NUM_THREADS": str(threads)}
 
 
 def _test_row(case: ElementTree.Element) -> Row:

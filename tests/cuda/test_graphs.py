@@ -72,8 +72,11 @@ def test_changed_weights_change_replayed_scores(model):
 
 def test_a_function_that_waits_for_the_device_is_called_as_it_is(model):
     built, recorded = model
-    head = built.head
-    built.head.register_forward_hook(lambda *_: float(head.logit_bias))
+
+    def wait(head, inputs) -> None:
+        head.logit_bias.item()
+
+    built.head.register_forward_pre_hook(wait)
     for seed in range(5):
         expected = scores(built, seed, 5, graphs=False)
         torch.testing.assert_close(scores(built, seed, 5, graphs=True), expected, atol=1e-6, rtol=0)
