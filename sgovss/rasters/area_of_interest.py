@@ -16,6 +16,7 @@ from rasterio.windows import Window, transform
 from sgovss.errors import InputError
 from sgovss.rasters import ogr
 from sgovss.rasters.areas import on_ground
+from sgovss.rasters.names import absolute_name
 from sgovss.rasters.options import file_and_layer
 from sgovss.rasters.source import RasterSource
 
@@ -101,10 +102,10 @@ def _layers(path: str | Path) -> tuple[list[tuple[str | None, list[shapely.Geome
     return result, [several] if len(read) > 1 else []
 
 
-def vector_name(file: Path) -> str:
+def vector_name(file: str) -> str:
     """Return the name that OGR gets. In a path, pyogrio takes '!' for the border of an archive, but not after /vsi."""
-    name = str(file.absolute())
-    return f"/vsisubfile/0_-1,{name}" if "!" in name and file.is_file() else name
+    name = absolute_name(file)
+    return f"/vsisubfile/0_-1,{name}" if "!" in name and Path(file).is_file() else name
 
 
 def _near(
