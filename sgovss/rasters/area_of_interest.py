@@ -22,6 +22,7 @@ from sgovss.rasters.source import RasterSource
 
 _POINTS = 64  # a side of the raster's extent is divided into this many parts, because lines bend between projections
 _MARGIN = 0.05  # of the extent, by which it is enlarged for the same reason
+_LIMB = 81.5, 80, -0.05  # degrees from the point below a geostationary satellite; it sees as far as about 81.3
 
 
 class AreaOfInterest:
@@ -125,7 +126,10 @@ def _near(
     # Longitudes may be given as 170 to 190, or 0 to 360.
     turns = (0, -360, 360) if pyproj.CRS(crs).is_geographic else (0,)
     result = []
-    for box, turn in product(_extents(source, back) or [shapely.box(*shapely.total_bounds(polygons))], turns):
+    boxes = _extents(source, back)
+    if not boxes and pyproj.CRS(crs).is_geographic:
+        boxes = _visible_disk(source, back, across)
+    for box, turn in product(boxes or [shapely.box(*shapely.total_bounds(polygons))], turns):
         step = max(box.bounds[2] - box.bounds[0], box.bounds[3] - box.bounds[1]) / _POINTS
         for part in shapely.intersection(shapely.make_valid(_moved(polygons, turn)), box):
             if part.area > 0:
@@ -156,6 +160,21 @@ def _extents(source: RasterSource, back: pyproj.Transformer) -> list[shapely.Pol
     left, bottom, right, top = left - pad_x, bottom - pad_y, right + pad_x, top + pad_y
     sides = [(left, 180.0), (-180.0, right)] if parted else [(left, right)]
     return [shapely.box(west, bottom, east, top) for west, east in sides]
+
+
+def _visible_disk(source: RasterSource, back: pyproj.Transformer, across: pyproj.Transformer) -> list[shapely.Polygon]:
+    """Return the part of the earth that a geostationary satellite sees, in degrees; none for other projections."""
+    operation = pyproj.CRS(source.crs.to_wkt()).coordinate_operation if source.crs else None
+    if operation is None or not operation.method_name.startswith("Geostationary"):
+        return []
+    below, _ = back.transform(0, 0)
+    around = np.linspace(0, 2 * np.pi, 720, endpoint=False)
+    for radius in np.radians(np.arange(*_LIMB)):
+        latitudes = np.degrees(np.arcsin(np.sin(radius) * np.cos(around)))
+        longitudes = below + np.degrees(np.arctan2(np.sin(radius) * np.sin(around), np.cos(radius)))
+        if np.isfinite(across.transform(longitudes, latitudes)).all():
+            return [shapely.Polygon(zip(longitudes, latitudes, strict=True))]
+    return []
 
 
 def _moved(polygons: list[shapely.Geometry], turn: int) -> list[shapely.Geometry]:

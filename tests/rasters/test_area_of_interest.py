@@ -193,6 +193,30 @@ def test_a_map_of_the_whole_earth_shows_meridians_as_curves(write_raster, tmp_pa
     assert 0.2 < expected.mean() < 0.4 and (found != expected).mean() < 0.001
 
 
+@pytest.mark.parametrize("sweep", ["x", "y"])
+@pytest.mark.parametrize("below", [0, 140.7, -137])
+@pytest.mark.parametrize(
+    "bounds", [(-180, -90, 180, 90), (0, -90, 360, 90), (-180, 0, 180, 90), (-60, -90, 0, 90), (110, -90, 180, 90)]
+)
+def test_the_disk_that_a_satellite_sees(write_raster, tmp_path, bounds, below, sweep):
+    """What lies outside of the disk, and behind it, is cut off."""
+    crs = f"+proj=geos +h=35785831 +lon_0={below} +sweep={sweep} +ellps=WGS84 +units=m"
+    place = {"crs": crs, "transform": from_origin(-5_600_000, 5_600_000, 40_000, 40_000)}
+    columns, rows = np.meshgrid(np.arange(280) + 0.5, np.arange(280) + 0.5)
+    back = pyproj.Transformer.from_crs(crs, 4326, always_xy=True).transform
+    x, y = back(4e4 * columns - 5_600_000, 5_600_000 - 4e4 * rows)
+    west = np.isfinite(x) & (((x - bounds[0]) % 360 < bounds[2] - bounds[0]) | (bounds[2] - bounds[0] == 360))
+    expected = west & (bounds[1] < y) & (y < bounds[3])
+    path = save(tmp_path / "area.gpkg", crs="EPSG:4326", layer=shapely.box(*bounds))
+    with RasterSource(write_raster(np.full((3, 280, 280), 90, np.uint8), **place)) as source:
+        if not expected.any():
+            with pytest.raises(InputError, match="does not overlap"):
+                AreaOfInterest(path, source)
+            return
+        found = AreaOfInterest(path, source)(Window(0, 0, 280, 280))
+    assert (found != expected).mean() < 0.005
+
+
 @pytest.mark.parametrize(
     ("west", "expected"),
     [(10, [(9, -11, 31, 11)]), (170, [(169, -11, 180, 11), (-180, -11, -169, 11)])],
