@@ -82,7 +82,9 @@ class ImageSegmenter:
                 "window by window: pip install 'sgovss[geo]'"
             )
         if self._unused:
-            logger.warning("%s: a photograph, for which %s is not used", name, " and ".join(self._unused))
+            *others, last = self._unused
+            flags = f"{', '.join(others)} and {last} are" if others else f"{last} is"
+            logger.warning("%s: a photograph, for which %s not used", name, flags)
         return segment_photograph(self._predictor, Path(name), self._vocabulary, target, self._rejection)
 
 
