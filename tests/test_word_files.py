@@ -166,3 +166,68 @@ def test_lists_below_names_are_told_to_be_synonyms(read):
 def test_lines_of_a_file_have_one_kind_of_separator(read, sign):
     with pytest.raises(InputError, match=r"has (semicolons|tabs); write one class per line"):
         read(f"building{sign}house\nroad\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("- road\n* roof\n1. water\n", [("road",), ("roof",), ("water",)]),
+        ("1) road\n- roof\n2. 3. water\n", [("road",), ("roof",), ("3. water",)]),
+        ("classes:\n- road\n+ roof\n\n12. water\n", [("road",), ("roof",), ("water",)]),
+    ],
+)
+def test_bullets_of_several_kinds_and_numbers_are_left_out(read, content, expected):
+    assert read(content)[0] == expected
+    assert [(entry.name,) for entry in Vocabulary.from_string(content).classes] == expected
+
+
+@pytest.mark.parametrize("content", ["- road\n* roof\nwater\n", "road\n- roof\nwater\n", "1. road\nwater\n- roof\n"])
+def test_a_bullet_is_not_part_of_a_name(read, content):
+    with pytest.raises(InputError, match=r"'[-*] ro[a-z]+' begins with a bullet, not a class name"):
+        read(content)
+
+
+@pytest.mark.parametrize("content", ['[["road","street"],["roof"]]', '{"classes": [["road", "street"], "roof"]}'])
+def test_lists_in_a_list_hold_the_names_of_one_class(read, content):
+    expected = [("road", "street"), ("roof",)], ["names in an inner list are synonyms: 'road' is also 'street'"]
+    assert read(content, "words.json") == expected
+    assert read(content, "words.yaml") == expected
+    assert read('[["road"], ["roof"]]', "words.json") == ([("road",), ("roof",)], [])
+
+
+@pytest.mark.parametrize(
+    "content", ['[["road", "roof"]]', '[[], ["roof"]]', '[["road", 3], ["roof"]]', '[[["road"]], ["a"]]']
+)
+def test_other_lists_in_a_list_are_refused(read, content):
+    with pytest.raises(InputError, match=r"a class is a name or \{name, synonyms, color\}, not \["):
+        read(content, "words.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "columns"),
+    [
+        ("id,name,description\n1,road,paved\n2,roof,\n", "'description'"),
+        ("name;synonyms;Notes;words\nroad;street;;a road\nroof;;y;\n", "'Notes', 'words'"),
+        ("category,name\nground,road\nbuilt,roof\n", "'category'"),
+    ],
+)
+def test_columns_that_are_not_read_are_told(read, content, columns):
+    assert read(content, "words.csv")[1] == [
+        f"columns of the table that are not read: {columns}; name, synonyms and color are read"
+    ]
+
+
+@pytest.mark.parametrize(
+    "content", ["id,name,area,r,g,b\n1,road,3.5,1,2,3\n2,roof,,4,5,6\n", "class,name,type\n1,road,x\n2,roof,y\n"]
+)
+def test_columns_of_numbers_and_others_that_say_nothing_of_words_are_not_told(read, content):
+    assert [name for name, *_ in read(content, "words.csv")[0]] == ["road", "roof"]
+    assert read(content, "words.csv")[1] == []
+
+
+@pytest.mark.parametrize("row", ["2,", "2", '2," "'])
+def test_an_empty_name_in_a_table_without_a_header_is_told(read, row):
+    """Left out in silence, the classes behind it would get other numbers."""
+    with pytest.raises(InputError, match=r"words\.csv: line 2 has no class name in column 2; write one there"):
+        read(f"1,road\n{row}\n3,roof\n", "words.csv")
+    assert read("1,road\n,\n\n3,roof\n", "words.csv")[0] == [("road",), ("roof",)]

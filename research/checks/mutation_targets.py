@@ -74,6 +74,7 @@ _TESTS = {
     "rasters/blending": "rasters/blending",
     "rasters/class_sums": f"rasters/areas rasters/upsampling {_SCENES}",
     "rasters/collars": f"rasters/no_data {_READER} rasters/odd_rasters",
+    "rasters/coordinate_systems": "rasters/virtual",
     "rasters/coverage": "rasters/coverage rasters/products",
     "rasters/features": "rasters/features rasters/scene",
     "rasters/filling": f"rasters/blending rasters/upsampling rasters/areas {_SCENES}",

@@ -15,6 +15,7 @@ from sgovss.label_ids import no_class_id
 OUTSIDE = -1
 _MANY = 4  # unknown values
 _REMEDY = "add the value to a class or to 'ignore' in the dataset file"
+IGNORED = "'ignore' of the dataset file"
 _LARGEST = 2**16 - 1  # the table has an entry for each value up to this one
 
 
@@ -29,6 +30,7 @@ class LabelMap:
         num_classes: number of classes; ids are 0 to ``num_classes - 1``.
         others: (value, id or ``ignore_label``) of negative values and of values above 65535, such as no-data values.
         remedy: how to make an unknown value known, in messages; ``{value}`` stands for the values.
+        ignored: where the ignored values are given, in messages.
     """
 
     table: np.ndarray
@@ -36,6 +38,7 @@ class LabelMap:
     num_classes: int
     others: tuple[tuple[int, int], ...] = ()
     remedy: str = _REMEDY
+    ignored: str = IGNORED
 
     @classmethod
     def from_specification(cls, spec: DatasetSpecification) -> LabelMap:
@@ -43,7 +46,13 @@ class LabelMap:
         return cls.from_values(spec.values, spec.ignore.values)
 
     @classmethod
-    def from_values(cls, values: Sequence[Sequence[int]], ignored: Sequence[int], remedy: str = _REMEDY) -> LabelMap:
+    def from_values(
+        cls,
+        values: Sequence[Sequence[int]],
+        ignored: Sequence[int],
+        remedy: str = _REMEDY,
+        ignored_in: str = IGNORED,
+    ) -> LabelMap:
         """Build the map from the label values of each class, in id order, and the ignored label values."""
         ignore_label = no_class_id(len(values))
         ids = dict.fromkeys(ignored, ignore_label)
@@ -52,7 +61,7 @@ class LabelMap:
         table = np.full(max(small, default=0) + 2, OUTSIDE, np.int32)
         table[small] = [ids[value] for value in small]
         others = tuple((value, index) for value, index in ids.items() if value not in small)
-        return cls(table, ignore_label, len(values), others, remedy)
+        return cls(table, ignore_label, len(values), others, remedy, ignored_in)
 
     @property
     def dtype(self) -> type[np.generic]:

@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from sgovss.data.channels import stored_channels
 from sgovss.data.file_kinds import first_bytes, other_kind
 from sgovss.data.gdal_images import is_tiff, read_gdal_rgb, read_gdal_size, too_many_pixels
-from sgovss.data.label_map import LabelMap
+from sgovss.data.label_map import IGNORED, LabelMap
 from sgovss.data.orientation import orientation, refuse_turned, shown, shown_size
 from sgovss.errors import InputError
 
@@ -40,7 +40,7 @@ def load_labels(path: str | Path, labels: LabelMap, dtype: type[np.generic] = np
     Raises:
         InputError: the file cannot be read, has several channels, or has a value outside the specification.
     """
-    return labels(read_values(path), path).astype(dtype)
+    return labels(read_values(path, ignored=labels.ignored), path).astype(dtype)
 
 
 class UnknownTiffError(InputError):
@@ -79,7 +79,7 @@ def open_image(file: str | Path | BinaryIO, source: str | Path, what: str = "ima
         raise InputError(f"{source}: cannot read this {what} ({_reason(error, head, what)})") from error
 
 
-def read_values(file: str | Path | BinaryIO, source: str | None = None) -> np.ndarray:
+def read_values(file: str | Path | BinaryIO, source: str | None = None, ignored: str = IGNORED) -> np.ndarray:
     """Read the values of a label image as an (H, W) array of integers, as they are stored in the file.
 
     Grey may be stored as two or three equal channels, beside alpha. TIFF files that Pillow does not decode as they
@@ -88,6 +88,7 @@ def read_values(file: str | Path | BinaryIO, source: str | None = None) -> np.nd
     Args:
         file: a path or an open binary file.
         source: the file name in error messages; default: the path.
+        ignored: where the values of pixels without a class are given, in error messages.
 
     Raises:
         InputError: the file cannot be read, is turned by an orientation tag, or has channels that differ or values that
@@ -100,7 +101,7 @@ def read_values(file: str | Path | BinaryIO, source: str | None = None) -> np.nd
             bands = image.getbands()
             tags = getattr(image, "tag_v2", {})
             if (stored := tags.get(_CHANNELS, len(bands))) == 1:
-                return _whole(_stored(image), source)
+                return _whole(_stored(image), source, ignored)
             if image.mode not in ("RGB", "RGBA", "LA", *LABEL_MODES, "F"):
                 raise _several(f"mode {image.mode}", source)
             separate_alpha = image.mode == "LA" and tags.get(_PLANAR) == 2  # Pillow fails
@@ -113,7 +114,7 @@ def read_values(file: str | Path | BinaryIO, source: str | None = None) -> np.nd
     except UnknownTiffError:
         pass
     channels, alpha = stored_channels(file, source)
-    return _whole(_grey(channels, alpha, f"{channels.shape[2]} channels", source), source)
+    return _whole(_grey(channels, alpha, f"{channels.shape[2]} channels", source), source, ignored)
 
 
 def _grey(channels: np.ndarray, alpha: np.ndarray | None, kind: str, source: str) -> np.ndarray:
@@ -160,7 +161,7 @@ def _stored(image: Image.Image) -> np.ndarray:
     return values // (255 // (2 ** int(bits[1]) - 1)) if bits and image.mode == "L" else values
 
 
-def _whole(values: np.ndarray, source: str) -> np.ndarray:
+def _whole(values: np.ndarray, source: str, ignored: str) -> np.ndarray:
     """Convert label values to integers.
 
     Raises:
@@ -176,13 +177,13 @@ def _whole(values: np.ndarray, source: str) -> np.ndarray:
     if (odd := ~(whole | missing)).any():
         raise InputError(
             f"{source}: {odd.sum()} label values are no whole numbers, such as {values[odd][0]:g} {_place(odd)}; write "
-            "class values as whole numbers, and missing ones as a number that stands in 'ignore' of the dataset file"
+            f"class values as whole numbers, and missing ones as a number that stands in {ignored}"
         )
     if missing.any():
         raise InputError(
             f"{source}: {missing.sum()} of {missing.size} label values are NaN, the first {_place(missing)}; replace "
-            "them by a number that stands in 'ignore' of the dataset file, such as 255, with numpy.nan_to_num(labels, "
-            "nan=255) or, for georeferenced files, 'gdalwarp -srcnodata nan -dstnodata 255'"
+            f"them by a number that stands in {ignored}, such as 255, with numpy.nan_to_num(labels, nan=255) or, for "
+            "georeferenced files, 'gdalwarp -srcnodata nan -dstnodata 255'"
         )
     return values.astype(np.int64)
 

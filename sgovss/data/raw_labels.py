@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 
 from sgovss.data.channels import eight_bit_colors, stored_channels
-from sgovss.data.gdal_images import read_gdal_rgb
 from sgovss.data.label_map import OUTSIDE, LabelMap
 from sgovss.data.labels import LABEL_MODES, UnknownTiffError, is_deep, open_image, read_values
 from sgovss.data.orientation import orientation, refuse_turned
@@ -168,9 +167,15 @@ def _rgb(content: bytes, source: str) -> np.ndarray:
                 return np.asarray(image.convert("RGB"), np.int32)
             if image.format != "TIFF":
                 image.load()  # finds damage
-        return eight_bit_colors(stored_channels(io.BytesIO(content), source)[0], source)
     except UnknownTiffError:
-        return read_gdal_rgb(io.BytesIO(content), source).astype(np.int32)
+        pass
+    channels, _ = stored_channels(io.BytesIO(content), source)
+    if channels.shape[2] < 3:
+        raise InputError(
+            f"{source}: label image of fewer than three channels, expected colours; if it holds class values, set "
+            "preparation.labels to 'values'"
+        )
+    return eight_bit_colors(channels, source)
 
 
 def _refuse_outside(ids: np.ndarray, raw: np.ndarray, channels: np.ndarray, source: str, what: str, where: str) -> None:

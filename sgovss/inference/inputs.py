@@ -25,6 +25,11 @@ _MAGIC = (  # first bytes of TIFF, BigTIFF, JPEG, PNG, JPEG 2000, Erdas, PCIDSK 
     b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\xff\xd8\xff", b"\x89PNG", b"\0\0\0\x0cjP  ", b"EHFA_",
     b"PCIDSK", b"NITF",
 )  # fmt: skip
+# Images of phones, cameras and other programs, and of satellites, which neither Pillow nor GDAL may read.
+_OTHER_IMAGES = (
+    ".heic", ".heif", ".hif", ".avif", ".jxl", ".jxr", ".gif", ".psd", ".xcf", ".svg", ".ecw", ".sid",
+    ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf",
+)  # fmt: skip
 _OUTPUTS = ("_labels.tif", "_labels.png", "_overlay.png", "_probabilities.tif")
 _SHARES = "_shares.json"
 _UNFINISHED = ".parts"  # end of the name of a folder of unfinished outputs
@@ -93,14 +98,31 @@ def files_of(path: Path, among: Callable[[Sequence[Path], Path], list[Path]] | N
     kept = [file for file in files if not _is_output(file, path)]
     found = among(kept, path) if among else [file for file in kept if is_image(file)]
     left_out = [file for file in {*files} - {*kept} if is_image(file)]
+    passed_over = _passed_over(kept, found)
     if not found and left_out:
         raise InputError(f"{path}: no image in this folder other than outputs of earlier runs; check --input")
+    if not found and passed_over:
+        raise InputError(f"{path}: {passed_over}")
     if not found:
         others = " and other rasters of GDAL" if among else ""
         raise InputError(f"{path}: no image in this folder (looked for {', '.join(IMAGE_OR_RASTER)}{others})")
     if left_out:
         logger.warning("%s: %d outputs of earlier runs are not segmented again", path, len(left_out))
+    if passed_over:
+        logger.warning("%s: %s", path, passed_over)
     return _titles(found, path)
+
+
+def _passed_over(files: Sequence[Path], found: Sequence[Path]) -> str:
+    """What a user has to know of the images that are not among those found; empty if there are none."""
+    others = [file for file in files if file.suffix.lower() in _OTHER_IMAGES and file not in found]
+    if not others:
+        return ""
+    kinds = ", ".join(sorted({file.suffix.lower() for file in others}))
+    return (
+        f"images that cannot be read here: {len(others)} ({kinds}), such as {others[0].name}; convert to JPEG, PNG or "
+        "GeoTIFF"
+    )
 
 
 def _titles(files: Sequence[Path], folder: Path) -> dict[str, Path]:

@@ -16,6 +16,7 @@ from sgovss.inference.predictor import ImagePredictor, Predictor
 from sgovss.inference.rejection import Rejection
 from sgovss.inference.segmentation import Segmentation
 from sgovss.mapping.options import SegmentOptions
+from sgovss.rasters.names import absolute_name
 from sgovss.rasters.options import SceneOptions
 from sgovss.vocabulary import Vocabulary
 
@@ -81,7 +82,9 @@ class ImageSegmenter:
                 "window by window: pip install 'sgovss[geo]'"
             )
         if self._unused:
-            logger.warning("%s: a photograph, for which %s is not used", name, " and ".join(self._unused))
+            *others, last = self._unused
+            flags = f"{', '.join(others)} and {last} are" if others else f"{last} is"
+            logger.warning("%s: a photograph, for which %s not used", name, flags)
         return segment_photograph(self._predictor, Path(name), self._vocabulary, target, self._rejection)
 
 
@@ -116,8 +119,12 @@ def load_predictor(options: SegmentOptions) -> ImagePredictor:
 def load_mapper(options: SegmentOptions, vocabulary: Vocabulary, stretch: Stretch | None) -> SceneMapper:
     """Load the mapper of rasters in a worker, whose working folder changes afterwards."""
     given = (options.aoi, options.segments, options.cache)
-    aoi, segments, cache = (value and str(Path(value).resolve()) for value in given)
+    aoi, segments, cache = (value and _absolute(value) for value in given)
     return load_segmenter(replace(options, aoi=aoi, segments=segments, cache=cache), vocabulary, stretch).mapper
+
+
+def _absolute(name: str) -> str:
+    return absolute_name(name) if name.startswith("/vsi") else str(Path(name).resolve())
 
 
 def is_scene(name: str) -> bool:

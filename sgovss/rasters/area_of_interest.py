@@ -16,11 +16,13 @@ from rasterio.windows import Window, transform
 from sgovss.errors import InputError
 from sgovss.rasters import ogr
 from sgovss.rasters.areas import on_ground
+from sgovss.rasters.names import absolute_name
 from sgovss.rasters.options import file_and_layer
 from sgovss.rasters.source import RasterSource
 
 _POINTS = 64  # a side of the raster's extent is divided into this many parts, because lines bend between projections
 _MARGIN = 0.05  # of the extent, by which it is enlarged for the same reason
+_LIMB = 81.5, 80, -0.05  # degrees from the point below a geostationary satellite; it sees as far as about 81.3
 
 
 class AreaOfInterest:
@@ -101,10 +103,10 @@ def _layers(path: str | Path) -> tuple[list[tuple[str | None, list[shapely.Geome
     return result, [several] if len(read) > 1 else []
 
 
-def vector_name(file: Path) -> str:
+def vector_name(file: str) -> str:
     """Return the name that OGR gets. In a path, pyogrio takes '!' for the border of an archive, but not after /vsi."""
-    name = str(file.absolute())
-    return f"/vsisubfile/0_-1,{name}" if "!" in name and file.is_file() else name
+    name = absolute_name(file)
+    return f"/vsisubfile/0_-1,{name}" if "!" in name and Path(file).is_file() else name
 
 
 def _near(
@@ -124,7 +126,10 @@ def _near(
     # Longitudes may be given as 170 to 190, or 0 to 360.
     turns = (0, -360, 360) if pyproj.CRS(crs).is_geographic else (0,)
     result = []
-    for box, turn in product(_extents(source, back) or [shapely.box(*shapely.total_bounds(polygons))], turns):
+    boxes = _extents(source, back)
+    if not boxes and pyproj.CRS(crs).is_geographic:
+        boxes = _visible_disk(source, back, across)
+    for box, turn in product(boxes or [shapely.box(*shapely.total_bounds(polygons))], turns):
         step = max(box.bounds[2] - box.bounds[0], box.bounds[3] - box.bounds[1]) / _POINTS
         for part in shapely.intersection(shapely.make_valid(_moved(polygons, turn)), box):
             if part.area > 0:
@@ -155,6 +160,21 @@ def _extents(source: RasterSource, back: pyproj.Transformer) -> list[shapely.Pol
     left, bottom, right, top = left - pad_x, bottom - pad_y, right + pad_x, top + pad_y
     sides = [(left, 180.0), (-180.0, right)] if parted else [(left, right)]
     return [shapely.box(west, bottom, east, top) for west, east in sides]
+
+
+def _visible_disk(source: RasterSource, back: pyproj.Transformer, across: pyproj.Transformer) -> list[shapely.Polygon]:
+    """Return the part of the earth that a geostationary satellite sees, in degrees; none for other projections."""
+    operation = pyproj.CRS(source.crs.to_wkt()).coordinate_operation if source.crs else None
+    if operation is None or not operation.method_name.startswith("Geostationary"):
+        return []
+    below, _ = back.transform(0, 0)
+    around = np.linspace(0, 2 * np.pi, 720, endpoint=False)
+    for radius in np.radians(np.arange(*_LIMB)):
+        latitudes = np.degrees(np.arcsin(np.sin(radius) * np.cos(around)))
+        longitudes = below + np.degrees(np.arctan2(np.sin(radius) * np.sin(around), np.cos(radius)))
+        if np.isfinite(across.transform(longitudes, latitudes)).all():
+            return [shapely.Polygon(zip(longitudes, latitudes, strict=True))]
+    return []
 
 
 def _moved(polygons: list[shapely.Geometry], turn: int) -> list[shapely.Geometry]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -43,7 +44,7 @@ def images_among(files: Sequence[Path], top: Path) -> list[Path]:
     """Return the images and rasters among the files below a folder, and folders that are rasters as a whole.
 
     Left out are files that belong to another raster, such as its header. Files that hold several rasters are left out
-    with a line in the log.
+    with a line in the log. Another line says which files a VRT shows again.
     """
     found: set[Path] = set()
     parts: set[Path] = set()
@@ -65,7 +66,23 @@ def images_among(files: Sequence[Path], top: Path) -> list[Path]:
             claims = {headers.get(header, file), file}
             headers[header] = max(claims, key=lambda each: each.stat().st_size)
             found -= claims - {headers[header]}
-    return sorted(file for file in found if file.absolute() not in parts)
+    images = sorted(file for file in found if file.absolute() not in parts)
+    _tell_twice(images)
+    return images
+
+
+def _tell_twice(images: Sequence[Path]) -> None:
+    """Say which files would be segmented twice: by themselves, and as parts of a VRT."""
+    there = {os.path.normpath(image.absolute()): image for image in images}
+    for file in (image for image in images if image.suffix.lower() == ".vrt"):
+        read = {os.path.normpath(other) for other in _other_files(file) or ()}
+        again = [image for name, image in there.items() if name in read]
+        if again:
+            logger.warning(
+                "%s: shows %d of the other files in its folder, such as %s, which are segmented by themselves, too; to "
+                "segment it only, give its own name, and to segment them only, move it away",
+                file, len(again), again[0].name,
+            )  # fmt: skip
 
 
 def _with_stores(files: Sequence[Path], top: Path) -> Iterator[Path]:

@@ -25,7 +25,7 @@ from sgovss.rasters.options import AUTO
 from sgovss.rasters.sentinel2 import is_description, joined_products, scene_of, title_of
 from sgovss.rasters.source import RasterSource
 from sgovss.rasters.stac import is_item, rasters_of
-from sgovss.rasters.tiles import describe_tiles, is_tile_server
+from sgovss.rasters.tiles import describe_tiles, is_tile_server, side_of_tiles
 from sgovss.rasters.virtual import Bounds, Tile, mosaic, overlapping, stack
 
 logger = logging.getLogger(__name__)
@@ -156,9 +156,11 @@ def _tiles(name: str, folder: Path, options: InputOptions) -> dict[str, Path]:
     """Describe a server of map tiles in a file."""
     if options.bounds is None or not options.gsd:
         raise InputError(f"{name}: a server of map tiles needs --bounds west,south,east,north and --gsd metres")
-    latitude = (options.bounds[1] + options.bounds[3]) / 2
+    west, south, east, north = options.bounds
+    longitude, latitude = (west + east) / 2, (south + north) / 2
+    side = side_of_tiles(name, options.gsd, longitude, latitude)
     title = _file_name(urlsplit(name.removeprefix("xyz:")).hostname or "tiles")
-    return {_write(folder, f"{title}.xml", describe_tiles(name, options.gsd, latitude)): Path(title)}
+    return {_write(folder, f"{title}.xml", describe_tiles(name, options.gsd, latitude, side)): Path(title)}
 
 
 def _parts(found: dict[str, Path], folder: Path, options: InputOptions) -> dict[str, Path]:

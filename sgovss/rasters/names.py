@@ -62,17 +62,27 @@ def _absolute_part(part: str) -> str:
 
 def _absolute_inside(name: str) -> str:
     """Return the name of a file inside another with the outer one absolute."""
+    prefix, outer, rest = parts_of_inside(name)
+    return name if outer is None else f"{prefix}{outer.absolute()}{rest}"
+
+
+def parts_of_inside(name: str) -> tuple[str, Path | None, str]:
+    """Divide the name of a file inside another, such as ``/vsizip/a.zip/b.tif``.
+
+    Returns:
+        what stands before the outer file, that file, and the rest; None for the file if there is none on this machine.
+    """
     found = _INSIDE.fullmatch(name)
     if found is None:
-        return name
+        return name, None, ""
     prefix, path = found.groups()
     inner = path.split("/")
     for count in range(1, len(inner) + 1):
         outer = "/".join(inner[:count])
-        closing = "}" if outer.endswith("}") else ""
-        if is_local(outer.removesuffix("}")) and Path(outer.removesuffix("}")).is_file():
-            return "/".join([f"{prefix}{Path(outer.removesuffix('}')).absolute()}{closing}", *inner[count:]])
-    return name
+        file = Path(outer.removesuffix("}"))
+        if is_local(file) and file.is_file():
+            return prefix, file, path[len(outer.removesuffix("}")) :]
+    return name, None, ""
 
 
 def _lasting(query: re.Match[str]) -> str:

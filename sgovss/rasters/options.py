@@ -12,6 +12,7 @@ from typing import TypeVar
 from sgovss import paths
 from sgovss.errors import InputError
 from sgovss.inference.rejection import Rejection
+from sgovss.rasters.names import parts_of_inside
 
 POLYGON_FORMATS = ("gpkg", "parquet", "fgb", "geojson")
 """Formats of polygons, which are the suffixes of their files. The first is the default."""
@@ -140,11 +141,11 @@ class SceneOptions:
         return POLYGON_FORMATS[0] if self.polygons is True else self.polygons or None
 
 
-def file_and_layer(name: str | Path, flag: str = "--aoi") -> tuple[Path, str | None]:
+def file_and_layer(name: str | Path, flag: str = "--aoi") -> tuple[str, str | None]:
     """Split the name of a vector file into the file and its layer, such as ``fields.gpkg:district``.
 
     Args:
-        name: as a user gives it.
+        name: as a user gives it. The file may be inside an archive, as in ``/vsizip/fields.zip/fields.gpkg``.
         flag: the option that it was given for.
 
     Returns:
@@ -153,12 +154,17 @@ def file_and_layer(name: str | Path, flag: str = "--aoi") -> tuple[Path, str | N
     Raises:
         InputError: there is no such file.
     """
-    path = Path(name)
-    if paths.exists(path):
-        return path, None
-    file, colon, layer = str(name).rpartition(":")
-    if colon and layer and paths.exists(file):
-        return Path(file), layer
+    if paths.exists(name):
+        return str(name), None
+    prefix, archive, inner = parts_of_inside(str(name))
+    if archive is not None:
+        file, colon, layer = inner.partition(":")
+        return f"{prefix}{archive}{file}", layer if colon else None
+    parts = str(name).split(":")
+    for count in range(len(parts) - 1, 0, -1):  # the name of a layer may have colons, too
+        file, layer = ":".join(parts[:count]), ":".join(parts[count:])
+        if file and layer and paths.exists(file):
+            return file, layer
     raise InputError(f"{flag} {name}: no such file; correct the path")
 
 

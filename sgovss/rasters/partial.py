@@ -27,6 +27,7 @@ from sgovss.rasters.geotiff import (
     window_of,
     write_boxes,
 )
+from sgovss.rasters.no_data import NoData
 from sgovss.rasters.picture import picture_factor, picture_part, picture_size
 from sgovss.rasters.plan import ScenePlan
 from sgovss.rasters.segment_sums import SumsFile, sums_dtype
@@ -284,7 +285,8 @@ def begun_plan(plan: ScenePlan) -> ScenePlan | None:
     """The plan of the unfinished run with the same target; None if there is none.
 
     Raises:
-        InputError: that run has other settings, or the folder is not one of an unfinished run.
+        InputError: that run has other settings or was begun by another version, or the folder is not one of an
+            unfinished run.
     """
     found = _read_plan(plan.target)
     if found is None:
@@ -306,7 +308,7 @@ def remove_begun(target: str | Path) -> None:
     Raises:
         InputError: the folder is not one of an unfinished run.
     """
-    if _read_plan(target) is None:
+    if _stored_plan(target) is None:
         return
     folder = folder_of(target)
     for file in (folder / UNITS).glob("*.npz"):
@@ -322,12 +324,35 @@ def remove_begun(target: str | Path) -> None:
 
 def _read_plan(target: str | Path) -> ScenePlan | None:
     """Read the plan of an unfinished run; see :func:`begun_plan`."""
+    content = _stored_plan(target)
+    if content is None:
+        return None
+    try:
+        plan = ScenePlan.from_json(content)
+        NoData.from_json(plan.no_data)  # is read later, where a missing key would be no clear line
+        return plan
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder_of(target)}: holds a run begun by another version of sgovss; continue it with that version, or "
+            "give --restart to begin anew"
+        ) from error
+
+
+def _stored_plan(target: str | Path) -> dict[str, Any] | None:
+    """Return the plan of an unfinished run of any version as JSON; None if there is none.
+
+    Raises:
+        InputError: the folder is not one of an unfinished run.
+    """
     folder = folder_of(target)
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
     try:
-        return ScenePlan.from_json(json.loads((folder / _PLAN).read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        content = json.loads((folder / _PLAN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        content = None
+    if not isinstance(content, dict) or not content.keys() >= {"target", "units", "settings"}:
         raise InputError(
             f"{folder}: needed for unfinished parts, but holds something else; move it away, or give another --output"
-        ) from error
+        )
+    return content

@@ -15,6 +15,7 @@ from sgovss.errors import InputError
 from sgovss.modeling.views import build_views
 from sgovss.rasters.areas import ground_sample_distances
 from sgovss.rasters.grid import Axis
+from sgovss.rasters.names import parts_of_inside
 from sgovss.rasters.options import SceneOptions, file_and_layer
 from sgovss.rasters.plan import ScenePlan, plan_units
 from sgovss.rasters.source import RasterSource
@@ -183,4 +184,6 @@ def _settings(
 def _file_identity(name: str | Path) -> list[Any]:
     """What changes when a vector file, or the layer of it, changes."""
     file, layer = file_and_layer(name)
-    return [str(file.resolve()), file.stat().st_mtime_ns, layer]
+    _, archive, inside = parts_of_inside(file)
+    outer = archive or Path(file)
+    return [f"{outer.resolve()}{inside}", outer.stat().st_mtime_ns, layer]

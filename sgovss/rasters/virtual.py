@@ -17,6 +17,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import DatasetReader
 
 from sgovss.errors import InputError
+from sgovss.rasters.coordinate_systems import differing, same_crs
 from sgovss.rasters.names import absolute_name
 from sgovss.rasters.no_data import ALL, SOME, UNDECLARED
 
@@ -129,8 +130,9 @@ def mosaic(tiles: Sequence[Tile], bounds: Bounds | None = None) -> str:
     """
     first = tiles[0]
     for tile in tiles[1:]:
+        system = (None, None) if same_crs(first.crs, tile.crs) else differing(first.crs, tile.crs)
         for what, mine, its in (
-            ("coordinate reference system", first.crs, tile.crs),
+            ("coordinate reference system", *system),
             ("number of bands", len(first.meanings), len(tile.meanings)),
             ("data type", first.dtype, tile.dtype),
         ):
@@ -214,7 +216,7 @@ def stack(files: Sequence[Tile]) -> str:
     finest = min(files, key=lambda file: file.transform.a)
     for file in files:
         apart = np.abs(np.subtract(file.bounds, finest.bounds)).max()
-        if file.crs != finest.crs or apart > file.transform.a / 2:
+        if not same_crs(file.crs, finest.crs) or apart > file.transform.a / 2:
             raise InputError(f"--stack: {file.name} covers other ground than {finest.name}; use gdalwarp first")
         if file.dtype != finest.dtype:
             raise InputError(

@@ -177,7 +177,8 @@ def label_values(text: str | None, ignored: str | None, classes: int) -> LabelMa
     if len({*flat, *left_out}) < len(flat) + len(left_out):
         raise InputError("--values: a label value is given twice; give each to one class, or to --ignore")
     ignoring = ",".join(map(str, [*left_out, "{value}"]))
-    return LabelMap.from_values(values, left_out, f"add it to a class in --values, or give --ignore={ignoring}")
+    remedy = f"add it to a class in --values, or give --ignore={ignoring}"
+    return LabelMap.from_values(values, left_out, remedy, "--ignore")
 
 
 def _whole(text: str, option: str) -> int:

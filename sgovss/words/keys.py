@@ -12,7 +12,7 @@ SYNONYMS = ("synonyms", "synonym", "aliases", "alias")
 COLORS = ("color", "colour", "rgb", "color_rgb", "hex", "color_hint")
 OTHERS = ("words", "offset")
 # Other programs' keys that say nothing of words.
-_SILENT = ("id", "index", "value", "trainid", "train_id", "supercategory", "isthing", "attributes", "shape", "type")
+SILENT = ("id", "index", "value", "trainid", "train_id", "supercategory", "isthing", "attributes", "shape", "type")
 
 
 def color_under(item: Mapping[Any, Any], key: str) -> Any:
@@ -33,7 +33,7 @@ def has_key(item: Any) -> bool:
 
 def unread_keys(items: Iterable[Any]) -> list[str]:
     """A note that names the keys of items that nothing reads; none if all are read."""
-    read = {*NAMES, *SYNONYMS, *COLORS, *OTHERS, *_SILENT}
+    read = {*NAMES, *SYNONYMS, *COLORS, *OTHERS, *SILENT}
     keys = [str(key) for item in items if isinstance(item, dict) for key in item if str(key).lower() not in read]
     if not keys:
         return []

@@ -15,6 +15,7 @@ COMMAS = ",，、،﹐﹑､︐︑፣᠂߸՝⸲⹁"
 _SEPARATORS = f"{COMMAS};；؛﹔\u037e"
 _COMMENT = re.compile(rf"(?:\s|(?<=[{_SEPARATORS}]))(?:#|//)\s.*$")
 _BULLET = re.compile(r"(?:[-*+•‣▪▫●○◦·–—■□►➤→✓✔☐☑]\s+(?:\[[ xX]?\]\s+)?|\[[ xX]?\]\s+)")
+_COUNT = re.compile(r"\d+[.)]\s+")
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
 _HEX_AND_NAME = re.compile(r"#[0-9a-fA-F]{6}[\s:,;]+[^\W\d]")  # a colour, not a comment
 _ID_HEADERS = ("id", "index", "value", "number", "no", "no.", "class_id", "label_id", "#")
@@ -54,8 +55,10 @@ def text_lines(text: str, source: str) -> list[str]:
 
 
 def without_bullets(lines: list[str]) -> list[str]:
-    if lines and all(_BULLET.match(line) for line in lines):
-        return [_BULLET.sub("", line, count=1) for line in lines]
+    """Leave out the bullets of all lines, of which some may be numbers such as ``1.``."""
+    bullets = [_BULLET.match(line) or _COUNT.match(line) for line in lines]
+    if any(_BULLET.match(line) for line in lines) and all(bullets):
+        return [line[bullet.end() :] for line, bullet in zip(lines, bullets, strict=True) if bullet]
     return lines
 
 

@@ -7,12 +7,14 @@ The rules, in this order:
 2. Text in square brackets without quotation marks is read like text. Other text in square or curly brackets is a list
    or mapping of YAML, which includes JSON and the lists of Python. Round brackets around the whole text, and quotation
    marks around a name or the whole text, are left out. In quotation marks, separators are part of the name. Each pair
-   of round brackets around quoted names (``('tree', 'wood'), ('road',)``) holds the names of one class.
+   of round brackets around quoted names (``('tree', 'wood'), ('road',)``), and each of several lists in a list, holds
+   the names of one class.
 3. A line end separates classes. Left out are empty lines, lines that start with ``#`` or ``//``, comments after these
-   signs with a space on each side, bullets (``-``, ``*``, ``•``) and check boxes in front of every line, a first line
-   such as ``class`` or ``id name``, or of more than three words above bullets, labelme's ``__ignore__``, and a
-   separator at the end. A colon ends a title in the first line; behind several lines, it is left out, and bullets below
-   them are synonyms. Three numbers, or ``#`` with six digits, at the same place of every line are colours.
+   signs with a space on each side, bullets (``-``, ``*``, ``•``) and check boxes in front of every line, of which some
+   may have a number instead, a first line such as ``class`` or ``id name``, or of more than three words above bullets,
+   labelme's ``__ignore__``, and a separator at the end. A colon ends a title in the first line; behind several lines,
+   it is left out, and bullets below them are synonyms. Three numbers, or ``#`` with six digits, at the same place of
+   every line are colours.
 4. One kind of separator separates classes: commas, semicolons or tabs, also those of Chinese, Japanese, Arabic and
    other keyboards; bullets; or the full stops of Grounding DINO (``building . road .``, ``building. road.``). Text with
    two kinds is refused, because its meaning is not clear. Full stops of sentences beside another separator stay in the
@@ -119,7 +121,7 @@ def read_text(text: str, source: str) -> WordList:
 def read_structure(value: Any, source: str) -> WordList:
     """Read a list or mapping of YAML or JSON, or a text in place of the list (``classes: building, road``).
 
-    Bars and commas in a string separate synonyms.
+    Bars and commas in a string separate synonyms. So do inner lists, each of which has the names of one class.
 
     Raises:
         InputError: the value is nothing of this kind, or a name cannot be one.
@@ -129,11 +131,25 @@ def read_structure(value: Any, source: str) -> WordList:
         return read_text(found, source)
     if all(isinstance(item, str) for item in found):
         found, _ = without_numbers(found, in_lines=False)
+    found, more = _without_inner_lists(found)
     items = [_checked_item(item, source) for item in found]
-    notes = unread_keys(items)
+    notes = [*unread_keys(items), *more]
     if len(items) == 1 and isinstance(items[0], tuple) and len(items[0]) > 1 and not re.search(_BARS, found[0]):
         notes.append(f"the list has one item, so '{items[0][0]}' is also '{items[0][1]}'")
     return WordList(items, notes)
+
+
+def _without_inner_lists(items: list[Any]) -> tuple[list[Any], list[str]]:
+    """Write inner lists, each of the names of one class, with bars; and a note on the first with several names.
+
+    A single inner list stays as it is, because its names may be meant as classes.
+    """
+    inner = [item for item in items if isinstance(item, list) and item and all(isinstance(name, str) for name in item)]
+    if len(items) < 2 or not inner:
+        return items, []
+    pairs = [names for names in inner if len(names) > 1]
+    notes = [f"names in an inner list are synonyms: '{names[0]}' is also '{names[1]}'" for names in pairs[:1]]
+    return ["|".join(item) if item in inner else item for item in items], notes
 
 
 def _grouped(text: str, source: str) -> WordList | None:

@@ -30,7 +30,7 @@ def checked_name(text: str, source: str, in_list: bool = False) -> str:
 
     Raises:
         InputError: it is only a number or punctuation, has brackets or quotation marks without a partner, an equals
-            sign, the sign of a comment in front or a colour, or is the name of a file.
+            sign, the sign of a comment or a bullet in front or a colour, or is the name of a file.
     """
     name = unquoted(text.strip())
     problem = None
@@ -42,6 +42,8 @@ def checked_name(text: str, source: str, in_list: bool = False) -> str:
         problem = "has a colour, which only a list with a colour in every line may have"
     elif name.startswith(("#", "//")):
         problem = "begins with the sign of a comment"
+    elif re.match(r"[-*+•]\s", name):
+        problem = "begins with a bullet"
     elif "=" in name:
         problem = "has an equals sign"
     elif name and all(mark.isspace() or unicodedata.category(mark)[0] == "P" for mark in name):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sgovss.errors import InputError
 from sgovss.words.colors import color_of
-from sgovss.words.keys import COLORS, SYNONYMS, color_under, split_synonyms
+from sgovss.words.keys import COLORS, SILENT, SYNONYMS, color_under, split_synonyms
 from sgovss.words.lines import HEADERS, is_comment, without_comment
 from sgovss.words.lists import read_lines
 from sgovss.words.names import checked_name
@@ -104,11 +104,33 @@ def read_table(rows: list[Row], source: str) -> WordList:
             f"{source}: cannot tell the column of class names; call it 'name' in the first line of the table"
         )
     if not titled:
-        names = [" ".join(row[columns[0]].split()) for row in table if len(row) > columns[0]]
-        return read_lines("\n".join(names), source)
+        return read_lines("\n".join(_untitled(row, columns[0], source) for row in rows), source)
     items = [_of_row(cells, header, columns[0], f"{source}: line {line}") for line, cells in rows[1:]]
     unread = [text for row in table[1:] if (text := _unread_color(dict(zip(header, row, strict=False))))]
-    return WordList(items, [f"'{text}' is not read as a colour; write one such as #ff0000" for text in unread[:1]])
+    notes = [f"'{text}' is not read as a colour; write one such as #ff0000" for text in unread[:1]]
+    return WordList(items, [*notes, *_unread_columns(table, columns[0])])
+
+
+def _untitled(row: Row, column: int, source: str) -> str:
+    """The name in a row of a table without a header."""
+    name = " ".join(" ".join(row.cells[column : column + 1]).split())
+    if not name:
+        raise InputError(
+            f"{source}: line {row.line} has no class name in column {column + 1}; write one there, or remove the line"
+        )
+    return name
+
+
+def _unread_columns(table: list[list[str]], column: int) -> list[str]:
+    """A note that names the columns of words that nothing reads; none if all are read."""
+    read = {*SYNONYMS, *COLORS, *sum(_COLOR_COLUMNS, ()), *SILENT}
+    others = [
+        title
+        for i, title in enumerate(table[0])
+        if i != column and title.lower() not in read and _has_words(table[1:], i)
+    ]
+    shown = ", ".join(f"'{' '.join(title.split())[:40]}'" for title in others[:5])
+    return [f"columns of the table that are not read: {shown}; name, synonyms and color are read"] if others else []
 
 
 def _has_words(rows: list[list[str]], column: int) -> bool:

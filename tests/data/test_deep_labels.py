@@ -65,7 +65,7 @@ def test_deep_images_are_refused_in_every_layout(tmp_path, options, bands, inter
         read_rgb(path)
 
 
-@pytest.mark.parametrize("kind", ["png", "pixel", "band"])
+@pytest.mark.parametrize("kind", ["png", "pixel", "band", "lerc"])  # only GDAL opens the last
 @pytest.mark.parametrize("step", [1, 257, 256])
 def test_deep_colours_are_converted_without_loss(tmp_path, kind, step):
     color, other = (7, 8, 9), (200, 0, 30)
@@ -74,7 +74,7 @@ def test_deep_colours_are_converted_without_loss(tmp_path, kind, step):
         cv2.imwrite(str(tmp_path / "x.png"), pixels[..., ::-1])
         content = (tmp_path / "x.png").read_bytes()
     else:
-        options = {"photometric": "RGB", "interleave": kind}
+        options = {"photometric": "RGB"} | ({"compress": "LERC"} if kind == "lerc" else {"interleave": kind})
         content = tif(tmp_path / "x.tif", pixels.transpose(2, 0, 1), **options).read_bytes()
     classes = [{"name": "a", "mask_colors": [color]}, {"name": "b", "mask_colors": [other]}]
     spec = specification("colors", classes=classes, ignore={"values": [255]})
@@ -83,6 +83,23 @@ def test_deep_colours_are_converted_without_loss(tmp_path, kind, step):
             RawLabels(spec).read(content, "m")
     else:
         assert RawLabels(spec).read(content, "m").tolist() == [[0, 1], [1, 0]]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32"])
+def test_colours_that_only_gdal_opens_get_the_remedy_for_labels(tmp_path, dtype):
+    classes = [{"name": "a", "mask_colors": [(7, 8, 9)]}]
+    reader = RawLabels(specification("colors", classes=classes, ignore={"values": [255]}))
+    colors = np.ones((3, 4, 5), dtype) * np.array([7, 8, 9], dtype)[:, None, None]
+    for bands, message in ((3, None), (1, "expected colours; if it holds class values"), (5, "of 5 bands")):
+        pixels = np.concatenate([colors, colors])[:bands]
+        content = tif(tmp_path / "x.tif", pixels, compress="LERC").read_bytes()
+        if dtype == "float32" and bands == 3:
+            message = "label image with colours of more than 8 bits a channel, up to 9.0; write the colours"
+        if message is None:
+            assert (reader.read(content, "m") == 0).all()
+        else:
+            with pytest.raises(InputError, match=message):
+                reader.read(content, "m")
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

@@ -3,7 +3,7 @@
 It runs in a process of its own, because GDAL waits for answers without letting other Python threads run. Requests are
 written to ``requests.log``. As long as ``drops`` holds a number above zero, an answer with a range is cut off and the
 number counted down. ``/tiles/z/x/y.png`` is a tile whose colour is (z, x mod 256, y mod 256); if ``odd`` exists, tiles
-of even x are missing.
+of even x are missing; if ``wide`` exists, tiles have 512 pixels along a side.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class Handler(BaseHTTPRequestHandler):
             if (self.folder / "odd").exists() and x % 2 == 0:
                 return None
             file = io.BytesIO()
-            Image.new("RGB", (256, 256), (z, x % 256, y % 256)).save(file, "PNG")
+            side = 512 if (self.folder / "wide").exists() else 256
+            Image.new("RGB", (side, side), (z, x % 256, y % 256)).save(file, "PNG")
             return file.getvalue()
         path = self.folder / self.path.lstrip("/")
         return path.read_bytes() if path.is_file() else None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import zipfile
 
 import numpy as np
 import pyogrio
@@ -14,6 +16,7 @@ from rasterio.windows import Window
 
 from sgovss.errors import InputError
 from sgovss.rasters.area_of_interest import AreaOfInterest, _extents
+from sgovss.rasters.planning import _file_identity
 from sgovss.rasters.source import RasterSource
 
 from .conftest import UTM
@@ -68,6 +71,41 @@ def test_one_layer_by_its_name(scene, tmp_path):
         AreaOfInterest(f"{path}:field", scene)
     with pytest.raises(InputError, match=r"nowhere.gpkg:field: no such file"):
         AreaOfInterest("nowhere.gpkg:field", scene)
+
+
+def test_the_name_of_a_layer_may_have_colons(scene, tmp_path):
+    path = save(tmp_path / "a:b.gpkg", **{"parcel": SMALL, "district:new:2": LARGE})
+    for name, shape in (("parcel", SMALL), ("district:new:2", LARGE)):
+        assert (AreaOfInterest(f"{path}:{name}", scene)(WHOLE) == inside(shape)).all()
+    with pytest.raises(InputError, match="no layer 'x:y' in this file; it has parcel, district:new:2"):
+        AreaOfInterest(f"{path}:x:y", scene)
+    with pytest.raises(InputError, match=r"a:b.gpkg:: no such file"):
+        AreaOfInterest(f"{path}:", scene)
+
+
+def test_a_file_inside_an_archive(scene, tmp_path, monkeypatch):
+    path = save(tmp_path / "project.gpkg", **{"parcel": SMALL, "district:new": LARGE})
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.write(path, "x/project.gpkg")
+    path.unlink()
+    monkeypatch.chdir(tmp_path)
+    for folder in ("", f"{tmp_path}/"):
+        name = f"/vsizip/{folder}all.zip/x/project.gpkg"
+        assert (AreaOfInterest(name, scene)(WHOLE) == inside(SMALL, LARGE)).all()
+        assert (AreaOfInterest(f"{name}:district:new", scene)(WHOLE) == inside(LARGE)).all()
+    for name, message in (("all.zip/none.gpkg", "not a vector file"), ("none.zip/project.gpkg", "no such file")):
+        with pytest.raises(InputError, match=message):
+            AreaOfInterest(f"/vsizip/{name}", scene)
+
+
+def test_a_changed_archive_is_another_area(tmp_path):
+    archive = tmp_path / "all.zip"
+    archive.touch()
+    names = [f"/vsizip/{archive}/{inner}" for inner in ("a.gpkg", "b.gpkg", "a.gpkg:x")]
+    before = [_file_identity(name) for name in names]
+    os.utime(archive, (1, 1))
+    after = [_file_identity(name) for name in names]
+    assert len({str(identity) for identity in before + after}) == 6
 
 
 @pytest.mark.parametrize("name", ["a!b.gpkg", "a:b.gpkg", "a#b?.geojson", "a!b.shp", "x y/ü!.gpkg"])
@@ -153,6 +191,30 @@ def test_a_map_of_the_whole_earth_shows_meridians_as_curves(write_raster, tmp_pa
     with RasterSource(write_raster(np.full((3, 190, 361), 90, np.uint8), **place)) as source:
         found = AreaOfInterest(path, source)(Window(0, 0, 361, 190))
     assert 0.2 < expected.mean() < 0.4 and (found != expected).mean() < 0.001
+
+
+@pytest.mark.parametrize("sweep", ["x", "y"])
+@pytest.mark.parametrize("below", [0, 140.7, -137])
+@pytest.mark.parametrize(
+    "bounds", [(-180, -90, 180, 90), (0, -90, 360, 90), (-180, 0, 180, 90), (-60, -90, 0, 90), (110, -90, 180, 90)]
+)
+def test_the_disk_that_a_satellite_sees(write_raster, tmp_path, bounds, below, sweep):
+    """What lies outside of the disk, and behind it, is cut off."""
+    crs = f"+proj=geos +h=35785831 +lon_0={below} +sweep={sweep} +ellps=WGS84 +units=m"
+    place = {"crs": crs, "transform": from_origin(-5_600_000, 5_600_000, 40_000, 40_000)}
+    columns, rows = np.meshgrid(np.arange(280) + 0.5, np.arange(280) + 0.5)
+    back = pyproj.Transformer.from_crs(crs, 4326, always_xy=True).transform
+    x, y = back(4e4 * columns - 5_600_000, 5_600_000 - 4e4 * rows)
+    west = np.isfinite(x) & (((x - bounds[0]) % 360 < bounds[2] - bounds[0]) | (bounds[2] - bounds[0] == 360))
+    expected = west & (bounds[1] < y) & (y < bounds[3])
+    path = save(tmp_path / "area.gpkg", crs="EPSG:4326", layer=shapely.box(*bounds))
+    with RasterSource(write_raster(np.full((3, 280, 280), 90, np.uint8), **place)) as source:
+        if not expected.any():
+            with pytest.raises(InputError, match="does not overlap"):
+                AreaOfInterest(path, source)
+            return
+        found = AreaOfInterest(path, source)(Window(0, 0, 280, 280))
+    assert (found != expected).mean() < 0.005
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ import rasterio
 from PIL import Image
 
 from sgovss.errors import InputError
+from sgovss.inference.inputs import files_of
+from sgovss.rasters.folders import images_among
 from sgovss.rasters.inputs import find_inputs, is_scene
 from sgovss.rasters.source import RasterSource
 
@@ -161,6 +163,42 @@ def test_a_damaged_file_is_told_where_it_is_segmented(write, tmp_path):
     for name, content in (("x", b"II*\0"), ("y.part", b"\x89PNG"), ("z.jp9", b"\0\0\0\x0cjP  ")):
         (tmp_path / "folder" / name).write_bytes(content + bytes(9))
     assert set(found(tmp_path / "folder")) == {"j.dem", "x", "y.part", "z.jp9"}
+
+
+@pytest.mark.parametrize("relative", [0, 1])
+def test_files_that_a_vrt_shows_again_are_told(scene_pixels, tmp_path, caplog, relative):
+    (tmp_path / "folder" / "tiles").mkdir(parents=True)
+    for name in ("tiles/a.tif", "tiles/b.tif", "c.tif"):
+        write_below(tmp_path / "folder", scene_pixels, name, **UTM)
+    vrt = tmp_path / "folder" / "all.vrt"
+    rasterio.shutil.copy(tmp_path / "folder" / "tiles" / "b.tif", vrt, driver="VRT")
+    text = vrt.read_text()
+    source = next(line for line in text.splitlines() if "SourceFilename" in line)
+    name = "tiles/b.tif" if relative else tmp_path / "folder" / "tiles" / "b.tif"
+    vrt.write_text(text.replace(source, f'<SourceFilename relativeToVRT="{relative}">{name}</SourceFilename>'))
+    assert set(found(tmp_path / "folder")) == {"all.vrt", "c.tif", "tiles/a.tif", "tiles/b.tif"}
+    (line,) = caplog.messages
+    assert line.startswith(f"{vrt}: shows 1 of the other files in its folder, such as b.tif, which are segmented by")
+    (tmp_path / "folder" / "tiles" / "b.tif").rename(tmp_path / "b.tif")
+    caplog.clear()
+    assert "all.vrt" in found(tmp_path / "folder") and not caplog.messages
+
+
+@pytest.mark.parametrize(("among", "kinds"), [(None, "4 (.cr3, .gif, .heic)"), (images_among, "3 (.cr3, .heic)")])
+def test_images_that_cannot_be_read_are_told(tmp_path, caplog, among, kinds):
+    """GDAL reads GIF."""
+    folder = tmp_path / "folder"
+    (folder / "below").mkdir(parents=True)
+    for name in ("IMG_1.HEIC", "below/IMG_2.heic", "x.cr3", "x.txt"):
+        (folder / name).write_bytes(b"\0\0\0\x18ftypheic" + bytes(20))
+    line = "{}: images that cannot be read here: {}, such as IMG_1.HEIC; convert to JPEG, PNG or GeoTIFF"
+    with pytest.raises(InputError) as refused:
+        files_of(folder, among)
+    assert str(refused.value) == line.format(folder, "3 (.cr3, .heic)")
+    for name in ("photo.jpg", "photo.gif"):
+        Image.new("RGB", (8, 8)).save(folder / name)
+    assert str(folder / "photo.jpg") in files_of(folder, among)
+    assert caplog.messages == [line.format(folder, kinds)]
 
 
 def test_a_folder_is_listed_once_and_images_are_not_opened(write, tmp_path, monkeypatch):

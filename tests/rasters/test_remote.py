@@ -134,6 +134,30 @@ def test_map_tiles(server, tmp_path, row):
         assert west[0] == pytest.approx(BOUNDS[0], abs=1e-5)
 
 
+@pytest.mark.parametrize("row", ["{y}", "{-y}"])
+def test_tiles_of_512_pixels(server, tmp_path, row):
+    """The level of the wanted pixels is one less, and the colour of a tile is its address."""
+    (server.folder / "wide").touch()
+    found = find_inputs(
+        [f"xyz:{server.url}/tiles/{{z}}/{{x}}/{row}.png"], tmp_path, InputOptions(bounds=BOUNDS, gsd=0.4)
+    )
+    with gdal_environment(), RasterSource(next(iter(found))) as source:
+        assert source.transform.a == pytest.approx(2 * 20037508.342789 / 512 / 2**17)
+        left, top = source.transform * (0.5, 0.5)
+        x, y = (int((value + 20037508.342789) / (2 * 20037508.342789) * 2**17) for value in (left, -top))
+        pixel = source.read(Window(0, 0, 1, 1), (1, 1))[0][0, 0]
+        assert tuple(pixel) == (17, x % 256, (y if row == "{y}" else 2**17 - 1 - y) % 256)
+
+
+def test_one_tile_within_the_bounds_tells_the_size(server, tmp_path):
+    find_inputs(
+        [f"xyz:{server.url}/tiles/{{z}}/{{x}}/{{y}}.png"],
+        tmp_path,
+        InputOptions(bounds=(9, 50, 9.002, 50.002), gsd=0.4),
+    )
+    assert {path for path, _ in server.asked()} == {"/tiles/17/68813/44451.png"}
+
+
 def test_tiles_that_a_server_lacks_are_no_data(server, tmp_path):
     (server.folder / "odd").touch()
     found = find_inputs(
@@ -151,6 +175,12 @@ def test_map_tiles_need_a_place_and_a_resolution(server, tmp_path):
             find_inputs([url], tmp_path, options)
     with pytest.raises(InputError, match=r"no \{z\} in this URL"):
         find_inputs([url.replace("{z}", "z")], tmp_path, InputOptions(bounds=BOUNDS, gsd=0.3))
+    for part, advice in (("{s}", " such as a, one of the server's hosts"), ("{r}", "")):
+        with pytest.raises(InputError) as caught:
+            find_inputs([url.replace("http://", f"http://{part}.")], tmp_path, InputOptions(bounds=BOUNDS, gsd=0.3))
+        assert str(caught.value).endswith(
+            f"{part} in this URL is not filled in; write what stands for it there{advice}"
+        )
 
 
 def test_a_run_on_map_tiles(demo, server, tmp_path):

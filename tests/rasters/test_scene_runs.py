@@ -149,6 +149,24 @@ def test_restart_begins_anew(demo, unfinished, kept):
     assert len(kept) == 1
 
 
+@pytest.mark.parametrize("lacks", [("no_data", "fillers"), ("strips",), ("units", "rows"), ("down",)])
+def test_a_run_of_another_version_is_told_and_begun_anew(demo, unfinished, kept, tmp_path, lacks):
+    file = tmp_path / "out/scene.parts/plan.json"
+    content = json.loads(file.read_text())
+    inner = content
+    for key in lacks[:-1]:
+        inner = inner[key]
+    del inner[lacks[-1]]
+    file.write_text(json.dumps(content))
+    for flags in ([], ["--resume"]):
+        status, _, errors = demo(unfinished, *flags)
+        assert status == 1
+        assert "scene.parts: holds a run begun by another version of sgovss; continue it with that version" in errors
+    assert len(kept) == 0
+    assert demo(unfinished, "--restart")[0] == 0
+    assert len(kept) == 1 and not file.parent.exists()
+
+
 @pytest.mark.parametrize("flags", [[], ["--resume"], ["--restart"]])
 @pytest.mark.parametrize("kind", ["folder", "file", "folder with a plan of something else"])
 def test_what_is_not_ours_is_refused_and_kept(demo, write_raster, scene_pixels, tmp_path, kind, flags):

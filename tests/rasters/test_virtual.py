@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyproj
 import pytest
 import rasterio
 from rasterio.enums import ColorInterp as C
@@ -288,3 +289,52 @@ def test_names_say_which_bands_are_red_green_and_blue(tile, names, colours, line
     with rasterio.open(stack([tile(f"{name}.tif", numbers(1, 2, 2), 0, 4) for name in names])) as raster:
         assert raster.colorinterp == tuple(kinds[letter] for letter in colours)
     assert line in caplog.text and bool(caplog.text) == bool(line)
+
+
+UTM_32 = pyproj.CRS(25832).to_wkt("WKT1_GDAL").replace(',AUTHORITY["EPSG","25832"]', "")
+
+
+@pytest.mark.parametrize(
+    "crs",
+    [
+        "+proj=utm +zone=32 +ellps=GRS80 +units=m",
+        "+proj=utm +zone=32 +ellps=GRS80 +towgs84=0,0,0,0,0,0,0 +units=m",
+        "EPSG:25832+5783",
+        "EPSG:25832+7837",
+        UTM_32.replace("ETRS89 / UTM zone 32N", "mine"),
+    ],
+)
+def test_one_system_in_several_ways_is_one(tile, crs):
+    """Without the name of its datum, or with heights."""
+    pair = tile("a.tif", numbers(1, 4, 4), 0, 8, crs="EPSG:25832"), tile("b.tif", numbers(1, 4, 4), 8, 8, crs=crs)
+    for tiles in (pair, pair[::-1]):
+        assert read(mosaic(tiles))[0] == (0, 0, 16, 8)
+    below = tile("c.tif", numbers(1, 4, 4), 0, 8, crs=crs)
+    with rasterio.open(stack([pair[0], below])) as raster:
+        assert raster.count == 2
+
+
+@pytest.mark.parametrize(
+    ("crs", "shown"),
+    [
+        ("EPSG:32632", "(EPSG:32632, EPSG:25832)"),
+        ("EPSG:32632+5783", "(WGS 84 / UTM zone 32N + DHHN92 height, EPSG:25832)"),
+        (None, "(none, EPSG:25832)"),
+        (UTM_32.replace("500000", "500001"), "(ETRS89 / UTM zone 32N, EPSG:25832)"),
+    ],
+)
+def test_what_tells_two_systems_apart_is_told(tile, crs, shown):
+    tiles = tile("a.tif", numbers(1, 4, 4), 0, 8, crs="EPSG:25832"), tile("b.tif", numbers(1, 4, 4), 8, 8, crs=crs)
+    with pytest.raises(InputError) as refused:
+        mosaic(tiles)
+    assert f"b.tif has another coordinate reference system than {tiles[0].name} {shown}; make" in str(refused.value)
+    with pytest.raises(InputError, match="covers other ground"):
+        stack([tiles[0], tile("c.tif", numbers(1, 4, 4), 0, 8, crs=crs)])
+
+
+def test_systems_of_one_name_are_told_apart_by_their_parts(tile):
+    tiles = [
+        tile(f"{east}.tif", numbers(1, 4, 4), 0, 8, crs=UTM_32.replace("500000", east)) for east in ("400000", "600000")
+    ]
+    with pytest.raises(InputError, match=r'PARAMETER\["false_easting",600000\], PARAMETER\["false_easting",400000\]'):
+        mosaic(tiles)

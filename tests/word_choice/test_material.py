@@ -62,6 +62,18 @@ def test_a_label_value_without_a_class_is_named(folder):
         material.samples[0].truth()
 
 
+@pytest.mark.parametrize(("value", "line"), [(np.nan, "label values are NaN"), (0.5, "are no whole numbers")])
+def test_the_remedy_for_missing_values_is_an_option_of_the_command(folder, value, line):
+    (folder / "labels" / "scene_0.png").unlink()
+    values = np.zeros((16, 16), np.float32)
+    values[2, 3] = value
+    Image.fromarray(values).save(folder / "labels" / "scene_0.tif")
+    material = from_label_folder(folder / "images", folder / "labels", label_values(None, None, 2))
+    with pytest.raises(InputError, match=rf"1 .*{line}.* a number that stands in --ignore") as refused:
+        material.samples[0].truth()
+    assert "dataset file" not in str(refused.value)
+
+
 def test_a_label_of_another_size_is_named(folder):
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "labels" / "scene_0.png")
     material = from_label_folder(folder / "images", folder / "labels", label_values(None, None, 2))
