@@ -49,7 +49,8 @@ class Prepared:
         pixels: number of pixels of each class, ignored pixels last; each pixel of the published label counts once, even
             if tiles overlap.
         stamp: :attr:`Pair.stamp` of the converted files.
-        interpolated: whether a label of class values may have been resized with interpolation.
+        interpolated: whether a label of class values may have been resized with interpolation. Journals of earlier
+            versions do not say.
     """
 
     name: str
@@ -115,9 +116,10 @@ class PairConverter:
             The name ``<name>_<top>_<bottom>_<left>_<right>`` and the window (top, bottom, left, right) of each tile;
             if images are not cut into tiles, the plain name and the whole image.
         """
-        if self._tile is None or self._stride is None:
+        if self._tile is None:
             yield name, (0, size[0], 0, size[1])
             return
+        assert self._stride is not None  # a specification has both or neither
         for window in windows(*size, self._tile, self._stride):
             yield "_".join([name, *map(str, window)]), window
 

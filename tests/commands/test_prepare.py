@@ -133,6 +133,17 @@ def test_a_second_run_changes_nothing(prepare, write_published, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "root").rglob("*.png")} == times
 
 
+def test_a_journal_of_an_earlier_version_says_nothing_of_interpolation(prepare, write_published, tmp_path):
+    write_published()
+    _, first, _ = prepare()
+    journal = tmp_path / "root/shore" / JOURNALS / "shore_train.jsonl"
+    settings, *pairs = map(json.loads, journal.read_text().splitlines())
+    assert pairs and all(pair.pop("interpolated") is False for pair in pairs)
+    journal.write_text("".join(json.dumps(line) + "\n" for line in (settings, *pairs)))
+    status, second, _ = prepare()
+    assert (status, second) == (0, first)
+
+
 def test_a_variant_is_prepared_with_its_base(prepare, published, write_published, tmp_path):
     write_published()
     _, first, _ = prepare()

@@ -47,6 +47,17 @@ def test_one_archive_may_be_the_source(source):
     assert list(RawFiles(source / "LoveDA" / "Val.zip").find(["Val/{*}/masks_png/{*}.png"])) == ["Urban_20"]
 
 
+def test_the_names_above_the_source_do_not_count(source):
+    """Neither as hidden nor in patterns."""
+    hidden = source.rename(source.with_name(".hidden"))
+    assert sorted(RawFiles(hidden).find(["Train/{*}/images_png/{*}.png"])) == ["Rural_7", "Urban_8"]
+    assert RawFiles(hidden).find([".hidden/LoveDA/Train/Rural/images_png/{*}.png"]) == {}
+    archive = source.with_name("plain") / "Val.zip"
+    archive.parent.mkdir()
+    (hidden / "LoveDA" / "Val.zip").rename(archive)
+    assert list(RawFiles(archive).find(["Val/{*}/masks_png/{*}.png"])) == ["Urban_20"]
+
+
 def test_a_pattern_begins_at_a_folder_name(source):
     assert RawFiles(source).find(["ain/{*}/images_png/{*}.png"]) == {}
     assert len(RawFiles(source).find(["images_png/{?}.png"])) == 2
@@ -84,6 +95,16 @@ def test_a_member_that_would_fill_memory(tmp_path):
     (tmp_path / "bomb.zip").write_bytes(content)
     (file,) = RawFiles(tmp_path).find(["images/{*}.png"]).values()
     with pytest.raises(InputError, match=r"bomb.zip!images/1.png: larger than 2,147,483,648 bytes"):
+        file.read()
+
+
+def test_the_largest_file(source, monkeypatch):
+    (file,) = RawFiles(source).find(["Train/Rural/images_png/{*}.png"]).values()
+    content = b"LoveDA/Train/Rural/images_png/7.png"
+    monkeypatch.setattr("sgovss.data.archives._LARGEST", len(content))
+    assert file.read() == content
+    monkeypatch.setattr("sgovss.data.archives._LARGEST", len(content) - 1)
+    with pytest.raises(InputError, match=r"7\.png: larger than 34 bytes"):
         file.read()
 
 
