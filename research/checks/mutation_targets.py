@@ -37,6 +37,7 @@ _TESTS = {
     "modeling/decoder": f"{_MODEL} modeling/parts modeling/training_choices modeling/frugality config_effects",
     "modeling/image_encoder": _TOWERS,
     "modeling/layers": f"modeling/parts modeling/initialisation {_MODEL}",
+    "modeling/logits": f"modeling/class_scores {_MODEL}",
     "modeling/meta_arch": f"{_MODEL} modeling/meta_arch modeling/class_scores modeling/parts config_effects",
     "modeling/objective": f"modeling/objective {_MODEL}",
     "modeling/shared_mean": "modeling/compensation modeling/objective engine/training_rules",

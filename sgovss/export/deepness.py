@@ -13,7 +13,8 @@ from torch.export import Dim, ExportedProgram
 from sgovss.errors import InputError
 from sgovss.export.image_path import ImagePath, expect_small, starts_of
 from sgovss.export.onnx_file import onnx_session, save_onnx, to_onnx
-from sgovss.modeling.meta_arch import SGOVSS, with_score_offsets
+from sgovss.modeling.logits import with_score_offsets
+from sgovss.modeling.meta_arch import SGOVSS
 from sgovss.vocabulary import Vocabulary
 
 OPSET = 18

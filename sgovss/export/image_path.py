@@ -14,7 +14,8 @@ from torch.export import Dim, ExportedProgram
 from sgovss.errors import InputError
 from sgovss.modeling.efficientnet import SameConv2d
 from sgovss.modeling.image_encoder import CLIPImageEncoder
-from sgovss.modeling.meta_arch import SGOVSS, best_word, scores_of
+from sgovss.modeling.logits import best_word, scores_of
+from sgovss.modeling.meta_arch import SGOVSS
 from sgovss.vocabulary import Vocabulary
 
 Run = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -61,7 +62,7 @@ class ImagePath(nn.Module):
         rows = torch.arange(embeddings.shape[0], device=embeddings.device)
         owners = (rows[:, None] >= starts).sum(dim=1) - 1
         logits = best_word(self.model.head(encoded.levels, embeddings), owners, starts.shape[0])
-        return scores_of(logits, encoded)
+        return scores_of(logits, encoded.padded_size, encoded.size)
 
 
 def starts_of(owners: torch.Tensor, classes: int) -> torch.Tensor:

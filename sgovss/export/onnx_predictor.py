@@ -24,7 +24,8 @@ from sgovss.inference.rejection import NOTHING_REJECTED, Rejection
 from sgovss.inference.segmentation import Segmentation
 from sgovss.modeling.class_scores import ClassScores
 from sgovss.modeling.clip_models import load_clip
-from sgovss.modeling.meta_arch import MAP_CELLS, with_score_offsets
+from sgovss.modeling.logits import with_score_offsets
+from sgovss.modeling.meta_arch import MAP_CELLS
 from sgovss.modeling.text_embedder import TextEmbedder
 from sgovss.modeling.views import View, build_native_view, build_view
 from sgovss.vocabulary import Vocabulary, Words

@@ -13,7 +13,6 @@ from detectron2.config import CfgNode, configurable
 from detectron2.utils.memory import retry_if_cuda_oom
 from torch import nn
 
-from sgovss.modeling.chunks import chunk_size, map_chunks
 from sgovss.modeling.class_scores import ClassScores
 from sgovss.modeling.clip_models import load_clip
 from sgovss.modeling.clip_settings import pixel_statistics
@@ -21,6 +20,7 @@ from sgovss.modeling.compensation import GeneralizationCompensation
 from sgovss.modeling.cost_volume import CostVolumeHead, build_head
 from sgovss.modeling.cuda_graphs import MOST_ELEMENTS, CudaGraphs, record_graph
 from sgovss.modeling.image_encoder import CLIPImageEncoder
+from sgovss.modeling.logits import best_word, scores_of, with_offsets
 from sgovss.modeling.objective import PixelObjective
 from sgovss.modeling.text_embedder import TextEmbedder, TextEmbeddings
 from sgovss.modeling.views import View, build_view
@@ -249,7 +249,7 @@ class SGOVSS(nn.Module):
 
     def classify(self, encoded: EncodedImages, vocabulary: Vocabulary) -> torch.Tensor:
         """Encoded images -> scores (B, T, H, W) in 0..1: the maximum over the names and synonyms of each class."""
-        return scores_of(self._logits(encoded, vocabulary), encoded)
+        return scores_of(self._logits(encoded, vocabulary), encoded.padded_size, encoded.size)
 
     def class_scores(self, encoded: EncodedImages, vocabulary: Vocabulary) -> list[ClassScores]:
         """Encoded images -> the scores of each, as :meth:`classify` gives them, computed when they are needed."""
@@ -320,52 +320,9 @@ def _one_word_each(text: TextEmbeddings, classes: int) -> torch.Tensor:
     return text.embeddings[order[first]]
 
 
-def best_word(logits: torch.Tensor, owners: torch.Tensor, classes: int) -> torch.Tensor:
-    """Maximum over the names and synonyms of each class.
-
-    Args:
-        logits: (B, N, h, w).
-        owners: (N,) int64, the class of each name or synonym.
-        classes: number of classes T.
-
-    Returns:
-        (B, T, h, w).
-    """
-    index = owners.view(1, -1, 1, 1).expand_as(logits)
-    lowest = logits.new_full((logits.shape[0], classes, *logits.shape[-2:]), float("-inf"))
-    return lowest.scatter_reduce(1, index, logits, reduce="amax")
-
-
-def with_offsets(logits: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
-    """Add the offsets of the classes of a vocabulary to logits (B, T, ...)."""
-    offsets = [entry.offset for entry in vocabulary]
-    if not any(offsets):
-        return logits
-    return logits + logits.new_tensor(offsets).view(-1, *[1] * (logits.ndim - 2))
-
-
-def with_score_offsets(scores: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
-    """Add the offsets of the classes of a vocabulary to scores (B, T, ...) in 0..1: to their logits."""
-    if not any(entry.offset for entry in vocabulary):
-        return scores
-    return with_offsets(scores.logit(), vocabulary).sigmoid()
-
-
-def scores_of(logits: torch.Tensor, encoded: EncodedImages) -> torch.Tensor:
-    """Logits (B, T, h, w) of the padded images -> scores (B, T, H, W) in 0..1, without the padding."""
-
-    def enlarge(part: torch.Tensor) -> tuple[torch.Tensor]:
-        part = F.interpolate(part.float(), size=encoded.padded_size, mode="bilinear", align_corners=False)
-        return (part.sigmoid_()[..., : encoded.size[0], : encoded.size[1]],)
-
-    # In chunks also because torch's interpolation on CUDA is limited to 2**31 elements.
-    pixels = logits.shape[0] * encoded.padded_size[0] * encoded.padded_size[1]
-    return map_chunks(enlarge, chunk_size(logits.shape[1], pixels, logits.device), logits)[0]
-
-
 def _scores_of_classes(logits: torch.Tensor, encoded: EncodedImages) -> Callable[[slice], torch.Tensor]:
     """Logits (T, h, w) of one padded image -> a function from a slice of the classes to their scores (t, H, W)."""
-    return lambda classes: scores_of(logits[None, classes], encoded)[0]
+    return lambda classes: scores_of(logits[None, classes], encoded.padded_size, encoded.size)[0]
 
 
 def _crop(logits: torch.Tensor, padded: torch.Size, labels: torch.Size) -> torch.Tensor:

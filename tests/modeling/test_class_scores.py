@@ -15,7 +15,8 @@ from sgovss.inference.predictor import segment_image
 from sgovss.inference.rejection import Rejection
 from sgovss.modeling import chunks
 from sgovss.modeling.class_scores import ClassScores, mean_scores, resize
-from sgovss.modeling.meta_arch import EncodedImages, best_word, scores_of
+from sgovss.modeling.logits import best_word, scores_of
+from sgovss.modeling.meta_arch import EncodedImages
 from sgovss.modeling.views import Augmented, SlidingWindow, WholeImage
 from sgovss.view_set import ViewSet
 from sgovss.vocabulary import ClassEntry, Vocabulary
@@ -155,7 +156,7 @@ def test_enlarged_scores_of_a_batch_stay_below_torchs_limit(bound):
     """On CUDA torch enlarges at most 2**31 elements at a time; here the limit is lower."""
     limit = 5 * 64 * 64
     bound(limit)
-    logits, encoded = torch.randn(3, 20, 8, 8), EncodedImages({}, (64, 64), (60, 50))
+    logits = torch.randn(3, 20, 8, 8)
 
     class Limited(TorchDispatchMode):
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):
@@ -165,7 +166,7 @@ def test_enlarged_scores_of_a_batch_stay_below_torchs_limit(bound):
             return result
 
     with torch.no_grad(), Limited():
-        scores = scores_of(logits, encoded)
+        scores = scores_of(logits, (64, 64), (60, 50))
     expected = F.interpolate(logits, size=(64, 64), mode="bilinear").sigmoid()[..., :60, :50]
     torch.testing.assert_close(scores, expected, atol=1e-6, rtol=0)
 
