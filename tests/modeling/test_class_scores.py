@@ -16,7 +16,6 @@ from sgovss.inference.rejection import Rejection
 from sgovss.modeling import chunks
 from sgovss.modeling.class_scores import ClassScores, mean_scores, resize
 from sgovss.modeling.logits import best_word, scores_of
-from sgovss.modeling.meta_arch import EncodedImages
 from sgovss.modeling.views import Augmented, SlidingWindow, WholeImage
 from sgovss.view_set import ViewSet
 from sgovss.vocabulary import ClassEntry, Vocabulary
