@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import importlib.util
 import logging
@@ -87,6 +88,45 @@ def quick_look_up() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("detectron2.engine.defaults._try_get_key", look_up)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shipped_datasets_read_once() -> Iterator[None]:
+    """Let the registration keep the content of the dataset files of sgovss, which each command reads when it starts."""
+    from sgovss import paths
+    from sgovss.data import registration
+
+    load, kept = registration.load_specification, {}
+    shipped = {str(path) for path in paths.dataset_files()}
+
+    def load_once(path: str | Path) -> DatasetSpecification:
+        name = str(path)
+        if name not in shipped:
+            return load(path)
+        if name not in kept:
+            kept[name] = load(path)
+        return kept[name]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registration, "load_specification", load_once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shipped_configs_read_once() -> Iterator[None]:
+    """Keep the content of the config files of sgovss, which most tests read."""
+    read, kept = CfgNode.load_yaml_with_base, {}
+
+    def read_once(path: str, allow_unsafe: bool = False) -> dict[str, Any]:
+        if Path(path).parent.resolve() != CHECKOUT / "configs":
+            return read(path, allow_unsafe)
+        if path not in kept:
+            kept[path] = read(path, allow_unsafe)
+        return copy.deepcopy(kept[path])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CfgNode, "load_yaml_with_base", staticmethod(read_once))
         yield
 
 
@@ -182,7 +222,7 @@ def options_below(root: Path) -> list[str]:
         "INPUT.CROP.SIZE": "[32,32]",
         "SOLVER.IMS_PER_BATCH": "2",
         "SOLVER.MAX_ITER": "2",
-        "SOLVER.CHECKPOINT_PERIOD": "1",
+        "SOLVER.CHECKPOINT_PERIOD": "1000",  # only the end is stored
         "OUTPUT_DIR": str(root / "output"),
     }
     return [part for pair in options.items() for part in pair]

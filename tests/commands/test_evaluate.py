@@ -21,7 +21,7 @@ from tests.engine.training import CONFIG, options_of, output_of
 @pytest.fixture
 def trained(run_options) -> tuple[Path, list[str]]:
     """A training of three steps with a checkpoint of each, and the options of its evaluation."""
-    options = options_of(run_options, SOLVER__MAX_ITER=3)
+    options = options_of(run_options, SOLVER__MAX_ITER=3, SOLVER__CHECKPOINT_PERIOD=1)
     assert train_net.main([*CONFIG, *options]) == 0
     place = options.index("OUTPUT_DIR")
     return output_of(options), [*options[:place], *options[place + 2 :]]

@@ -82,6 +82,7 @@ def gradients(trainer: Trainer) -> dict[str, torch.Tensor]:
 
 
 def main() -> None:
+    import torch._dynamo  # the optimizer imports it; once is enough for both processes
     from detectron2.utils import comm
 
     folder = Path(sys.argv[1])
