@@ -126,18 +126,19 @@ def test_other_classes_do_not_encode_again(predictor, client, geotiff, monkeypat
     assert len(calls) == first
 
 
-def test_products_of_many_sets_of_classes_do_not_fill_the_disk(client, geotiff, folder):
+def test_products_of_many_sets_of_classes_do_not_fill_the_disk(client, geotiff, folder, monkeypatch):
     image = upload(client, geotiff.read_bytes()).get_json()["image"]
 
     def ask(words: str) -> bytes:
         return client.post("/labels", json={"image": image, "words": words}).data
 
+    monkeypatch.setattr("sgovss.page.scenes._MOST_ANSWERS", 2)
     first, kept = ask("water, road"), []
-    for number in range(6):
+    for number in range(4):
         ask(f"water, road, car, place {number}")
         assert ask("water, road") == first
         kept.append(sum(path.is_dir() for path in (folder / image).iterdir()))
-    assert kept[-1] == kept[-2] == kept[-3] < 7
+    assert kept[-1] == kept[-2] == kept[-3] < 5
     assert ask("water, road, car, place 0")  # made again
 
 
@@ -161,7 +162,7 @@ def test_photographs_are_no_scenes(tmp_path):
     assert not any(is_scene(content) for content in (png(scene()), jpeg.getvalue(), b"", b"II", b"<VRTDataset>"))
 
 
-@pytest.mark.parametrize(("size", "kind"), [((200, 300), "JPEG"), ((300, 180), "PNG"), ((260, 257), "PNG")])
+@pytest.mark.parametrize(("size", "kind"), [((200, 300), "JPEG"), ((260, 180), "PNG")])
 def test_every_pixel_of_a_large_photograph_is_seen(predictor, client, size, kind):
     """In this test a photograph of more than 256 pixels would be shrunk without the scene engine."""
     buffer = io.BytesIO()
@@ -182,8 +183,7 @@ def bordered(colour: int, height: int = 300, width: int = 320) -> np.ndarray:
     return pixels
 
 
-@pytest.mark.parametrize("colour", [0, 255])
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize(("colour", "kind"), [(0, "JPEG"), (255, "PNG")])
 def test_the_sky_of_a_large_photograph_is_no_collar(client, colour, kind):
     buffer = io.BytesIO()
     Image.fromarray(bordered(colour)).save(buffer, kind)
@@ -275,11 +275,12 @@ def test_only_the_last_scenes_are_kept(client, folder, tmp_path):
     assert response.get_json()["error"] == "the image is no longer in memory; drop it again"
 
 
-def test_too_many_classes_are_refused(client, geotiff):
+def test_too_many_classes_are_refused(client, geotiff, monkeypatch):
+    monkeypatch.setattr("sgovss.page.scenes._MOST_SCORES", 1_000_000)
     image = upload(client, geotiff.read_bytes()).get_json()["image"]
-    words = ", ".join(f"word {number}" for number in range(60_000))
+    words = ", ".join(f"word {number}" for number in range(60))
     response = client.post("/segment", json={"image": image, "words": words})
-    assert response.get_json()["error"] == "classes: 60000 are too many for this scene; give at most 52083"
+    assert response.get_json()["error"] == "classes: 60 are too many for this scene; give at most 52"
 
 
 def test_without_the_extra_geo_tiffs_are_photographs(segmenter):

@@ -35,7 +35,7 @@ from .conftest import SMALL, UTM, WORDS, write_below
 from .fake import FakeModel, fake_mapper, scene_of
 
 OPTIONS = SceneOptions(confidence=True, probabilities=True, min_area=30, min_area_in_pixels=True)
-SCENE = {"STRIDE": 64, "MEMORY": 0}  # strips of 512 pixels
+SCENE = {"WINDOW": 192, "STRIDE": 160, "MEMORY": 0}  # strips of 512 pixels
 
 
 class RecordingModel(FakeModel):
@@ -185,7 +185,7 @@ def test_workers_that_join_late_take_parts(scenes, tmp_path, monkeypatch, caplog
     with in_this_process(0) as cluster, Client(cluster) as client:
         joining = threading.Thread(target=join, args=(cluster,))
         joining.start()
-        assert len(list(ClusterMapper(client, load(tmp_path), partial(load, tmp_path, 0.005))(scenes))) == 2
+        assert len(list(ClusterMapper(client, load(tmp_path), partial(load, tmp_path, 0.02))(scenes))) == 2
         joining.join()
     expect_equal(tmp_path)
     assert len(calls(tmp_path)) == 2
@@ -193,7 +193,7 @@ def test_workers_that_join_late_take_parts(scenes, tmp_path, monkeypatch, caplog
 
 def test_another_run_continues_after_the_scheduler_is_lost(scenes, tmp_path):
     with in_this_process(1) as cluster, Client(cluster) as client:
-        results = ClusterMapper(client, load(tmp_path), partial(load, tmp_path, 0.005))(scenes)
+        results = ClusterMapper(client, load(tmp_path), partial(load, tmp_path, 0.02))(scenes)
         closing = threading.Thread(target=close_after_a_unit, args=(cluster, tmp_path / "many"))
         closing.start()
         with pytest.raises(InputError, match=r"the scheduler is lost; .*finished parts are kept"):
@@ -331,7 +331,7 @@ def test_a_worker_is_killed(scenes, tmp_path):
     with local_workers(2) as client:
         killer = threading.Thread(target=kill)
         killer.start()
-        results = list(ClusterMapper(client, mapper, partial(load, tmp_path, 0.005))(scenes))
+        results = list(ClusterMapper(client, mapper, partial(load, tmp_path, 0.02))(scenes))
         killer.join()
     assert not [result for _, _, result in results if isinstance(result, Exception)]
     expect_equal(tmp_path)
@@ -370,7 +370,7 @@ def test_processes_of_dask_are_killed(scenes, tmp_path, checkout, victim):
         with remote_workers(address_in(ready)) as client:
             client.wait_for_workers(2, timeout=60)
             mapper = load(tmp_path / "none")
-            run = ClusterMapper(client, mapper, partial(load, tmp_path, 0.005), shared=victim == "scheduler")
+            run = ClusterMapper(client, mapper, partial(load, tmp_path, 0.02), shared=victim == "scheduler")
             killed = started[1 if victim == "worker" else 0]
 
             def kill() -> None:

@@ -23,7 +23,7 @@ def test_a_scene_of_one_window_gets_the_smoothed_scores(tmp_path, write_raster):
     maps = smooth_along_edges(FakeModel().score_maps(images, ["a", "b", "c"]), images)
     expected = torch.nn.functional.interpolate(maps, size=(96, 96), mode="bilinear")[0].numpy()
     with rasterio.open(result.files["probabilities"]) as raster:
-        assert raster.read() == pytest.approx(100 * expected, abs=0.6)
+        assert np.abs(raster.read() - 100 * expected).max() <= 0.6
 
 
 @pytest.mark.parametrize(("height", "width"), [(600, 540), (520, 700)])
