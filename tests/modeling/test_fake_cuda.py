@@ -57,12 +57,12 @@ class Skipped(nn.Module):
 
 
 def leave_out_repeated_blocks(encoder: nn.Module) -> None:
-    """Keep the first two of blocks that do the same with tensors of the same shape."""
+    """Keep the first of blocks that do the same with tensors of the same shape."""
     for blocks in encoder.modules():
         if isinstance(blocks, nn.Sequential | nn.ModuleList):
             shapes = [[weight.shape for weight in block.parameters()] for block in blocks]
-            for index in range(2, len(blocks)):
-                if shapes[index] and shapes[index] == shapes[index - 1] == shapes[index - 2]:
+            for index in range(1, len(blocks)):
+                if shapes[index] and shapes[index] == shapes[index - 1]:
                     blocks[index] = Skipped()
 
 

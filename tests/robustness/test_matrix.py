@@ -52,7 +52,11 @@ def test_there_are_enough_cases_with_different_names():
     assert len(PROCESSES) >= 10 and {case.command for case in PROCESSES} == {"train_net", "demo", "prepare", "check"}
 
 
-@pytest.mark.parametrize("case", CASES, ids=IDS)
+HEAVY = "image of 30,000 x 50 pixels with 300 classes, too large to be segmented at once"
+MARKED = [pytest.param(case, marks=[pytest.mark.slow] if case.what == HEAVY else [], id=case.what) for case in CASES]
+
+
+@pytest.mark.parametrize("case", MARKED)
 def test_in_this_process(case, run_here, tmp_path):
     judge(case, run_here(case, tmp_path), tmp_path)
 
