@@ -5,7 +5,7 @@
     python -m research.checks.golden_run --write    # after a change that is meant to change them; commit the file
 
 ``steps``: the losses of ten steps of the trainer, with the full method, on a small ConvNeXt with compensation that
-differs from its frozen encoder. ``main_job``: the commands train (four steps), evaluate and segment, with the embedded
+differs from its frozen encoder. ``main_job``: the commands train (ten steps), evaluate and segment, with the embedded
 model.
 
 Both compute in float64, on one thread, with weights and images that are drawn from integers. So they do not depend on
@@ -50,7 +50,6 @@ from tests.modeling.conftest import make_batch
 STORED = CHECKOUT / "tests" / "golden_run.json"
 TOLERANCE = 1e-9
 STEPS = 10
-JOB_STEPS = 4
 WIDTH = 96  # of the images, in pixels
 
 
@@ -140,7 +139,7 @@ def write_images(folder: Path) -> list[str]:
         "DATASETS.SPECIFICATIONS": f"('{folder / 'golden.yaml'}',)", "DATASETS.TRAIN": "('golden_train',)",
         "DATASETS.TEST": "('golden_test',)", "DATASETS.UNSEEN": "('forest',)", "MODEL.DEVICE": "cpu",
         "INPUT.MIN_SIZE_TRAIN": "(96,)", "INPUT.CROP.SIZE": "[64,64]", "INPUT.COLOR_AUG_SSD": "False",
-        "SOLVER.IMS_PER_BATCH": "2", "SOLVER.MAX_ITER": str(JOB_STEPS), "SOLVER.WARMUP_ITERS": "2",
+        "SOLVER.IMS_PER_BATCH": "2", "SOLVER.MAX_ITER": str(STEPS), "SOLVER.WARMUP_ITERS": "2",
         "SOLVER.BASE_LR": "0.0002", "MODEL.CLIP.KEEP_TEXT": "False", "OUTPUT_DIR": str(folder / "run"),
     }  # fmt: skip
     return [word for pair in options.items() for word in pair]
@@ -186,7 +185,7 @@ def _main_job(folder: Path, nudge: float) -> dict[str, Any]:
         confidence = float(raster.read(2).mean(dtype=np.float64))
     losses = sorted(name for name in lines[0] if name.startswith("loss_") or name == "gradient_norm")
     return {
-        **{name: [line[name] for line in lines[:JOB_STEPS]] for name in losses},
+        **{name: [line[name] for line in lines[:STEPS]] for name in losses},
         "mIoU": scores["mIoU"],
         "IoU": [row["iou"] for row in scores["per_class"]],
         "pixels": pixels,
