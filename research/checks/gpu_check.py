@@ -118,7 +118,8 @@ def test_rows(seconds: float) -> Iterator[Row]:
             last = (done.stdout + done.stderr).strip().splitlines()[-1:]
             yield {"test": "all", "failed": " ".join(last)}
             return
-        yield from map(_test_row, ElementTree.parse(report).iter("testcase"))
+        rows = map(_test_row, ElementTree.parse(report).iter("testcase"))
+        yield from sorted(rows, key=lambda row: row["test"])  # in parallel they end in any order
 
 
 def _environment() -> dict[str, str]:

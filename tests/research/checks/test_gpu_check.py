@@ -40,7 +40,7 @@ def test_the_outcome_of_each_test_is_reported(tmp_path, monkeypatch):
     (tmp_path / "tests" / "cuda" / "test_steps.py").write_text(STEPS)
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = cuda: a device\n")
     monkeypatch.setattr(gpu_check, "CHECKOUT", tmp_path)
-    fine, wrong, absent = gpu_check.test_rows(120)
+    absent, fine, wrong = gpu_check.test_rows(120)
     assert fine["test"] == "test_fine" and fine.keys() == {"test", "seconds"}
     assert "assert 1 == 2" in wrong["failed"] and "no CUDA device" in absent["skipped"]
     (late,) = gpu_check.test_rows(0.01)
