@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from sgovss.hub import CONFIG, WEIGHTS
 from sgovss.modeling.model_folder import BaseWeights
 from sgovss.version import __version__
 
-_MLM = "https://stac-extensions.github.io/mlm/v1.0.0/schema.json"
+_MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 _FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 _SCORES = ("mIoU", "seen_mIoU", "unseen_mIoU", "harmonic_mIoU")
 _UNKNOWN = "not stated"
@@ -127,7 +128,11 @@ result = predict(image, "building, road, tree|forest, water")  # image: (H, W, 3
 
 
 def stac_item(facts: ModelFacts) -> dict[str, Any]:
-    """The content of mlm.json: a STAC item with the extension for machine learning models, version 1.0."""
+    """The content of mlm.json: a STAC item with the extension for machine learning models, version 1.4.
+
+    The extension takes a name of letters, digits and ``_.-`` that starts with a letter, and a version of three numbers;
+    STAC takes a licence that is one word. ``id`` and the card hold what was given.
+    """
     image = {"shape": [-1, 3, -1, -1], "dim_order": ["batch", "channel", "height", "width"], "data_type": "uint8"}
     scores = {"shape": [-1, -1, -1, -1], "dim_order": ["batch", "class", "height", "width"], "data_type": "float32"}
     tasks = ["semantic-segmentation"]
@@ -136,12 +141,12 @@ def stac_item(facts: ModelFacts) -> dict[str, Any]:
         "datetime": None,
         "start_datetime": "1900-01-01T00:00:00Z",
         "end_datetime": "9999-12-31T23:59:59Z",
-        "license": facts.licence or "other",
+        "license": facts.licence if facts.licence and re.fullmatch(r"[\w.+-]+", facts.licence, re.ASCII) else "other",
         **({"gsd": facts.ground_sample_distance} if facts.ground_sample_distance else {}),
-        "mlm:name": facts.name,
+        "mlm:name": _plain_name(facts.name),
         "mlm:architecture": f"SGOVSS with {facts.architecture}",
         "mlm:framework": "PyTorch",
-        "mlm:framework_version": torch.__version__.partition("+")[0],
+        "mlm:framework_version": ".".join(re.findall(r"\d+", torch.__version__)[:3]),
         "mlm:tasks": tasks,
         "mlm:total_parameters": facts.parameters,
         "mlm:hyperparameters": _training(facts),
@@ -158,13 +163,14 @@ def stac_item(facts: ModelFacts) -> dict[str, Any]:
             "type": "application/octet-stream; framework=pytorch",
             "title": "Weights",
             "roles": ["mlm:model", "mlm:weights"],
+            "mlm:artifact_type": "safetensors.torch.save_file",
             "file:checksum": f"1220{facts.weights_sha256}",  # a multihash: SHA-256 of 32 bytes
         },
         "config": {"href": f"./{CONFIG}", "type": "application/yaml", "title": "Config", "roles": ["metadata"]},
     }
     return {
         "type": "Feature",
-        "stac_version": "1.0.0",
+        "stac_version": "1.1.0",
         "stac_extensions": [_MLM, _FILE],
         "id": facts.name,
         "geometry": None,
@@ -172,6 +178,12 @@ def stac_item(facts: ModelFacts) -> dict[str, Any]:
         "assets": assets,
         "links": [],
     }
+
+
+def _plain_name(name: str) -> str:
+    """A name that the extension for machine learning models takes."""
+    plain = re.sub(r"[^a-zA-Z0-9]*$", "", re.sub(r"[^a-zA-Z0-9_.-]+", "-", name))
+    return plain if re.fullmatch(r"[a-zA-Z].+[a-zA-Z0-9]", plain) else f"model-{plain.lstrip('_.-') or 'sgovss'}"
 
 
 def _training(facts: ModelFacts) -> dict[str, Any]:
