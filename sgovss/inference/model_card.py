@@ -19,12 +19,21 @@ from sgovss.files import sha256
 from sgovss.fingerprint import fingerprint
 from sgovss.hub import CONFIG, WEIGHTS
 from sgovss.modeling.model_folder import BaseWeights
+from sgovss.modeling.text_embedder import TextEmbedder
 from sgovss.version import __version__
 
 _MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 _FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 _SCORES = ("mIoU", "seen_mIoU", "unseen_mIoU", "harmonic_mIoU")
 _UNKNOWN = "not stated"
+_HUB_LICENCES = frozenset(
+    [
+        *("apache-2.0", "mit", "isc", "unlicense", "bsd-2-clause", "bsd-3-clause", "openrail", "odbl", "pddl"),
+        *("mpl-2.0", "lgpl-3.0", "gpl-3.0", "agpl-3.0", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nd-4.0"),
+        *("cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0"),
+    ]
+)
+"""The hub's names of usual licences. It refuses a card with a name that it does not know."""
 _CHECKED = {"model": "NAME", "activation": "ACTIVATION", "templates": "TEMPLATES", "dense": "DENSE"}
 """Settings of an evaluation that are those of the model, and their keys below MODEL.CLIP."""
 
@@ -80,6 +89,9 @@ def collect_facts(
         name: of the model; None for that of the folder.
     """
     trained_on = tuple(cfg.DATASETS.TRAIN)
+    embedder = model.get_submodule("text_embedder")
+    if isinstance(embedder, TextEmbedder):
+        embedder.build()  # the digest is that of built modules, whose weights have another order
     return ModelFacts(
         name=name or folder.resolve().name,
         trained_on=trained_on,
@@ -87,7 +99,7 @@ def collect_facts(
         ground_sample_distance=cfg.INPUT.GROUND_SAMPLE_DISTANCE,
         architecture=cfg.MODEL.CLIP.NAME,
         base=base,
-        text_sha256=fingerprint(model.get_submodule("text_embedder")).partition("/")[0],
+        text_sha256=fingerprint(embedder).partition("/")[0],
         weights_sha256=sha256(folder / WEIGHTS),
         parameters=sum(value.numel() for value in model.state_dict().values()),
         licence=licence,
@@ -109,7 +121,7 @@ def card(facts: ModelFacts) -> str:
         [WEIGHTS, f"{facts.parameters:,} values, SHA-256 {facts.weights_sha256}"],
         ["written by", f"sgovss {__version__}"],
     ]
-    header = f"---\nlibrary_name: sgovss\npipeline_tag: image-segmentation\nlicense: {json.dumps(facts.licence)}\n---\n"
+    header = f"---\nlibrary_name: sgovss\npipeline_tag: image-segmentation\n{_hub_licence(facts.licence or '')}---\n"
     return f"""{header if facts.licence else ""}# {facts.name}
 
 Open-vocabulary segmentation of remote-sensing images: the classes are given as text.
@@ -125,6 +137,14 @@ result = predict(image, "building, road, tree|forest, water")  # image: (H, W, 3
 
 {_score_table(facts)}
 """
+
+
+def _hub_licence(licence: str) -> str:
+    """What the header of a card says of the licence, in the hub's words."""
+    name = re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-.")
+    if name in _HUB_LICENCES:
+        return f"license: {name}\n"
+    return "license: other\n" + (f"license_name: {json.dumps(name)}\n" if name not in ("", "other") else "")
 
 
 def stac_item(facts: ModelFacts) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from safetensors import safe_open
 import sgovss
 from sgovss.engine.checkpoint import save_inference_checkpoint
 from sgovss.errors import InputError
-from sgovss.inference.model_card import ModelFacts, stac_item
+from sgovss.inference.model_card import ModelFacts, card, stac_item
 from sgovss.modeling.model_folder import BaseWeights
 from sgovss.synthetic import generate_image
 from tests.fixtures.exports import with_open_gates
@@ -112,7 +112,7 @@ def test_a_damaged_config_is_one_line(folder: Path, tmp_path: Path, text: str):
 
 def test_the_card_says_what_the_model_is(folder: Path):
     text = (folder / "README.md").read_text()
-    assert text.startswith("---\nlibrary_name: sgovss") and 'license: "apache-2.0"' in text
+    assert text.startswith("---\nlibrary_name: sgovss") and "\nlicense: apache-2.0\n" in text
     rows = {
         line.split("|")[1].strip(): line.split("|")[2].strip() for line in text.splitlines() if line.startswith("|")
     }
@@ -207,6 +207,37 @@ def test_the_stac_item_says_what_the_card_says(folder: Path):
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     assert item["assets"]["weights"]["file:checksum"] == f"1220{digest}"
     assert digest in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("licence", "stated"),
+    [
+        ("Apache-2.0", {"license": "apache-2.0"}),
+        ("CC BY 4.0", {"license": "cc-by-4.0"}),
+        ("by our contract (2026)", {"license": "other", "license_name": "by-our-contract-2026"}),
+        ("other", {"license": "other"}),
+    ],
+)
+def test_the_header_of_the_card_names_the_licence_as_the_hub_does(licence: str, stated: dict[str, str]):
+    facts = ModelFacts("a", ("one",), ("road",), 0.3, "tiny", BaseWeights("embedded", ""), "0", "0", 5, licence, {})
+    text = card(facts)
+    header = yaml.safe_load(text.split("---")[1])
+    assert header == {"library_name": "sgovss", "pipeline_tag": "image-segmentation"} | stated
+    assert re.search(rf"\| licence +\| {re.escape(licence)} ", text)
+
+
+def test_the_digest_of_the_text_encoder_does_not_depend_on_whether_it_was_used(tmp_path: Path):
+    predict = sgovss.Predictor("sgovss_tiny.yaml", options=CPU)
+    digests = []
+    for name in ("unused", "used"):
+        predict.save_pretrained(tmp_path / name)
+        predict.model.text_embedder.build()
+        facts = json.loads((tmp_path / name / "mlm.json").read_text())["properties"]
+        digests.append(facts["mlm:hyperparameters"]["text_encoder_sha256"])
+    again = sgovss.Predictor.from_pretrained(tmp_path / "used", options=CPU)
+    again.save_pretrained(tmp_path / "again")
+    facts = json.loads((tmp_path / "again" / "mlm.json").read_text())["properties"]
+    assert {*digests, facts["mlm:hyperparameters"]["text_encoder_sha256"]} == {digests[0]}
 
 
 @pytest.mark.parametrize(
