@@ -24,7 +24,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     The content is on the disk before the file gets its name, so that a power failure does not leave a part of it.
     Missing folders are created. The temporary file is in the same folder and has the same suffix, because writers
-    choose a format by the suffix.
+    choose a format by the suffix. Who may read the file is as the umask says, whatever the writer sets: safetensors
+    lets only the owner read its files.
 
     Raises:
         InputError: the folder cannot be created or written to.
@@ -34,10 +35,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.touch()
+        mode = partial.stat().st_mode
     except OSError as error:
         raise InputError(_unwritable(path.parent, error)) from error
     try:
         yield partial
+        if partial.stat().st_mode != mode:
+            partial.chmod(mode)
         replace_durably(partial, path)
     finally:
         partial.unlink(missing_ok=True)

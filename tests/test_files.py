@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from sgovss.errors import InputError
 from sgovss.files import allocate, atomic_path, replace_durably, sole_run, write_json_atomically
@@ -31,6 +33,17 @@ def test_an_interrupted_write_keeps_the_old_file_and_leaves_nothing(tmp_path):
         raise KeyboardInterrupt
     assert json.loads(path.read_text()) == [1]
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640)])
+def test_the_umask_decides_who_may_read_a_file_of_safetensors(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        with atomic_path(tmp_path / "a.safetensors") as partial:
+            save_file({"a": torch.zeros(1)}, partial)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.safetensors").stat().st_mode & 0o777 == mode
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

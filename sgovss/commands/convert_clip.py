@@ -165,9 +165,7 @@ def convert_file(arguments: argparse.Namespace, output: Path) -> Converted:
         metadata |= {key: json.dumps(values) for key, values in statistics._asdict().items()}
     state = halve(weights.state) if arguments.half else weights.state
     with atomic_path(output) as partial:
-        mode = partial.stat().st_mode
         save_file({key: value.contiguous() for key, value in state.items()}, partial, metadata)
-        partial.chmod(mode)  # safetensors ignores the umask: only the owner could read the file
     return Converted(_described_source(weights, metadata), metadata)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,21 @@ from sgovss.files import sha256
 from sgovss.fingerprint import fingerprint
 from sgovss.hub import CONFIG, WEIGHTS
 from sgovss.modeling.model_folder import BaseWeights
+from sgovss.modeling.text_embedder import TextEmbedder
 from sgovss.version import __version__
 
-_MLM = "https://stac-extensions.github.io/mlm/v1.0.0/schema.json"
+_MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 _FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 _SCORES = ("mIoU", "seen_mIoU", "unseen_mIoU", "harmonic_mIoU")
 _UNKNOWN = "not stated"
+_HUB_LICENCES = frozenset(
+    [
+        *("apache-2.0", "mit", "isc", "unlicense", "bsd-2-clause", "bsd-3-clause", "openrail", "odbl", "pddl"),
+        *("mpl-2.0", "lgpl-3.0", "gpl-3.0", "agpl-3.0", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nd-4.0"),
+        *("cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0"),
+    ]
+)
+"""The hub's names of usual licences. It refuses a card with a name that it does not know."""
 _CHECKED = {"model": "NAME", "activation": "ACTIVATION", "templates": "TEMPLATES", "dense": "DENSE"}
 """Settings of an evaluation that are those of the model, and their keys below MODEL.CLIP."""
 
@@ -79,6 +89,9 @@ def collect_facts(
         name: of the model; None for that of the folder.
     """
     trained_on = tuple(cfg.DATASETS.TRAIN)
+    embedder = model.get_submodule("text_embedder")
+    if isinstance(embedder, TextEmbedder):
+        embedder.build()  # the digest is that of built modules, whose weights have another order
     return ModelFacts(
         name=name or folder.resolve().name,
         trained_on=trained_on,
@@ -86,7 +99,7 @@ def collect_facts(
         ground_sample_distance=cfg.INPUT.GROUND_SAMPLE_DISTANCE,
         architecture=cfg.MODEL.CLIP.NAME,
         base=base,
-        text_sha256=fingerprint(model.get_submodule("text_embedder")).partition("/")[0],
+        text_sha256=fingerprint(embedder).partition("/")[0],
         weights_sha256=sha256(folder / WEIGHTS),
         parameters=sum(value.numel() for value in model.state_dict().values()),
         licence=licence,
@@ -108,7 +121,7 @@ def card(facts: ModelFacts) -> str:
         [WEIGHTS, f"{facts.parameters:,} values, SHA-256 {facts.weights_sha256}"],
         ["written by", f"sgovss {__version__}"],
     ]
-    header = f"---\nlibrary_name: sgovss\npipeline_tag: image-segmentation\nlicense: {json.dumps(facts.licence)}\n---\n"
+    header = f"---\nlibrary_name: sgovss\npipeline_tag: image-segmentation\n{_hub_licence(facts.licence or '')}---\n"
     return f"""{header if facts.licence else ""}# {facts.name}
 
 Open-vocabulary segmentation of remote-sensing images: the classes are given as text.
@@ -126,8 +139,20 @@ result = predict(image, "building, road, tree|forest, water")  # image: (H, W, 3
 """
 
 
+def _hub_licence(licence: str) -> str:
+    """What the header of a card says of the licence, in the hub's words."""
+    name = re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-.")
+    if name in _HUB_LICENCES:
+        return f"license: {name}\n"
+    return "license: other\n" + (f"license_name: {json.dumps(name)}\n" if name not in ("", "other") else "")
+
+
 def stac_item(facts: ModelFacts) -> dict[str, Any]:
-    """The content of mlm.json: a STAC item with the extension for machine learning models, version 1.0."""
+    """The content of mlm.json: a STAC item with the extension for machine learning models, version 1.4.
+
+    The extension takes a name of letters, digits and ``_.-`` that starts with a letter, and a version of three numbers;
+    STAC takes a licence that is one word. ``id`` and the card hold what was given.
+    """
     image = {"shape": [-1, 3, -1, -1], "dim_order": ["batch", "channel", "height", "width"], "data_type": "uint8"}
     scores = {"shape": [-1, -1, -1, -1], "dim_order": ["batch", "class", "height", "width"], "data_type": "float32"}
     tasks = ["semantic-segmentation"]
@@ -136,12 +161,12 @@ def stac_item(facts: ModelFacts) -> dict[str, Any]:
         "datetime": None,
         "start_datetime": "1900-01-01T00:00:00Z",
         "end_datetime": "9999-12-31T23:59:59Z",
-        "license": facts.licence or "other",
+        "license": facts.licence if facts.licence and re.fullmatch(r"[\w.+-]+", facts.licence, re.ASCII) else "other",
         **({"gsd": facts.ground_sample_distance} if facts.ground_sample_distance else {}),
-        "mlm:name": facts.name,
+        "mlm:name": _plain_name(facts.name),
         "mlm:architecture": f"SGOVSS with {facts.architecture}",
         "mlm:framework": "PyTorch",
-        "mlm:framework_version": torch.__version__.partition("+")[0],
+        "mlm:framework_version": ".".join(re.findall(r"\d+", torch.__version__)[:3]),
         "mlm:tasks": tasks,
         "mlm:total_parameters": facts.parameters,
         "mlm:hyperparameters": _training(facts),
@@ -158,13 +183,14 @@ def stac_item(facts: ModelFacts) -> dict[str, Any]:
             "type": "application/octet-stream; framework=pytorch",
             "title": "Weights",
             "roles": ["mlm:model", "mlm:weights"],
+            "mlm:artifact_type": "safetensors.torch.save_file",
             "file:checksum": f"1220{facts.weights_sha256}",  # a multihash: SHA-256 of 32 bytes
         },
         "config": {"href": f"./{CONFIG}", "type": "application/yaml", "title": "Config", "roles": ["metadata"]},
     }
     return {
         "type": "Feature",
-        "stac_version": "1.0.0",
+        "stac_version": "1.1.0",
         "stac_extensions": [_MLM, _FILE],
         "id": facts.name,
         "geometry": None,
@@ -172,6 +198,12 @@ def stac_item(facts: ModelFacts) -> dict[str, Any]:
         "assets": assets,
         "links": [],
     }
+
+
+def _plain_name(name: str) -> str:
+    """A name that the extension for machine learning models takes."""
+    plain = re.sub(r"[^a-zA-Z0-9]*$", "", re.sub(r"[^a-zA-Z0-9_.-]+", "-", name))
+    return plain if re.fullmatch(r"[a-zA-Z].+[a-zA-Z0-9]", plain) else f"model-{plain.lstrip('_.-') or 'sgovss'}"
 
 
 def _training(facts: ModelFacts) -> dict[str, Any]:

@@ -295,7 +295,7 @@ def test_a_folder_from_clip_weights_is_clip(tmp_path, convert, monkeypatch, name
     assert (ours(image, "road, water").scores == direct(image, "road, water").scores).all()
     card = (tmp_path / "model" / "README.md").read_text()
     assert f"{source.name} (SHA-256 {source_sha256}), text encoder SHA-256 " in card
-    assert "nothing: CLIP without fine-tuning" in card and 'license: "mit"' in card
+    assert "nothing: CLIP without fine-tuning" in card and "\nlicense: mit\n" in card
     assert str(tmp_path) not in "".join(path.read_text() for path in (tmp_path / "model").glob("*.[!s]*"))
 
     # A folder of the folder says the same.

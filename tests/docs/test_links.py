@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sgovss.commands import SUBCOMMANDS
 from tests.docs.blocks import CHECKOUT, PAGES
 
 DOCS = CHECKOUT / "docs"
@@ -36,3 +37,9 @@ def test_dead_links_are_found(text: str, tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_readme_is_short() -> None:
     assert len((CHECKOUT / "README.md").read_text(encoding="utf-8").splitlines()) <= 180
+
+
+def test_get_started_names_every_subcommand() -> None:
+    text = (CHECKOUT / "docs" / "get_started.md").read_text(encoding="utf-8")
+    listed = re.search(r"`sgovss` has the subcommands (.+?)\. ", text, re.DOTALL)
+    assert listed and re.findall(r"`([\w-]+)`", listed[1]) == [*SUBCOMMANDS]

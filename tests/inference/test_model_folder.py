@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -22,6 +23,8 @@ from safetensors import safe_open
 import sgovss
 from sgovss.engine.checkpoint import save_inference_checkpoint
 from sgovss.errors import InputError
+from sgovss.inference.model_card import ModelFacts, card, stac_item
+from sgovss.modeling.model_folder import BaseWeights
 from sgovss.synthetic import generate_image
 from tests.fixtures.exports import with_open_gates
 from tests.fixtures.fake_hub import FakeHub
@@ -109,7 +112,7 @@ def test_a_damaged_config_is_one_line(folder: Path, tmp_path: Path, text: str):
 
 def test_the_card_says_what_the_model_is(folder: Path):
     text = (folder / "README.md").read_text()
-    assert text.startswith("---\nlibrary_name: sgovss") and 'license: "apache-2.0"' in text
+    assert text.startswith("---\nlibrary_name: sgovss") and "\nlicense: apache-2.0\n" in text
     rows = {
         line.split("|")[1].strip(): line.split("|")[2].strip() for line in text.splitlines() if line.startswith("|")
     }
@@ -127,7 +130,35 @@ def test_the_stac_item_has_what_the_extension_requires(folder: Path):
     assert item["properties"]["mlm:tasks"] == ["semantic-segmentation"]
     assert {key for each in item["properties"]["mlm:input"] for key in each} >= {"name", "bands", "input"}
     assert all((folder / asset["href"]).is_file() for asset in item["assets"].values())
-    assert any("mlm:model" in asset["roles"] for asset in item["assets"].values())
+    models = [asset for asset in item["assets"].values() if "mlm:model" in asset["roles"]]
+    assert models == [asset for asset in item["assets"].values() if "mlm:artifact_type" in asset] != []
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("me/mine", "me-mine"),
+        ("Köln 2026!", "K-ln-2026"),
+        ("a_model.v2", "a_model.v2"),
+        ("2026-run", "model-2026-run"),
+        ("ab", "model-ab"),
+        ("_", "model-sgovss"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("licence", "stated"), [("CC-BY-4.0", "CC-BY-4.0"), ("CC BY-NC 4.0", "other"), (None, "other"), ("", "other")]
+)
+def test_whatever_a_model_is_called_its_stac_item_is_valid(
+    monkeypatch: pytest.MonkeyPatch, name: str, plain: str, licence: str | None, stated: str
+):
+    """By the patterns of MLM 1.4's and STAC 1.1's JSON schemas."""
+    monkeypatch.setattr(torch, "__version__", "2.5.0a0+872d972e41.nv24.8")
+    facts = ModelFacts(name, ("one",), ("road",), 0.3, "tiny", BaseWeights("embedded", ""), "0", "0", 5, licence, {})
+    item = stac_item(facts)
+    found = item["properties"]
+    assert (item["id"], found["mlm:name"], found["license"]) == (name, plain, stated)
+    assert re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_.\-\s]+[a-zA-Z0-9]", found["mlm:name"], re.ASCII)
+    assert found["mlm:framework_version"] == "2.5.0"
 
 
 def changed(item: dict, *keys: str, value: object) -> dict:
@@ -153,8 +184,7 @@ def test_the_stac_item_is_valid(folder: Path):
     facts = MLModelProperties(**item["properties"])
     assert facts.architecture == item["properties"]["mlm:architecture"] and facts.total_parameters > 1e6
     assert list(Item.from_dict(item).get_assets(role="mlm:model")) == ["weights"]
-    # Only the schema of STAC 1.1 is at hand without a network; it asks for the same of such an item as that of 1.0.
-    plain = item | {"stac_extensions": [], "stac_version": "1.1.0"}
+    plain = item | {"stac_extensions": []}  # the schemas of extensions are not at hand without a network
     assert validate_dict(plain)
     for wrong in (
         changed(item, "mlm:tasks", value=["segmentation-of-everything"]),
@@ -177,6 +207,37 @@ def test_the_stac_item_says_what_the_card_says(folder: Path):
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     assert item["assets"]["weights"]["file:checksum"] == f"1220{digest}"
     assert digest in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("licence", "stated"),
+    [
+        ("Apache-2.0", {"license": "apache-2.0"}),
+        ("CC BY 4.0", {"license": "cc-by-4.0"}),
+        ("by our contract (2026)", {"license": "other", "license_name": "by-our-contract-2026"}),
+        ("other", {"license": "other"}),
+    ],
+)
+def test_the_header_of_the_card_names_the_licence_as_the_hub_does(licence: str, stated: dict[str, str]):
+    facts = ModelFacts("a", ("one",), ("road",), 0.3, "tiny", BaseWeights("embedded", ""), "0", "0", 5, licence, {})
+    text = card(facts)
+    header = yaml.safe_load(text.split("---")[1])
+    assert header == {"library_name": "sgovss", "pipeline_tag": "image-segmentation"} | stated
+    assert re.search(rf"\| licence +\| {re.escape(licence)} ", text)
+
+
+def test_the_digest_of_the_text_encoder_does_not_depend_on_whether_it_was_used(tmp_path: Path):
+    predict = sgovss.Predictor("sgovss_tiny.yaml", options=CPU)
+    digests = []
+    for name in ("unused", "used"):
+        predict.save_pretrained(tmp_path / name)
+        predict.model.text_embedder.build()
+        facts = json.loads((tmp_path / name / "mlm.json").read_text())["properties"]
+        digests.append(facts["mlm:hyperparameters"]["text_encoder_sha256"])
+    again = sgovss.Predictor.from_pretrained(tmp_path / "used", options=CPU)
+    again.save_pretrained(tmp_path / "again")
+    facts = json.loads((tmp_path / "again" / "mlm.json").read_text())["properties"]
+    assert {*digests, facts["mlm:hyperparameters"]["text_encoder_sha256"]} == {digests[0]}
 
 
 @pytest.mark.parametrize(
