@@ -85,7 +85,7 @@ def install(python: Path, has_torch: bool) -> None:
     failed = _pip_install(python, "pip>=23.1")
     if not failed:
         phase(f"installing torch and the other requirements ({size})")
-        failed = _pip_install(python, "-e", f"{ROOT}[all]")
+        failed = _pip_install(python, "-e", f"{ROOT}[all,wandb,mlflow]")
     if failed:
         raise SetupError("pip could not install the requirements; see its message above")
 

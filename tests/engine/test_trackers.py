@@ -105,6 +105,7 @@ def test_a_package_that_is_absent_is_one_line_before_training(run_options, monke
     assert not output_of(run_options).exists() or not list(output_of(run_options).glob("*.pth"))
 
 
+@pytest.mark.slow
 def test_weights_and_biases_offline(run_options, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -139,6 +140,7 @@ def mlflow_store(tmp_path, monkeypatch) -> Path:
     return tmp_path / "store"
 
 
+@pytest.mark.slow
 def test_mlflow_without_a_server(run_options, mlflow_store):
     from mlflow import MlflowClient
 
