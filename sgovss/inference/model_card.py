@@ -26,6 +26,8 @@ _MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 _FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 _SCORES = ("mIoU", "seen_mIoU", "unseen_mIoU", "harmonic_mIoU")
 _UNKNOWN = "not stated"
+_OWN_LICENCE, _OWN_SCORES = "sgovss:licence", "sgovss:scores"
+"""Properties of the STAC item from which a copy of the model takes over what its card says."""
 _HUB_LICENCES = frozenset(
     [
         *("apache-2.0", "mit", "isc", "unlicense", "bsd-2-clause", "bsd-3-clause", "openrail", "odbl", "pddl"),
@@ -172,6 +174,8 @@ def stac_item(facts: ModelFacts) -> dict[str, Any]:
         "mlm:hyperparameters": _training(facts),
         "mlm:pretrained": True,
         "mlm:pretrained_source": ", ".join([_base(facts), *facts.trained_on]),
+        **({_OWN_LICENCE: facts.licence} if facts.licence else {}),
+        **({_OWN_SCORES: dict(facts.scores)} if facts.scores else {}),
         "mlm:input": [{"name": "RGB image, 0 to 255", "bands": [], "input": image}],
         "mlm:output": [
             {"name": "scores of the given classes", "tasks": tasks, "result": scores, "classification:classes": []}
@@ -262,12 +266,27 @@ def read_scores(folder: Path, cfg: CfgNode) -> dict[str, dict[str, Any]]:
     return scores
 
 
+def stated_licence_and_scores(properties: Mapping[str, Any]) -> tuple[str | None, dict[str, dict[str, Any]]]:
+    """The licence and the scores that the STAC item of a model states; None and empty if it states none.
+
+    Args:
+        properties: of the item, see :func:`sgovss.modeling.model_folder.stated_properties`.
+    """
+    licence, scores = properties.get(_OWN_LICENCE), properties.get(_OWN_SCORES)
+    sound = isinstance(scores, dict) and all(isinstance(each, dict) and _is_score(each) for each in scores.values())
+    return licence if isinstance(licence, str) else None, scores if sound and isinstance(scores, dict) else {}
+
+
+def _is_score(content: Mapping[str, Any]) -> bool:
+    return {"images", *_SCORES} <= content.keys()
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"--scores: {path}: cannot be read ({error}); evaluate the model again") from error
-    if not isinstance(content, dict) or not {"images", *_SCORES} <= content.keys():
+    if not isinstance(content, dict) or not _is_score(content):
         raise InputError(f"--scores: {path} is not an evaluation of sgovss; remove it, or evaluate the model again")
     return content
 

@@ -23,7 +23,7 @@ from sgovss.files import atomic_path, write_json_atomically
 from sgovss.fingerprint import fingerprint
 from sgovss.hub import hub_id, local_path, parse_id, publish
 from sgovss.inference.inputs import ImageInput, rgb_pixels
-from sgovss.inference.model_card import card, collect_facts, read_scores, stac_item
+from sgovss.inference.model_card import card, collect_facts, read_scores, stac_item, stated_licence_and_scores
 from sgovss.inference.rejection import NOTHING_REJECTED, Rejection
 from sgovss.inference.segmentation import Segmentation
 from sgovss.modeling.build import build_model
@@ -31,7 +31,7 @@ from sgovss.modeling.checkpoint import expect_own_weights, load_weights, portabl
 from sgovss.modeling.class_scores import ClassScores
 from sgovss.modeling.clip_settings import resolve_clip
 from sgovss.modeling.meta_arch import SGOVSS
-from sgovss.modeling.model_folder import base_weights, write_model
+from sgovss.modeling.model_folder import base_weights, stated_properties, write_model
 from sgovss.modeling.text_embedder import TextEmbeddings
 from sgovss.modeling.views import View, build_native_view, build_view
 from sgovss.precision import AUTO, cast_weights, fast_precision
@@ -196,8 +196,8 @@ class Predictor:
 
         Args:
             folder: it is created if needed.
-            licence: of the model, for its card.
-            scores: OUTPUT_DIR of an evaluation of these weights, for its card.
+            licence: of the model, for its card; by default that of the model folder that it was read from.
+            scores: OUTPUT_DIR of an evaluation of these weights, for its card; by default likewise.
             name: of the model, for its card; by default that of the folder.
 
         Raises:
@@ -214,11 +214,13 @@ class Predictor:
             cfg.DATASETS.TRAIN, cfg.DATASETS.UNSEEN = (), []
         else:  # whatever the config of this predictor would train on
             cfg.DATASETS.update({key: self._trained_on[key] for key in ("SPECIFICATIONS", "TRAIN", "UNSEEN")})
-        recorded = {} if scores is None else read_scores(Path(scores), cfg)
+        stated, recorded = stated_licence_and_scores(stated_properties(self.cfg.MODEL.WEIGHTS))
+        if scores is not None:
+            recorded = read_scores(Path(scores), cfg)
         base = base_weights(self.cfg.MODEL.WEIGHTS, cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS)
         cfg.MODEL.CLIP.WEIGHTS = base.name  # no path of this machine
         write_model(self.model, cfg, folder)
-        facts = collect_facts(self.model, cfg, folder, base, licence, recorded, name)
+        facts = collect_facts(self.model, cfg, folder, base, licence or stated, recorded, name)
         with atomic_path(folder / "README.md") as partial:
             partial.write_text(card(facts), encoding="utf-8")
         write_json_atomically(folder / "mlm.json", stac_item(facts))

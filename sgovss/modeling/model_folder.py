@@ -57,8 +57,10 @@ def base_weights(model: str, name: str, clip: str) -> BaseWeights:
         model: MODEL.WEIGHTS.
         name, clip: MODEL.CLIP.NAME and MODEL.CLIP.WEIGHTS of its training.
     """
-    if model and paths.is_folder(folder := local_path(model)):
-        return BaseWeights(clip, _stated_digest(folder / STAC_ITEM))
+    if model and paths.is_folder(local_path(model)):
+        made = stated_properties(model).get("mlm:hyperparameters")
+        digest = made.get("base_weights_sha256") if isinstance(made, dict) else None
+        return BaseWeights(clip, digest if isinstance(digest, str) else "")
     if not is_file(name, clip):
         return BaseWeights(clip, "")
     path = Path(clip)
@@ -67,14 +69,22 @@ def base_weights(model: str, name: str, clip: str) -> BaseWeights:
     return BaseWeights(stated.get("source", path.name), digest)
 
 
-def _stated_digest(item: Path) -> str:
-    """The digest of the base weights in the STAC item of a model folder; empty if it states none."""
+def stated_properties(model: str) -> dict[str, Any]:
+    """The properties of the STAC item of a model folder.
+
+    Args:
+        model: MODEL.WEIGHTS.
+
+    Returns:
+        what the item states; empty if the weights are no model folder, or its item is absent or damaged.
+    """
+    if not model or not paths.is_folder(folder := local_path(model)):
+        return {}
     try:
-        facts = json.loads(item.read_text(encoding="utf-8"))["properties"]
-        stated = facts["mlm:hyperparameters"]["base_weights_sha256"]
+        stated = json.loads((folder / STAC_ITEM).read_text(encoding="utf-8"))["properties"]
     except (OSError, ValueError, LookupError, TypeError):
-        return ""
-    return stated if isinstance(stated, str) else ""
+        return {}
+    return stated if isinstance(stated, dict) else {}
 
 
 def read_model(folder: Path) -> dict[str, Any]:

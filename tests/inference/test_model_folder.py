@@ -256,6 +256,25 @@ def test_scores_of_another_model_are_refused(predictor: sgovss.Predictor, tmp_pa
         predictor.save_pretrained(tmp_path / "model", scores=tmp_path)
 
 
+def test_a_copy_takes_over_licence_and_scores(predictor: sgovss.Predictor, tmp_path: Path):
+    (tmp_path / "evaluation").mkdir()
+    scores = {"images": 7, "mIoU": 31.25, "seen_mIoU": 40.0, "unseen_mIoU": None, "harmonic_mIoU": None}
+    (tmp_path / "evaluation" / "one.json").write_text(json.dumps(scores))
+    predictor.save_pretrained(tmp_path / "first", licence="CC BY 4.0", scores=tmp_path)
+    copied = sgovss.Predictor.from_pretrained(tmp_path / "first", options=CPU)
+    copied.save_pretrained(tmp_path / "second")
+    copied.save_pretrained(tmp_path / "third", licence="MIT")
+    texts = {name: (tmp_path / name / "README.md").read_text() for name in ("first", "second", "third")}
+    assert texts["second"] == texts["first"].replace("first", "second")
+    assert "31.25" in texts["third"] and re.search(r"\| licence +\| MIT ", texts["third"])
+    item = json.loads((tmp_path / "first" / "mlm.json").read_text())
+    item["properties"] |= {"sgovss:licence": 4, "sgovss:scores": {"one": {"mIoU": 99.0}}}
+    (tmp_path / "first" / "mlm.json").write_text(json.dumps(item))
+    copied.save_pretrained(tmp_path / "fourth")
+    text = (tmp_path / "fourth" / "README.md").read_text()
+    assert "No scores are recorded" in text and re.search(r"\| licence +\| not stated ", text)
+
+
 def test_a_model_that_was_not_fine_tuned_says_so(predictor: sgovss.Predictor, tmp_path: Path):
     predictor.save_pretrained(tmp_path / "clip")
     again = sgovss.Predictor.from_pretrained(tmp_path / "clip", options=CPU)
