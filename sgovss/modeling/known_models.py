@@ -57,6 +57,7 @@ class Embedded(Architecture):
 
     architecture: str
     licence: str
+    ground_sample_distance: float
 
 
 class Known(_Model):
@@ -109,10 +110,16 @@ def _embedded() -> ListedModel:
     from sgovss.modeling.embedded_clip import WEIGHTS as FILE
 
     facts = known_models().embedded
-    size, verified = FILE.stat().st_size / 1e6, facts.checks
-    name = EMBEDDED_MODEL
     return ListedModel(
-        name, "embedded", facts.architecture, ("embedded",), facts.licence, None, facts.parameters, size, verified
+        name=EMBEDDED_MODEL,
+        where="embedded",
+        architecture=facts.architecture,
+        weights=("embedded",),
+        licence=facts.licence,
+        ground_sample_distance=facts.ground_sample_distance,
+        parameters=facts.parameters,
+        megabytes=FILE.stat().st_size / 1e6,
+        verified=facts.checks,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sgovss.commands import models
+from sgovss.config import load_config
 from sgovss.hub import local_path
 from tests.fixtures.fake_hub import FakeHub
 
@@ -23,7 +24,9 @@ def test_the_embedded_model_and_published_weights_are_listed(
     fake_hub: FakeHub, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = listed(capsys)
-    assert [each["weights"] for each in found if each["where"] == "embedded"] == [["embedded"]]
+    (embedded,) = (each for each in found if each["where"] == "embedded")
+    assert embedded["weights"] == ["embedded"]
+    assert embedded["ground_sample_distance"] == load_config("sgovss_tiny.yaml").INPUT.GROUND_SAMPLE_DISTANCE
     assert not [each for each in found if each["where"] == "cache"]
     published = {each["name"] for each in found if each["where"] == "published"}
     assert published == {"RemoteCLIP", "GeoRSCLIP", "SkyCLIP", "open_clip"}
