@@ -135,6 +135,11 @@ def publish(folder: Path, model: HubId, private: bool) -> str:
             allow_patterns=list(MODEL_FILES),
             commit_message="Upload a model of sgovss",
         )
+    except ValueError as error:  # of the hub's own client, about the name or the card
+        raise InputError(
+            f"push_to_hub: {model.repository}: {hub.constants.ENDPOINT} refuses the model ({_flat(error)}); change "
+            "what it names, or write the folder with save_pretrained, mend README.md and upload it with 'hf upload'"
+        ) from error
     except Exception as error:  # many kinds of network errors
         raise InputError(
             f"push_to_hub: {model.repository}: {hub.constants.ENDPOINT} {_why(error, hub)}; log in with "
@@ -159,9 +164,15 @@ def _why(error: Exception, hub: ModuleType) -> str:
         return "is not asked, because HF_HUB_OFFLINE is set"
     response = getattr(error, "response", None)
     if response is not None:
-        return f"answers with status {response.status_code}"
+        said = getattr(error, "server_message", None)
+        return f"answers with status {response.status_code}" + (f" ({_flat(said)})" if said else "")
     first = (str(error).splitlines() or [""])[0][:120]
     return f"gives no answer ({type(error).__name__}: {first})"
+
+
+def _flat(message: object) -> str:
+    """The start of a message, in one line."""
+    return " ".join(str(message).split())[:200]
 
 
 def cached_repositories() -> list[tuple[str, int, Path]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -162,3 +163,37 @@ def test_a_hub_model_without_weights_is_one_line(fake_hub: FakeHub) -> None:
         read_checkpoint("me/card")
     with pytest.raises(InputError, match=r"me/card: a folder without config.yaml; give a config or a model folder"):
         load_config("me/card")
+
+
+NOT_VALID = "Invalid metadata in README.md.\n- the licence must be one of [mit]"
+
+
+@pytest.mark.parametrize(
+    ("refused", "told"),
+    [
+        (
+            NOT_VALID,
+            r"refuses the model \(Invalid metadata in README.md. - the licence must .*\); change what it names",
+        ),
+        (None, r"answers with status 403 \(You are no member of me\); log in with"),
+    ],
+)
+def test_a_refused_upload_says_why(
+    fake_hub: FakeHub, monkeypatch: pytest.MonkeyPatch, refused: str | None, told: str
+) -> None:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    fake_hub.add("me/mine", MODEL)
+    folder = local_path("me/mine")
+
+    def refuse(self: object, *args: object, **options: object) -> None:
+        if refused is not None:
+            raise ValueError(refused)
+        response = SimpleNamespace(status_code=403, headers={}, request=None)
+        raise HfHubHTTPError("403", response=response, server_message="You are no member\nof me")  # type: ignore
+
+    monkeypatch.setattr(HfApi, "upload_folder", refuse)
+    monkeypatch.setattr(HfApi, "create_repo", lambda *args, **options: None)
+    with pytest.raises(InputError, match=told):
+        publish(folder, hub_id("me/mine"), private=False)
