@@ -16,8 +16,10 @@ killed: if the tests kill 90 %, that happens to 20 mutants once in a hundred dra
 from __future__ import annotations
 
 import argparse
+import compileall
 import hashlib
 import importlib
+import importlib.util
 import json
 import multiprocessing
 import os
@@ -49,7 +51,7 @@ DIGITS: tuple[str, ...] = ("tests/research/checks/test_golden_run.py",)
 """Run where the tests of a module pass."""
 LONGEST = 20
 """Seconds of processor time that a mutant's tests may take, beyond twice those without a mutant."""
-_NOT_COPIED = shutil.ignore_patterns(".*", "output", "__pycache__", "*.egg-info", "evidence")
+_NOT_COPIED = shutil.ignore_patterns(".*", "output", "*.egg-info", "evidence")
 _LIBRARIES = (
     "torch", "open_clip", "timm", "detectron2.engine", "detectron2.evaluation", "hypothesis", "pydantic",
     "rasterio", "pyogrio", "shapely", "pyproj", "xarray", "geopandas",
@@ -102,6 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.quick:  # because the tests of each module also run without a mutant
         modules = random.Random(args.seed).sample(modules, min(MOST_MODULES, len(modules)))
     tasks = draw(modules, args.quick or args.count, args.seed, args.records)
+    for folder in ("sgovss", "research", "tests"):  # else each of the runs below compiles all modules again
+        compileall.compile_dir(CHECKOUT / folder, quiet=2)
     with ProcessPoolExecutor(args.jobs, mp_context=multiprocessing.get_context("fork"), initializer=_preload) as pool:
         waiting = [task for task in tasks if task.earlier() is None]
         files = sorted({file for task in waiting for file in (*task.tests, *DIGITS)})
@@ -163,6 +167,7 @@ def check(task: Task, seconds: Mapping[str, float]) -> dict[str, Any]:
     by_digits: list[dict[str, Any]] = []
     limit = LONGEST + round(2 * sum(seconds[file] for file in (*task.tests, *DIGITS)))
     with _copy() as copy:
+        Path(importlib.util.cache_from_source(str(copy / task.module))).unlink(missing_ok=True)
         for number, mutant in enumerate(task.chosen, start=1):
             (copy / task.module).write_text(mutant.source, encoding="utf-8")
             alive = passes(copy, task.tests, limit)
