@@ -51,7 +51,9 @@ def _shared(first: Path, second: Path, wanted: Sequence[str]) -> list[str]:
                 "an earlier version again, with 'sgovss train --eval-only'"
             )
         if missing := [name for name in wanted if name not in names]:
-            raise InputError(f"--dataset {missing[0]}: {run} has no scores of it, only of {', '.join(sorted(names))}")
+            raise InputError(
+                f"--dataset {missing[0]}: {run} has no scores of it; give one of {', '.join(sorted(names))}"
+            )
     if not (shared := present[0] & present[1]):
         raise InputError(
             f"{first} and {second} have no test set in common: {', '.join(sorted(present[0]))}; "

@@ -37,7 +37,10 @@ def training_weights(cfg: CfgNode) -> torch.Tensor | None:
         return None
     pixels = _count(cfg, get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=False)).sum(axis=0)
     if not pixels.any():
-        raise InputError(f"DATASETS.TRAIN: no pixel of {', '.join(cfg.DATASETS.TRAIN)} has a label of a training class")
+        raise InputError(
+            f"DATASETS.TRAIN: no pixel of {', '.join(cfg.DATASETS.TRAIN)} has a label of a training class; look at its "
+            "labels with 'sgovss check'"
+        )
     weights = class_weights(pixels, power)
     names = training_vocabulary(cfg.DATASETS.TRAIN, cfg.DATASETS.UNSEEN).names
     logger.info(

@@ -44,7 +44,7 @@ def segment_photograph(
     try:
         segmentation.files = segmentation.save(target.parent, target.name)
     except OSError as error:
-        raise InputError(f"{target}: cannot write ({error.strerror or error})") from error
+        raise InputError(f"{target}: cannot write ({error.strerror or error}); give another --output") from error
     segmentation.facts = {
         "size": f"{image.shape[1]} x {image.shape[0]} pixels",
         "time": f"{time.monotonic() - started:.1f} s",

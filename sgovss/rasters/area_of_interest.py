@@ -122,7 +122,10 @@ def _near(
         back = pyproj.Transformer.from_crs(source.crs.to_wkt(), crs, always_xy=True)
         across = pyproj.Transformer.from_crs(crs, source.crs.to_wkt(), always_xy=True)
     except pyproj.exceptions.ProjError as error:
-        raise InputError(f"--aoi: its coordinates cannot be transformed to those of {source.name} ({error})") from error
+        raise InputError(
+            f"--aoi {path}: its coordinates cannot be transformed to those of {source.name} ({error}); write it in the "
+            "coordinates of the scene, for example with 'ogr2ogr -t_srs'"
+        ) from error
     # Longitudes may be given as 170 to 190, or 0 to 360.
     turns = (0, -360, 360) if pyproj.CRS(crs).is_geographic else (0,)
     result = []

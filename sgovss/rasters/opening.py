@@ -65,7 +65,9 @@ def open_raster(name: str | Path) -> DatasetReader:
             # A path may hold characters that mean something in a name, such as '!' or ':'.
             dataset = rasterio.open(Path(name).absolute() if local else str(name))
     except rasterio.errors.RasterioError as error:
-        raise InputError(f"{name}: not a raster that can be read ({reason(error)})") from error
+        raise InputError(
+            f"{name}: not a raster that can be read ({reason(error)}); correct the name, or get it again"
+        ) from error
     if dataset.count:
         return dataset
     parts = list(dataset.subdatasets)

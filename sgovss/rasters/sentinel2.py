@@ -42,7 +42,9 @@ def scene_of(description: str) -> str:
             "and blue with --stack"
         ) from error
     if len(parts) != 1:
-        found = f"has several zones; give the name of one: {', '.join(parts)}" if parts else "has no bands of 10 m"
+        found = "has no bands of 10 m; give its files of red, green and blue with --stack"
+        if parts:
+            found = f"has several zones; give the name of one: {', '.join(parts)}"
         raise InputError(f"{description}: {found}")
     return parts[0]
 

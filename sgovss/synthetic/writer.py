@@ -78,7 +78,9 @@ def write_images(
         folder.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
     except OSError as error:
-        raise InputError(f"{folder.parent}: cannot write synthetic images here ({error.strerror})") from error
+        raise InputError(
+            f"{folder.parent}: cannot write synthetic images here ({error.strerror}); give another folder"
+        ) from error
     try:
         _fill(unfinished, splits, size, style, workers)
         (unfinished / MANIFEST).write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")

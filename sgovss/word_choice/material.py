@@ -141,7 +141,7 @@ def _drawn(image: Path, points: Sequence[tuple[int, int, int]], classes: int) ->
 def _by_name(folder: Path, option: str) -> dict[str, Path]:
     """The image files below a folder, by their path without suffix."""
     if not folder.is_dir():
-        raise InputError(f"{option} {folder}: no such folder")
+        raise InputError(f"{option} {folder}: no such folder; correct the path")
     found: dict[str, Path] = {}
     for path in list_images(folder, IMAGE_SUFFIXES):
         name = path.relative_to(folder).with_suffix("").as_posix()

@@ -58,7 +58,7 @@ def read_points(path: Path, images: Path, classes: Vocabulary) -> tuple[Points, 
     """
     points, crs = _of_geojson(path) if path.suffix.lower() in (".geojson", ".json") else _of_table(path)
     if not points:
-        raise InputError(f"--points {path}: no point in this file")
+        raise InputError(f"--points {path}: no point in this file; give one with points")
     files = {file.relative_to(images).with_suffix("").as_posix(): file for file in list_images(images)}
     owners = {point.word: _class(point, classes) for point in points}
     found: dict[str, list[tuple[int, int, int]]] = {name: [] for name in files}
@@ -130,7 +130,10 @@ def _point(where: str, x: Any, y: Any, cells: Mapping[str, Any]) -> Point:
 def _class(point: Point, classes: Vocabulary) -> int:
     match = classes.match(ClassEntry(point.word))
     if match is None:
-        raise InputError(f"{point.where}: '{point.word}' is none of the classes {', '.join(classes.names)}")
+        raise InputError(
+            f"{point.where}: '{point.word}' is none of the classes {', '.join(classes.names)}; correct it, or name its "
+            "class in --vocabulary"
+        )
     return classes.classes.index(match.entry)
 
 
@@ -139,7 +142,7 @@ def _image(point: Point, files: Mapping[str, Path]) -> str:
     for each in (point.image, name):
         if each in files:
             return each
-    raise InputError(f"{point.where}: no image '{point.image}' in the folder of --images")
+    raise InputError(f"{point.where}: no image '{point.image}' in the folder of --images; correct its name")
 
 
 def _located(
@@ -171,7 +174,9 @@ def _located(
             if crs is not None:
                 xs, ys = transform(crs, own, xs, ys)
         except RasterioError as error:
-            raise InputError(f"{file}: the points cannot be located in it ({error})") from error
+            raise InputError(
+                f"{file}: the points cannot be located in it ({error}); add a column 'image', with x and y in pixels"
+            ) from error
         for number, (row, column) in enumerate(zip(*rowcol(place, xs, ys), strict=True)):
             if 0 <= row < size[0] and 0 <= column < size[1]:
                 yield (number, name), (int(row), int(column))
@@ -181,6 +186,6 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise InputError(f"--points {path}: cannot read this file ({error.strerror})") from error
+        raise InputError(f"--points {path}: cannot read this file ({error.strerror}); correct the path") from error
     except UnicodeDecodeError as error:
         raise InputError(f"--points {path}: is not UTF-8 text; export the points as CSV or GeoJSON") from error

@@ -308,7 +308,7 @@ CASES: list[Case] = [
         "text file named as a raster",
         "demo",
         content("scene.tif", b"text"),
-        "…/scene.tif: not a raster that can be read (…)",
+        "…/scene.tif: not a raster that can be read (…); correct the name, or get it again",
         status=1,
     ),
     refused(
