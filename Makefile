@@ -12,7 +12,7 @@ checksum = $(shell { find $(1) -type f ! -path '*/__pycache__/*' | LC_ALL=C sort
 	2>/dev/null | cksum | tr ' ' -)
 # Synthetic images are drawn into the checkout, where make clean removes them.
 export SGOVSS_CACHE ?= $(CURDIR)/.cache
-# Without bytecode every process compiles every module and every test again: 20 s for each process that runs tests.
+# Without bytecode every process would compile all modules and tests again.
 unexport PYTHONDONTWRITEBYTECODE
 
 CODE = sgovss configs datasets demo research tools train_net.py setup.py pyproject.toml Makefile
