@@ -185,7 +185,8 @@ def _add_test(cfg: CfgNode) -> None:
     cfg.TEST.PRECISION = "float32"
     # Compute in TF32 at inference, see SOLVER.TF32.
     cfg.TEST.TF32 = False
-    # At inference on a GPU, record the kernels for small inputs as a CUDA graph and replay them. Equal results, faster.
+    # At inference on a GPU, record the kernels for small inputs as a CUDA graph and replay them. This is faster, takes
+    # more memory, and does not change results.
     cfg.TEST.CUDA_GRAPHS = True
     # At inference, decode a class name only if it is among this many best-scoring names at one location or more; 0
     # decodes all names. Faster with many class names; the result is approximate.

@@ -54,7 +54,7 @@ class ModelFacts:
         weights_sha256: digest of ``model.safetensors``.
         parameters: number of values in it.
         licence: of the model; None if it is not stated.
-        scores: content of ``evaluation/<dataset>.json`` of the model, by test set.
+        scores: of the model by test set, see :func:`read_scores`.
     """
 
     name: str
@@ -244,7 +244,8 @@ def read_scores(folder: Path, cfg: CfgNode) -> dict[str, dict[str, Any]]:
         cfg: the config of the model.
 
     Returns:
-        content of ``evaluation/<dataset>.json``, by test set.
+        by test set, the number of ``images``, the scores in percent or None, and the ``settings`` that are the model's.
+        Other content of an evaluation, such as paths, is of the machine it was made on.
 
     Raises:
         InputError: there are no scores, they cannot be read, or they are of a model with other settings.
@@ -256,39 +257,55 @@ def read_scores(folder: Path, cfg: CfgNode) -> dict[str, dict[str, Any]]:
         )
     scores = {path.stem: _read(path) for path in files}
     for name, each in scores.items():
-        for setting, key in _CHECKED.items():
-            found, own = each.get("settings", {}).get(setting), cfg.MODEL.CLIP[key]
-            if found not in (None, own):
-                raise InputError(
-                    f"--scores {folder}: {name} was measured with MODEL.CLIP.{key} {found}, but the model has {own}; "
-                    "evaluate this model, and give its OUTPUT_DIR"
-                )
+        for setting, found in _other_settings(each, cfg).items():
+            key = _CHECKED[setting]
+            raise InputError(
+                f"--scores {folder}: {name} was measured with MODEL.CLIP.{key} {found}, but the model has "
+                f"{cfg.MODEL.CLIP[key]}; evaluate this model, and give its OUTPUT_DIR"
+            )
     return scores
 
 
-def stated_licence_and_scores(properties: Mapping[str, Any]) -> tuple[str | None, dict[str, dict[str, Any]]]:
+def stated_licence_and_scores(
+    properties: Mapping[str, Any], cfg: CfgNode
+) -> tuple[str | None, dict[str, dict[str, Any]]]:
     """The licence and the scores that the STAC item of a model states; None and empty if it states none.
 
     Args:
         properties: of the item, see :func:`sgovss.modeling.model_folder.stated_properties`.
+        cfg: the config of the model as it is now. Scores with other settings are left out.
     """
-    licence, scores = properties.get(_OWN_LICENCE), properties.get(_OWN_SCORES)
-    sound = isinstance(scores, dict) and all(isinstance(each, dict) and _is_score(each) for each in scores.values())
-    return licence if isinstance(licence, str) else None, scores if sound and isinstance(scores, dict) else {}
+    licence, stated = properties.get(_OWN_LICENCE), properties.get(_OWN_SCORES)
+    sound = {name: _score(each) for name, each in stated.items()} if isinstance(stated, dict) else {}
+    scores = {name: each for name, each in sound.items() if each and not _other_settings(each, cfg)}
+    return licence if isinstance(licence, str) else None, scores
 
 
-def _is_score(content: Mapping[str, Any]) -> bool:
-    return {"images", *_SCORES} <= content.keys()
+def _score(content: Any) -> dict[str, Any] | None:
+    """What a card keeps of an evaluation, see :func:`read_scores`; None if it is none."""
+    if not isinstance(content, dict) or not isinstance(content.get("images"), int):
+        return None
+    if not all(key in content and isinstance(content[key], float | int | None) for key in _SCORES):
+        return None
+    settings = content.get("settings", {})
+    known = {key: settings[key] for key in _CHECKED if key in settings} if isinstance(settings, dict) else {}
+    return {**{key: content[key] for key in ("images", *_SCORES)}, "settings": known}
+
+
+def _other_settings(score: Mapping[str, Any], cfg: CfgNode) -> dict[str, Any]:
+    """The settings of an evaluation that are not the model's."""
+    own = {setting: cfg.MODEL.CLIP[key] for setting, key in _CHECKED.items()}
+    return {each: found for each, found in score["settings"].items() if found not in (None, own[each])}
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        score = _score(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise InputError(f"--scores: {path}: cannot be read ({error}); evaluate the model again") from error
-    if not isinstance(content, dict) or not _is_score(content):
+    if score is None:
         raise InputError(f"--scores: {path} is not an evaluation of sgovss; remove it, or evaluate the model again")
-    return content
+    return score
 
 
 def _score_table(facts: ModelFacts) -> str:

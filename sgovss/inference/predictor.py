@@ -214,7 +214,7 @@ class Predictor:
             cfg.DATASETS.TRAIN, cfg.DATASETS.UNSEEN = (), []
         else:  # whatever the config of this predictor would train on
             cfg.DATASETS.update({key: self._trained_on[key] for key in ("SPECIFICATIONS", "TRAIN", "UNSEEN")})
-        stated, recorded = stated_licence_and_scores(stated_properties(self.cfg.MODEL.WEIGHTS))
+        stated, recorded = stated_licence_and_scores(stated_properties(self.cfg.MODEL.WEIGHTS), cfg)
         if scores is not None:
             recorded = read_scores(Path(scores), cfg)
         base = base_weights(self.cfg.MODEL.WEIGHTS, cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.WEIGHTS)

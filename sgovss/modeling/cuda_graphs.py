@@ -30,7 +30,7 @@ class CudaGraphs:
     that cannot be recorded are called as they are. Threads that replay a graph wait for each other.
 
     Args:
-        function: tensors by name -> tensors by name, without reading a value back from the device.
+        function: tensors by name -> tensors by name, of any shapes, without reading a value back from the device.
         module: the module whose weights it reads. New values in the same memory are seen by a graph; if the memory is
             another one, the graph is not used.
         record: inputs -> a function that replays the graph, see :func:`record_graph`.
@@ -39,7 +39,7 @@ class CudaGraphs:
     def __init__(
         self, function: Function, module: nn.Module, record: Callable[[Function, Mapping[str, Tensor]], Function]
     ) -> None:
-        self._function = function
+        self.function = function
         self._module = module
         self._record = record
         self._calls: OrderedDict[Hashable, int] = OrderedDict()
@@ -52,9 +52,12 @@ class CudaGraphs:
         Args:
             inputs: its inputs.
             settings: all else that the result depends on, besides inputs and weights.
+
+        Returns:
+            its outputs, in memory that later calls leave alone.
         """
         if not _can_be_recorded(inputs):
-            return self._function(inputs)
+            return self.function(inputs)
         key = (settings, torch.is_inference_mode_enabled(), *map(_form, inputs.items()))
         with self._lock:
             graph = self._graphs.get(key)
@@ -62,7 +65,7 @@ class CudaGraphs:
                 graph = self._recorded(key, inputs)
             if graph is not None:
                 return graph.replay(inputs)
-        return self._function(inputs)
+        return self.function(inputs)
 
     def clear(self) -> None:
         """Forget all graphs, for instance because the module has got other weights."""
@@ -71,7 +74,7 @@ class CudaGraphs:
             self._calls.clear()
 
     def __reduce__(self) -> tuple:
-        return type(self), (self._function, self._module, self._record)
+        return type(self), (self.function, self._module, self._record)
 
     def _recorded(self, key: Hashable, inputs: Mapping[str, Tensor]) -> _Graph | None:
         """Record a graph if there were enough calls with this key, and it can be recorded."""
@@ -85,7 +88,7 @@ class CudaGraphs:
             _keep_last(self._calls, _MOST_KEYS)
             return None
         try:
-            graph = _Graph(self._record(self._function, inputs), self._module)
+            graph = _Graph(self._record(self.function, inputs), self._module)
         except RuntimeError:  # such as too little memory, or a layer that waits for the device
             self._calls[key] = -1
             return None

@@ -114,8 +114,8 @@ class SGOVSS(nn.Module):
         self.precision = precision
         self.tf32 = tf32
         self.cuda_graphs = cuda_graphs
-        self._encoder_graphs = CudaGraphs(self._encoded, image_encoder, record_graph)
-        self._head_graphs = CudaGraphs(self._decoded, head, record_graph)
+        self._encoder_graphs = CudaGraphs(self._levels_of, image_encoder, record_graph)
+        self._head_graphs = CudaGraphs(self._logits_of, head, record_graph)
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
         # Convolutions are faster in this memory format, and their results inherit it.
@@ -243,7 +243,7 @@ class SGOVSS(nn.Module):
     def encode(self, images: torch.Tensor) -> EncodedImages:
         """Encode images (B, 3, H, W) in 0..255; the result does not depend on a vocabulary."""
         padded = self._prepare(images)
-        levels = self._infer(self._encoder_graphs, self._encoded, {"images": padded}, padded.numel())
+        levels = self._infer(self._encoder_graphs, {"images": padded}, padded.numel())
         padded_size, size = ((x.shape[-2], x.shape[-1]) for x in (padded, images))
         return EncodedImages(levels, padded_size, size)
 
@@ -265,29 +265,23 @@ class SGOVSS(nn.Module):
         text = self.text_embedder(vocabulary)
         inputs = {**encoded.levels, _TEXT: text.embeddings}
         cells = MAP_CELLS**2 * encoded.levels["dense"][:, 0].numel()
-        logits = self._infer(self._head_graphs, self._decoded, inputs, len(text.owners) * cells)[_LOGITS]
+        logits = self._infer(self._head_graphs, inputs, len(text.owners) * cells)[_LOGITS]
         if len(text.owners) > len(vocabulary):
             logits = best_word(logits, text.owners, len(vocabulary))
         return with_offsets(logits, vocabulary)
 
-    def _infer(
-        self,
-        graphs: CudaGraphs,
-        function: Callable[[Mapping[str, torch.Tensor]], dict[str, torch.Tensor]],
-        inputs: Mapping[str, torch.Tensor],
-        elements: int,
-    ) -> dict[str, torch.Tensor]:
-        """Call a function, by its graphs if its larger end has few elements."""
+    def _infer(self, graphs: CudaGraphs, inputs: Mapping[str, torch.Tensor], elements: int) -> dict[str, torch.Tensor]:
+        """Call the function of the graphs; with a graph only if its larger end has few elements."""
         if self.cuda_graphs and elements <= MOST_ELEMENTS:
             return graphs(inputs, self.precision, self.tf32)
-        return function(inputs)
+        return graphs.function(inputs)
 
-    def _encoded(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def _levels_of(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Normalised ``images`` -> feature maps by name."""
         with self._inference_arithmetic():
             return self.image_encoder(inputs["images"])
 
-    def _decoded(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def _logits_of(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Feature maps by name and text embeddings -> logits."""
         levels = {name: tensor for name, tensor in inputs.items() if name != _TEXT}
         with self._inference_arithmetic():

@@ -259,8 +259,11 @@ def test_scores_of_another_model_are_refused(predictor: sgovss.Predictor, tmp_pa
 def test_a_copy_takes_over_licence_and_scores(predictor: sgovss.Predictor, tmp_path: Path):
     (tmp_path / "evaluation").mkdir()
     scores = {"images": 7, "mIoU": 31.25, "seen_mIoU": 40.0, "unseen_mIoU": None, "harmonic_mIoU": None}
-    (tmp_path / "evaluation" / "one.json").write_text(json.dumps(scores))
+    templates = predictor.cfg.MODEL.CLIP.TEMPLATES
+    settings = {"settings": {"templates": templates, "weights": "/home/me/model.pth"}}
+    (tmp_path / "evaluation" / "one.json").write_text(json.dumps(scores | settings))
     predictor.save_pretrained(tmp_path / "first", licence="CC BY 4.0", scores=tmp_path)
+    assert "/home/me" not in (tmp_path / "first" / "mlm.json").read_text()
     copied = sgovss.Predictor.from_pretrained(tmp_path / "first", options=CPU)
     copied.save_pretrained(tmp_path / "second")
     copied.save_pretrained(tmp_path / "third", licence="MIT")
@@ -268,7 +271,11 @@ def test_a_copy_takes_over_licence_and_scores(predictor: sgovss.Predictor, tmp_p
     assert texts["second"] == texts["first"].replace("first", "second")
     assert "31.25" in texts["third"] and re.search(r"\| licence +\| MIT ", texts["third"])
     item = json.loads((tmp_path / "first" / "mlm.json").read_text())
-    item["properties"] |= {"sgovss:licence": 4, "sgovss:scores": {"one": {"mIoU": 99.0}}}
+    other = (*CPU, "MODEL.CLIP.TEMPLATES", "plain")
+    sgovss.Predictor.from_pretrained(tmp_path / "first", options=other).save_pretrained(tmp_path / "plain")
+    assert templates != "plain" and "No scores are recorded" in (tmp_path / "plain" / "README.md").read_text()
+    wrong = {"one": {"mIoU": 99.0}, "two": scores | {"mIoU": "99"}, "three": 99}
+    item["properties"] |= {"sgovss:licence": 4, "sgovss:scores": wrong}
     (tmp_path / "first" / "mlm.json").write_text(json.dumps(item))
     copied.save_pretrained(tmp_path / "fourth")
     text = (tmp_path / "fourth" / "README.md").read_text()

@@ -128,14 +128,26 @@ def test_a_model_forgets_its_graphs_when_weights_are_loaded(monkeypatch):
     for _ in range(3):
         assert (predictor(image, "road, tree").scores == first).all()
     assert len(recorded) == 2  # encoder and head
+    predictor.model.precision = "bfloat16"
+    for _ in range(3):
+        predictor(image, "road, tree")
+    assert len(recorded) == 4  # the precision decides which kernels run
+    predictor.model.precision = "float32"
     copied = copy.deepcopy(predictor.model)
+    assert copied.cuda_graphs and copied.state_dict().keys() == predictor.model.state_dict().keys()
     predictor.model.load_state_dict(predictor.model.state_dict())
-    predictor(image, "road, tree")
-    assert len(recorded) == 2 and copied.cuda_graphs
+    for _ in range(3):
+        predictor(image, "road, tree")
+    assert len(recorded) == 6  # anew, since the weights may be others
     plain = sgovss.Predictor(options=("MODEL.DEVICE", "cpu", "TEST.CUDA_GRAPHS", "False"))
     for _ in range(4):
         plain(image, "road, tree")
-    assert len(recorded) == 2
+    assert len(recorded) == 6
+
+
+def test_early_rejection_reads_values_back_and_has_no_graphs():
+    options = ("MODEL.DEVICE", "cpu", "TEST.EARLY_REJECTION", "2")
+    assert not sgovss.Predictor(options=options).model.cuda_graphs
 
 
 def test_on_a_processor_nothing_is_recorded():

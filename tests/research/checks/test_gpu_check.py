@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from research.checks import gpu_check
@@ -29,7 +31,9 @@ def test_goals_are_met_or_missed(what, classes, ratio, busy, expected):
 STEPS = """
 import pytest
 pytestmark = pytest.mark.cuda
-def test_fine(): pass
+def test_fine():
+    import os
+    assert int(os.environ["OMP_NUM_THREADS"]) >= 1
 def test_wrong(): assert 1 == 2
 def test_absent(): pytest.skip("no CUDA device")
 """
@@ -57,3 +61,15 @@ def test_an_error_of_one_measurement_does_not_end_the_others(monkeypatch):
         "classes": 1000,
         "failed": "RuntimeError: upsample_bilinear2d_nhwc only supports less than INT_MAX elements",
     }
+
+
+@pytest.mark.parametrize(("only", "names"), [(None, ("tests", "speed")), ("tests", ("tests",)), ("speed", ("speed",))])
+def test_one_part_runs_alone(tmp_path, monkeypatch, only, names):
+    monkeypatch.setattr(gpu_check.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(gpu_check, "machine", dict)
+    monkeypatch.setattr(gpu_check, "test_rows", lambda seconds: iter([{"test": "one", "seconds": seconds}]))
+    monkeypatch.setattr(gpu_check, "speed_rows", lambda ends: iter([{"config": "one", "failed": "out of memory"}]))
+    status = gpu_check.main(["--json", str(tmp_path / "x.json"), "--seconds", "8", *(["--only", only] if only else [])])
+    content = json.loads((tmp_path / "x.json").read_text())
+    assert [name for name in ("tests", "speed") if content[name]] == list(names)
+    assert status == ("speed" in names) and all(row["seconds"] == 4 for row in content["tests"])
