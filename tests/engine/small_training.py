@@ -1,19 +1,13 @@
-"""Training of a small model by the trainer, on given batches; and, as a script, in two processes.
-
-    python -m tests.engine.small_training folder
-
-In two processes the trainer gets one image in each, on CPU through gloo. The first process writes ``folder/grads.pt``.
-"""
+"""Training of a small model by the trainer, on given batches; in this process, or as one of two."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from detectron2.utils import comm
 from torch import nn
 
 from sgovss.config import load_config
@@ -81,20 +75,15 @@ def gradients(trainer: Trainer) -> dict[str, torch.Tensor]:
     return {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
 
 
-def main() -> None:
-    import torch._dynamo  # the optimizer imports it; once is enough for both processes
-    from detectron2.utils import comm
+def train_as_one_of_two(rank: int, folder: str) -> None:
+    """Become one of two processes, on CPU through gloo, and train on one of two images.
 
-    folder = Path(sys.argv[1])
-    first = bool(os.fork())
-    store = f"file://{folder / 'meeting'}"
-    torch.distributed.init_process_group("gloo", init_method=store, world_size=2, rank=1 - first)
+    The first process writes ``folder/grads.pt``.
+    """
+    torch.set_num_threads(1)  # those of the process that was forked are gone
+    store = f"file://{folder}/meeting"
+    torch.distributed.init_process_group("gloo", init_method=store, world_size=2, rank=rank)
     comm.create_local_process_group(2)
-    trainer = train_on([[uneven_images()[comm.get_rank()]]], folder, ["SOLVER.CLIP_GRADIENTS.ENABLED", False])
-    if first:
-        torch.save(gradients(trainer), folder / "grads.pt")
-        os.wait()
-
-
-if __name__ == "__main__":
-    main()
+    trainer = train_on([[uneven_images()[rank]]], Path(folder), ["SOLVER.CLIP_GRADIENTS.ENABLED", False])
+    if not rank:
+        torch.save(gradients(trainer), Path(folder) / "grads.pt")

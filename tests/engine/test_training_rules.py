@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -14,7 +11,7 @@ from torch import nn
 from sgovss.config import load_config
 from sgovss.engine.trainer import Trainer
 from sgovss.modeling.layers import ZeroGate
-from tests.engine.small_training import gradients, images, small_model, train_on, uneven_images
+from tests.engine.small_training import gradients, images, small_model, train_as_one_of_two, train_on, uneven_images
 
 UNCLIPPED = ["SOLVER.CLIP_GRADIENTS.ENABLED", False]
 
@@ -85,12 +82,11 @@ def losses_in(folder) -> dict[str, float]:
     return {name: value for name, value in line.items() if "loss" in name}
 
 
-def test_two_processes_with_uneven_labels_make_the_step_of_one(tmp_path, checkout):
+def test_two_processes_with_uneven_labels_make_the_step_of_one(tmp_path):
     """DistributedDataParallel averages the gradients, though the images differ in what they contribute."""
-    environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "tests.engine.small_training", str(tmp_path)]
-    subprocess.run(command, cwd=checkout, env=environment, check=True, capture_output=True, timeout=120)
     alone = train_on([uneven_images()], tmp_path / "alone", UNCLIPPED)
+    # Forked, because spawned processes import everything again.
+    torch.multiprocessing.start_processes(train_as_one_of_two, (str(tmp_path),), nprocs=2, start_method="fork")
     shared = torch.load(tmp_path / "grads.pt")
     torch.testing.assert_close(shared, gradients(alone), atol=1e-6, rtol=1e-3)
     losses = losses_in(tmp_path)
