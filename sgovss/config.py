@@ -21,6 +21,7 @@ from sgovss.config_errors import ERRORS, explain
 from sgovss.config_rules import REMOVED_KEYS, check_values
 from sgovss.errors import InputError
 from sgovss.paths import config_file
+from sgovss.yaml_text import load_yaml
 
 EMBEDDED_CONFIG = "sgovss_tiny.yaml"
 """The config of the model that is part of the package."""
@@ -326,7 +327,7 @@ def config_from_dump(dump: str, source: str | Path) -> CfgNode:
         InputError: it has other unknown keys, or values of another type.
     """
     try:
-        saved = yaml.safe_load(dump)
+        saved = load_yaml(dump)
     except yaml.YAMLError as error:
         raise InputError(f"{source}: its config is damaged (not YAML); copy it again") from error
     if not isinstance(saved, dict) or not isinstance(saved.get("MODEL"), dict):
@@ -352,8 +353,8 @@ def warn_of_removed_keys(dump: str, source: str | Path) -> None:
         dump: YAML text of ``cfg.dump()``.
         source: the file that it comes from.
     """
-    saved = yaml.safe_load(dump)
-    defaults = yaml.safe_load(get_cfg().dump())
+    saved = load_yaml(dump)
+    defaults = get_cfg()
     for key in REMOVED_KEYS if isinstance(saved, dict) else ():
         if _pop(saved, key) not in (None, _pop(defaults, key)):
             message = f"{source}: its config key {key} was removed from sgovss and is left out ({REMOVED_KEYS[key]})"

@@ -12,11 +12,11 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from detectron2.config import CfgNode, get_cfg
 from detectron2.utils.logger import log_first_n
 
 from sgovss.config import add_sgovss_config
+from sgovss.yaml_text import load_yaml
 
 
 class Use(Enum):
@@ -156,15 +156,15 @@ def changes(cfg: CfgNode, dump: str) -> list[Change]:
         the keys of ``cfg`` with different values, in the order of the config. Keys that only the checkpoint has are
         left out.
     """
-    saved = yaml.safe_load(dump)
+    saved = load_yaml(dump)
     if not isinstance(saved, dict):
         return []
     defaults = get_cfg()
     add_sgovss_config(defaults)
-    trained = {**dict(_flat(yaml.safe_load(defaults.dump()))), **EARLIER, **dict(_flat(saved))}
+    trained = {**dict(_flat(load_yaml(defaults.dump()))), **EARLIER, **dict(_flat(saved))}
     return [
         Change(key, trained[key], value)
-        for key, value in _flat(yaml.safe_load(cfg.dump()))
+        for key, value in _flat(load_yaml(cfg.dump()))
         if trained.get(key, value) != value and UNSET.get(key, ...) not in (value, trained[key])
     ]
 

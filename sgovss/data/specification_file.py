@@ -22,9 +22,7 @@ from sgovss.data.specification_fields import (
 )
 from sgovss.data.variants import VariantSpecification, resolve_variant, variant_problems
 from sgovss.errors import InputError
-
-# The C loader, if PyYAML has it, because every command reads all dataset files when it starts.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from sgovss.yaml_text import LOADER
 
 _DEEPEST = 50
 _TOO_DEEP = "nested deeper than any dataset file needs to be"
@@ -126,7 +124,7 @@ def _read(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
         raise InputError(f"{path}: this dataset file is not UTF-8 text; save it as UTF-8") from error
     try:
         _refuse_nesting(path, text)
-        node, content = yaml.compose(text, Loader=_LOADER), yaml.load(text, Loader=_LOADER)
+        node, content = yaml.compose(text, Loader=LOADER), yaml.load(text, Loader=LOADER)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark is not None else ""
@@ -145,7 +143,7 @@ def _read(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
 def _refuse_nesting(path: Path, text: str) -> None:
     """Refuse deep nesting before the content is built, because older C loaders crash at some ten thousand levels."""
     depth = 0
-    for event in yaml.parse(text, Loader=_LOADER):
+    for event in yaml.parse(text, Loader=LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEEPEST:
             line = f":{event.start_mark.line + 1}" if event.start_mark is not None else ""

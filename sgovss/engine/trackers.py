@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from detectron2.config import CfgNode
 
 from sgovss.config_changes import EFFECTS, Effect
 from sgovss.engine.metrics_file import StepWriter
 from sgovss.errors import InputError
 from sgovss.files import atomic_path
+from sgovss.yaml_text import load_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class WandbTracker(Tracker):
             project=self.name,
             name=folder.name,
             dir=str(folder),
-            config=yaml.safe_load(self.cfg.dump()),
+            config=load_yaml(self.cfg.dump()),
             id=earlier,
             resume="allow",
             settings=wandb.Settings(console="off"),  # log.txt has the messages

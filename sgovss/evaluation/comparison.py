@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tabulate import tabulate
 
 from sgovss.data.registration import dataset_metadata, how_to_get
 from sgovss.errors import InputError
 from sgovss.files import atomic_path, write_json_atomically
+from sgovss.yaml_text import load_yaml
 
 PUBLISHED = Path(__file__).resolve().parent.parent / "assets" / "published.yaml"
 OURS = "sgovss, this run"
@@ -80,7 +80,7 @@ class PublishedTable(_Model):
 
 def published_tables() -> dict[str, PublishedTable]:
     """Read all published tables that come with sgovss; return them by name."""
-    content = yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))
+    content = load_yaml(PUBLISHED.read_text(encoding="utf-8"))
     return {name: PublishedTable.model_validate(table) for name, table in content.items()}
 
 

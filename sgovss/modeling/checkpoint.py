@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from detectron2.config import CfgNode
 from torch import nn
 
@@ -21,6 +20,7 @@ from sgovss.modeling.clip_settings import keep_trained, trained_activation
 from sgovss.modeling.model_folder import read_model
 from sgovss.modeling.text_embedder import TextEmbedder
 from sgovss.modeling.weights_file import Format, file_format, refuse_non_finite, remedy_for
+from sgovss.yaml_text import load_yaml
 
 TRAINING = "training"
 INFERENCE = "inference"
@@ -109,7 +109,7 @@ def expect_own_weights(cfg: CfgNode, content: dict[str, Any]) -> None:
     """
     if content["kind"] == INFERENCE:
         cfg.MODEL.CLIP.WEIGHTS = "random"
-    keep_trained(cfg, yaml.safe_load(content["config"])["MODEL"])
+    keep_trained(cfg, load_yaml(content["config"])["MODEL"])
 
 
 def load_weights(model: nn.Module, content: dict[str, Any], path: str | Path) -> None:
@@ -193,7 +193,7 @@ def _check_activation(model: nn.Module, content: dict[str, Any], path: str | Pat
     """Check a model's activation against the config in a checkpoint; those of older versions have it only there."""
     if "config" not in content:
         return
-    trained = trained_activation(yaml.safe_load(content["config"])["MODEL"]["CLIP"])
+    trained = trained_activation(load_yaml(content["config"])["MODEL"]["CLIP"])
     other = {"gelu": "QuickGELU()", "quick_gelu": "GELU(approximate='none')"}[trained]
     if other in activations(model.get_submodule("text_embedder")):  # some image encoders have GELU beside QuickGELU
         raise InputError(

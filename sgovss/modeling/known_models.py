@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
 from sgovss.hub import CONFIG, STAC_ITEM, WEIGHTS, cached_repositories
 from sgovss.modeling.clip_configuration import EMBEDDED_MODEL
 from sgovss.modeling.known_weights import KNOWN, find_known, known_families
+from sgovss.yaml_text import load_yaml
 
 UNKNOWN = "not stated"
 _REMOTE_SENSING = ("RemoteCLIP", "GeoRSCLIP", "SkyCLIP")
@@ -98,7 +98,7 @@ class ListedModel(NamedTuple):
 @functools.cache
 def known_models() -> Known:
     """The content of ``known_models.yaml``."""
-    return Known.model_validate(yaml.safe_load(KNOWN.with_name("known_models.yaml").read_text(encoding="utf-8")))
+    return Known.model_validate(load_yaml(KNOWN.with_name("known_models.yaml").read_text(encoding="utf-8")))
 
 
 def list_models() -> list[ListedModel]:

@@ -7,12 +7,12 @@ import json
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from safetensors import SafetensorError, safe_open
 
 from sgovss import paths
 from sgovss.modeling.weights_file import Format, file_format
+from sgovss.yaml_text import load_yaml
 
 KNOWN = Path(__file__).resolve().parent.parent / "assets" / "known_weights.yaml"
 
@@ -84,7 +84,7 @@ class StatedActivation(NamedTuple):
 @functools.cache
 def known_families() -> dict[str, KnownFamily]:
     """The content of ``known_weights.yaml``, by family."""
-    return TypeAdapter(dict[str, KnownFamily]).validate_python(yaml.safe_load(KNOWN.read_text(encoding="utf-8")))
+    return TypeAdapter(dict[str, KnownFamily]).validate_python(load_yaml(KNOWN.read_text(encoding="utf-8")))
 
 
 def find_known(path: Path) -> KnownFile | None:

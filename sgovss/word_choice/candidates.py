@@ -7,11 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from sgovss.class_entries import ClassEntry
 from sgovss.errors import InputError
 from sgovss.vocabulary import Vocabulary, name_key
+from sgovss.yaml_text import load_yaml
 
 _LISTS = Path(__file__).resolve().parent.parent / "assets" / "candidate_words.yaml"
 
@@ -124,6 +123,6 @@ def built_in_words(entry: ClassEntry) -> Iterable[str]:
 
 @functools.cache
 def _built_in() -> tuple[Vocabulary, dict[str, tuple[str, ...]]]:
-    content = yaml.safe_load(_LISTS.read_text(encoding="utf-8"))
+    content = load_yaml(_LISTS.read_text(encoding="utf-8"))
     known = Vocabulary([ClassEntry(item["name"], tuple(item["also"])) for item in content], "candidate_words.yaml")
     return known, {item["name"]: tuple(item["words"]) for item in content}
