@@ -5,8 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy import stats
-from sklearn import metrics as reference
 
 from sgovss.evaluation.metrics import (
     bootstrap_intervals,
@@ -102,6 +100,8 @@ def images(count, seed=0):
 
 
 def test_intervals_agree_with_scipy_where_the_score_is_a_mean():
+    from scipy import stats  # takes seconds
+
     matrices = images(40)
     rates = [
         100 * each.diagonal().sum() / each.sum() for each in matrices
@@ -137,6 +137,8 @@ ids = hnp.arrays(np.uint8, st.tuples(st.just(2), st.integers(1, 60)), elements=s
 
 @given(ids)
 def test_agrees_with_scikit_learn(pair):
+    from sklearn import metrics as reference  # takes seconds
+
     predicted, truth = pair
     labels = range(5)
     matrix = confusion_matrix(predicted, truth, 5)

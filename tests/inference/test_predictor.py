@@ -16,6 +16,7 @@ from sgovss.inference.interactive import InteractiveSegmenter
 from sgovss.inference.rejection import NOTHING_REJECTED, Rejection
 from sgovss.synthetic import generate_image
 from sgovss.vocabulary import ClassEntry, Vocabulary
+from tests.fixtures.town import town
 
 WORDS = "building, road, tree|forest, water"
 
@@ -145,7 +146,7 @@ def test_the_web_page_has_the_views_of_the_config():
 
 @pytest.mark.parametrize("size", [(90, 200), (128, 100), (150, 150)])
 def test_the_web_page_keeps_the_windows_of_a_photograph(monkeypatch, size):
-    image = generate_image(70001, 512, "b").image[: size[0], : size[1]].copy()
+    image = town()[: size[0], : size[1]].copy()
     options = ("MODEL.DEVICE", "cpu", "TEST.SCENE.WINDOW", "96", "TEST.SCENE.STRIDE", "64")
     predictor = sgovss.Predictor("sgovss_tiny.yaml", options=options)
     page, calls = InteractiveSegmenter(predictor, longest=200), []

@@ -14,11 +14,11 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 import sgovss
-from sgovss.synthetic import generate_image
+from tests.fixtures.town import town
 
 UTM = {"crs": "EPSG:32632", "transform": from_origin(500_000, 5_300_000, 0.3, 0.3)}
 WORDS = "house roof, asphalt, meadow, lake, sand"
-PIXELS = generate_image(70001, 512, "b").image[:90, :120].copy()
+PIXELS = town()[:90, :120].copy()
 
 
 @pytest.fixture(scope="session")

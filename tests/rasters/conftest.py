@@ -20,8 +20,8 @@ from rasterio.transform import from_origin
 import sgovss
 from sgovss.fingerprint import fingerprint
 from sgovss.inference.predictor import Predictor
-from sgovss.synthetic import generate_image
 from sgovss.vocabulary import Vocabulary
+from tests.fixtures.town import town
 
 from .servers import Server
 
@@ -72,7 +72,7 @@ def write_below(
 @pytest.fixture(scope="session")
 def scene_pixels() -> np.ndarray:
     """(3, 200, 260) uint8 of a generated scene."""
-    return generate_image(70001, 512, "b").image.transpose(2, 0, 1)[:, 100:300, 100:360]
+    return town().transpose(2, 0, 1)[:, 100:300, 100:360].copy()
 
 
 @pytest.fixture

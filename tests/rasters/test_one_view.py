@@ -11,11 +11,11 @@ import sgovss
 from sgovss.modeling.views import SlidingWindow, WholeImage, build_native_view
 from sgovss.rasters.options import SceneOptions
 from sgovss.rasters.scene import SceneMapper
-from sgovss.synthetic import generate_image
+from tests.fixtures.town import town
 from tests.rasters.conftest import with_options
 
 SMALL = ("MODEL.DEVICE", "cpu", "TEST.SCENE.WINDOW", "128", "TEST.SCENE.STRIDE", "96")
-PIXELS = generate_image(70001, 512, "b").image
+PIXELS = town()
 WORDS = "house roof, asphalt, meadow, lake, sand"
 
 
