@@ -38,7 +38,9 @@ _TESTS = {
     "modeling/image_encoder": _TOWERS,
     "modeling/layers": f"modeling/parts modeling/initialisation {_MODEL}",
     "modeling/logits": f"modeling/class_scores {_MODEL}",
-    "modeling/meta_arch": f"{_MODEL} modeling/meta_arch modeling/class_scores modeling/parts config_effects",
+    "modeling/meta_arch": (
+        f"{_MODEL} modeling/meta_arch modeling/class_scores modeling/parts modeling/cuda_graphs config_effects"
+    ),
     "modeling/objective": f"modeling/objective {_MODEL}",
     "modeling/shared_mean": "modeling/compensation modeling/objective engine/training_rules",
     "modeling/views": "modeling/views modeling/class_scores config_effects",
@@ -82,7 +84,7 @@ _TESTS = {
     "rasters/finishing": f"rasters/finishing rasters/outputs rasters/products {_SCENES}",
     "rasters/folders": "rasters/folders rasters/inputs",
     "rasters/gdal": "rasters/gdal rasters/remote",
-    "rasters/georeference": "rasters/georeference rasters/products",
+    "rasters/georeference": "rasters/georeference rasters/products rasters/planning",
     "rasters/geotiff": f"rasters/products rasters/outputs {_SCENES}",
     "rasters/grid": "rasters/grid rasters/blending rasters/upsampling",
     "rasters/handle": f"rasters/remote {_READER}",

@@ -17,9 +17,25 @@ from PIL import Image
 
 import sgovss
 from sgovss.errors import InputError
+from sgovss.inference.rejection import Rejection
+from sgovss.mapping.segmenter import ImageSegmenter
 from sgovss.rasters.options import SceneOptions
 from sgovss.rasters.scene import SceneMapper
+from sgovss.vocabulary import Vocabulary
 from tests.mapping.conftest import PIXELS, UTM, WORDS
+
+
+def test_what_segments_an_image(predictor, photo, write_scene):
+    """Photographs go through the engine for scenes where only it has what is asked for."""
+
+    def is_scene(name: Path, options: SceneOptions | None) -> bool:
+        words = Vocabulary.from_string(WORDS)
+        return ImageSegmenter(predictor, words, Rejection(), options).is_scene(str(name))
+
+    scene, plain = write_scene(), SceneOptions()
+    assert is_scene(scene, plain) and not is_scene(photo, plain)
+    assert is_scene(photo, SceneOptions(edges=True)) and is_scene(photo, SceneOptions(segments=scene))
+    assert not is_scene(scene, None)
 
 
 def test_pictures_in_every_form_give_what_the_predictor_gives(predictor, photo):
@@ -94,7 +110,7 @@ def test_tiles_are_joined(predictor, write_scene, tmp_path):
         assert np.array_equal(joined.labels, whole.labels) and joined.areas == pytest.approx(whole.areas)
 
 
-def test_several_images_are_a_dict(predictor, photo, write_scene, tmp_path, caplog):
+def test_several_images_are_a_dict(predictor, photo, write_scene, tmp_path, caplog, capsys):
     write_scene()
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     for source in (tmp_path, [photo, tmp_path / "scene.tif", tmp_path / "broken.jpg"]):
@@ -111,6 +127,9 @@ def test_several_images_are_a_dict(predictor, photo, write_scene, tmp_path, capl
         del found
         gc.collect()
         assert not folder.exists()
+    assert "3/3" in capsys.readouterr().err  # images done
+    sgovss.segment([photo], WORDS, predictor=predictor)
+    assert "1/1" not in capsys.readouterr().err
     with pytest.raises(InputError, match=r"all 1 images failed; the first: .*broken\.jpg"):
         sgovss.segment([tmp_path / "broken.jpg"], WORDS, predictor=predictor)
 

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from sgovss.modeling.logits import with_offsets, with_score_offsets
 from sgovss.modeling.objective import PixelObjective
-from sgovss.vocabulary import Vocabulary
+from sgovss.vocabulary import ClassEntry, Vocabulary
 from tests.modeling.conftest import (
     make_batch,
     open_gates,
@@ -65,3 +66,11 @@ def test_the_pixel_loss_leaves_out_the_padding(kind, model):
     each = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     found = model([{**entry, "image": image, "sem_seg": labels}])["loss_pixel"]
     torch.testing.assert_close(found, each[:, counted].mean(), atol=1e-5, rtol=1e-4)
+
+
+def test_offsets_are_added_to_the_logits_of_their_class():
+    logits = randn(2, 3, 4, 5)
+    vocabulary = Vocabulary([ClassEntry("road", offset=0.5), ClassEntry("water"), ClassEntry("tree", offset=-2.0)])
+    expected = torch.stack([logits[:, 0] + 0.5, logits[:, 1], logits[:, 2] - 2.0], dim=1)
+    assert torch.equal(with_offsets(logits, vocabulary), expected)
+    torch.testing.assert_close(with_score_offsets(logits.sigmoid(), vocabulary), expected.sigmoid())

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import open_clip
 import pytest
 import torch
+from torch import nn
 
 from sgovss.config import load_config
 from sgovss.errors import InputError
 from sgovss.modeling import CLIPImageEncoder, chunks
+from sgovss.modeling.conv_tower import ConvTower
 from sgovss.modeling.decoder import ClassAttention, MultiscaleDecoder
 from sgovss.modeling.layers import Attention, ZeroGate
 from sgovss.modeling.templates import NAMES, templates_of
@@ -228,3 +231,18 @@ def test_what_half_precision_adds_to_the_tokens_changes_nothing(kind, encoder, m
     for name in expected:
         assert found[name].shape == expected[name].shape
         torch.testing.assert_close(found[name], expected[name], atol=0.05, rtol=0.05)
+
+
+def test_a_trunk_whose_head_normalises_over_the_batch_is_built_in_training_mode():
+    class Trunk(nn.Module):
+        feature_info = tuple({"reduction": stride, "num_chs": 8} for stride in (4, 8, 16, 32))
+        num_features = 8
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.forward_head = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(8))
+
+    tower = ConvTower(SimpleNamespace(trunk=Trunk(), head=nn.Linear(8, 5)))
+    assert tower.shapes["dense"].channels == 5
+    assert tower.training and tower.trunk.training
+    assert not tower.trunk.forward_head[1].num_batches_tracked

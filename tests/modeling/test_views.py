@@ -39,6 +39,11 @@ def test_windows_of_a_local_score_equal_the_whole(batch):
     torch.testing.assert_close(viewed(view, local_score, IMAGE), viewed(WholeImage(), local_score, IMAGE))
 
 
+def test_the_sums_of_windows_have_the_size_of_the_image():
+    scores = SlidingWindow(32, 20)(lambda images: [ClassScores.of(each) for each in local_score(images)], IMAGE)
+    assert scores.pixels == 70 * 90
+
+
 def test_a_window_that_holds_the_image_is_the_whole_image():
     def mean_score(images):
         return images.float().mean(dim=(2, 3), keepdim=True).expand(-1, -1, *images.shape[-2:])

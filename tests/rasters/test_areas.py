@@ -75,6 +75,13 @@ def test_pixels_beyond_the_projection_do_not_distort_those_beside_them():
     assert counts.areas == pytest.approx([expected_area(crs, transform, ids == 0)], rel=1e-2)
 
 
+def test_pixels_that_are_nowhere_on_the_earth_have_no_area():
+    crs = "ESRI:54009"
+    corner = Box(0, 4, 0, 4)
+    areas = pixel_areas(CRS.from_string(crs), over(crs, -180, -90, 180, 90))
+    assert count_classes(np.zeros(corner.size, int), corner, 1, areas).areas == [0]
+
+
 def test_the_place_of_a_unit_counts():
     areas = pixel_areas(CRS.from_epsg(4326), over("EPSG:4326", -180, -90, 180, 90))
     whole = count_classes(np.zeros((SIDE, SIDE), int), Box(0, SIDE, 0, SIDE), 1, areas).areas[0]

@@ -330,12 +330,19 @@ def test_wrong_options(options, message):
         InputOptions(**options)
 
 
-def test_a_stretch_by_values_and_a_shared_one(demo, write_raster, scene_pixels, tmp_path):
+def test_a_stretch_by_values_and_a_shared_one(demo, write_raster, scene_pixels, tmp_path, monkeypatch):
     dark = scene_pixels.astype(np.uint16) * 10
     paths = [str(write_raster(dark * factor, name=f"{factor}.tif", **UTM)) for factor in (1, 2)]
     pixels = np.concatenate([dark.reshape(3, -1), 2 * dark.reshape(3, -1)], axis=1)
     expected = np.percentile(pixels, (2, 98), axis=1).T
     assert np.allclose(shared_stretch(paths, SceneOptions()), expected, rtol=0.02)
+    limits = []
+    monkeypatch.setattr("sgovss.rasters.stretch._PIXELS", 5000)
+    with monkeypatch.context() as patch:
+        read_values = RasterSource.values
+        patch.setattr(RasterSource, "values", lambda self, limit: limits.append(limit) or read_values(self, limit))
+        shared_stretch(paths, SceneOptions())
+    assert limits == [2500, 2500]  # pixels of each, so that all of a run fit in memory
     with RasterSource.from_options(paths[0], SceneOptions(stretch_range=((0, 3000),))) as source:
         found = source.read(Window(0, 0, 260, 200), (200, 260))[0]
         assert (np.abs(found - dark.transpose(1, 2, 0) * (255 / 3000)) <= 0.51).all()

@@ -11,7 +11,7 @@ import rasterio
 import rasterio.shutil
 
 from sgovss.rasters.inputs import InputOptions, find_inputs
-from sgovss.rasters.names import absolute_name
+from sgovss.rasters.names import absolute_name, without_permits
 from sgovss.rasters.source import RasterSource
 
 from .conftest import UTM
@@ -86,3 +86,15 @@ def test_a_description_holds_absolute_names(files, name, monkeypatch):
     monkeypatch.chdir("/")
     with RasterSource(scene) as source:
         assert source.values(1000).std() > 1
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://host.example/a.tif?token=abc", "https://host.example/a.tif"),
+        ("https://host.example/a?layers=b&X-Amz-Signature=1f", "https://host.example/a?layers=b"),
+        ("what?token=abc", "what?token=abc"),
+    ],
+)
+def test_urls_are_shown_without_what_permits_to_read_them(text, shown):
+    assert without_permits(text) == shown

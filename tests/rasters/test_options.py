@@ -101,3 +101,10 @@ def test_scores_that_were_not_kept_are_none(small, write_raster, scene_pixels, t
     segmentation = SceneMapper(small, WORDS)(str(write_raster(scene_pixels)), f"{tmp_path}/out/scene")
     assert segmentation.scores is None
     assert segmentation.areas is None and segmentation.georeference is None
+
+
+def test_one_format_needs_a_library(monkeypatch):
+    monkeypatch.setattr("sgovss.rasters.options.find_spec", lambda name: None)
+    SceneOptions(polygons="gpkg")
+    with pytest.raises(InputError, match=r"--polygons parquet: needs a library; pip install 'sgovss\[parquet\]'"):
+        SceneOptions(polygons="parquet")

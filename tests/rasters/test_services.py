@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import rasterio.shutil
+import rasterio.warp
 from rasterio.windows import Window
 
 from sgovss.errors import InputError
 from sgovss.rasters.gdal import gdal_environment
 from sgovss.rasters.inputs import InputOptions, find_inputs, is_scene
 from sgovss.rasters.source import RasterSource
-from sgovss.rasters.tiles import describe_tiles
+from sgovss.rasters.tiles import describe_tiles, side_of_tiles
 
 from .conftest import UTM, read
 
@@ -162,3 +163,21 @@ def test_other_descriptions_are_one_line(tmp_path, text):
     with gdal_environment(), pytest.raises(InputError, match=r"other\.xml: not a raster that can be read") as caught:
         RasterSource(tmp_path / "other.xml")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("longitude", "latitude"), [(9.0, 47.85), (-71.3, -33.1)])
+def test_the_size_of_tiles_is_that_of_one_at_the_place(monkeypatch, longitude, latitude):
+    asked = []
+
+    def open_tile(name: str) -> None:
+        asked.append([int(number) for number in name.rsplit("/", 3)[1:]])
+        raise rasterio.errors.RasterioIOError(name)
+
+    monkeypatch.setattr("sgovss.rasters.tiles.rasterio.open", open_tile)
+    for y in ("{y}", "{-y}"):
+        assert side_of_tiles(f"xyz:https://host.example/{{z}}/{{x}}/{y}", 0.3, longitude, latitude) == 256
+    (level, *tile), (_, _, from_below) = asked
+    (easting,), (northing,) = rasterio.warp.transform("EPSG:4326", "EPSG:3857", [longitude], [latitude])
+    side = 2 * 20_037_508.342789244 / 2**level
+    assert tile[1] + from_below == 2**level - 1
+    assert tile == [int(easting / side + 2**level / 2), int(2**level / 2 - northing / side)]

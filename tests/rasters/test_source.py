@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 from PIL import Image
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.windows import Window
 
 from sgovss.errors import InputError
@@ -312,3 +312,13 @@ def test_a_turned_tiff_without_georeference_is_refused(tmp_path, number, options
         return
     with pytest.raises(InputError, match=rf"x.tif: has EXIF orientation {number}, which is not supported for rasters"):
         RasterSource(tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize("size", [(80, 30), (20, 120), (80, 120)])
+def test_a_window_of_which_a_side_grows_is_interpolated(write_raster, size):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, *SIZE), dtype=np.uint8)
+    path = write_raster(pixels)
+    with rasterio.open(path) as dataset:
+        expected = dataset.read(out_shape=(3, *size), resampling=Resampling.bilinear)
+    with RasterSource(path) as source:
+        assert np.array_equal(source.read(WHOLE, size)[0], expected.transpose(1, 2, 0))

@@ -78,3 +78,19 @@ def test_an_error_of_the_writer_ends_the_run(last):
         write(full)
         for _ in range(0 if last else 5):
             write(lambda: None)
+
+
+def test_what_was_not_read_yet_is_given_up_with_the_user(source):
+    log: list[int] = []
+    go_on = threading.Event()
+
+    def slow(_: RasterSource) -> int:
+        go_on.wait(5)
+        log.append(-1)
+        return -1
+
+    reads = read_ahead([task(0, log), *[slow] * 30], source, 1, depth=20)
+    next(reads)
+    threading.Timer(0.1, go_on.set).start()
+    reads.close()
+    assert len(log) <= 2
