@@ -231,3 +231,12 @@ def test_an_empty_name_in_a_table_without_a_header_is_told(read, row):
     with pytest.raises(InputError, match=r"words\.csv: line 2 has no class name in column 2; write one there"):
         read(f"1,road\n{row}\n3,roof\n", "words.csv")
     assert read("1,road\n,\n\n3,roof\n", "words.csv")[0] == [("road",), ("roof",)]
+
+
+def test_numbers_of_routes_are_no_column(read):
+    assert read("Plate Number\nRoute 66\nExit 3\n")[0] == [("Plate Number",), ("Route 66",), ("Exit 3",)]
+
+
+def test_a_number_and_a_space_are_part_of_a_name_in_a_list_of_a_file(read):
+    names, notes = read("[1 storey, 2 storeys]", "words.yaml")
+    assert names == [("1 storey",), ("2 storeys",)] and not notes

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import rasterio
+from rasterio.transform import from_origin
 from rasterio.windows import Window
 
 from sgovss.errors import InputError
 from sgovss.rasters.source import RasterSource
+from sgovss.rasters.virtual import Tile, mosaic
 
 from .conftest import UTM
 
@@ -382,3 +384,20 @@ def _roof(window: Window) -> np.ndarray:
     rows, columns = np.mgrid[: window.height, : window.width]
     rows, columns = rows + window.row_off, columns + window.col_off
     return (rows >= 2005) & (rows < 2010) & (columns >= 1015) & (columns < 1025)
+
+
+def test_a_collar_of_tiles_that_leave_a_gap(write_raster, picture):
+    """The gap is no data, which a file that declares its own would have for its collar too."""
+    tiles = []
+    for name, left in (("a.tif", 0), ("b.tif", W + 20)):
+        pixels = picture.copy()
+        if not left:
+            pixels[:, strip()] = 255
+        place = {"crs": "EPSG:32632", "transform": from_origin(2 * left, 2 * H, 2, 2)}
+        path = write_raster(pixels, name=name, **place)
+        with rasterio.open(path) as dataset:
+            tiles.append(Tile.of(str(path), dataset))
+    columns = np.arange(2 * W + 20)
+    with RasterSource(mosaic(tiles)) as source:
+        valid = source.valid(Window(0, 0, 2 * W + 20, H))
+    assert (valid == (((columns >= 40) & (columns < W)) | (columns >= W + 20))).all()
