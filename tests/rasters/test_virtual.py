@@ -51,6 +51,7 @@ def read(description: str):
         ((90, 0, 104, 36), (100, 28, 104, 36), slice(6, 8), slice(0, 2)),  # beyond two borders
         ((116, 52, 150, 70), (116, 52, 120, 60), slice(0, 2), slice(8, 10)),  # and the two others
         ((-1000, -1000, 1000, 1000), (100, 28, 120, 60), slice(0, 8), slice(0, 10)),
+        ((105, 41, 105.5, 42), (104, 40, 106, 44), slice(4, 5), slice(2, 3)),  # one pixel
     ],
 )
 def test_a_part_ends_at_the_borders_of_pixels(tile, wanted, bounds, rows, columns):
