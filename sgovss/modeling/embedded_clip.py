@@ -81,9 +81,9 @@ class EmbeddedClip(nn.Module):
         """Build the text encoder unless it is built already."""
         if self._modules["text"] is not None:
             return
-        with torch.random.fork_rng(devices=()):  # the initial weights take no random numbers of a training
+        with torch.device("meta"):  # without initial weights, which would take a third of a second and random numbers
             text = MiniLM(self.folder)
-        text.load_state_dict(self.text_state())
+        text.load_state_dict({key: value.float() for key, value in self.text_state().items()}, assign=True)
         self.text = text.requires_grad_(False).eval().to(self.logit_scale.device)
         self._text_state = None
 

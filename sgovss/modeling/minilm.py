@@ -45,6 +45,8 @@ def _clean(text: str) -> str:
 class MiniLM(nn.Module):
     """Tokens (N, L) int64 -> embeddings (N, D), the mean over the tokens that are no padding; not normalised.
 
+    The weights of its embeddings are not initialised.
+
     Args:
         folder: with ``config.json``, of transformers.
     """
@@ -68,13 +70,18 @@ class MiniLM(nn.Module):
         return (features * weights).sum(dim=1) / weights.sum(dim=1)
 
 
+def _table(rows: int, width: int) -> nn.Embedding:
+    """A table without initial values. On the "meta" device, drawing them would import a part of PyTorch's compiler."""
+    return nn.Embedding.from_pretrained(torch.empty(rows, width), freeze=False)
+
+
 class _Embeddings(nn.Module):
     def __init__(self, configuration: dict[str, Any]) -> None:
         super().__init__()
         width = configuration["hidden_size"]
-        self.word_embeddings = nn.Embedding(configuration["vocab_size"], width)
-        self.position_embeddings = nn.Embedding(configuration["max_position_embeddings"], width)
-        self.token_type_embeddings = nn.Embedding(configuration["type_vocab_size"], width)
+        self.word_embeddings = _table(configuration["vocab_size"], width)
+        self.position_embeddings = _table(configuration["max_position_embeddings"], width)
+        self.token_type_embeddings = _table(configuration["type_vocab_size"], width)
         self.LayerNorm = nn.LayerNorm(width, eps=configuration["layer_norm_eps"])
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
