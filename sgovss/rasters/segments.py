@@ -24,6 +24,7 @@ from sgovss.files import atomic_path
 from sgovss.rasters import ogr
 from sgovss.rasters.area_of_interest import vector_name
 from sgovss.rasters.areas import on_ground
+from sgovss.rasters.coordinate_systems import same_crs
 from sgovss.rasters.options import SceneOptions, file_and_layer
 from sgovss.rasters.source import RasterSource
 from sgovss.rasters.vector_files import without_crs_warning
@@ -282,9 +283,9 @@ def _check_placed(source: RasterSource, path: str | Path) -> None:
 
 
 def _same_grid(raster: rasterio.io.DatasetReader, source: RasterSource) -> bool:
-    same_crs = raster.crs is None or source.crs is None or raster.crs == source.crs
+    same = raster.crs is None or source.crs is None or same_crs(raster.crs, source.crs)
     close = raster.transform.almost_equals(source.transform, 1e-6 * abs(source.transform.a + source.transform.b))
-    return same_crs and close
+    return same and close
 
 
 def _transformer(crs: str | None, source: RasterSource, path: str | Path) -> pyproj.Transformer | None:
