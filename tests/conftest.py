@@ -77,6 +77,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """Do not wait until files are on the disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def quick_look_up() -> Iterator[None]:
     """Let Detectron2's set-up read keys of a config directly. It converts the whole config to another kind for each."""
 
@@ -200,8 +208,12 @@ def write_fields_below(
 
 
 @pytest.fixture
-def run_options(tmp_path: Path) -> list[str]:
-    """Options on top of ``sgovss_tiny.yaml`` for two steps on the ``fields`` dataset, given by its YAML file."""
+def run_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Options on top of ``sgovss_tiny.yaml`` for two steps on the ``fields`` dataset, given by its YAML file.
+
+    Evaluations in this process draw no picture, which would take as long as all the rest of them.
+    """
+    monkeypatch.setattr("sgovss.evaluation.pictures.draw_confusion", lambda *_: None)
     return options_below(tmp_path)
 
 

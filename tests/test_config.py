@@ -269,6 +269,7 @@ print([name for name in ("open_clip", "timm", "torchvision", "transformers", "sg
     assert run_python(code) == "[]"
 
 
+@pytest.mark.slow
 def test_detectron2_builds_the_model_in_ones_own_script():
     """The example in the docstring of add_sgovss_config."""
     code = """

@@ -69,6 +69,7 @@ def test_small_commands_import_no_library(imports, arguments):
     assert imports(*arguments) <= {"torch"}
 
 
+@pytest.mark.slow
 def test_help_of_segment_needs_nothing_of_a_model(imports):
     assert imports("segment", "--help") == {"torch"}
 
@@ -103,12 +104,14 @@ def test_a_photograph_needs_pytorch_alone(imports, command, tmp_path):
         assert labels.size == (64, 64)
 
 
+@pytest.mark.slow
 def test_a_raster_also_needs_the_libraries_for_rasters(imports, command):
     pytest.importorskip("rasterio")
     found = imports(*command("scene.tif"))
     assert {"torch", "rasterio"} <= found <= {"torch"} | RASTERS
 
 
+@pytest.mark.slow
 def test_other_words_and_words_that_are_not_kept_need_no_further_library(imports, command):
     kept = command("photo.png")
     for arguments in ([*kept[:-1], "road, meadow"], [*kept, "--opts", "MODEL.CLIP.KEEP_TEXT", "False"]):

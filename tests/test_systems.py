@@ -58,6 +58,7 @@ def run(*arguments: str, folder: Path, checkout: Path) -> subprocess.CompletedPr
     )
 
 
+@pytest.mark.slow
 def test_every_module_imports_without_posix_modules(tmp_path, checkout):
     pytest.importorskip("rasterio", reason="needs the extra 'geo'")
     pytest.importorskip("onnx", reason="needs the extra 'onnx'")

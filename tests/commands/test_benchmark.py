@@ -30,6 +30,7 @@ def test_a_model_is_timed_beside_its_bare_encoder(tmp_path, monkeypatch, task):
     assert "cores" in figures["machine"] and task in figures["command"]
 
 
+@pytest.mark.slow
 def test_parameters_and_operations(capsys):
     assert main(["--tasks", "parameters", *TINY[:-1], "3", "17", "--size", "256"]) == 0
     lines = {line.split("  ")[0]: line.split()[-2:] for line in capsys.readouterr().out.splitlines() if line}

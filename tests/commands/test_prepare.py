@@ -162,7 +162,7 @@ def test_a_variant_is_prepared_with_its_base(prepare, published, write_published
         ]
 
 
-@pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
+@pytest.mark.parametrize("suffix", [".tar", pytest.param(".tar.gz", marks=pytest.mark.slow)])
 def test_tar_archives_are_prepared_like_folders(prepare, published, write_published, tmp_path, suffix):
     write_published()
     _, out, _ = prepare("--workers", "2")

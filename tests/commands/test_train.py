@@ -100,6 +100,7 @@ def test_a_run_killed_between_its_last_two_files_gets_the_last(finished, tmp_pat
     assert "nothing left to train" in (folder / "log.txt").read_text()
 
 
+@pytest.mark.slow
 def test_a_longer_run_goes_on_from_a_finished_one(run_options, tmp_path):
     """With a constant learning rate the result equals that of one long run; research.ablation relies on it."""
     whole = tmp_path / "whole"

@@ -169,6 +169,7 @@ def test_the_large_models_compute_on_the_device_too(model, monkeypatch):
             assert scores_of(model, "bfloat16").device.type == "cuda"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["sgovss_vitb16_384"], indirect=True)
 def test_windows_are_averaged_on_the_device(model):
     assert isinstance(model.view, SlidingWindow)

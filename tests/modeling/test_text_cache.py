@@ -4,8 +4,7 @@ import copy
 import logging
 import os
 import re
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -139,22 +138,18 @@ def test_the_files_used_last_are_kept_within_the_limit(tmp_path):
     assert alone.load([["a"]], ["{}"]) is not None
 
 
+def _write_and_remove(_: int, folder: Path) -> None:
+    torch.set_num_threads(1)  # those of the process that was forked are gone
+    cache = TextCache(folder, "encoder", largest=20_000)
+    for number in range(150):
+        word = str(number % 9)
+        cache.save([[word]], ["{}"], torch.full((1, 1000), float(word)))
+        found = cache.load([[str(number * 7 % 9)]], ["{}"])
+        assert found is None or found.unique().item() == number * 7 % 9
+
+
 def test_several_processes_may_write_and_remove_at_once(tmp_path):
-    code = f"""
-import torch
-from pathlib import Path
-from sgovss.modeling.text_cache import TextCache
-cache = TextCache(Path({str(tmp_path / "text")!r}), "encoder", largest=20_000)
-for number in range(150):
-    word = str(number % 9)
-    cache.save([[word]], ["{{}}"], torch.full((1, 1000), float(word)))
-    found = cache.load([[str(number * 7 % 9)]], ["{{}}"])
-    assert found is None or found.unique().item() == number * 7 % 9
-"""
-    running = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    for process in running:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0 and not errors, errors
+    torch.multiprocessing.start_processes(_write_and_remove, (tmp_path / "text",), nprocs=2, start_method="fork")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

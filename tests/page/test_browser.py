@@ -14,6 +14,8 @@ from PIL import Image
 
 from tests.page.conftest import png, scene
 
+pytestmark = pytest.mark.slow
+
 
 def drop(page: Any, content: bytes, name: str, zeros: int = 0) -> None:
     """Drop a file onto the page, as from a file manager; zeros are added at its end."""

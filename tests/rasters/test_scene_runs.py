@@ -202,7 +202,7 @@ def test_damaged_parts_are_computed_again(demo, unfinished, kept, tmp_path, dama
     assert len(kept) == 1
 
 
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers", [3])
 def test_units_kept_in_any_order_give_the_same_files(write_raster, tmp_path, workers):
     """As several workers do it: each fills some units, one process keeps them and writes the outputs."""
     path = scene_of(write_raster, 1100, 600)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from sgovss.rasters.segment_sums import merge_sums, sum_scores
 from sgovss.rasters.segments import OUTSIDE, VectorSegments, open_segments
 from sgovss.rasters.source import RasterSource
 
-from .conftest import UTM, read
+from .conftest import UTM, read, write_below
 from .fake import FakeModel, fake_mapper, scene_of
 
 HEIGHT, WIDTH = 540, 560
@@ -116,9 +117,17 @@ def write_polygons(path: Path, polygons, crs: str | None = "EPSG:32632", **field
     return path
 
 
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory) -> tuple[Path, np.ndarray]:
+    """A scene and the scores of its pixels."""
+    folder = tmp_path_factory.mktemp("scored")
+    path = scene_of(functools.partial(write_below, folder), HEIGHT, WIDTH, **UTM)
+    return path, scores_of_pixels(path, folder)
+
+
 @pytest.mark.parametrize("kind", ["raster", "picture", "gpkg", "geojson", "degrees"])
-def test_a_segment_gets_the_class_of_its_mean_score(kind, ids, tmp_path, write_raster):
-    path = scene_of(write_raster, HEIGHT, WIDTH, **UTM)
+def test_a_segment_gets_the_class_of_its_mean_score(kind, ids, scored, tmp_path, write_raster):
+    path, scores = scored
     if kind == "raster":
         segments = write_raster(ids[None], "segments.tif", **UTM)
     elif kind == "picture":
@@ -133,7 +142,7 @@ def test_a_segment_gets_the_class_of_its_mean_score(kind, ids, tmp_path, write_r
             polygons = [shapely.geometry.shape(transform_geom("EPSG:32632", crs, each)) for each in geometries]
         segments = write_polygons(tmp_path / f"segments.{suffix}", polygons, crs, number=numbers)
     result = run(path, tmp_path / "out" / "scene", segments, confidence=True)
-    expect_means(result, ids, scores_of_pixels(path, tmp_path))
+    expect_means(result, ids, scores)
     labels = read(result.files["labels"])
     shares = np.bincount(labels[labels != 255], minlength=3) / (labels != 255).sum()
     assert [*result.shares.values()] == pytest.approx(shares.tolist())

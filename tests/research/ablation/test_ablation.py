@@ -183,6 +183,7 @@ def test_the_best_settings_and_checkpoint_are_those_of_the_validation_set(protoc
     assert best_settings([{}], task, longest=300) is None
 
 
+@pytest.mark.slow
 def test_the_whole_command_screens_chooses_finishes_and_reports(tool, protocol, runner, tmp_path, monkeypatch):
     monkeypatch.setattr("research.ablation.runs.interpolate_encoder", lambda *args: None)
     monkeypatch.setattr(tool, "CHECKOUT", tmp_path)
@@ -240,6 +241,7 @@ def test_a_report_has_a_picture_of_each_column(tool, protocol, runner, tmp_path)
     }
 
 
+@pytest.mark.slow
 def test_overlays_show_a_synthetic_image_by_every_variant_with_a_record(tool, tmp_path, monkeypatch, checkout):
     """Shown for synthetic images only; a variant without a record is left out."""
     monkeypatch.setenv("SGOVSS_CACHE", str(tmp_path))

@@ -39,6 +39,7 @@ def test_absent(): pytest.skip("no CUDA device")
 """
 
 
+@pytest.mark.slow
 def test_the_outcome_of_each_test_is_reported(tmp_path, monkeypatch):
     (tmp_path / "tests" / "cuda").mkdir(parents=True)
     (tmp_path / "tests" / "cuda" / "test_steps.py").write_text(STEPS)

@@ -129,6 +129,7 @@ def test_a_mutant_that_never_ends_is_killed(small, monkeypatch, tmp_path):
     assert result["mutants"] == result["killed"] > 0
 
 
+@pytest.mark.slow
 def test_tests_that_fail_anyway_prove_nothing(small, capfd):
     (small / "tests/test_small.py").write_text("def test(): assert False\n")
     assert mutation.main([]) == 2

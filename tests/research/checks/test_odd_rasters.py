@@ -58,6 +58,7 @@ def check_against_gdal(outcome, folder):
         np.testing.assert_array_equal(empty, declared)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUICK)
 def test_a_quick_part_of_the_page(real_data, checkout, predictor, tmp_path, name):
     name = f"odd_rasters/{name}"

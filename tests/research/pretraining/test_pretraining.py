@@ -112,6 +112,7 @@ def test_interrupted_run_ends_as_an_uninterrupted_one(tool, tmp_path, photos, sy
     assert "continuing at step 2" in (tmp_path / "parts" / "log.txt").read_text()
 
 
+@pytest.mark.slow
 def test_checkpoint_of_another_recipe_is_refused(tool, tmp_path, photos, synthetic, capsys):
     assert _train(tool, tmp_path, photos, synthetic, steps=1) == 0
     assert _train(tool, tmp_path, photos, synthetic, steps=1, seed=5) == 2
@@ -231,6 +232,7 @@ def test_synthetic_images_of_two_sizes_are_one_line(synthetic, tmp_path):
         read_synthetic([synthetic, others])
 
 
+@pytest.mark.slow
 def test_a_run_may_start_from_other_weights(tool, model, tmp_path, photos, synthetic):
     with torch.no_grad():
         first = next(model.visual.parameters())
@@ -334,6 +336,7 @@ def test_dense_iou_pools_pixels_and_ignores_255(model, tokenizer, tmp_path, monk
     assert count == 2 and per_class == pytest.approx([60.0, 50.0, None]) and miou == pytest.approx(55.0)
 
 
+@pytest.mark.slow
 def test_the_shipped_encoder_loads_names_crops_and_is_small():
     if not WEIGHTS.exists():
         pytest.skip("no trained image encoder in this checkout yet")
