@@ -17,6 +17,7 @@ from sgovss.errors import InputError
 from sgovss.files import atomic_path, sha256
 from sgovss.hub import CONFIG, STAC_ITEM, WEIGHTS, local_path, read_config
 from sgovss.modeling.clip_settings import is_file
+from sgovss.modeling.embedded_clip import WEIGHTS as EMBEDDED_WEIGHTS
 from sgovss.modeling.known_weights import weights_metadata
 
 
@@ -43,7 +44,8 @@ class BaseWeights(NamedTuple):
 
     Attributes:
         name: a tag of open_clip, ``embedded``, or the name of a file.
-        sha256: digest of the file; empty if there is none, or it is not here.
+        sha256: digest of the file; empty if there is none, or it is not here. Of the embedded image tower it is known
+            only for a model that was not fine-tuned: a checkpoint may come from that of another version.
     """
 
     name: str
@@ -61,6 +63,8 @@ def base_weights(model: str, name: str, clip: str) -> BaseWeights:
         made = stated_properties(model).get("mlm:hyperparameters")
         digest = made.get("base_weights_sha256") if isinstance(made, dict) else None
         return BaseWeights(clip, digest if isinstance(digest, str) else "")
+    if not model and clip == "embedded":
+        return BaseWeights(clip, sha256(EMBEDDED_WEIGHTS))
     if not is_file(name, clip):
         return BaseWeights(clip, "")
     path = Path(clip)

@@ -23,7 +23,9 @@ from safetensors import safe_open
 import sgovss
 from sgovss.engine.checkpoint import save_inference_checkpoint
 from sgovss.errors import InputError
+from sgovss.files import sha256
 from sgovss.inference.model_card import ModelFacts, card, stac_item
+from sgovss.modeling.embedded_clip import WEIGHTS as EMBEDDED_WEIGHTS
 from sgovss.modeling.model_folder import BaseWeights
 from sgovss.synthetic import generate_image
 from tests.fixtures.exports import with_open_gates
@@ -290,6 +292,7 @@ def test_a_model_that_was_not_fine_tuned_says_so(predictor: sgovss.Predictor, tm
         text = (tmp_path / name / "README.md").read_text()
         assert text.startswith(f"# {name}") and "nothing: CLIP without fine-tuning" in text
         assert "| not stated" in text and "No scores are recorded." in text
+        assert f"embedded (SHA-256 {sha256(EMBEDDED_WEIGHTS)})" in text
 
 
 @pytest.fixture(scope="module")
