@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import train_net
+from sgovss.engine import dry_run
 from tests.engine.training import CONFIG, metrics_of, options_of, output_of
 
 
@@ -61,6 +62,14 @@ def test_its_steps_are_the_first_ones_of_the_run(run_options, capsys):
     assert train_net.main([*CONFIG, "--dry-run", *options, "MODEL.WEIGHTS", weights, "SOLVER.MAX_ITER", "1"]) == 0
     # The same images as in the first step, now with trained weights.
     assert float(re.search(r"^loss: (\S+) at", capsys.readouterr().out, re.MULTILINE)[1]) < 0.98 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(1.4, "1 s"), (119, "119 s"), (120, "2 min"), (7199, "120 min"), (7200, "2.0 h"), (90_000, "25.0 h")],
+)
+def test_times_are_told_in_units_of_their_size(seconds, shown):
+    assert dry_run._duration(seconds) == shown
 
 
 def damaged_test_image(folder: Path) -> str:
