@@ -54,7 +54,7 @@ _TESTS = {
     "engine/seeds": "engine/environment engine/trainer engine/dry_run",
     "engine/step": f"{_STEP} engine/trainer",
     "engine/step_numbers": f"{_STEP} engine/trainer",
-    "engine/trainer": f"engine/resumed_trainer {_STEP} engine/trainer config_effects commands/train",
+    "engine/trainer": f"engine/resumed_trainer {_STEP} engine/trainer engine/balance config_effects commands/train",
     "data/archives": "data/archives data/other_suffixes data/tar_archives commands/prepare",
     "data/channels": "data/deep_labels data/label_files data/raw_labels",
     "data/listing": f"{_DATASETS} data/registration",

@@ -65,6 +65,7 @@ def test_class_ids_are_an_array_with_coordinates(scene, predictor):
     assert array.rio.crs == "EPSG:32632" and array.rio.transform() == UTM["transform"]
     assert array.attrs["classes"] == scene.classes and array.attrs["flag_values"] == [0, 1, 2, 3, 4]
     assert array.attrs["flag_meanings"] == "house_roof asphalt meadow lake sand"
+    assert set(array.coords) == {"x", "y", "spatial_ref"}
     # The statistics of the file are not those of a part that the user may cut out.
     assert array.attrs.keys() == {"AREA_OR_POINT", "_FillValue", "classes", "flag_values", "flag_meanings"}
     inside = sgovss.segment(PIXELS, WORDS, predictor=predictor).to_xarray()  # its folder is gone already
