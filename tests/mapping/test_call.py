@@ -70,6 +70,7 @@ def test_a_raster_gives_what_the_scene_engine_gives(predictor, write_scene, tmp_
     assert result.folder == tmp_path / "out"
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert run["images"] == [str(tmp_path / "scene.tif")] and run["failed"] == []
+    assert run["words"] == WORDS and run["model"] and run["command"]
     assert (tmp_path / "out" / "report.html").is_file()
 
 

@@ -63,6 +63,18 @@ def test_polygons_of_all_layers_count(scene, tmp_path, suffix):
     ]
 
 
+def test_a_large_raster_is_searched_on_a_small_mask(write_raster, tmp_path):
+    height, width = 1_024, 2_048
+    shape = shapely.box(500_060, 5_299_700, 500_300, 5_299_800)
+    path = save(tmp_path / "area.gpkg", parcel=shape)
+    with RasterSource(write_raster(np.ones((3, height, width), np.uint8), **UTM)) as source:
+        area = AreaOfInterest(path, source)
+        fine, coarse = (area(Window(0, 0, width, height), coarse=small) for small in (False, True))
+    assert fine.shape == (height, width) and coarse.shape == (256, 512)
+    expected = fine.reshape(256, 4, 512, 4).any(axis=(1, 3))
+    assert coarse[expected].all() and coarse.sum() < 1.1 * expected.sum()
+
+
 def test_one_layer_by_its_name(scene, tmp_path):
     path = save(tmp_path / "project.gpkg", parcel=SMALL, district=LARGE)
     for name, shape in (("parcel", SMALL), ("district", LARGE)):
