@@ -81,7 +81,7 @@ _TESTS = {
     "rasters/coverage": "rasters/coverage rasters/products",
     "rasters/features": "rasters/features rasters/scene",
     "rasters/filling": f"rasters/blending rasters/upsampling rasters/areas {_SCENES}",
-    "rasters/finishing": f"rasters/finishing rasters/outputs rasters/products {_SCENES}",
+    "rasters/finishing": f"rasters/finishing rasters/outputs rasters/products rasters/segments {_SCENES}",
     "rasters/folders": "rasters/folders rasters/inputs",
     "rasters/gdal": "rasters/gdal rasters/remote",
     "rasters/georeference": "rasters/georeference rasters/products rasters/planning",

@@ -9,7 +9,7 @@ from rasterio.enums import ColorInterp as C
 from rasterio.windows import Window
 
 from sgovss.errors import InputError
-from sgovss.rasters.bands import is_transparency
+from sgovss.rasters.bands import is_opaque, is_transparency
 from sgovss.rasters.source import RasterSource
 
 from .conftest import UTM
@@ -106,3 +106,25 @@ def test_a_mask_of_an_odd_value_is_believed_and_told(write_raster):
         assert "band 4 is taken for transparency, which leaves out 50 %" in source.remarks[0]
     with RasterSource(write_raster(pixels, **UTM), no_data="none") as source:
         assert source.valid(WHOLE).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "transparency", "opaque"),
+    [
+        ([], True, True),
+        ([0, 0], True, True),  # nothing is opaque
+        ([0, 0, 0, 255, 255], True, True),
+        ([0, 1, 1], True, True),
+        ([255, 255, 7, 9], True, True),  # half of them
+        ([255, 7, 9], False, False),
+        ([0, 0, 0, 90, 90, 255], True, False),
+    ],
+)
+def test_values_of_a_mask(values, transparency, opaque):
+    alpha = np.array(values, np.uint8)
+    assert (is_transparency(alpha), is_opaque(alpha)) == (transparency, opaque)
+
+
+def test_the_largest_value_of_a_type_is_opaque():
+    assert is_opaque(np.array([0, 65535, 65535], np.uint16))
+    assert not is_opaque(np.array([0, 4095, 4095], np.uint16))

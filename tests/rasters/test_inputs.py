@@ -323,6 +323,9 @@ def test_bounds_cut_a_scene(write_raster, scene_pixels, tmp_path):
         ({"bounds": (1, 2, 3)}, "--bounds: give 4 numbers"),
         ({"bounds": (3, 2, 1, 4)}, "--bounds: 3,2,1,4 is not west"),
         ({"bounds": (0, 0, 1, 91)}, "is not west,south,east,north"),
+        ({"bounds": (179, 0, 180.5, 1)}, "is not west,south,east,north"),
+        ({"bounds": (-180.5, 0, -179, 1)}, "is not west,south,east,north"),
+        ({"bounds": (0, -90.5, 1, 1)}, "is not west,south,east,north"),
     ],
 )
 def test_wrong_options(options, message):

@@ -108,3 +108,9 @@ def test_one_format_needs_a_library(monkeypatch):
     SceneOptions(polygons="gpkg")
     with pytest.raises(InputError, match=r"--polygons parquet: needs a library; pip install 'sgovss\[parquet\]'"):
         SceneOptions(polygons="parquet")
+
+
+@pytest.mark.parametrize("ranges", [((0, 1), (0, 1)), ((5, 1),), ((0, 1), (0, 1), (1, 1)), ((0, float("inf")),), ()])
+def test_ranges_of_a_stretch_rise_and_are_one_or_three(ranges):
+    with pytest.raises(InputError, match=r"--stretch: '.*' is not"):
+        SceneOptions(stretch_range=ranges)
