@@ -115,7 +115,7 @@ _TESTS = {
     "rasters/style": "rasters/products rasters/scene",
     "rasters/summary": f"rasters/planned_sources rasters/outputs {_SCENES}",
     "rasters/threads": "rasters/threads",
-    "rasters/tiles": "rasters/services rasters/inputs",
+    "rasters/tiles": "rasters/services rasters/inputs rasters/remote",
     "rasters/units": "rasters/grid rasters/areas rasters/blending",
     "rasters/upsampling": "rasters/upsampling rasters/blending",
     "rasters/vector_files": f"{_VECTORS} rasters/coverage",

@@ -322,3 +322,10 @@ def test_a_window_of_which_a_side_grows_is_interpolated(write_raster, size):
         expected = dataset.read(out_shape=(3, *size), resampling=Resampling.bilinear)
     with RasterSource(path) as source:
         assert np.array_equal(source.read(WHOLE, size)[0], expected.transpose(1, 2, 0))
+
+
+def test_the_file_is_closed_at_the_end_of_the_block(write_raster):
+    with RasterSource(write_raster(np.zeros((3, *SIZE), np.uint8))) as source:
+        source.read(WHOLE, SIZE)
+    with pytest.raises(rasterio.errors.RasterioError, match="closed"):
+        source.read(WHOLE, SIZE)
