@@ -1,6 +1,6 @@
 """Check the tests with mutants, which are small changes of the code that a test should detect.
 
-    python -m research.checks.mutation --count 230 --seed 1 --jobs 2 --records output/mutation \\
+    python -m research.checks.mutation --count 200 --seed 3 --jobs 2 --records output/mutation \\
         --json research/checks/mutants.json
     python -m research.checks.mutation --quick 20 --changed-since origin/main
 
