@@ -35,7 +35,7 @@ pytest_plugins = [
 ]
 
 # Tests may be slow on a busy machine.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("patient", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
 
@@ -81,6 +81,14 @@ def no_waiting_for_the_disk() -> Iterator[None]:
     """Do not wait until files are on the disk."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_yaml() -> Iterator[None]:
+    """Let configs be written by the C emitter of PyYAML, if it has one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("yaml.SafeDumper", getattr(yaml, "CSafeDumper", yaml.SafeDumper))
         yield
 
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 
@@ -48,9 +49,11 @@ def register_dataset(spec: DatasetSpecification | str | Path, root: str | Path |
     names = [f"{spec.name}_{split}" for split in spec.splits]
     for name in names:
         _refuse_conflict(name, spec, root)
-    for name, split in zip(names, spec.splits, strict=True):
-        if name not in DatasetCatalog:
-            _register_split(name, spec, split, root)
+    new = {name: split for name, split in zip(names, spec.splits, strict=True) if name not in DatasetCatalog}
+    common = _metadata(spec, root) if new else {}
+    for name, split in new.items():
+        DatasetCatalog.register(name, partial(_records, spec, split, root))
+        MetadataCatalog.get(name).set(split=split, **common)
     return names
 
 
@@ -158,23 +161,21 @@ def _refuse_conflict(name: str, spec: DatasetSpecification, root: str | Path | N
         raise InputError(f"dataset '{name}' is registered with root {known.root} already, not {root}; give one root")
 
 
-def _register_split(name: str, spec: DatasetSpecification, split: str, root: str | Path | None) -> None:
-    label_map = LabelMap.from_specification(spec)
-    vocabulary = spec.vocabulary
-    DatasetCatalog.register(name, partial(_records, spec, split, root))
-    MetadataCatalog.get(name).set(
-        stuff_classes=vocabulary.names,
-        stuff_colors=vocabulary.colors().tolist(),
-        stuff_dataset_id_to_contiguous_id={values[0]: i for i, values in enumerate(spec.values)},
-        ignore_label=label_map.ignore_label,
-        evaluator_type=EVALUATOR_TYPE,
-        vocabulary=vocabulary,
-        label_map=label_map,
-        specification=spec,
-        split=split,
-        root=None if root is None else str(root),
-        ground_sample_distance=spec.ground_sample_distance,
-    )
+def _metadata(spec: DatasetSpecification, root: str | Path | None) -> dict[str, Any]:
+    """The metadata of every split."""
+    label_map, vocabulary = LabelMap.from_specification(spec), spec.vocabulary
+    return {
+        "stuff_classes": vocabulary.names,
+        "stuff_colors": vocabulary.colors().tolist(),
+        "stuff_dataset_id_to_contiguous_id": {values[0]: i for i, values in enumerate(spec.values)},
+        "ignore_label": label_map.ignore_label,
+        "evaluator_type": EVALUATOR_TYPE,
+        "vocabulary": vocabulary,
+        "label_map": label_map,
+        "specification": spec,
+        "root": None if root is None else str(root),
+        "ground_sample_distance": spec.ground_sample_distance,
+    }
 
 
 def _records(spec: DatasetSpecification, split: str, root: str | Path | None) -> list[dict[str, str]]:

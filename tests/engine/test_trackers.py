@@ -71,7 +71,7 @@ def test_a_training_that_fails_is_marked(run_options, calls):
 
 @pytest.mark.parametrize(
     ("broken", "steps"),
-    [pytest.param("start", 2, marks=pytest.mark.slow), ("send", 21), pytest.param("finish", 2, marks=pytest.mark.slow)],
+    [pytest.param("start", 2, marks=pytest.mark.slow), pytest.param("send", 21, marks=pytest.mark.slow), ("finish", 2)],
 )
 def test_a_tracker_that_fails_does_not_end_the_training(run_options, calls, monkeypatch, broken, steps):
     asked = []

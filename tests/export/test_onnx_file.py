@@ -31,6 +31,7 @@ class Pool(nn.Module):
         return F.adaptive_avg_pool2d(maps, 4), F.adaptive_avg_pool2d(maps, grid.shape[-2:])
 
 
+@pytest.mark.slow
 def test_pooling_onto_any_grid_equals_torch(tmp_path: Path):
     free = {2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
     inputs = torch.zeros(2, 3, 11, 13), torch.zeros(1, 1, 7, 9)

@@ -141,6 +141,7 @@ def test_training_computes_its_losses_on_the_device(model, precision):
         assert_on_device(losses_of(model, precision, "cuda"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "precision"), RUNS[1:], indirect=["model"])
 def test_the_backward_pass_mixes_no_number_formats(model, precision):
     """On the CPU: for CUDA tensors, even fake ones, torch's backward pass needs a device."""

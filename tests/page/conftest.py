@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import shutil
@@ -22,9 +23,12 @@ WORDS = "building, road, tree|forest, water"
 """Classes of the tests."""
 
 
+_drawn = functools.cache(generate_image)
+
+
 def scene(seed: int = 5, size: int = 96) -> np.ndarray:
     """A drawn image, (size, size, 3) uint8 RGB."""
-    return generate_image(seed, size, "b").image
+    return _drawn(seed, size, "b").image.copy()
 
 
 def png(pixels: np.ndarray) -> bytes:

@@ -173,6 +173,7 @@ def test_a_worker_that_cannot_fill_is_told(client, scenes, tmp_path, fault):
     assert all(message in str(result) for _, _, result in results) and len(results) == 2
 
 
+@pytest.mark.slow
 def test_workers_that_join_late_take_parts(scenes, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(cluster_mapper, "_PATIENCE", 0.1)
 
@@ -191,6 +192,7 @@ def test_workers_that_join_late_take_parts(scenes, tmp_path, monkeypatch, caplog
     assert len(calls(tmp_path)) == 2
 
 
+@pytest.mark.slow
 def test_another_run_continues_after_the_scheduler_is_lost(scenes, tmp_path):
     with in_this_process(1) as cluster, Client(cluster) as client:
         results = ClusterMapper(client, load(tmp_path), partial(load, tmp_path, 0.02))(scenes)

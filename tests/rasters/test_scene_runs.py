@@ -37,7 +37,10 @@ def kept(monkeypatch):
     return units
 
 
-@pytest.mark.parametrize(("error", "smallest"), [(KeyboardInterrupt, 50), (OSError(28, "No space left on device"), 0)])
+@pytest.mark.parametrize(
+    ("error", "smallest"),
+    [pytest.param(KeyboardInterrupt, 50, marks=pytest.mark.slow), (OSError(28, "No space left on device"), 0)],
+)
 def test_the_same_command_continues_and_the_result_is_the_same(
     write_raster, tmp_path, monkeypatch, caplog, error, smallest
 ):

@@ -11,7 +11,9 @@ from research.checks import golden_run
 pytest.importorskip("rasterio", reason="needs the extra 'geo'")
 
 
-@pytest.mark.parametrize("run", golden_run.RUNS, ids=lambda run: run.__name__)
+@pytest.mark.parametrize(
+    "run", [golden_run.steps, pytest.param(golden_run.main_job, marks=pytest.mark.slow)], ids=lambda run: run.__name__
+)
 def test_digits_are_the_stored_ones(run):
     """If the change is meant: ``python -m research.checks.golden_run --write``, and commit the file."""
     stored = json.loads(golden_run.STORED.read_text())
