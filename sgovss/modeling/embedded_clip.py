@@ -81,7 +81,7 @@ class EmbeddedClip(nn.Module):
         """Build the text encoder unless it is built already."""
         if self._modules["text"] is not None:
             return
-        with torch.device("meta"):  # without initial weights, which would take a third of a second and random numbers
+        with torch.device("meta"):  # drawing initial weights takes longer than reading the weights, and random numbers
             text = MiniLM(self.folder)
         text.load_state_dict({key: value.float() for key, value in self.text_state().items()}, assign=True)
         self.text = text.requires_grad_(False).eval().to(self.logit_scale.device)
