@@ -63,6 +63,14 @@ def test_the_weights_are_those_of_all_training_labels(options):
     assert training_weights(config(options)) is None
 
 
+def test_the_loss_of_the_trainer_has_them(options):
+    output_of(options).mkdir()
+    cfg = config(options, MODEL__SGOVSS__CLASS_BALANCE="0.5")
+    assert torch.equal(Trainer(cfg)._trainer.model.objective.class_weights, training_weights(cfg))
+    plain = config(options)
+    assert Trainer(plain)._trainer.model.objective.class_weights is None
+
+
 def test_a_run_with_both_says_what_it_does_and_resumes(options):
     changed = options_of(options, MODEL__SGOVSS__CLASS_BALANCE="1.0", **REPEATED)
     assert train_net.main([*CONFIG, *changed]) == 0
