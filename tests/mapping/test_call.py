@@ -53,6 +53,13 @@ def test_pictures_in_every_form_give_what_the_predictor_gives(predictor, photo):
         assert result.files["labels"].name == f"{name}_labels.png"
 
 
+def test_an_onnx_file_is_read_before_anything_is_written(photo, tmp_path):
+    (tmp_path / "damaged.onnx").write_bytes(b"no model")
+    with pytest.raises(InputError, match=r"damaged\.onnx"):
+        sgovss.segment(photo, WORDS, tmp_path / "out", onnx=tmp_path / "damaged.onnx")
+    assert not (tmp_path / "out").exists()
+
+
 def test_words_in_every_form(predictor):
     expected = sgovss.segment(PIXELS, "house roof|roof, sand", predictor=predictor).labels
     listed = ["house roof|roof", "sand"]
