@@ -340,9 +340,9 @@ def test_a_stretch_by_values_and_a_shared_one(demo, write_raster, scene_pixels, 
     expected = np.percentile(pixels, (2, 98), axis=1).T
     assert np.allclose(shared_stretch(paths, SceneOptions()), expected, rtol=0.02)
     limits = []
-    monkeypatch.setattr("sgovss.rasters.stretch._PIXELS", 5000)
     with monkeypatch.context() as patch:
         read_values = RasterSource.values
+        patch.setattr("sgovss.rasters.stretch._PIXELS", 5000)
         patch.setattr(RasterSource, "values", lambda self, limit: limits.append(limit) or read_values(self, limit))
         shared_stretch(paths, SceneOptions())
     assert limits == [2500, 2500]  # pixels of each, so that all of a run fit in memory
