@@ -166,6 +166,17 @@ def test_segments_on_another_grid_are_those_at_the_centres_of_the_pixels(scale, 
     assert (np.where(expected == 0, OUTSIDE, expected) == found).mean() > 0.999
 
 
+@pytest.mark.parametrize("crs", ["EPSG:25832", "EPSG:25832+5783", "+proj=utm +zone=32 +ellps=GRS80 +units=m"])
+def test_segments_on_the_grid_of_the_scene_are_not_resampled(crs, tmp_path, write_raster, monkeypatch):
+    path = scene_of(write_raster, 60, 80, crs="EPSG:25832", transform=TRANSFORM)
+    ids = segment_ids(60, 80)
+    segments = write_raster(ids[None], "segments.tif", crs=crs, transform=TRANSFORM)
+    monkeypatch.setattr("sgovss.rasters.segments.WarpedVRT", None)
+    with RasterSource(path) as source:
+        found = open_segments(segments, source)(Window(0, 0, 80, 60))
+    assert (found == np.where(ids == 0, OUTSIDE, ids)).all()
+
+
 def test_of_overlapping_polygons_the_last_counts(tmp_path, write_raster):
     path = scene_of(write_raster, 100, 100, **UTM)
     west, north = TRANSFORM.c, TRANSFORM.f
